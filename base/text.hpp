@@ -1,0 +1,40 @@
+#pragma once
+
+#include "base/error.hpp"
+
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace ziyu {
+
+/// True if `text` is well-formed UTF-8 (RFC 3629: no surrogates, no overlong
+/// forms, at most U+10FFFF).
+bool is_utf8(std::string_view text) noexcept;
+
+/// Returns `text` with each ill-formed sequence replaced by U+FFFD, so that it
+/// may go into JSON, logs and headers. The identity for well-formed text.
+std::string to_utf8(std::string_view text);
+
+/// The columns that `text` takes in a terminal: 2 for East Asian wide
+/// characters (wcwidth's table), 0 for combining marks.
+size_t display_width(std::string_view text);
+
+/// Standard base64 with padding (RFC 4648 §4).
+std::string base64_encode(std::string_view bytes);
+
+/// Decodes standard or URL-safe base64, with or without padding; white space
+/// between characters is skipped. Anything else is `errc::bad_base64`.
+expected<std::string> base64_decode(std::string_view text);
+
+/// The SHA-256 of `bytes` in lower-case hexadecimal (FIPS 180-4).
+std::string sha256_hex(std::string_view bytes);
+
+/// The SHA-256 of a file's content, read in blocks.
+expected<std::string> sha256_file(const std::string& path);
+
+/// The candidate nearest to `word` by edit distance, or an empty string when
+/// none is near enough to be a slip of the hand.
+std::string closest(std::string_view word, std::span<const std::string> candidates);
+
+} // namespace ziyu

@@ -1,0 +1,125 @@
+#pragma once
+
+// The service's configuration. `configs/ziyu.schema.json` is its only source of
+// truth for names, types, ranges and defaults; it is compiled into the program.
+
+#include "base/error.hpp"
+
+#include <nlohmann/json.hpp>
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <string>
+#include <vector>
+
+namespace ziyu::configs {
+
+using properties = std::map<std::string, std::string>;
+
+struct config {
+  struct kafka {
+    /// librdkafka properties, verbatim: for both clients, and for one of them.
+    properties common, consumer, producer;
+  } kafka;
+  struct topics {
+    std::string jobs, results, dead_letters, events;
+  } topics;
+  struct model {
+    std::filesystem::path path; ///< The folder `<name>/<version>`.
+    uint32_t top_k = 5;
+  } model;
+  struct workers {
+    uint32_t slots = 2;
+    uint32_t standbys = 1;
+    uint64_t start_timeout_ms = 60'000; ///< Fork server ready; worker ready.
+    uint64_t job_timeout_ms = 30'000;   ///< One attempt.
+    uint64_t grace_ms = 2'000;          ///< Between stop and SIGKILL.
+    std::filesystem::path executable;   ///< ziyu-worker; empty: beside ziyu.
+  } workers;
+  struct memory {
+    uint64_t worker_budget_bytes = 0;     ///< Private; replaced before this.
+    uint64_t worker_hard_limit_bytes = 0; ///< Private; killed at this.
+    uint64_t container_limit_bytes = 0;   ///< 0: the cgroup's, else the host's.
+    uint64_t probe_interval_ms = 1'000;   ///< Supervisor's own readings.
+  } memory;
+  struct judge {
+    uint32_t warmup_jobs = 3;      ///< Not judged at all.
+    uint32_t min_jobs = 5;         ///< Judged jobs before a verdict.
+    uint32_t window_jobs = 64;     ///< Most recent jobs looked at.
+    uint64_t min_effect_bytes = 512; ///< Per job; smaller growth is no leak.
+    double confidence = 0.99;      ///< Of the slope's lower bound, one-sided.
+  } judge;
+  struct healing {
+    bool enabled = true;
+    double replace_at = 0.5;   ///< Share of the budget at which a confirmed leak is replaced.
+    uint32_t forecast_jobs = 4; ///< …or when so few jobs are left until the budget.
+    uint64_t min_life_jobs = 4; ///< A younger worker is replaced only at its budget.
+    double max_unavailable = 0.5; ///< Share of the slots replaced at once, at least one.
+  } healing;
+  struct restart {
+    uint32_t intensity = 10;        ///< Deaths tolerated within `period_ms`.
+    uint64_t period_ms = 60'000;
+    uint64_t backoff_initial_ms = 50, backoff_max_ms = 5'000;
+  } restart;
+  struct breaker {
+    double open_at = 0.8, close_below = 0.7; ///< Shares of container memory.
+    uint64_t open_ms = 2'000; ///< At least so long before half-open.
+    uint32_t probe_jobs = 4;  ///< Successes needed in half-open.
+  } breaker;
+  struct jobs {
+    uint64_t max_bytes = 0;
+    uint64_t max_pixels = 0;
+    uint32_t max_attempts = 3;
+    uint64_t max_in_flight_bytes = 0; ///< Credit; encoded + decoded.
+    uint32_t max_in_flight = 64;      ///< Credit in jobs.
+    std::string dataref_root;
+  } jobs;
+  struct http {
+    std::string host;
+    uint16_t port = 0; ///< 0: any free one, printed at start.
+  } http;
+  struct faults {
+    bool allowed = false;
+    std::map<uint32_t, std::string> slots; ///< Slot to fault specification.
+  } faults;
+  struct log {
+    std::string level, format;
+  } log;
+  struct shutdown {
+    uint64_t drain_ms = 10'000;
+  } shutdown;
+};
+
+/// The effective document (defaults filled in, environment expanded) and the
+/// typed view of it.
+struct loaded {
+  nlohmann::json document;
+  config values;
+};
+
+/// Reads `file` (JSON, `//` and `/* */` comments allowed), applies each
+/// `key.path=value` of `overrides` (value: JSON, else text), expands `${NAME}` in
+/// every text from the environment (unset: an error; `$$` is a dollar sign),
+/// fills in defaults and validates. Relative paths are relative to the file's
+/// folder. Returns all errors found, each with the path of its key (e.g.,
+/// `workers.slots`) and, for unknown keys, the nearest known one.
+tl::expected<loaded, std::vector<error>>
+load(const std::filesystem::path& file, const std::vector<std::string>& overrides = {});
+
+/// The same for a document in memory; relative paths are relative to `base`.
+tl::expected<loaded, std::vector<error>>
+parse(const std::string& text, const std::filesystem::path& base,
+      const std::vector<std::string>& overrides = {});
+
+/// The schema, as JSON text.
+const char* schema_text() noexcept;
+
+/// Kafka properties for one client: common, then its own; secrets not masked.
+properties consumer_properties(const config& x);
+properties producer_properties(const config& x);
+
+/// `document` with passwords and secrets replaced by "***", for logs.
+nlohmann::json masked(const nlohmann::json& document);
+
+} // namespace ziyu::configs

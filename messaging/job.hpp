@@ -1,0 +1,38 @@
+#pragma once
+
+#include "base/error.hpp"
+#include "messaging/record.hpp"
+
+#include <nlohmann/json.hpp>
+
+namespace ziyu::messaging {
+
+/// One image to classify, as read from a record.
+struct job {
+  std::string id; ///< From the JSON, else the key, else "topic-partition-offset".
+  record source;  ///< As fetched, for provenance; its value may be shared.
+  std::shared_ptr<const std::string> image; ///< Encoded image bytes.
+  std::string fault; ///< From the header `ziyu-fault`; obeyed only when allowed.
+
+  size_t bytes() const; ///< What it weighs: the record and the image.
+};
+
+/// What a job may be.
+struct job_limits {
+  uint64_t max_bytes = uint64_t{16} << 20;     ///< Encoded image bytes.
+  uint64_t max_pixels = 100'000'000;           ///< Width × height.
+  std::string dataref_root; ///< Claim checks may point below here; empty: none.
+};
+
+/// Reads a job from a record's value: raw image bytes; or, when the first
+/// non-space character is `{` or the header `content-type` is
+/// `application/json`, JSON `{"schema": "ziyu.job.v1"?, "job_id"?, "image":
+/// base64}`; or a claim check (header `ce_dataref`, a `file:` URI below
+/// `dataref_root`). Ill-formed UTF-8 in keys and headers becomes U+FFFD.
+/// Errors are those of `is_bad_input`, with what and where in the message.
+expected<job> decode_job(record source, const job_limits& limits);
+
+/// The id that a record's job has, or would have if it could be decoded.
+std::string job_id_of(const record& source);
+
+} // namespace ziyu::messaging

@@ -1,0 +1,38 @@
+#pragma once
+
+#include "base/error.hpp"
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+
+namespace ziyu::supervision {
+
+/// What a process's pages are, from `/proc/<pid>/smaps_rollup`, in bytes. Takes
+/// up to 5 ms for a large process: on a timer and at verdicts only.
+struct process_memory {
+  uint64_t rss = 0, pss = 0;
+  uint64_t private_bytes = 0; ///< Private_Clean + Private_Dirty (USS).
+  uint64_t shared_bytes = 0;  ///< Shared_Clean + Shared_Dirty.
+};
+
+expected<process_memory> read_process_memory(int32_t pid,
+                                             const std::filesystem::path& proc = "/proc");
+
+/// The memory that this container (else this host) uses and may use, in bytes.
+struct container_memory {
+  uint64_t used = 0;  ///< Without reclaimable inactive file cache.
+  uint64_t limit = 0;
+  std::string source; ///< "cgroup2", "cgroup1" or "host".
+
+  double share() const { return limit == 0 ? 0 : static_cast<double>(used) / static_cast<double>(limit); }
+};
+
+/// Reads the memory controller of our own cgroup: v2 (memory.current − inactive_file
+/// against memory.max, the tightest ancestor's), else v1, else /proc/meminfo.
+/// @param root Where `/proc` and `/sys` are found (tests bring their own).
+/// @param limit_override Used as the limit unless 0.
+expected<container_memory> read_container_memory(const std::filesystem::path& root = "/",
+                                                 uint64_t limit_override = 0);
+
+} // namespace ziyu::supervision

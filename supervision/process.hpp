@@ -1,0 +1,75 @@
+#pragma once
+
+#include "base/error.hpp"
+#include "wire/socket.hpp"
+
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace ziyu::supervision {
+
+/// How a process ended.
+struct exit_status {
+  int exit_code = 0;
+  int signal = 0; ///< 0: it ended by itself with `exit_code`.
+  std::string describe() const; ///< "exit code 3", "signal 9 (SIGKILL)".
+};
+
+/// How to start a child.
+struct child_specification {
+  std::vector<std::string> arguments; ///< The first is the program's path.
+  std::map<std::string, std::string> environment; ///< Added to ours.
+  std::optional<int> stdout_fd, stderr_fd; ///< Else inherited.
+  std::optional<int> control_fd; ///< Becomes descriptor 3 of the child.
+  bool new_session = false; ///< setsid: a terminal's Ctrl-C does not reach it.
+};
+
+/// One child process, ended and reaped by the destructor at the latest
+/// (SIGTERM, grace, SIGKILL). Move-only. Not thread-safe.
+class child_process {
+public:
+  static expected<child_process> start(const child_specification& x);
+  child_process() = default;
+  child_process(child_process&&) noexcept;
+  child_process& operator=(child_process&&) noexcept;
+  ~child_process();
+
+  int32_t pid() const { return pid_; }
+  bool running(); ///< Reaps when it has ended.
+  void signal(int number); ///< Nothing when it has ended.
+  /// Waits for the end up to `limit`; empty when it still runs.
+  std::optional<exit_status> wait(std::chrono::milliseconds limit);
+  /// SIGTERM, up to `grace`, SIGKILL; always returns with the child reaped.
+  exit_status end(std::chrono::milliseconds grace);
+
+private:
+  int32_t pid_ = 0;
+  std::optional<exit_status> status_;
+};
+
+/// A handle that stays with one process even when its pid is used again
+/// (pidfd_open(2)). Move-only.
+class process_handle {
+public:
+  static expected<process_handle> open(int32_t pid);
+  process_handle() = default;
+  int32_t pid() const { return pid_; }
+  /// False when the process is gone.
+  bool signal(int number) const;
+
+private:
+  int32_t pid_ = 0;
+  wire::unique_fd fd_;
+};
+
+/// Orphaned descendants become our children from now on (PR_SET_CHILD_SUBREAPER).
+void become_subreaper();
+
+/// Reaps the orphan `pid` if it has ended and is our child.
+std::optional<exit_status> reap(int32_t pid);
+
+} // namespace ziyu::supervision

@@ -1,0 +1,183 @@
+#pragma once
+
+// The frames on the sockets between the control process, the fork server and
+// the workers. Both ends are always of the same build: a peer that speaks
+// another version is refused, never guessed at.
+
+#include "base/error.hpp"
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+namespace ziyu::wire {
+
+/// First byte pair of each frame, "ZY".
+inline constexpr uint16_t magic = 0x595a;
+
+/// Grows with every change of a frame's content.
+inline constexpr uint8_t version = 1;
+
+/// Bytes of the fixed frame header: magic (2), version (1), type (1), body size
+/// (4), all little-endian. The body follows.
+inline constexpr size_t header_size = 8;
+
+/// Bodies above this are rubbish (`errc::bad_frame`).
+inline constexpr uint32_t max_body_size = 256u << 20;
+
+// -- what a worker says of its memory --------------------------------------------
+
+/// All in bytes. A field that cannot be had is 0.
+struct memory_reading {
+  uint64_t live = 0;         ///< Allocated − deallocated, exact (jemalloc).
+  uint64_t rss_anon = 0;     ///< Resident anonymous memory (/proc/self/statm).
+  uint64_t gpu_allocated = 0;///< Held by tensors on the GPU.
+  uint64_t gpu_reserved = 0; ///< Held by the GPU's caching allocator.
+  bool operator==(const memory_reading&) const = default;
+};
+
+// -- control process -> worker -----------------------------------------------------
+
+/// Turns a warm standby into the worker of a slot.
+struct assign {
+  uint32_t slot = 0;
+  uint64_t generation = 0;
+  std::string fault; ///< A fault to inject into every job, or empty.
+  bool operator==(const assign&) const = default;
+};
+
+/// Runs one attempt at one job. One at a time per worker.
+struct job {
+  uint64_t attempt_id = 0; ///< Echoed in the answer.
+  uint32_t top_k = 1;
+  std::string fault; ///< A fault to inject into this job only, or empty.
+  std::string image; ///< Encoded image bytes.
+  bool operator==(const job&) const = default;
+};
+
+/// Gives memory back to the system; answered with `trimmed`.
+struct trim {
+  bool operator==(const trim&) const = default;
+};
+
+/// Finish the running job, then end with exit code 0.
+struct stop {
+  bool operator==(const stop&) const = default;
+};
+
+// -- worker -> control process -----------------------------------------------------
+
+/// The worker has its first inference behind it and takes jobs.
+struct ready {
+  int32_t pid = 0;
+  uint64_t warmup_us = 0; ///< From fork to now.
+  memory_reading memory;
+  bool operator==(const ready&) const = default;
+};
+
+struct score {
+  uint32_t index = 0;
+  float probability = 0; ///< Softmax over all classes, 0..1.
+  std::string label;
+  bool operator==(const score&) const = default;
+};
+
+/// The answer to a `job`. On failure `error` is set and `top_k` empty.
+struct result {
+  uint64_t attempt_id = 0;
+  std::string error_code; ///< `to_string(errc)`, or empty for success.
+  std::string error_message;
+  std::vector<score> top_k; ///< Best first.
+  uint32_t width = 0, height = 0; ///< Of the image as decoded (EXIF applied).
+  uint64_t decode_us = 0, preprocess_us = 0, inference_us = 0;
+  int64_t delta_live = 0; ///< Live bytes after − before this job.
+  memory_reading memory;  ///< After this job.
+  bool operator==(const result&) const = default;
+};
+
+struct trimmed {
+  memory_reading before, after;
+  uint64_t duration_us = 0;
+  bool operator==(const trimmed&) const = default;
+};
+
+// -- control process <-> fork server ----------------------------------------------
+
+/// Fork one worker. The worker's end of a socket pair travels with this frame
+/// as SCM_RIGHTS ancillary data of the first byte.
+struct spawn {
+  uint64_t spawn_id = 0;
+  bool operator==(const spawn&) const = default;
+};
+
+/// The fork server has loaded and warmed the model.
+struct server_ready {
+  int32_t pid = 0;
+  std::string model_name, model_version, model_sha256, precision;
+  uint32_t classes = 0;
+  uint64_t load_us = 0;
+  memory_reading memory;
+  bool operator==(const server_ready&) const = default;
+};
+
+/// The fork server cannot go on (e.g., `model_missing`); it ends after this.
+struct server_failed {
+  std::string error_code, error_message;
+  bool operator==(const server_failed&) const = default;
+};
+
+/// Answer to `spawn`. `pid` is 0 when the fork failed; `error_message` says why.
+struct spawned {
+  uint64_t spawn_id = 0;
+  int32_t pid = 0;
+  uint64_t fork_us = 0;
+  std::string error_message;
+  bool operator==(const spawned&) const = default;
+};
+
+/// A worker has been reaped. `signal` is 0 when it ended by itself.
+struct exited {
+  int32_t pid = 0;
+  int32_t exit_code = 0;
+  int32_t signal = 0;
+  uint64_t max_rss = 0; ///< Bytes, lifetime peak (rusage).
+  bool operator==(const exited&) const = default;
+};
+
+using frame = std::variant<assign, job, trim, stop, ready, result, trimmed, spawn,
+                           server_ready, server_failed, spawned, exited>;
+
+/// Header and body of `x`, ready to write.
+std::string encode(const frame& x);
+
+/// What a header announces.
+struct header {
+  uint8_t type = 0; ///< Index into `frame`.
+  uint32_t body_size = 0;
+};
+
+/// Reads the first `header_size` bytes of a frame.
+expected<header> decode_header(std::string_view bytes);
+
+/// Reads a body; every byte of it must be used. Never reads past its end and
+/// never allocates more than the body's size, whatever the bytes are.
+expected<frame> decode_body(header head, std::string_view body);
+
+/// Cuts frames out of a stream of bytes. Not thread-safe.
+class frame_reader {
+public:
+  void feed(std::string_view bytes);
+
+  /// The next whole frame; `nullopt` when more bytes are needed. After an error
+  /// the stream is unusable.
+  expected<std::optional<frame>> next();
+
+private:
+  std::string buffer_;
+  size_t consumed_ = 0;
+};
+
+} // namespace ziyu::wire
