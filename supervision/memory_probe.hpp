@@ -14,6 +14,7 @@ struct process_memory {
   uint64_t rss = 0, pss = 0;
   uint64_t private_bytes = 0; ///< Private_Clean + Private_Dirty (USS).
   uint64_t shared_bytes = 0;  ///< Shared_Clean + Shared_Dirty.
+  uint64_t anonymous = 0;     ///< Anonymous: what statm's resident − shared counts.
 };
 
 expected<process_memory> read_process_memory(int32_t pid,

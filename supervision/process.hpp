@@ -60,6 +60,8 @@ public:
   int32_t pid() const { return pid_; }
   /// False when the process is gone.
   bool signal(int number) const;
+  /// True when the process has ended (it may still wait to be reaped).
+  bool ended() const;
 
 private:
   int32_t pid_ = 0;
