@@ -1,0 +1,45 @@
+#pragma once
+
+#include "model/decoder.hpp"
+#include "model/predictor.hpp"
+
+#include <cstdint>
+#include <string_view>
+
+namespace ziyu::model {
+
+/// What one image came to.
+struct classification {
+  prediction top_k;
+  uint32_t width = 0, height = 0; ///< Of the decoded image.
+  uint64_t decode_us = 0, preprocess_us = 0, inference_us = 0;
+};
+
+/// Decode, preprocess, predict: encoded bytes in, labels out. The worker's
+/// whole job. Same thread rules as `predictor`.
+class classifier {
+public:
+  /// `read_model_folder` and `predictor::load`, with their errors.
+  static expected<classifier> load(const std::filesystem::path& folder,
+                                   const decode_limits& limits = {});
+
+  /// Decodes and classifies a small synthetic image `runs` times besides warming
+  /// the predictor, so that the first job costs what the others cost and keeps
+  /// no live byte.
+  expected<void> warm_up(uint32_t runs = 3);
+
+  /// Errors: those of `decode_image`, and `inference_failed`.
+  expected<classification> classify(std::string_view image, uint32_t top_k);
+
+  predictor& model() { return predictor_; }
+  const predictor& model() const { return predictor_; }
+  const decode_limits& limits() const { return limits_; }
+
+private:
+  classifier(predictor model, const decode_limits& limits);
+
+  predictor predictor_;
+  decode_limits limits_;
+};
+
+} // namespace ziyu::model

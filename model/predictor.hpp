@@ -1,0 +1,75 @@
+#pragma once
+
+#include "base/error.hpp"
+#include "model/model_folder.hpp"
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace at {
+class Tensor;
+}
+
+namespace ziyu::model {
+
+/// One class of a prediction.
+struct class_score {
+  uint32_t index = 0;
+  float probability = 0; ///< Softmax over all classes, 0..1.
+  std::string label;     ///< UTF-8.
+};
+
+/// Best first; equal probabilities by index.
+using prediction = std::vector<class_score>;
+
+/// Brings libtorch and OpenCV to one thread each, for this process and all that
+/// are forked from it. Call it before anything else touches them: the fork
+/// server must be single-threaded when it forks. Calling it again does nothing.
+void use_one_thread();
+
+/// A TorchScript model on the CPU, frozen, in inference mode, on one thread.
+/// Survives `fork`. Not thread-safe; movable. Never throws.
+///
+/// Including this header does not pull in libtorch.
+class predictor {
+public:
+  /// Loads the weights of a folder that `read_model_folder` has checked and runs
+  /// them once on zeros. Errors: `model_corrupt` (not TorchScript),
+  /// `model_mismatch` (does not accept [1, C, crop_height, crop_width], or does
+  /// not answer [1, classes] of finite numbers), `labels_mismatch`.
+  static expected<predictor> load(const model_folder& folder);
+
+  predictor(predictor&&) noexcept;
+  predictor& operator=(predictor&&) noexcept;
+  ~predictor();
+
+  /// Runs `runs` inferences on zeros, so that everything that is cached on first
+  /// use is cached. After 3 runs a further inference keeps no live byte.
+  expected<void> warm_up(uint32_t runs = 3);
+
+  /// The model's raw answer to a tensor of `preprocess`: [N, classes], before
+  /// softmax. `inference_failed` with libtorch's reason.
+  expected<at::Tensor> forward(const at::Tensor& input);
+
+  /// The `top_k` best classes (at least 1, at most all). `inference_failed` when
+  /// the model throws or answers NaN.
+  expected<prediction> predict(const at::Tensor& input, uint32_t top_k);
+
+  /// Softmax and ranking of row 0 of what `forward` returned.
+  expected<prediction> rank(const at::Tensor& logits, uint32_t top_k) const;
+
+  uint32_t classes() const;
+  const model_folder& folder() const;
+
+private:
+  struct state;
+  explicit predictor(std::unique_ptr<state> x);
+  std::unique_ptr<state> state_;
+};
+
+/// "2.15.0".
+std::string torch_version();
+
+} // namespace ziyu::model
