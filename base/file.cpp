@@ -1,0 +1,94 @@
+#include "base/file.hpp"
+
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+
+#include <unistd.h>
+
+namespace ziyu {
+
+namespace {
+
+tl::unexpected<error> failed(const char* what, const std::filesystem::path& path) {
+  return fail(errc::io, std::string{"cannot "} + what + " " + path.string() + ": " + std::strerror(errno));
+}
+
+} // namespace
+
+expected<std::string> read_file(const std::filesystem::path& path, uint64_t max_bytes) {
+  std::error_code ignored;
+  if (std::filesystem::is_directory(path, ignored)) {
+    errno = EISDIR;
+    return failed("read", path);
+  }
+  errno = 0;
+  std::ifstream in{path, std::ios::binary};
+  if (!in)
+    return failed("read", path);
+  std::string result;
+  char block[64 * 1024];
+  while (in.read(block, sizeof block) || in.gcount() > 0) {
+    result.append(block, static_cast<size_t>(in.gcount()));
+    if (result.size() > max_bytes)
+      return fail(errc::io, path.string() + " is larger than " + std::to_string(max_bytes) + " bytes");
+  }
+  if (in.bad())
+    return failed("read", path);
+  return result;
+}
+
+expected<void> write_file(const std::filesystem::path& path, std::string_view content) {
+  auto temporary = path;
+  temporary += ".new-" + std::to_string(::getpid());
+  {
+    errno = 0;
+    std::ofstream out{temporary, std::ios::binary | std::ios::trunc};
+    out.write(content.data(), static_cast<std::streamsize>(content.size()));
+    out.flush();
+    if (!out) {
+      auto result = failed("write", path);
+      ::unlink(temporary.c_str());
+      return result;
+    }
+  }
+  if (std::rename(temporary.c_str(), path.c_str()) != 0) {
+    auto result = failed("write", path);
+    ::unlink(temporary.c_str());
+    return result;
+  }
+  return {};
+}
+
+std::filesystem::path executable_dir() {
+  return std::filesystem::read_symlink("/proc/self/exe").parent_path();
+}
+
+temp_dir::temp_dir(std::string_view prefix) {
+  auto pattern = (std::filesystem::temp_directory_path() / (std::string{prefix} + "-XXXXXX")).string();
+  if (::mkdtemp(pattern.data()) == nullptr) {
+    std::fprintf(stderr, "ziyu: cannot make a temporary folder %s: %s\n", pattern.c_str(), std::strerror(errno));
+    std::abort();
+  }
+  path_ = pattern;
+}
+
+temp_dir::~temp_dir() {
+  std::error_code ignored;
+  if (!path_.empty())
+    std::filesystem::remove_all(path_, ignored);
+}
+
+temp_dir::temp_dir(temp_dir&& other) noexcept : path_(std::move(other.path_)) {
+  other.path_.clear();
+}
+
+temp_dir& temp_dir::operator=(temp_dir&& other) noexcept {
+  // The destructor of `other` removes what we held.
+  std::swap(path_, other.path_);
+  return *this;
+}
+
+} // namespace ziyu

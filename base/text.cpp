@@ -1,0 +1,244 @@
+#include "base/text.hpp"
+
+#include "base/width_table.hpp"
+
+#include <openssl/evp.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstdint>
+#include <cstring>
+#include <fstream>
+#include <memory>
+#include <numeric>
+#include <vector>
+
+namespace ziyu {
+
+namespace {
+
+/// Length of the well-formed sequence at the start of `text` and its code point;
+/// length 0 if it is ill-formed (RFC 3629 §4).
+struct decoded {
+  size_t length = 0;
+  uint32_t code = 0;
+};
+
+decoded decode_one(std::string_view text) noexcept {
+  auto byte = [text](size_t i) { return static_cast<uint8_t>(text[i]); };
+  const auto first = byte(0);
+  if (first < 0x80)
+    return {1, first};
+  size_t length = first >= 0xf0 ? 4 : first >= 0xe0 ? 3 : 2;
+  if (first < 0xc2 || first > 0xf4 || text.size() < length)
+    return {};
+  uint32_t code = first & (0xff >> (length + 1));
+  for (size_t i = 1; i < length; ++i) {
+    if ((byte(i) & 0xc0) != 0x80)
+      return {};
+    code = code << 6 | (byte(i) & 0x3f);
+  }
+  static constexpr uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
+  if (code < least[length] || code > 0x10ffff || (code >= 0xd800 && code <= 0xdfff))
+    return {};
+  return {length, code};
+}
+
+bool is_in(std::span<const code_range> table, uint32_t c) noexcept {
+  const auto after = std::upper_bound(table.begin(), table.end(), c,
+                                      [](uint32_t x, const code_range& y) { return x < y.low; });
+  return after != table.begin() && c <= std::prev(after)->high;
+}
+
+/// How many bytes at the start of ill-formed `text` could have begun a
+/// well-formed sequence; at least 1 (Unicode 15 §3.9, "maximal subpart").
+size_t ill_formed_prefix(std::string_view text) noexcept {
+  const auto first = static_cast<uint8_t>(text[0]);
+  if (first < 0xc2 || first > 0xf4)
+    return 1;
+  const size_t length = first >= 0xf0 ? 4 : first >= 0xe0 ? 3 : 2;
+  size_t n = 1;
+  for (; n < length && n < text.size(); ++n) {
+    const auto byte = static_cast<uint8_t>(text[n]);
+    uint8_t low = 0x80, high = 0xbf;
+    if (n == 1) {
+      low = first == 0xe0 ? 0xa0 : first == 0xf0 ? 0x90 : 0x80;
+      high = first == 0xed ? 0x9f : first == 0xf4 ? 0x8f : 0xbf;
+    }
+    if (byte < low || byte > high)
+      break;
+  }
+  return n;
+}
+
+constexpr char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+class sha256 {
+public:
+  sha256() { EVP_DigestInit_ex(context_.get(), EVP_sha256(), nullptr); }
+  void add(std::string_view bytes) { EVP_DigestUpdate(context_.get(), bytes.data(), bytes.size()); }
+  std::string hex() {
+    std::array<unsigned char, 32> digest;
+    EVP_DigestFinal_ex(context_.get(), digest.data(), nullptr);
+    std::string result;
+    for (auto x : digest) {
+      result += "0123456789abcdef"[x >> 4];
+      result += "0123456789abcdef"[x & 15];
+    }
+    return result;
+  }
+
+private:
+  std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> context_{EVP_MD_CTX_new(), EVP_MD_CTX_free};
+};
+
+} // namespace
+
+bool is_utf8(std::string_view text) noexcept {
+  while (!text.empty()) {
+    const auto next = decode_one(text);
+    if (next.length == 0)
+      return false;
+    text.remove_prefix(next.length);
+  }
+  return true;
+}
+
+std::string to_utf8(std::string_view text) {
+  std::string result;
+  result.reserve(text.size());
+  while (!text.empty()) {
+    const auto next = decode_one(text);
+    if (next.length == 0) {
+      result += "\xef\xbf\xbd";
+      text.remove_prefix(ill_formed_prefix(text));
+    } else {
+      result += text.substr(0, next.length);
+      text.remove_prefix(next.length);
+    }
+  }
+  return result;
+}
+
+size_t display_width(std::string_view text) {
+  size_t result = 0;
+  while (!text.empty()) {
+    const auto next = decode_one(text);
+    if (next.length == 0) {
+      ++result; // Shown as U+FFFD.
+      text.remove_prefix(ill_formed_prefix(text));
+      continue;
+    }
+    const bool control = next.code < 0x20 || (next.code >= 0x7f && next.code < 0xa0);
+    if (!control && !is_in(zero_width_characters, next.code))
+      result += is_in(wide_characters, next.code) ? 2 : 1;
+    text.remove_prefix(next.length);
+  }
+  return result;
+}
+
+std::string base64_encode(std::string_view bytes) {
+  std::string result;
+  result.reserve((bytes.size() + 2) / 3 * 4);
+  for (size_t i = 0; i < bytes.size(); i += 3) {
+    const auto n = std::min<size_t>(3, bytes.size() - i);
+    uint32_t group = 0;
+    for (size_t k = 0; k < 3; ++k)
+      group = group << 8 | (k < n ? static_cast<uint8_t>(bytes[i + k]) : 0u);
+    for (size_t k = 0; k < 4; ++k)
+      result += k <= n ? alphabet[group >> (18 - 6 * k) & 63] : '=';
+  }
+  return result;
+}
+
+expected<std::string> base64_decode(std::string_view text) {
+  static const auto values = [] {
+    std::array<int8_t, 256> table;
+    table.fill(-1);
+    for (int i = 0; i < 64; ++i)
+      table[static_cast<uint8_t>(alphabet[i])] = static_cast<int8_t>(i);
+    table['-'] = 62;
+    table['_'] = 63;
+    for (auto c : {' ', '\t', '\r', '\n'})
+      table[static_cast<uint8_t>(c)] = -2;
+    return table;
+  }();
+  std::string result;
+  result.reserve(text.size() / 4 * 3 + 3);
+  uint32_t group = 0;
+  size_t digits = 0, padding = 0;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const auto value = values[static_cast<uint8_t>(text[i])];
+    if (value == -2)
+      continue;
+    if (text[i] == '=') {
+      ++padding;
+      continue;
+    }
+    if (value == -1 || padding > 0)
+      return fail(errc::bad_base64, "character " + std::to_string(i) + " is not base64");
+    group = group << 6 | static_cast<uint32_t>(value);
+    if (++digits % 4 == 0) {
+      result += static_cast<char>(group >> 16);
+      result += static_cast<char>(group >> 8);
+      result += static_cast<char>(group);
+      group = 0;
+    }
+  }
+  const auto rest = digits % 4;
+  if (rest == 1 || padding > 2 || (padding > 0 && (rest + padding) % 4 != 0))
+    return fail(errc::bad_base64, "the text ends in the middle of a group");
+  if (rest >= 2)
+    result += static_cast<char>(group >> (rest == 2 ? 4 : 10));
+  if (rest == 3)
+    result += static_cast<char>(group >> 2);
+  return result;
+}
+
+std::string sha256_hex(std::string_view bytes) {
+  sha256 digest;
+  digest.add(bytes);
+  return digest.hex();
+}
+
+expected<std::string> sha256_file(const std::string& path) {
+  errno = 0;
+  std::ifstream in{path, std::ios::binary};
+  if (!in)
+    return fail(errc::io, "cannot read " + path + ": " + std::strerror(errno));
+  sha256 digest;
+  std::vector<char> block(1 << 20);
+  while (in.read(block.data(), static_cast<std::streamsize>(block.size())) || in.gcount() > 0)
+    digest.add({block.data(), static_cast<size_t>(in.gcount())});
+  if (in.bad())
+    return fail(errc::io, "cannot read " + path + ": " + std::strerror(errno));
+  return digest.hex();
+}
+
+std::string closest(std::string_view word, std::span<const std::string> candidates) {
+  auto distance = [word](std::string_view other) {
+    // Levenshtein, one row at a time.
+    std::vector<size_t> row(other.size() + 1);
+    std::iota(row.begin(), row.end(), size_t{0});
+    for (size_t i = 1; i <= word.size(); ++i) {
+      auto diagonal = std::exchange(row[0], i);
+      for (size_t j = 1; j <= other.size(); ++j) {
+        const auto substituted = diagonal + (word[i - 1] != other[j - 1]);
+        diagonal = row[j];
+        row[j] = std::min({row[j] + 1, row[j - 1] + 1, substituted});
+      }
+    }
+    return row.back();
+  };
+  std::string best;
+  auto least = word.size() / 3 + 2;
+  for (const auto& x : candidates)
+    if (auto d = distance(x); d < least) {
+      least = d;
+      best = x;
+    }
+  return best;
+}
+
+} // namespace ziyu
