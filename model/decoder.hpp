@@ -16,7 +16,9 @@ struct decode_limits {
 
 /// An image ready for preprocessing. Copies share the pixels (reference count).
 struct decoded_image {
-  cv::Mat pixels; ///< 8-bit RGB (not BGR), CV_8UC3, continuous; EXIF orientation applied.
+  /// CV_8UC3, continuous, EXIF orientation applied. BGR, as OpenCV has it: the
+  /// channels are put in the model's order when they become a tensor.
+  cv::Mat pixels;
 
   uint32_t width() const { return static_cast<uint32_t>(pixels.cols); }
   uint32_t height() const { return static_cast<uint32_t>(pixels.rows); }
@@ -24,8 +26,8 @@ struct decoded_image {
 
 /// Decodes JPEG, PNG, BMP, WebP and TIFF to what PIL's
 /// `ImageOps.exif_transpose(Image.open(f)).convert("RGB")` gives: grey and
-/// palette become RGB, CMYK is converted, alpha is dropped (not composited), and
-/// of 16-bit samples the high byte is kept.
+/// palette become colour, CMYK is converted, alpha is dropped (not composited),
+/// and of 16-bit samples the high byte is kept.
 ///
 /// Errors: `empty_image`, `undecodable_image` (not an image, truncated, damaged,
 /// unknown format), `image_too_large`. Never throws.

@@ -1,43 +1,11 @@
 #include "model/image_header.hpp"
 
+#include "model/bounded_reader.hpp"
+
 #include <cstddef>
 
 namespace ziyu::model {
 namespace {
-
-/// Reads integers at any position of a view; a read past the end makes `good`
-/// false and yields 0, so that the parsers below need one check at the end.
-class bounded {
-public:
-  explicit bounded(std::string_view bytes) : bytes_(bytes) {}
-
-  uint32_t u8(size_t at) { return number(at, 1, true); }
-  uint32_t be16(size_t at) { return number(at, 2, true); }
-  uint32_t be32(size_t at) { return number(at, 4, true); }
-  uint32_t le16(size_t at) { return number(at, 2, false); }
-  uint32_t le24(size_t at) { return number(at, 3, false); }
-  uint32_t le32(size_t at) { return number(at, 4, false); }
-
-  bool good() const { return good_; }
-  size_t size() const { return bytes_.size(); }
-
-  uint32_t number(size_t at, size_t count, bool big_endian) {
-    if (at > bytes_.size() || count > bytes_.size() - at) {
-      good_ = false;
-      return 0;
-    }
-    uint32_t result = 0;
-    for (size_t i = 0; i < count; ++i) {
-      const auto byte = static_cast<uint8_t>(bytes_[at + (big_endian ? i : count - 1 - i)]);
-      result = result << 8 | byte;
-    }
-    return result;
-  }
-
-private:
-  std::string_view bytes_;
-  bool good_ = true;
-};
 
 using namespace std::string_view_literals;
 
@@ -71,7 +39,7 @@ bool is_standalone(uint32_t marker) {
 /// Walks the segments of a JPEG; ends at the first for which `visit(marker,
 /// start of its length field)` is true, at EOI (true) or where bytes end (false).
 template <class Visitor>
-bool walk_jpeg(bounded& in, Visitor visit) {
+bool walk_jpeg(bounded_reader& in, Visitor visit) {
   size_t at = 2; // behind SOI
   for (;;) {
     // Entropy-coded data and rubbish between segments are skipped alike: neither
@@ -94,7 +62,7 @@ bool walk_jpeg(bounded& in, Visitor visit) {
   }
 }
 
-image_size jpeg_size(bounded& in) {
+image_size jpeg_size(bounded_reader& in) {
   image_size result{image_format::jpeg};
   walk_jpeg(in, [&](uint32_t marker, size_t at) {
     if (!is_start_of_frame(marker))
@@ -109,7 +77,7 @@ image_size jpeg_size(bounded& in) {
 
 // -- PNG ----------------------------------------------------------------------------
 
-image_size png_size(bounded& in) {
+image_size png_size(bounded_reader& in) {
   image_size result{image_format::png};
   if (in.be32(8) != 13 || in.be32(12) != 0x49484452) // "IHDR"
     return result;
@@ -136,7 +104,7 @@ image_size png_size(bounded& in) {
   return result;
 }
 
-bool is_png_complete(bounded& in) {
+bool is_png_complete(bounded_reader& in) {
   size_t at = png_signature.size();
   for (;;) {
     const auto length = in.be32(at), type = in.be32(at + 4);
@@ -151,7 +119,7 @@ bool is_png_complete(bounded& in) {
 
 // -- BMP ----------------------------------------------------------------------------
 
-image_size bmp_size(bounded& in) {
+image_size bmp_size(bounded_reader& in) {
   image_size result{image_format::bmp};
   uint32_t bits = 0;
   if (in.le32(14) == 12) { // OS/2
@@ -172,7 +140,7 @@ image_size bmp_size(bounded& in) {
 
 // -- WebP ---------------------------------------------------------------------------
 
-image_size webp_size(bounded& in) {
+image_size webp_size(bounded_reader& in) {
   image_size result{image_format::webp};
   switch (in.be32(12)) {
     case 0x56503820: // "VP8 ": lossy
@@ -200,13 +168,13 @@ image_size webp_size(bounded& in) {
   return result;
 }
 
-bool is_webp_complete(bounded& in) {
+bool is_webp_complete(bounded_reader& in) {
   return in.le32(4) <= in.size() - 8;
 }
 
 // -- TIFF ---------------------------------------------------------------------------
 
-image_size tiff_size(bounded& in) {
+image_size tiff_size(bounded_reader& in) {
   image_size result{image_format::tiff};
   result.channels = 1;
   const bool big_endian = in.u8(0) == 'M';
@@ -269,7 +237,7 @@ std::optional<image_size> read_image_size(std::string_view bytes) noexcept {
   const auto format = format_of(bytes);
   if (!format)
     return std::nullopt;
-  bounded in{bytes};
+  bounded_reader in{bytes};
   image_size result;
   switch (*format) {
     case image_format::jpeg:
@@ -295,7 +263,7 @@ std::optional<image_size> read_image_size(std::string_view bytes) noexcept {
 
 bool is_image_complete(std::string_view bytes) noexcept {
   const auto format = format_of(bytes);
-  bounded in{bytes};
+  bounded_reader in{bytes};
   if (format == image_format::jpeg)
     return walk_jpeg(in, [](uint32_t, size_t) { return false; });
   if (format == image_format::png)

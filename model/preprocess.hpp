@@ -9,17 +9,13 @@ class Tensor;
 
 namespace ziyu::model {
 
-/// Resizes an 8-bit image with 1 or 3 channels as Pillow does (antialiased,
-/// fixed point, horizontal before vertical): bit-exact with
-/// `Image.resize((width, height), filter)`.
-/// @pre `width > 0 && height > 0`
-cv::Mat resize_like_pillow(const cv::Mat& image, int width, int height,
-                           preprocessing::interpolation filter);
-
 /// The tensor [1, C, crop_height, crop_width], float32, that torchvision's
-/// Resize, CenterCrop, ToTensor and Normalize make of the same pixels
-/// (`Grayscale` first when the model wants one channel). Never fails for a
-/// checked `preprocessing`.
+/// Resize, CenterCrop, ToTensor and Normalize make of the same pixels as a PIL
+/// image (`Grayscale` first when the model wants one channel): resized pixels
+/// are bit-exact, and so is the tensor up to the last bit of a float.
+///
+/// Memory is bounded by the model's input, not by an image's proportions. Never
+/// fails for a `preprocessing` that `read_model_folder` accepted.
 at::Tensor preprocess(const decoded_image& image, const preprocessing& how);
 
 } // namespace ziyu::model

@@ -1,0 +1,118 @@
+#include "actors/channel.hpp"
+
+#include <caf/io/broker.hpp>
+#include <caf/io/network/default_multiplexer.hpp>
+#include <caf/io/system_messages.hpp>
+#include <caf/stateful_actor.hpp>
+
+#include <fcntl.h>
+
+#include <type_traits>
+
+namespace ziyu::actors {
+
+namespace {
+
+constexpr size_t read_size = 64 * 1024;
+
+struct channel_state {
+  channel_state() = default;
+
+  wire::frame_reader reader;
+  caf::actor owner;
+  bool closed = false;
+  static inline const char* name = "channel";
+};
+
+static_assert(!std::is_aggregate_v<channel_state>);
+
+using self_ptr = caf::stateful_actor<channel_state, caf::io::broker>*;
+
+caf::io::connection_handle adopt(self_ptr self, wire::unique_fd socket) {
+  using caf::io::network::default_multiplexer;
+  auto& backend = dynamic_cast<default_multiplexer&>(self->system().middleman().backend());
+  // The multiplexer writes until the socket would block.
+  ::fcntl(socket.get(), F_SETFL, ::fcntl(socket.get(), F_GETFL) | O_NONBLOCK);
+  auto scribe = backend.new_scribe(static_cast<caf::io::network::native_socket>(socket.release()));
+  auto handle = scribe->hdl();
+  self->add_scribe(std::move(scribe));
+  self->configure_read(handle, caf::io::receive_policy::at_most(read_size));
+  return handle;
+}
+
+/// The part that both kinds share.
+/// @param on_frame Called with each frame.
+/// @param on_closed Called once, with the reason if the peer sent rubbish.
+template <class OnFrame, class OnClosed>
+caf::behavior behave(self_ptr self, wire::unique_fd socket, OnFrame on_frame, OnClosed on_closed) {
+  auto handle = adopt(self, std::move(socket));
+  auto close = [self, on_closed](std::optional<error> reason) {
+    if (std::exchange(self->state.closed, true))
+      return;
+    on_closed(std::move(reason));
+    self->quit();
+  };
+  return {
+    [=](const caf::io::new_data_msg& x) {
+      auto& reader = self->state.reader;
+      reader.feed({reinterpret_cast<const char*>(x.buf.data()), x.buf.size()});
+      for (;;) {
+        auto next = reader.next();
+        if (!next) {
+          close(next.error());
+          return;
+        }
+        if (!*next)
+          return;
+        on_frame(std::make_shared<const wire::frame>(std::move(**next)));
+      }
+    },
+    [=](const caf::io::connection_closed_msg&) { close(std::nullopt); },
+    [=](const outgoing_frame& x) {
+      if (self->state.closed)
+        return;
+      self->write(handle, x.bytes->size(), x.bytes->data());
+      self->flush(handle);
+    },
+    [=](atom::own, const caf::actor& owner) { self->state.owner = owner; },
+  };
+}
+
+} // namespace
+
+caf::actor spawn_channel(caf::actor_system& system, uint64_t worker, wire::unique_fd socket,
+                         caf::actor supervisor) {
+  // Copyable for the actor's factory; emptied by its only call.
+  auto holder = std::make_shared<wire::unique_fd>(std::move(socket));
+  return system.middleman().spawn_broker([=](self_ptr self) {
+    self->state.owner = supervisor;
+    return behave(
+      self, std::move(*holder),
+      [=](std::shared_ptr<const wire::frame> x) {
+        self->send(self->state.owner, channel_frame{worker, std::move(x)});
+      },
+      [=](std::optional<error> reason) {
+        channel_closed msg{worker, std::move(reason)};
+        if (self->state.owner != supervisor)
+          self->send(self->state.owner, msg);
+        self->send(supervisor, std::move(msg));
+      });
+  });
+}
+
+caf::actor spawn_control(caf::actor_system& system, uint64_t server, wire::unique_fd socket,
+                         caf::actor supervisor) {
+  auto holder = std::make_shared<wire::unique_fd>(std::move(socket));
+  return system.middleman().spawn_broker([=](self_ptr self) {
+    return behave(
+      self, std::move(*holder),
+      [=](std::shared_ptr<const wire::frame> x) {
+        self->send(supervisor, server_frame{server, std::move(x)});
+      },
+      [=](std::optional<error> reason) {
+        self->send(supervisor, server_closed{server, std::move(reason)});
+      });
+  });
+}
+
+} // namespace ziyu::actors

@@ -1,0 +1,176 @@
+#include "actors/inference.hpp"
+
+#include "base/log.hpp"
+
+#include <algorithm>
+
+namespace ziyu::actors {
+
+namespace {
+
+template <class Frame>
+outgoing_frame to_outgoing(Frame&& x) {
+  return {std::make_shared<const std::string>(wire::encode(std::forward<Frame>(x)))};
+}
+
+uint64_t private_bytes(const wire::memory_reading& memory, int64_t offset) {
+  return static_cast<uint64_t>(
+    std::max<int64_t>(0, static_cast<int64_t>(memory.rss_anon) + offset));
+}
+
+} // namespace
+
+inference_state::~inference_state() {
+  if (promise.pending()) {
+    attempt_outcome x;
+    x.slot = settings.slot;
+    x.slot_up = false;
+    x.failure = error{errc::unavailable, "the slot was shut down"};
+    promise.deliver(std::move(x));
+  }
+}
+
+attempt_outcome inference_state::outcome() const {
+  attempt_outcome x;
+  x.slot = settings.slot;
+  x.slot_up = current.has_value();
+  if (current) {
+    x.generation = current->generation;
+    x.pid = current->pid;
+  }
+  return x;
+}
+
+caf::result<attempt_outcome> inference_state::on_request(const attempt_request& x) {
+  if (!current || promise.pending()) {
+    auto refusal = outcome();
+    refusal.failure = error{errc::unavailable, current ? "the slot is busy" : "the slot has no worker"};
+    return refusal;
+  }
+  job = x.job;
+  wire::job frame;
+  frame.attempt_id = ++attempt_id;
+  frame.top_k = settings.top_k;
+  frame.image = *x.job->image;
+  if (!x.job->fault.empty()) {
+    if (settings.faults_allowed)
+      frame.fault = x.job->fault;
+    else
+      spdlog::warn("fault ignored, faults.allowed is false: job={} fault={}", x.job->id, x.job->fault);
+  }
+  self->send(current->channel, to_outgoing(std::move(frame)));
+  self->delayed_send(self, settings.job_timeout, atom::deadline{}, attempt_id);
+  promise = self->make_response_promise<attempt_outcome>();
+  return promise;
+}
+
+void inference_state::finish(attempt_outcome x) {
+  job.reset();
+  // Before the answer, so that the dispatcher's next job meets the new worker.
+  if (next)
+    switch_over();
+  x.slot_up = current.has_value();
+  promise.deliver(std::move(x));
+}
+
+void inference_state::on_frame(const channel_frame& x) {
+  if (!current || x.worker != current->worker)
+    return; // a worker that was given up
+  if (auto answer = std::get_if<wire::result>(x.content.get())) {
+    if (answer->attempt_id == attempt_id && promise.pending())
+      on_result(*answer);
+  } else {
+    self->send(settings.supervisor, x); // e.g., trimmed
+  }
+}
+
+void inference_state::on_result(const wire::result& x) {
+  auto done = outcome();
+  done.answer = std::make_shared<const wire::result>(x);
+  done.private_bytes = private_bytes(x.memory, current->private_offset);
+  job_done report;
+  report.worker = current->worker;
+  report.slot = settings.slot;
+  report.delta_live = x.delta_live;
+  report.memory = x.memory;
+  report.private_bytes = done.private_bytes;
+  report.encoded_bytes = job->image->size();
+  report.decoded_bytes = uint64_t{x.width} * x.height * 3;
+  report.ok = x.error_code.empty();
+  self->send(settings.supervisor, std::move(report));
+  finish(std::move(done));
+}
+
+void inference_state::on_closed(const channel_closed& x) {
+  if (next && x.worker == next->worker)
+    next.reset(); // died before it took over; the supervisor knows and sends another
+  if (!current || x.worker != current->worker)
+    return;
+  auto lost = outcome();
+  auto why = kill_reason        ? *kill_reason
+             : x.reason         ? *x.reason
+                                : error{errc::worker_died, "the worker process ended during the job"};
+  lost.failure = error{why.code, why.message + " (slot " + std::to_string(settings.slot)
+                                   + ", generation " + std::to_string(current->generation) + ", pid "
+                                   + std::to_string(current->pid) + ")"};
+  current.reset();
+  kill_reason.reset();
+  if (promise.pending())
+    finish(std::move(lost));
+  else if (next)
+    switch_over();
+}
+
+void inference_state::on_deadline(uint64_t id) {
+  if (id != attempt_id || !promise.pending())
+    return;
+  kill_reason = error{errc::deadline_exceeded,
+                      "no answer within " + std::to_string(settings.job_timeout.count()) + " ms"};
+  // The supervisor kills it; its end comes back as a closed channel and answers
+  // the attempt.
+  self->send(settings.supervisor, worker_hung{current->worker, job->id});
+}
+
+void inference_state::on_link(const worker_link& x) {
+  next = x;
+  if (!promise.pending())
+    switch_over();
+}
+
+void inference_state::switch_over() {
+  const auto previous = current ? current->worker : 0;
+  current = std::move(next);
+  next.reset();
+  kill_reason.reset();
+  self->send(current->channel, atom::own{}, caf::actor_cast<caf::actor>(self));
+  self->send(current->channel,
+             to_outgoing(wire::assign{settings.slot, current->generation, current->fault}));
+  self->send(settings.supervisor, slot_switched{settings.slot, current->worker, previous});
+  self->send(settings.dispatcher, atom::slot_up{}, settings.slot, inference_actor{self});
+}
+
+inference_actor::behavior_type inference(inference_actor::stateful_pointer<inference_state> self,
+                                         inference_settings settings) {
+  auto& st = self->state;
+  st.self = self;
+  st.settings = std::move(settings);
+  return {
+    [self](const attempt_request& x) { return self->state.on_request(x); },
+    [self](const worker_link& x) { self->state.on_link(x); },
+    [self](const kill_notice& x) {
+      auto& state = self->state;
+      if (state.current && state.current->worker == x.worker)
+        state.kill_reason = x.reason;
+    },
+    [self](const private_reading& x) {
+      auto& state = self->state;
+      if (state.current && state.current->worker == x.worker)
+        state.current->private_offset = x.private_offset;
+    },
+    [self](const channel_frame& x) { self->state.on_frame(x); },
+    [self](const channel_closed& x) { self->state.on_closed(x); },
+    [self](atom::deadline, uint64_t id) { self->state.on_deadline(id); },
+  };
+}
+
+} // namespace ziyu::actors

@@ -1,0 +1,57 @@
+#pragma once
+
+#include "actors/protocol.hpp"
+
+#include <caf/typed_event_based_actor.hpp>
+#include <caf/typed_response_promise.hpp>
+
+#include <type_traits>
+
+namespace ziyu::actors {
+
+struct inference_settings {
+  uint32_t slot = 0;
+  uint32_t top_k = 5;
+  std::chrono::milliseconds job_timeout{30'000};
+  bool faults_allowed = false;
+  dispatcher_actor dispatcher;
+  supervisor_actor supervisor;
+};
+
+/// One slot's shell around whichever worker process serves it.
+struct inference_state {
+  inference_state() = default;
+
+  // Whoever asked hears at once that we died, not at its own timeout.
+  ~inference_state();
+
+  caf::result<attempt_outcome> on_request(const attempt_request& x);
+  void on_link(const worker_link& x);
+  void on_frame(const channel_frame& x);
+  void on_result(const wire::result& x);
+  void on_closed(const channel_closed& x);
+  void on_deadline(uint64_t attempt_id);
+
+  /// Makes `next` the slot's worker.
+  void switch_over();
+  /// Ends the running attempt.
+  void finish(attempt_outcome x);
+  attempt_outcome outcome() const;
+
+  inference_actor::pointer self = nullptr;
+  inference_settings settings;
+  std::optional<worker_link> current, next;
+  uint64_t attempt_id = 0; ///< Number of the latest attempt of this slot.
+  std::shared_ptr<const messaging::job> job; ///< Of the running attempt.
+  std::optional<error> kill_reason; ///< Of the current worker.
+  caf::typed_response_promise<attempt_outcome> promise;
+  static inline const char* name = "inference";
+};
+
+static_assert(!std::is_aggregate_v<inference_state>);
+
+/// Returns the behavior of an INFERENCE actor.
+inference_actor::behavior_type inference(inference_actor::stateful_pointer<inference_state> self,
+                                         inference_settings settings);
+
+} // namespace ziyu::actors

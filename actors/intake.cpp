@@ -1,0 +1,53 @@
+#include "actors/intake.hpp"
+
+#include <cstdio>
+#include <cstdlib>
+
+namespace ziyu::actors {
+
+bool intake::open() const {
+  std::lock_guard guard{mutex_};
+  return open_locked();
+}
+
+void intake::take(uint64_t bytes) {
+  std::lock_guard guard{mutex_};
+  ++jobs_;
+  bytes_ += bytes;
+}
+
+void intake::give(uint64_t bytes) {
+  std::lock_guard guard{mutex_};
+  if (jobs_ == 0 || bytes_ < bytes) {
+    std::fputs("ziyu: broken invariant: more credit given back than taken\n", stderr);
+    std::abort();
+  }
+  --jobs_;
+  bytes_ -= bytes;
+  if (open_locked())
+    opened_.notify_one();
+}
+
+void intake::hold(bool on) {
+  std::lock_guard guard{mutex_};
+  held_ = on;
+  if (open_locked())
+    opened_.notify_one();
+}
+
+void intake::wait_open(std::chrono::milliseconds limit) {
+  std::unique_lock guard{mutex_};
+  opened_.wait_for(guard, limit, [this] { return open_locked(); });
+}
+
+uint64_t intake::jobs() const {
+  std::lock_guard guard{mutex_};
+  return jobs_;
+}
+
+uint64_t intake::bytes() const {
+  std::lock_guard guard{mutex_};
+  return bytes_;
+}
+
+} // namespace ziyu::actors

@@ -1,0 +1,48 @@
+#pragma once
+
+#include <chrono>
+#include <condition_variable>
+#include <cstdint>
+#include <mutex>
+
+namespace ziyu::actors {
+
+/// Backpressure as credit, in jobs and in bytes: the job source takes credit for
+/// each record that it hands on, the dispatcher gives it back when the record is
+/// final. Without credit, or on hold, the source gates its consumer. Thread-safe.
+class intake {
+public:
+  struct limits {
+    uint64_t jobs = 64;
+    uint64_t bytes = uint64_t{256} << 20; ///< Encoded + decoded.
+  };
+
+  explicit intake(limits x) : limits_(x) {}
+
+  /// True if another record may be fetched. A single record may overshoot the
+  /// limit in bytes, or one larger than the limit could never be taken.
+  bool open() const;
+
+  void take(uint64_t bytes);
+  void give(uint64_t bytes);
+
+  /// On hold nothing is fetched, whatever the credit (breaker, drain).
+  void hold(bool on);
+
+  /// Waits until `open()`, up to `limit`.
+  void wait_open(std::chrono::milliseconds limit);
+
+  uint64_t jobs() const;
+  uint64_t bytes() const;
+
+private:
+  bool open_locked() const { return !held_ && jobs_ < limits_.jobs && bytes_ < limits_.bytes; }
+
+  const limits limits_;
+  mutable std::mutex mutex_;
+  std::condition_variable opened_;
+  uint64_t jobs_ = 0, bytes_ = 0;
+  bool held_ = false;
+};
+
+} // namespace ziyu::actors

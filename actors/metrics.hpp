@@ -1,0 +1,59 @@
+#pragma once
+
+#include <prometheus/counter.h>
+#include <prometheus/family.h>
+#include <prometheus/gauge.h>
+#include <prometheus/histogram.h>
+#include <prometheus/registry.h>
+
+#include <string>
+
+namespace ziyu::actors {
+
+/// All metrics of the service, for `GET /metrics`. Names follow Prometheus'
+/// conventions: seconds, bytes, `_total`. Thread-safe.
+class metrics {
+public:
+  metrics();
+
+  /// The exposition format, version 0.0.4.
+  std::string text() const;
+
+private:
+  // Before the families: they live in it.
+  prometheus::Registry registry_;
+
+public:
+  prometheus::Counter& fetched;
+  prometheus::Family<prometheus::Counter>& results;         ///< status
+  prometheus::Family<prometheus::Counter>& dead_letters;    ///< code
+  prometheus::Family<prometheus::Counter>& failed_attempts; ///< code
+  prometheus::Counter& duplicate_ids;
+  prometheus::Counter& stale; ///< Outcomes that came after their partition went.
+  prometheus::Histogram& queued_seconds;
+  prometheus::Histogram& decode_seconds;
+  prometheus::Histogram& inference_seconds;
+  prometheus::Histogram& total_seconds;
+
+  prometheus::Gauge& in_flight_jobs;
+  prometheus::Gauge& in_flight_bytes;
+  prometheus::Gauge& slots_up;
+  prometheus::Gauge& standbys;
+  prometheus::Family<prometheus::Gauge>& worker_live_bytes;      ///< slot
+  prometheus::Family<prometheus::Gauge>& worker_private_bytes;   ///< slot
+  prometheus::Family<prometheus::Gauge>& worker_generation;      ///< slot
+  prometheus::Family<prometheus::Counter>& replacements;         ///< cause
+  prometheus::Family<prometheus::Counter>& deaths;               ///< how
+  prometheus::Counter& recovered_bytes;
+  prometheus::Histogram& replacement_seconds;
+  prometheus::Gauge& container_used_bytes;
+  prometheus::Gauge& container_limit_bytes;
+  prometheus::Gauge& control_private_bytes;
+
+  prometheus::Gauge& breaker_state; ///< 0 closed, 1 open, 2 half-open.
+  prometheus::Family<prometheus::Counter>& events; ///< type
+  prometheus::Counter& events_dropped;
+  prometheus::Counter& publish_retries;
+};
+
+} // namespace ziyu::actors

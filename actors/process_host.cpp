@@ -1,0 +1,106 @@
+#include "actors/process_host.hpp"
+
+#include "actors/channel.hpp"
+
+#include <caf/send.hpp>
+
+#include <cerrno>
+#include <csignal>
+#include <cstring>
+#include <fcntl.h>
+
+namespace ziyu::actors {
+
+process_host::process_host(caf::actor_system& system, process_host_settings settings)
+  : system_(system), settings_(std::move(settings)) {
+  // Workers outlive their fork server; then they become our children.
+  supervision::become_subreaper();
+}
+
+process_host::~process_host() {
+  if (control_)
+    caf::anon_send_exit(control_, caf::exit_reason::user_shutdown);
+}
+
+expected<int32_t> process_host::start_server(uint64_t server, caf::actor supervisor) {
+  auto pair = wire::socket_pair();
+  if (!pair)
+    return tl::unexpected(pair.error());
+  supervision::child_specification spec;
+  spec.arguments = {settings_.executable.string(), "--fork-server", "--model",
+                    settings_.model.string(), "--control-fd", "3"};
+  if (settings_.max_pixels > 0) {
+    spec.arguments.push_back("--max-pixels");
+    spec.arguments.push_back(std::to_string(settings_.max_pixels));
+  }
+  if (settings_.faults_allowed)
+    spec.arguments.push_back("--faults-allowed");
+  spec.control_fd = pair->second.get();
+  spec.new_session = true; // a terminal's Ctrl-C is for the control process alone
+  auto child = supervision::child_process::start(spec);
+  if (!child)
+    return tl::unexpected(child.error());
+  server_ = std::move(*child);
+  wire::unique_fd duplicate{::fcntl(pair->first.get(), F_DUPFD_CLOEXEC, 0)};
+  if (!duplicate)
+    return fail(errc::io, std::string{"cannot duplicate the control socket: "} + std::strerror(errno));
+  control_socket_ = std::move(pair->first);
+  control_ = spawn_control(system_, server, std::move(duplicate), std::move(supervisor));
+  return server_.pid();
+}
+
+void process_host::stop_server(bool kill) {
+  if (kill)
+    server_.signal(SIGKILL);
+  else if (control_socket_ && !wire::send_frame(control_socket_.get(), wire::stop{}))
+    server_.signal(SIGTERM);
+}
+
+bool process_host::server_running() {
+  return server_.running();
+}
+
+expected<caf::actor> process_host::spawn(uint64_t worker, caf::actor supervisor) {
+  if (!control_socket_)
+    return fail(errc::unavailable, "there is no fork server");
+  auto pair = wire::socket_pair();
+  if (!pair)
+    return tl::unexpected(pair.error());
+  if (auto ok = wire::send_frame(control_socket_.get(), wire::spawn{worker}, pair->second.get()); !ok)
+    return tl::unexpected(ok.error());
+  return spawn_channel(system_, worker, std::move(pair->first), std::move(supervisor));
+}
+
+void process_host::adopt(uint64_t worker, int32_t pid) {
+  // A worker that is gone already has no handle, which `gone` reads as ended.
+  if (auto handle = supervision::process_handle::open(pid))
+    workers_[worker] = std::move(*handle);
+}
+
+void process_host::signal(uint64_t worker, int number) {
+  if (auto i = workers_.find(worker); i != workers_.end())
+    i->second.signal(number);
+}
+
+bool process_host::gone(uint64_t worker) {
+  auto i = workers_.find(worker);
+  return i == workers_.end() || i->second.ended();
+}
+
+void process_host::forget(uint64_t worker) {
+  auto i = workers_.find(worker);
+  if (i == workers_.end())
+    return;
+  supervision::reap(i->second.pid());
+  workers_.erase(i);
+}
+
+expected<supervision::process_memory> process_host::read_memory(int32_t pid) {
+  return supervision::read_process_memory(pid);
+}
+
+expected<supervision::container_memory> process_host::read_container() {
+  return supervision::read_container_memory("/", settings_.container_limit_bytes);
+}
+
+} // namespace ziyu::actors

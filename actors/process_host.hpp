@@ -1,0 +1,45 @@
+#pragma once
+
+#include "actors/worker_host.hpp"
+
+#include <filesystem>
+#include <map>
+
+namespace ziyu::actors {
+
+/// What a fork server is started with.
+struct process_host_settings {
+  std::filesystem::path executable; ///< ziyu-worker
+  std::filesystem::path model;      ///< Folder `<name>/<version>`.
+  uint64_t max_pixels = 0;
+  bool faults_allowed = false;
+  uint64_t container_limit_bytes = 0; ///< 0: the cgroup's, else the host's.
+};
+
+/// Real processes: one `ziyu-worker --fork-server` and what it forks.
+class process_host : public worker_host {
+public:
+  process_host(caf::actor_system& system, process_host_settings settings);
+  ~process_host() override;
+
+  expected<int32_t> start_server(uint64_t server, caf::actor supervisor) override;
+  void stop_server(bool kill) override;
+  bool server_running() override;
+  expected<caf::actor> spawn(uint64_t worker, caf::actor supervisor) override;
+  void adopt(uint64_t worker, int32_t pid) override;
+  void signal(uint64_t worker, int number) override;
+  bool gone(uint64_t worker) override;
+  void forget(uint64_t worker) override;
+  expected<supervision::process_memory> read_memory(int32_t pid) override;
+  expected<supervision::container_memory> read_container() override;
+
+private:
+  caf::actor_system& system_;
+  process_host_settings settings_;
+  supervision::child_process server_;
+  caf::actor control_;
+  wire::unique_fd control_socket_; ///< For frames with descriptors; CAF reads a duplicate.
+  std::map<uint64_t, supervision::process_handle> workers_;
+};
+
+} // namespace ziyu::actors

@@ -1,0 +1,303 @@
+#pragma once
+
+// The whole message protocol between the actors of the control process, on one
+// page. All messages stay inside this process.
+
+#include "base/error.hpp"
+#include "messaging/consumer.hpp"
+#include "messaging/event.hpp"
+#include "messaging/job.hpp"
+#include "messaging/producer.hpp"
+#include "messaging/result.hpp"
+#include "supervision/circuit_breaker.hpp"
+#include "supervision/process.hpp"
+#include "wire/frames.hpp"
+
+#include <caf/actor.hpp>
+#include <caf/allowed_unsafe_message_type.hpp>
+#include <caf/atom.hpp>
+#include <caf/replies_to.hpp>
+#include <caf/type_id.hpp>
+#include <caf/typed_actor.hpp>
+
+#include <future>
+#include <memory>
+#include <string>
+
+namespace ziyu::actors {
+
+// -- job source -> dispatcher -----------------------------------------------------
+
+/// A record that was fetched, as a job or with the reason why it is none.
+struct fetched_job {
+  std::shared_ptr<const messaging::record> source; ///< Never null.
+  std::shared_ptr<const messaging::job> job;       ///< Null for bad input.
+  error reason;          ///< Only without a job.
+  uint64_t cost = 0;     ///< Credit that it holds: encoded + decoded bytes.
+  int64_t fetched_us = 0;///< Monotonic.
+};
+
+/// Partitions are going; the source waits (with a deadline) for `handled`.
+struct revocation {
+  messaging::partitions_revoked what;
+  std::shared_ptr<std::promise<void>> handled;
+};
+
+// -- dispatcher <-> inference -------------------------------------------------------
+
+/// One attempt at a job.
+struct attempt_request {
+  std::shared_ptr<const messaging::job> job;
+  uint32_t attempt = 1;
+};
+
+/// How an attempt ended. Without `failure`, `answer` is set.
+struct attempt_outcome {
+  std::shared_ptr<const wire::result> answer;
+  std::optional<error> failure; ///< Codes of a worker's fault, or `unavailable`.
+  bool slot_up = true;          ///< Whether the slot can take another job now.
+  uint32_t slot = 0;
+  uint64_t generation = 0;
+  int32_t pid = 0;
+  uint64_t private_bytes = 0;
+};
+
+/// The INFERENCE actor: one per slot, for the life of the service. Stands for
+/// whichever worker process serves the slot at present.
+struct worker_link;
+struct kill_notice;
+struct private_reading;
+struct channel_frame;
+struct channel_closed;
+
+using inference_actor = caf::typed_actor<
+  // Runs one attempt on the slot's worker. One at a time.
+  caf::replies_to<attempt_request>::with<attempt_outcome>,
+  // Take over this worker as soon as the running attempt (if any) is over.
+  caf::reacts_to<worker_link>,
+  // The supervisor is about to kill the worker: names the reason.
+  caf::reacts_to<kill_notice>,
+  // The supervisor has read the worker's private memory.
+  caf::reacts_to<private_reading>,
+  // INTERNAL: from the worker's channel.
+  caf::reacts_to<channel_frame>, caf::reacts_to<channel_closed>,
+  // INTERNAL: attempt `n` ran out of time.
+  caf::reacts_to<caf::atom_constant<caf::atom("deadline")>, uint64_t>>;
+
+// -- worker channels ---------------------------------------------------------------
+
+/// The bytes of a frame for a worker, shared, never copied between actors.
+struct outgoing_frame {
+  std::shared_ptr<const std::string> bytes;
+};
+
+/// A frame from a worker, to the channel's owner.
+struct channel_frame {
+  uint64_t worker = 0; ///< Unique per process start; pids are not.
+  std::shared_ptr<const wire::frame> content;
+};
+
+/// The worker's socket is closed, or it sent rubbish (`reason` set). To the
+/// owner and to the supervisor.
+struct channel_closed {
+  uint64_t worker = 0;
+  std::optional<error> reason;
+};
+
+/// A worker handed to a slot.
+struct worker_link {
+  uint64_t worker = 0;
+  int32_t pid = 0;
+  uint64_t generation = 0;
+  caf::actor channel; ///< Takes `outgoing_frame` and (own, caf::actor).
+  std::string fault;  ///< For this slot, or empty.
+  int64_t private_offset = 0; ///< private − anonymous bytes at the last reading.
+};
+
+struct kill_notice {
+  uint64_t worker = 0;
+  error reason;
+};
+
+struct private_reading {
+  uint64_t worker = 0;
+  int64_t private_offset = 0;
+};
+
+// -- inference -> supervisor --------------------------------------------------------
+
+/// A job is over on a worker: what the judge needs.
+struct job_done {
+  uint64_t worker = 0;
+  uint32_t slot = 0;
+  int64_t delta_live = 0;
+  wire::memory_reading memory;
+  uint64_t private_bytes = 0;
+  uint64_t encoded_bytes = 0, decoded_bytes = 0;
+  bool ok = true;
+};
+
+/// The slot is served by `worker` from now on; `previous` (0: none) is idle.
+struct slot_switched {
+  uint32_t slot = 0;
+  uint64_t worker = 0, previous = 0;
+};
+
+/// The worker did not answer before the job's deadline.
+struct worker_hung {
+  uint64_t worker = 0;
+  std::string job_id;
+};
+
+// -- worker host -> supervisor --------------------------------------------------------
+
+/// A frame from fork server number `server`.
+struct server_frame {
+  uint64_t server = 0;
+  std::shared_ptr<const wire::frame> content;
+};
+
+/// Fork server number `server` is gone.
+struct server_closed {
+  uint64_t server = 0;
+  std::optional<error> reason;
+};
+
+// -- publisher ------------------------------------------------------------------------
+
+enum class publication_kind : uint8_t { result, dead_letter, event };
+
+struct publication {
+  publication_kind kind = publication_kind::event;
+  std::shared_ptr<const messaging::outgoing> content;
+  messaging::record_id source; ///< Not for events.
+  uint64_t epoch = 0;
+};
+
+/// A result or dead letter has its delivery report.
+struct published {
+  publication_kind kind = publication_kind::result;
+  messaging::record_id source;
+  uint64_t epoch = 0;
+};
+
+// -- triggers of the circuit breaker -----------------------------------------------------
+
+struct breaker_input {
+  supervision::circuit_breaker::trigger which{};
+  bool raised = false;
+  std::string reason;
+  std::optional<double> memory_share; ///< Set: a reading; the rest is ignored.
+};
+
+// -- status -------------------------------------------------------------------------------
+
+/// What the dispatcher says of itself, measured by asking it.
+struct dispatcher_status {
+  std::string ledger; ///< JSON
+  bool consuming = false; ///< In the group, brokers reachable.
+  bool draining = false;
+  std::string trouble;    ///< Why not consuming, or empty.
+  supervision::breaker_state breaker{};
+  std::string breaker_reason;
+  uint64_t queued = 0, running = 0, slots_up = 0;
+  uint64_t results = 0, dead_letters = 0;
+};
+
+struct supervisor_status {
+  std::string workers; ///< JSON
+  bool model_ready = false;
+  std::string trouble;
+  uint64_t slots = 0, slots_up = 0, standbys = 0, replacements = 0;
+  uint64_t container_used = 0, container_limit = 0;
+  std::string container_source;
+};
+
+/// The PUBLISHER actor: hands records to the Kafka producer until each has been
+/// acknowledged.
+using publisher_actor = caf::typed_actor<
+  caf::reacts_to<publication>,
+  // From the producer's thread.
+  caf::reacts_to<messaging::delivery_report>,
+  // Answers true when nothing is pending, false after so many milliseconds.
+  caf::replies_to<caf::atom_constant<caf::atom("drain")>, uint64_t>::with<bool>,
+  caf::reacts_to<caf::atom_constant<caf::atom("tick")>>,
+  // INTERNAL: the drain's deadline.
+  caf::reacts_to<caf::atom_constant<caf::atom("deadline")>>>;
+
+/// The DISPATCHER actor: owns the ledger, the queue, the credit and the breaker.
+using dispatcher_actor = caf::typed_actor<
+  // Results and dead letters go here. Comes before the first record.
+  caf::reacts_to<publisher_actor>,
+  caf::reacts_to<fetched_job>,
+  caf::reacts_to<messaging::partitions_assigned>,
+  caf::reacts_to<revocation>,
+  caf::reacts_to<messaging::consumer_failed>,
+  // A slot has a worker (again).
+  caf::reacts_to<caf::atom_constant<caf::atom("slot_up")>, uint32_t, inference_actor>,
+  caf::reacts_to<published>,
+  caf::reacts_to<breaker_input>,
+  // The broker answers again.
+  caf::reacts_to<caf::atom_constant<caf::atom("reachable")>>,
+  caf::replies_to<caf::atom_constant<caf::atom("status")>>::with<dispatcher_status>,
+  // Starts no more jobs; answers true when the running ones are published, false
+  // when that took longer than so many milliseconds. Then all is handed back.
+  caf::replies_to<caf::atom_constant<caf::atom("drain")>, uint64_t>::with<bool>,
+  caf::reacts_to<caf::atom_constant<caf::atom("tick")>>,
+  // INTERNAL: the drain's deadline.
+  caf::reacts_to<caf::atom_constant<caf::atom("deadline")>>>;
+
+/// The SUPERVISOR actor: starts, judges, heals and ends workers.
+using supervisor_actor = caf::typed_actor<
+  caf::reacts_to<server_frame>, caf::reacts_to<server_closed>,
+  caf::reacts_to<channel_frame>, caf::reacts_to<channel_closed>,
+  caf::reacts_to<job_done>, caf::reacts_to<slot_switched>, caf::reacts_to<worker_hung>,
+  caf::replies_to<caf::atom_constant<caf::atom("status")>>::with<supervisor_status>,
+  // Ends all workers and the fork server; answers when they are gone.
+  caf::replies_to<caf::atom_constant<caf::atom("drain")>, uint64_t>::with<bool>,
+  caf::reacts_to<caf::atom_constant<caf::atom("tick")>>,
+  // INTERNAL: try again to start a fork server; or to spawn.
+  caf::reacts_to<caf::atom_constant<caf::atom("restart")>>,
+  // INTERNAL: worker `id` had time enough for this phase of its life.
+  caf::reacts_to<caf::atom_constant<caf::atom("deadline")>, uint64_t>>;
+
+namespace atom {
+
+using deadline = caf::atom_constant<caf::atom("deadline")>;
+using drain = caf::atom_constant<caf::atom("drain")>;
+using own = caf::atom_constant<caf::atom("own")>;
+using reachable = caf::atom_constant<caf::atom("reachable")>;
+using restart = caf::atom_constant<caf::atom("restart")>;
+using slot_up = caf::atom_constant<caf::atom("slot_up")>;
+using status = caf::atom_constant<caf::atom("status")>;
+using tick = caf::atom_constant<caf::atom("tick")>;
+
+} // namespace atom
+
+} // namespace ziyu::actors
+
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::actors::fetched_job)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::actors::revocation)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::actors::attempt_request)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::actors::attempt_outcome)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::actors::worker_link)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::actors::kill_notice)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::actors::private_reading)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::actors::outgoing_frame)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::actors::channel_frame)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::actors::channel_closed)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::actors::job_done)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::actors::slot_switched)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::actors::worker_hung)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::actors::server_frame)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::actors::server_closed)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::actors::publication)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::actors::published)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::actors::breaker_input)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::actors::dispatcher_status)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::actors::supervisor_status)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::messaging::partitions_assigned)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::messaging::consumer_failed)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::messaging::delivery_report)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::actors::publisher_actor)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::actors::inference_actor)

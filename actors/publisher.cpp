@@ -1,0 +1,193 @@
+#include "actors/publisher.hpp"
+
+#include "base/log.hpp"
+
+namespace ziyu::actors {
+
+using namespace std::chrono_literals;
+
+namespace {
+
+constexpr auto tick_interval = 100ms;
+
+} // namespace
+
+bool publisher_state::ensure_producer() {
+  if (producer)
+    return true;
+  // The reports come on the producer's own thread; a weak handle keeps them from
+  // keeping this actor alive.
+  auto weak = caf::actor_cast<caf::weak_actor_ptr>(caf::actor_cast<caf::strong_actor_ptr>(self));
+  auto made = settings.make([weak](messaging::delivery_report x) {
+    if (auto strong = caf::actor_cast<caf::strong_actor_ptr>(weak))
+      caf::anon_send(caf::actor_cast<publisher_actor>(strong), std::move(x));
+  });
+  if (!made) {
+    spdlog::error("no Kafka producer: {}", made.error().describe());
+    set_failing(true, made.error().message);
+    not_before = self->clock().now() + retry->next(settings.report->env().random());
+    return false;
+  }
+  producer = std::move(*made);
+  return true;
+}
+
+void publisher_state::accept(publication x) {
+  const auto size = x.content->bytes();
+  if (x.kind == publication_kind::event) {
+    if (event_bytes + size > settings.max_event_bytes) {
+      settings.report->stats().events_dropped.Increment();
+      return;
+    }
+    event_bytes += size;
+  }
+  if (in_flight.empty() && backlog.empty())
+    last_progress = self->clock().now();
+  backlog.push_back({std::move(x), {}, 0});
+  pump();
+}
+
+void publisher_state::pump() {
+  const auto now = self->clock().now();
+  if (backlog.empty() || now < not_before || !ensure_producer())
+    return;
+  // Retries that are not due yet step aside for what is.
+  for (auto n = backlog.size(); n > 0 && !backlog.empty(); --n) {
+    auto x = std::move(backlog.front());
+    backlog.pop_front();
+    if (now < x.not_before) {
+      backlog.push_back(std::move(x));
+      continue;
+    }
+    auto content = *x.what.content;
+    content.token = next_token;
+    if (auto ok = producer->produce(content)) {
+      in_flight.emplace(next_token++, std::move(x));
+      continue;
+    } else if (ok.error().code == errc::queue_full) {
+      backlog.push_front(std::move(x));
+      not_before = now + 20ms;
+      return;
+    } else if (ok.error().code == errc::kafka_fatal) {
+      spdlog::error("the Kafka producer is unusable, a new one takes over: {}",
+                    ok.error().message);
+      backlog.push_front(std::move(x));
+      // Destroying it hands out a report for each record in flight, which
+      // brings them back into the backlog.
+      producer.reset();
+      not_before = now + retry->next(settings.report->env().random());
+      return;
+    } else {
+      put_off(x, ok.error());
+      backlog.push_back(std::move(x));
+    }
+  }
+}
+
+void publisher_state::put_off(pending_publication& x, const error& why) {
+  ++x.tries;
+  x.not_before = self->clock().now() + retry->next(settings.report->env().random());
+  spdlog::warn("delivery to {} failed (source {}, try {}): {}; trying again",
+               x.what.content->topic, messaging::to_string(x.what.source), x.tries,
+               why.describe());
+  if (why.code != errc::job_too_large || x.what.kind != publication_kind::dead_letter
+      || !x.what.content->value)
+    return;
+  // The dead-letter topic takes less than the job topic did. The headers say
+  // where the payload still is.
+  auto slim = std::make_shared<messaging::outgoing>(*x.what.content);
+  slim->value.reset();
+  slim->headers.emplace_back("ziyu-payload-omitted", why.message);
+  x.what.content = std::move(slim);
+}
+
+void publisher_state::forget(const pending_publication& x) {
+  if (x.what.kind == publication_kind::event)
+    event_bytes -= x.what.content->bytes();
+}
+
+void publisher_state::on_report(const messaging::delivery_report& x) {
+  auto i = in_flight.find(x.token);
+  if (i == in_flight.end())
+    return; // a report of a producer that was given up
+  auto entry = std::move(i->second);
+  in_flight.erase(i);
+  if (!x.failure) {
+    last_progress = self->clock().now();
+    retry->reset();
+    not_before = {};
+    set_failing(false, "");
+    forget(entry);
+    if (entry.what.kind != publication_kind::event)
+      self->send(settings.dispatcher,
+                 published{entry.what.kind, entry.what.source, entry.what.epoch});
+  } else {
+    settings.report->stats().publish_retries.Increment();
+    if (x.failure->code == errc::kafka_fatal)
+      producer.reset();
+    put_off(entry, *x.failure);
+    backlog.push_back(std::move(entry));
+  }
+  pump();
+  finish_drain_if_empty(false);
+}
+
+void publisher_state::set_failing(bool on, const std::string& reason) {
+  if (failing == on)
+    return;
+  failing = on;
+  self->send(settings.dispatcher,
+             breaker_input{supervision::circuit_breaker::trigger::publisher, on, reason, {}});
+  if (!on)
+    self->send(settings.dispatcher, atom::reachable{});
+}
+
+void publisher_state::on_tick() {
+  pump();
+  const auto now = self->clock().now();
+  if ((!in_flight.empty() || !backlog.empty()) && now - last_progress > settings.stall_limit)
+    set_failing(true, "no delivery report for "
+                        + std::to_string(settings.stall_limit.count())
+                        + " ms: is the broker reachable and the topic there?");
+  finish_drain_if_empty(false);
+}
+
+void publisher_state::finish_drain_if_empty(bool timed_out) {
+  if (!drained.pending())
+    return;
+  if (in_flight.empty() && backlog.empty())
+    drained.deliver(true);
+  else if (timed_out)
+    drained.deliver(false);
+}
+
+publisher_actor::behavior_type publisher(publisher_actor::stateful_pointer<publisher_state> self,
+                                         publisher_settings settings) {
+  auto& st = self->state;
+  st.self = self;
+  st.settings = std::move(settings);
+  st.retry.emplace(100ms, 10'000ms);
+  st.last_progress = self->clock().now();
+  self->delayed_send(self, tick_interval, atom::tick{});
+  return {
+    [self](const publication& x) { self->state.accept(x); },
+    [self](const messaging::delivery_report& x) { self->state.on_report(x); },
+    [self](atom::drain, uint64_t limit_ms) -> caf::result<bool> {
+      auto& state = self->state;
+      if (state.drained.pending())
+        return false;
+      state.drained = self->make_response_promise<bool>();
+      self->delayed_send(self, std::chrono::milliseconds{limit_ms}, atom::deadline{});
+      auto promise = state.drained;
+      state.finish_drain_if_empty(false);
+      return promise;
+    },
+    [self](atom::tick) {
+      self->state.on_tick();
+      self->delayed_send(self, tick_interval, atom::tick{});
+    },
+    [self](atom::deadline) { self->state.finish_drain_if_empty(true); },
+  };
+}
+
+} // namespace ziyu::actors

@@ -1,0 +1,67 @@
+#pragma once
+
+#include "actors/intake.hpp"
+#include "actors/protocol.hpp"
+#include "base/clock.hpp"
+
+#include <atomic>
+#include <memory>
+#include <thread>
+
+namespace ziyu::actors {
+
+/// One turn of the JOB SOURCE: polls `from` once (gated without credit), decodes
+/// what came and tells `to`. Called in a loop by `job_source`, or by a simulation.
+class source_loop {
+public:
+  source_loop(messaging::consumer& from, intake& credit, dispatcher_actor to,
+              messaging::job_limits limits, environment& env);
+
+  /// @param limit How long to wait for the next event.
+  /// @returns False after a fatal error of the consumer.
+  bool turn(std::chrono::milliseconds limit);
+
+private:
+  void on_record(messaging::record x);
+  void on_revoked(messaging::partitions_revoked x);
+
+  messaging::consumer& from_;
+  intake& credit_;
+  dispatcher_actor to_;
+  messaging::job_limits limits_;
+  environment& env_;
+};
+
+/// Runs a `source_loop` on its own thread, the only one that polls Kafka.
+class job_source {
+public:
+  /// Makes a consumer; called again (with a pause) after a fatal error.
+  using factory = std::function<expected<std::unique_ptr<messaging::consumer>>()>;
+
+  job_source(factory make, std::shared_ptr<intake> credit, dispatcher_actor to,
+             messaging::job_limits limits, environment& env);
+  ~job_source();
+
+  /// Stores offsets with the present consumer; `errc::revoked` without one.
+  /// Thread-safe.
+  expected<void> store(const messaging::topic_partition& where, int64_t next);
+
+  /// Commits, leaves the group and ends the thread, within about `limit`.
+  void stop(std::chrono::milliseconds limit);
+
+private:
+  void run();
+
+  factory make_;
+  std::shared_ptr<intake> credit_;
+  dispatcher_actor to_;
+  messaging::job_limits limits_;
+  environment& env_;
+  std::mutex mutex_; ///< Guards `consumer_` against `store` from other threads.
+  std::unique_ptr<messaging::consumer> consumer_;
+  std::atomic<bool> stopping_{false};
+  std::atomic<int64_t> close_limit_ms_{5000};
+  std::thread thread_;
+};
+
+} // namespace ziyu::actors

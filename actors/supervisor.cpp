@@ -1,0 +1,536 @@
+#include "actors/supervisor.hpp"
+
+#include "base/log.hpp"
+
+#include <algorithm>
+#include <csignal>
+
+namespace ziyu::actors {
+
+using namespace std::chrono_literals;
+using phase = worker_entry::phase;
+using trigger_kind = supervision::circuit_breaker::trigger;
+
+namespace {
+
+constexpr auto tick_interval = 50ms;
+
+/// Ticks that the fork server has to say how a worker ended before we go on
+/// without knowing.
+constexpr uint32_t patience_ticks = 10;
+
+std::string describe(const std::optional<wire::exited>& how) {
+  if (!how)
+    return "unknown";
+  return supervision::exit_status{how->exit_code, how->signal}.describe();
+}
+
+} // namespace
+
+std::string_view to_string(phase x) noexcept {
+  switch (x) {
+    case phase::spawning:
+      return "spawning";
+    case phase::warming:
+      return "warming";
+    case phase::standby:
+      return "standby";
+    case phase::linked:
+      return "linked";
+    case phase::serving:
+      return "serving";
+    case phase::ending:
+      return "ending";
+  }
+  return "unknown";
+}
+
+worker_entry* supervisor_state::find(uint64_t id) {
+  auto i = workers.find(id);
+  return i == workers.end() ? nullptr : &i->second;
+}
+
+void supervisor_state::trigger(trigger_kind which, bool raised, std::string reason) {
+  self->send(settings.dispatcher, breaker_input{which, raised, std::move(reason), {}});
+}
+
+// -- fork server --------------------------------------------------------------------------
+
+void supervisor_state::start_server() {
+  if (draining || server_up)
+    return;
+  auto pid = settings.host->start_server(++server, caf::actor_cast<caf::actor>(self));
+  if (!pid) {
+    trouble = "cannot start the fork server: " + pid.error().describe();
+    spdlog::error("{}", trouble);
+    if (!ever_ready) {
+      settings.on_fatal(error{pid.error().code, trouble});
+      return;
+    }
+    trigger(trigger_kind::fork_server, true, trouble);
+    restart_pending = true;
+    self->delayed_send(self, server_backoff->next(settings.report->env().random()), atom::restart{});
+    return;
+  }
+  server_up = true;
+  server_ready = false;
+  server_pid = *pid;
+  server_started = self->clock().now();
+  settings.report->emit(spdlog::level::info, "fork_server_started", {{"pid", *pid}, {"server", server}});
+}
+
+void supervisor_state::on_server_frame(const server_frame& x) {
+  if (x.server != server)
+    return;
+  if (auto ready = std::get_if<wire::server_ready>(x.content.get())) {
+    server_ready = true;
+    ever_ready = true;
+    trouble.clear();
+    server_backoff->reset();
+    model_bytes = ready->memory.live;
+    spdlog::info("model ready: name={} version={} classes={} load_ms={}", ready->model_name,
+                 ready->model_version, ready->classes, ready->load_us / 1000);
+    settings.on_model({ready->model_name, ready->model_version, ready->model_sha256, ready->precision});
+    trigger(trigger_kind::fork_server, false);
+    fill();
+  } else if (auto failed = std::get_if<wire::server_failed>(x.content.get())) {
+    auto code = errc::model_corrupt;
+    from_string(failed->error_code, code);
+    trouble = "the fork server cannot serve: " + failed->error_message;
+    spdlog::error("{}", trouble);
+    // A model that never loaded will not load the next time either.
+    if (!ever_ready)
+      settings.on_fatal(error{code, failed->error_message});
+  } else if (auto made = std::get_if<wire::spawned>(x.content.get())) {
+    auto entry = find(made->spawn_id);
+    if (!entry)
+      return;
+    if (made->pid == 0) {
+      spdlog::error("fork failed: {}", made->error_message);
+      entry->expected_end = true;
+      spawn_after = self->clock().now() + worker_backoff->next(settings.report->env().random());
+      return; // its socket closes, too
+    }
+    entry->pid = made->pid;
+    if (entry->state == phase::spawning)
+      entry->state = phase::warming;
+    settings.host->adopt(entry->id, made->pid);
+  } else if (auto ended = std::get_if<wire::exited>(x.content.get())) {
+    for (auto& [id, entry] : workers)
+      if (entry.pid == ended->pid) {
+        reap(id, *ended);
+        break;
+      }
+  }
+}
+
+void supervisor_state::on_server_closed(const server_closed& x) {
+  if (x.server != server || !server_up)
+    return;
+  settings.host->stop_server(true);
+  server_up = server_ready = false;
+  if (draining)
+    return;
+  settings.report->emit(spdlog::level::err, "fork_server_died",
+                        {{"pid", server_pid},
+                         {"server", server},
+                         {"reason", x.reason ? x.reason->describe() : trouble}});
+  if (!ever_ready) {
+    settings.on_fatal(error{errc::unavailable,
+                            !trouble.empty() ? trouble : "the fork server ended before it was ready"});
+    return;
+  }
+  // The workers live on. Only while there is no way to replace them for long
+  // (a second failure in a row) does the breaker open.
+  if (server_backoff->attempts() > 0)
+    trigger(trigger_kind::fork_server, true, "the fork server keeps dying");
+  restart_pending = true;
+  self->delayed_send(self, server_backoff->next(settings.report->env().random()), atom::restart{});
+}
+
+// -- workers' lives --------------------------------------------------------------------------
+
+void supervisor_state::fill() {
+  if (draining || !server_ready || self->clock().now() < spawn_after)
+    return;
+  const auto empty = static_cast<uint32_t>(std::count_if(
+    slots.begin(), slots.end(), [](const slot& x) { return x.worker == 0 && x.linked == 0; }));
+  auto coming = static_cast<uint32_t>(std::count_if(workers.begin(), workers.end(), [](const auto& x) {
+    return x.second.state <= phase::standby;
+  }));
+  for (; coming < empty + settings.standbys; ++coming) {
+    const auto id = next_worker++;
+    auto channel = settings.host->spawn(id, caf::actor_cast<caf::actor>(self));
+    if (!channel) {
+      spdlog::error("cannot spawn a worker: {}", channel.error().describe());
+      spawn_after = self->clock().now() + worker_backoff->next(settings.report->env().random());
+      return;
+    }
+    auto& entry = workers[id];
+    entry.id = id;
+    entry.channel = std::move(*channel);
+    entry.judge.emplace(settings.judge);
+    self->delayed_send(self, settings.start_timeout, atom::deadline{}, id);
+  }
+}
+
+void supervisor_state::on_ready(worker_entry& x, const wire::ready& news) {
+  if (x.state > phase::warming)
+    return;
+  if (x.pid == 0) { // overtook the fork server's `spawned`
+    x.pid = news.pid;
+    settings.host->adopt(x.id, news.pid);
+  }
+  x.state = phase::standby;
+  x.live_bytes = news.memory.live;
+  read_private(x);
+  x.baseline_bytes = x.private_bytes;
+  spdlog::info("worker_ready worker={} pid={} warmup_ms={} private_bytes={}", x.id, x.pid,
+               news.warmup_us / 1000, x.private_bytes);
+  if (auto ok = policy->check_baseline(x.baseline_bytes); !ok) {
+    trouble = ok.error().message;
+    settings.on_fatal(ok.error());
+    return;
+  }
+  supply();
+}
+
+void supervisor_state::supply() {
+  if (draining)
+    return;
+  auto next_standby = [this]() -> worker_entry* {
+    for (auto& [id, x] : workers)
+      if (x.state == phase::standby)
+        return &x;
+    return nullptr;
+  };
+  auto link = [this](uint32_t index, worker_entry& x) {
+    auto& where = slots[index];
+    where.linked = x.id;
+    x.state = phase::linked;
+    x.slot = index;
+    x.generation = ++where.generation;
+    worker_link msg;
+    msg.worker = x.id;
+    msg.pid = x.pid;
+    msg.generation = x.generation;
+    msg.channel = x.channel;
+    msg.private_offset = x.private_offset;
+    if (auto i = settings.slot_faults.find(index); i != settings.slot_faults.end())
+      msg.fault = i->second;
+    self->send(where.actor, std::move(msg));
+  };
+  // Empty slots first, then those whose worker still serves.
+  for (auto empty : {true, false})
+    for (uint32_t i = 0; i < slots.size(); ++i) {
+      auto& where = slots[i];
+      if (where.linked != 0 || (where.worker == 0) != empty || (!empty && !where.wanted))
+        continue;
+      auto x = next_standby();
+      if (!x)
+        break;
+      link(i, *x);
+    }
+  fill();
+}
+
+void supervisor_state::on_switched(const slot_switched& x) {
+  auto& where = slots.at(x.slot);
+  auto entry = find(x.worker);
+  if (!entry || where.linked != x.worker)
+    return;
+  entry->state = phase::serving;
+  where.worker = x.worker;
+  where.linked = 0;
+  settings.report->stats().worker_generation.Add({{"slot", std::to_string(x.slot)}})
+    .Set(static_cast<double>(entry->generation));
+  settings.report->emit(spdlog::level::info, "worker_started",
+                        {{"slot", x.slot},
+                         {"generation", entry->generation},
+                         {"pid", entry->pid},
+                         {"private_bytes", entry->private_bytes}});
+  if (where.wanted)
+    where.wanted->switched_us = settings.report->env().monotonic_us();
+  if (auto old = find(x.previous)) {
+    read_private(*old);
+    if (where.wanted && where.wanted->old_worker == old->id)
+      where.wanted->old_private = old->private_bytes;
+    end(*old);
+  }
+  finish_replacement(x.slot);
+}
+
+void supervisor_state::end(worker_entry& x) {
+  if (x.state == phase::ending)
+    return;
+  x.state = phase::ending;
+  x.expected_end = true;
+  self->send(x.channel, outgoing_frame{std::make_shared<const std::string>(wire::encode(wire::stop{}))});
+  self->delayed_send(self, settings.grace, atom::deadline{}, x.id);
+}
+
+void supervisor_state::kill(worker_entry& x, error why) {
+  if (x.killed)
+    return;
+  settings.report->emit(spdlog::level::err, "worker_killed",
+                        {{"slot", x.slot},
+                         {"generation", x.generation},
+                         {"pid", x.pid},
+                         {"code", to_string(why.code)},
+                         {"reason", why.message},
+                         {"private_bytes", x.private_bytes}});
+  if (x.state == phase::serving)
+    self->send(slots[x.slot].actor, kill_notice{x.id, why});
+  x.killed = std::move(why);
+  settings.host->signal(x.id, SIGKILL);
+}
+
+void supervisor_state::on_deadline(uint64_t id) {
+  auto x = find(id);
+  if (!x)
+    return;
+  if (x->state == phase::ending) {
+    spdlog::warn("worker {} (pid {}) did not stop within the grace period; SIGKILL", id, x->pid);
+    settings.host->signal(id, SIGKILL);
+  } else if (x->state <= phase::warming) {
+    spdlog::error("worker {} was not ready within {} ms", id, settings.start_timeout.count());
+    if (x->pid != 0)
+      kill(*x, error{errc::timeout, "not ready in time"});
+    else
+      caf::anon_send_exit(x->channel, caf::exit_reason::user_shutdown);
+  }
+}
+
+void supervisor_state::on_channel_closed(const channel_closed& x) {
+  auto entry = find(x.worker);
+  if (!entry || entry->closed)
+    return;
+  entry->closed = true;
+  // It may have closed its socket and live on: it is of no use any more.
+  settings.host->signal(entry->id, SIGKILL);
+  const auto was = entry->state;
+  entry->state = phase::ending;
+  if (x.reason && !entry->killed)
+    entry->killed = *x.reason; // rubbish on the socket
+  if (entry->pid == 0) {
+    // Never forked: its fork server is gone, or could not.
+    workers.erase(entry->id);
+    fill();
+    return;
+  }
+  if (was == phase::linked) {
+    auto& where = slots[entry->slot];
+    if (where.linked == entry->id)
+      where.linked = 0;
+  }
+  if (was == phase::serving) {
+    auto& where = slots[entry->slot];
+    where.worker = 0;
+    if (!where.wanted) {
+      replacement next;
+      next.old_worker = entry->id;
+      next.decided_us = settings.report->env().monotonic_us();
+      next.old_private = entry->private_bytes;
+      next.cause = !entry->killed                                       ? "crash"
+                   : entry->killed->code == errc::deadline_exceeded     ? "hang"
+                                                                        : std::string{to_string(entry->killed->code)};
+      if (entry->killed && entry->killed->code == errc::hard_limit)
+        next.cause = cause_of(*entry);
+      next.reason = entry->killed ? entry->killed->message : "the worker process ended by itself";
+      next.evidence = evidence_of(*entry);
+      where.wanted = std::move(next);
+    }
+  }
+  if (!entry->expected_end && !draining) {
+    const auto now = self->clock().now();
+    const auto pause = worker_backoff->next(settings.report->env().random());
+    if (!intensity->admit(now)) {
+      spawn_after = now + pause;
+      if (!intensity_exceeded) {
+        intensity_exceeded = true;
+        auto reason = std::to_string(intensity->recent(now)) + " workers died within "
+                      + std::to_string(settings.restart_period.count()) + " ms, restart.intensity is "
+                      + std::to_string(settings.restart_intensity);
+        settings.report->emit(spdlog::level::critical, "restart_intensity_exceeded", {{"reason", reason}});
+        trigger(trigger_kind::restart_intensity, true, reason);
+      }
+    }
+  }
+  supply();
+}
+
+void supervisor_state::reap(uint64_t id, const std::optional<wire::exited>& how) {
+  auto entry = find(id);
+  if (!entry)
+    return;
+  if (!entry->closed)
+    on_channel_closed(channel_closed{id, {}});
+  entry = find(id);
+  if (!entry)
+    return;
+  if (!entry->expected_end) {
+    const auto what = entry->killed ? std::string{to_string(entry->killed->code)} : describe(how);
+    settings.report->stats().deaths.Add({{"how", what}}).Increment();
+    settings.report->emit(spdlog::level::err, "worker_died",
+                          {{"slot", entry->slot},
+                           {"generation", entry->generation},
+                           {"pid", entry->pid},
+                           {"how", describe(how)},
+                           {"jobs", entry->jobs},
+                           {"private_bytes", entry->private_bytes}});
+  }
+  settings.host->forget(id);
+  caf::anon_send_exit(entry->channel, caf::exit_reason::user_shutdown);
+  const auto slot_index = entry->slot;
+  auto& where = slots.at(slot_index);
+  if (where.wanted && where.wanted->old_worker == id)
+    where.wanted->old_gone = true;
+  workers.erase(id);
+  finish_replacement(slot_index);
+  finish_drain_if_gone();
+}
+
+// -- the rest ----------------------------------------------------------------------------------
+
+void supervisor_state::on_tick() {
+  const auto now = self->clock().now();
+  std::vector<uint64_t> ended;
+  for (auto& [id, x] : workers)
+    if (x.pid != 0 && settings.host->gone(id) && (!server_up || ++x.gone_ticks > patience_ticks))
+      ended.push_back(id);
+  for (auto id : ended)
+    reap(id, std::nullopt);
+  if (server_up && !server_ready && now - server_started > settings.start_timeout) {
+    trouble = "the fork server was not ready within " + std::to_string(settings.start_timeout.count()) + " ms";
+    settings.host->stop_server(true);
+  }
+  if (intensity_exceeded && intensity->recent(now) <= settings.restart_intensity / 2) {
+    intensity_exceeded = false;
+    worker_backoff->reset();
+    trigger(trigger_kind::restart_intensity, false);
+  }
+  if (now >= next_probe) {
+    next_probe = now + settings.probe_interval;
+    probe();
+  }
+  if (draining && now >= kill_at) {
+    for (auto& [id, x] : workers)
+      settings.host->signal(id, SIGKILL);
+    settings.host->stop_server(true);
+  }
+  supply();
+  finish_drain_if_gone();
+}
+
+void supervisor_state::finish_drain_if_gone() {
+  if (!draining || !drained.pending() || !workers.empty())
+    return;
+  if (settings.host->server_running()) {
+    if (self->clock().now() < kill_at)
+      settings.host->stop_server(false);
+    return;
+  }
+  drained.deliver(true);
+}
+
+uint32_t supervisor_state::replacing() const {
+  return static_cast<uint32_t>(std::count_if(slots.begin(), slots.end(), [](const slot& x) {
+    return x.wanted && x.wanted->switched_us == 0;
+  }));
+}
+
+supervisor_status supervisor_state::status() const {
+  supervisor_status x;
+  x.model_ready = ever_ready;
+  x.trouble = intensity_exceeded ? "too many workers died of late" : trouble;
+  x.slots = slots.size();
+  x.replacements = replacements;
+  x.container_used = container.used;
+  x.container_limit = container.limit;
+  x.container_source = container.source;
+  auto list = nlohmann::json::array();
+  for (const auto& [id, w] : workers) {
+    x.standbys += w.state == phase::standby;
+    x.slots_up += w.state == phase::serving;
+    auto item = evidence_of(w);
+    item["state"] = to_string(w.state);
+    item["worker"] = id;
+    item["pid"] = w.pid;
+    if (w.state < phase::linked) {
+      item.erase("slot");
+      item.erase("generation");
+    }
+    list.push_back(std::move(item));
+  }
+  x.workers = nlohmann::json{{"workers", list},
+                             {"replacements", replacements},
+                             {"fork_server", {{"pid", server_pid}, {"up", server_up}, {"ready", server_ready}, {"number", server}}}}
+                .dump();
+  return x;
+}
+
+supervisor_actor::behavior_type
+supervisor(supervisor_actor::stateful_pointer<supervisor_state> self, supervisor_settings settings,
+           std::function<inference_actor(uint32_t slot, supervisor_actor)> make_inference) {
+  auto& st = self->state;
+  st.self = self;
+  st.policy.emplace(settings.healing);
+  st.intensity.emplace(settings.restart_intensity, settings.restart_period);
+  st.server_backoff.emplace(settings.backoff_initial, settings.backoff_max);
+  st.worker_backoff.emplace(settings.backoff_initial, settings.backoff_max);
+  st.settings = std::move(settings);
+  st.slots.resize(st.settings.slots);
+  for (uint32_t i = 0; i < st.slots.size(); ++i) {
+    st.slots[i].actor = make_inference(i, supervisor_actor{self});
+    self->link_to(st.slots[i].actor);
+  }
+  st.start_server();
+  self->delayed_send(self, tick_interval, atom::tick{});
+  return {
+    [self](const server_frame& x) { self->state.on_server_frame(x); },
+    [self](const server_closed& x) { self->state.on_server_closed(x); },
+    [self](const channel_frame& x) {
+      auto& state = self->state;
+      auto entry = state.find(x.worker);
+      if (!entry)
+        return;
+      if (auto ready = std::get_if<wire::ready>(x.content.get()))
+        state.on_ready(*entry, *ready);
+      else if (auto news = std::get_if<wire::trimmed>(x.content.get()))
+        state.on_trimmed(*entry, *news);
+    },
+    [self](const channel_closed& x) { self->state.on_channel_closed(x); },
+    [self](const job_done& x) { self->state.on_job_done(x); },
+    [self](const slot_switched& x) { self->state.on_switched(x); },
+    [self](const worker_hung& x) {
+      auto& state = self->state;
+      if (auto entry = state.find(x.worker))
+        state.kill(*entry, error{errc::deadline_exceeded, "no answer to job " + x.job_id + " in time"});
+    },
+    [self](atom::status) { return self->state.status(); },
+    [self](atom::drain, uint64_t limit_ms) -> caf::result<bool> {
+      auto& state = self->state;
+      if (state.draining)
+        return false;
+      state.draining = true;
+      state.kill_at = self->clock().now() + std::chrono::milliseconds{limit_ms};
+      state.drained = self->make_response_promise<bool>();
+      auto promise = state.drained;
+      for (auto& [id, x] : state.workers)
+        state.end(x);
+      state.finish_drain_if_gone();
+      return promise;
+    },
+    [self](atom::tick) {
+      self->state.on_tick();
+      self->delayed_send(self, tick_interval, atom::tick{});
+    },
+    [self](atom::restart) {
+      self->state.restart_pending = false;
+      self->state.start_server();
+    },
+    [self](atom::deadline, uint64_t id) { self->state.on_deadline(id); },
+  };
+}
+
+} // namespace ziyu::actors

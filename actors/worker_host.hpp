@@ -1,0 +1,46 @@
+#pragma once
+
+#include "actors/protocol.hpp"
+#include "supervision/memory_probe.hpp"
+
+namespace ziyu::actors {
+
+/// The port to worker processes, their memory readings and the fork server. Behind
+/// it stand real processes (`process_host`) or a simulation. Never blocks; used by
+/// the supervisor only.
+class worker_host {
+public:
+  virtual ~worker_host() = default;
+
+  /// Starts fork server number `server`; returns its pid. Its frames come to
+  /// `supervisor` as `server_frame`, its end as `server_closed`. Replaces an
+  /// older one, which must be gone.
+  virtual expected<int32_t> start_server(uint64_t server, caf::actor supervisor) = 0;
+
+  /// Asks the fork server to end (leaving its workers), or kills it.
+  virtual void stop_server(bool kill) = 0;
+
+  /// False when the fork server has ended (and is reaped).
+  virtual bool server_running() = 0;
+
+  /// Asks the fork server for worker number `worker`; returns its channel.
+  /// `wire::spawned` follows as `server_frame`, `wire::ready` as `channel_frame`.
+  virtual expected<caf::actor> spawn(uint64_t worker, caf::actor supervisor) = 0;
+
+  /// Worker number `worker` runs as `pid`: from now on it can be signalled.
+  virtual void adopt(uint64_t worker, int32_t pid) = 0;
+
+  /// Sends a signal; nothing when the worker is gone.
+  virtual void signal(uint64_t worker, int number) = 0;
+
+  /// True when the process of an adopted worker has ended.
+  virtual bool gone(uint64_t worker) = 0;
+
+  /// Forgets a worker that is gone (and reaps it if it has become an orphan).
+  virtual void forget(uint64_t worker) = 0;
+
+  virtual expected<supervision::process_memory> read_memory(int32_t pid) = 0;
+  virtual expected<supervision::container_memory> read_container() = 0;
+};
+
+} // namespace ziyu::actors

@@ -1,0 +1,74 @@
+#pragma once
+
+// The plumbing that all Kafka clients share: handles, configuration, metadata.
+
+#include "base/error.hpp"
+#include "messaging/record.hpp"
+
+#include <librdkafka/rdkafka.h>
+
+#include <chrono>
+#include <map>
+#include <memory>
+#include <vector>
+
+namespace ziyu::messaging {
+
+/// librdkafka properties by name.
+using kafka_properties = std::map<std::string, std::string>;
+
+template <auto Destroy>
+struct destroy_with {
+  template <class T>
+  void operator()(T* x) const {
+    Destroy(x);
+  }
+};
+
+using conf_ptr = std::unique_ptr<rd_kafka_conf_t, destroy_with<rd_kafka_conf_destroy>>;
+using kafka_ptr = std::unique_ptr<rd_kafka_t, destroy_with<rd_kafka_destroy>>;
+using queue_ptr = std::unique_ptr<rd_kafka_queue_t, destroy_with<rd_kafka_queue_destroy>>;
+using event_ptr = std::unique_ptr<rd_kafka_event_t, destroy_with<rd_kafka_event_destroy>>;
+/// Must not outlive the client it was used with: it keeps partition references
+/// that hang rd_kafka_destroy.
+using partition_list_ptr
+  = std::unique_ptr<rd_kafka_topic_partition_list_t, destroy_with<rd_kafka_topic_partition_list_destroy>>;
+
+/// A configuration from `properties`; the error names the property. Logs go to
+/// our log.
+expected<conf_ptr> make_conf(const kafka_properties& properties);
+
+/// `x` as one of our errors: what librdkafka says and whether it is fatal.
+error to_error(rd_kafka_resp_err_t x, const std::string& what);
+
+/// A copy of a fetched message, so that its fetch buffer can go.
+record to_record(const rd_kafka_message_t& message, uint64_t epoch);
+
+struct topic_metadata {
+  std::string name;
+  int32_t partitions = 0;
+};
+
+struct cluster_metadata {
+  std::vector<std::string> brokers; ///< host:port
+  std::vector<topic_metadata> topics;
+  const topic_metadata* find(const std::string& topic) const;
+};
+
+/// Asks the cluster who it is. `unavailable` when nobody answers within `limit`.
+expected<cluster_metadata> read_metadata(const kafka_properties& properties,
+                                         std::chrono::milliseconds limit);
+
+struct topic_specification {
+  std::string name;
+  int32_t partitions = 1;
+  int32_t replication = 1; ///< −1: the broker's default.
+  std::map<std::string, std::string> settings; ///< E.g., "max.message.bytes".
+};
+
+/// Creates the topics that do not exist yet; returns the names of the new ones.
+expected<std::vector<std::string>> create_topics(const kafka_properties& properties,
+                                                 const std::vector<topic_specification>& topics,
+                                                 std::chrono::milliseconds limit);
+
+} // namespace ziyu::messaging

@@ -1,0 +1,117 @@
+#include "messaging/kafka_producer.hpp"
+
+#include "base/log.hpp"
+
+#include <atomic>
+#include <thread>
+
+namespace ziyu::messaging {
+
+namespace {
+
+class kafka_producer : public producer {
+public:
+  kafka_producer(rd_kafka_t* client, report_handler on_report)
+    : client_(client),
+      events_(rd_kafka_queue_get_main(client)),
+      on_report_(std::move(on_report)),
+      thread_([this] { run(); }) {
+    // nop
+  }
+
+  ~kafka_producer() override {
+    // What is still pending comes back as failed reports.
+    rd_kafka_purge(client_, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
+    rd_kafka_flush(client_, 5'000);
+    stopping_ = true;
+    thread_.join();
+    events_.reset();
+    rd_kafka_destroy(client_);
+  }
+
+  expected<void> produce(const outgoing& x) override {
+    auto headers = rd_kafka_headers_new(x.headers.size());
+    for (const auto& [name, value] : x.headers)
+      rd_kafka_header_add(headers, name.data(), static_cast<ssize_t>(name.size()), value.data(),
+                          static_cast<ssize_t>(value.size()));
+    const auto token = reinterpret_cast<void*>(static_cast<uintptr_t>(x.token));
+    const auto status = rd_kafka_producev(
+      client_, RD_KAFKA_V_TOPIC(x.topic.c_str()), RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
+      RD_KAFKA_V_KEY(x.key ? x.key->data() : nullptr, x.key ? x.key->size() : 0),
+      RD_KAFKA_V_VALUE(const_cast<char*>(x.value ? x.value->data() : nullptr), x.value ? x.value->size() : 0),
+      RD_KAFKA_V_HEADERS(headers), RD_KAFKA_V_OPAQUE(token), RD_KAFKA_V_END);
+    if (status == RD_KAFKA_RESP_ERR_NO_ERROR)
+      return {};
+    rd_kafka_headers_destroy(headers); // ours still
+    return tl::unexpected(to_error(status, "produce to " + x.topic));
+  }
+
+  expected<void> flush(std::chrono::milliseconds limit) override {
+    const auto status = rd_kafka_flush(client_, static_cast<int>(limit.count()));
+    if (status == RD_KAFKA_RESP_ERR_NO_ERROR)
+      return {};
+    return tl::unexpected(to_error(status, "flush"));
+  }
+
+private:
+  void run() {
+    for (;;) {
+      const auto last = stopping_.load();
+      event_ptr event{rd_kafka_queue_poll(events_.get(), last ? 0 : 100)};
+      if (event)
+        on_event(*event);
+      else if (last)
+        return;
+    }
+  }
+
+  void on_event(rd_kafka_event_t& event) {
+    if (rd_kafka_event_type(&event) == RD_KAFKA_EVENT_ERROR) {
+      spdlog::debug("producer: {}", rd_kafka_event_error_string(&event));
+      return;
+    }
+    if (rd_kafka_event_type(&event) != RD_KAFKA_EVENT_DR)
+      return;
+    while (auto message = rd_kafka_event_message_next(&event)) {
+      delivery_report report;
+      report.token = reinterpret_cast<uintptr_t>(message->_private);
+      if (message->err != RD_KAFKA_RESP_ERR_NO_ERROR)
+        report.failure = to_error(message->err, rd_kafka_topic_name(message->rkt));
+      else
+        report.where = {rd_kafka_topic_name(message->rkt), message->partition, message->offset};
+      on_report_(std::move(report));
+    }
+  }
+
+  rd_kafka_t* client_;
+  queue_ptr events_;
+  report_handler on_report_;
+  std::atomic<bool> stopping_{false};
+  std::thread thread_; ///< Last: it uses all of the others.
+};
+
+} // namespace
+
+expected<std::unique_ptr<producer>> make_kafka_producer(kafka_properties properties,
+                                                        producer::report_handler on_report) {
+  properties["enable.idempotence"] = "true";
+  properties["acks"] = "all";
+  properties.insert({
+    {"linger.ms", "5"},
+    {"client.id", "ziyu"},
+    {"queue.buffering.max.kbytes", "65536"},
+    {"message.timeout.ms", "120000"},
+  });
+  auto conf = make_conf(properties);
+  if (!conf)
+    return tl::unexpected(conf.error());
+  rd_kafka_conf_set_events(conf->get(), RD_KAFKA_EVENT_DR | RD_KAFKA_EVENT_ERROR);
+  char text[512];
+  auto client = rd_kafka_new(RD_KAFKA_PRODUCER, conf->get(), text, sizeof text);
+  if (client == nullptr)
+    return fail(errc::invalid_config, std::string{"kafka producer: "} + text);
+  conf->release();
+  return std::make_unique<kafka_producer>(client, std::move(on_report));
+}
+
+} // namespace ziyu::messaging

@@ -1,0 +1,37 @@
+#include "messaging/record.hpp"
+
+#include "messaging/producer.hpp"
+
+namespace ziyu::messaging {
+
+namespace {
+
+size_t size_of(const header_list& headers) {
+  size_t result = 0;
+  for (const auto& [name, value] : headers)
+    result += name.size() + value.size();
+  return result;
+}
+
+} // namespace
+
+std::string to_string(const record_id& id) {
+  return id.topic + "-" + std::to_string(id.partition) + "-" + std::to_string(id.offset);
+}
+
+std::optional<std::string> find_header(const header_list& headers, const std::string& name) {
+  for (auto i = headers.rbegin(); i != headers.rend(); ++i)
+    if (i->first == name)
+      return i->second;
+  return std::nullopt;
+}
+
+size_t record::bytes() const {
+  return (key ? key->size() : 0) + (value ? value->size() : 0) + size_of(headers);
+}
+
+size_t outgoing::bytes() const {
+  return (key ? key->size() : 0) + (value ? value->size() : 0) + size_of(headers);
+}
+
+} // namespace ziyu::messaging

@@ -1,0 +1,82 @@
+#include "messaging/topic_reader.hpp"
+
+#include "base/log.hpp"
+
+namespace ziyu::messaging {
+
+namespace {
+
+using message_ptr = std::unique_ptr<rd_kafka_message_t, destroy_with<rd_kafka_message_destroy>>;
+
+class kafka_topic_reader : public topic_reader {
+public:
+  explicit kafka_topic_reader(kafka_ptr client) : client_(std::move(client)) {
+    rd_kafka_poll_set_consumer(client_.get());
+  }
+
+  ~kafka_topic_reader() override {
+    rd_kafka_consumer_close(client_.get());
+  }
+
+  expected<std::optional<record>> next(std::chrono::milliseconds limit) override {
+    message_ptr message{rd_kafka_consumer_poll(client_.get(), static_cast<int>(limit.count()))};
+    if (!message)
+      return std::optional<record>{};
+    if (message->err == RD_KAFKA_RESP_ERR_NO_ERROR)
+      return std::optional{to_record(*message, 0)};
+    if (message->err == RD_KAFKA_RESP_ERR__FATAL)
+      return tl::unexpected(to_error(message->err, rd_kafka_message_errstr(message.get())));
+    spdlog::debug("reader: {}", rd_kafka_message_errstr(message.get()));
+    return std::optional<record>{};
+  }
+
+private:
+  kafka_ptr client_;
+};
+
+} // namespace
+
+expected<std::unique_ptr<topic_reader>> read_topic(kafka_properties properties,
+                                                   const std::string& topic,
+                                                   topic_reader::start from,
+                                                   std::chrono::milliseconds limit) {
+  auto known = read_metadata(properties, limit);
+  if (!known)
+    return tl::unexpected(known.error());
+  const auto found = known->find(topic);
+  if (found == nullptr)
+    return fail(errc::unavailable, "topic " + topic + " does not exist on " + properties["bootstrap.servers"]);
+  // Assigned by hand: the group's name is never told to the broker.
+  properties["group.id"] = "ziyu-reader";
+  properties["enable.auto.commit"] = "false";
+  properties.insert({{"client.id", "ziyu-reader"}, {"fetch.wait.max.ms", "50"}});
+  auto conf = make_conf(properties);
+  if (!conf)
+    return tl::unexpected(conf.error());
+  char text[512];
+  kafka_ptr client{rd_kafka_new(RD_KAFKA_CONSUMER, conf->get(), text, sizeof text)};
+  if (!client)
+    return fail(errc::invalid_config, std::string{"kafka: "} + text);
+  conf->release();
+  {
+    partition_list_ptr list{rd_kafka_topic_partition_list_new(found->partitions)};
+    for (int32_t i = 0; i < found->partitions; ++i) {
+      auto item = rd_kafka_topic_partition_list_add(list.get(), topic.c_str(), i);
+      item->offset = RD_KAFKA_OFFSET_BEGINNING;
+      if (from == topic_reader::start::end) {
+        // The present end, not that of some moment later when the fetch begins.
+        int64_t low = 0, high = 0;
+        const auto status = rd_kafka_query_watermark_offsets(client.get(), topic.c_str(), i, &low, &high,
+                                                             static_cast<int>(limit.count()));
+        if (status != RD_KAFKA_RESP_ERR_NO_ERROR)
+          return tl::unexpected(to_error(status, "end of " + topic));
+        item->offset = high;
+      }
+    }
+    if (auto status = rd_kafka_assign(client.get(), list.get()); status != RD_KAFKA_RESP_ERR_NO_ERROR)
+      return tl::unexpected(to_error(status, "assign"));
+  }
+  return std::make_unique<kafka_topic_reader>(std::move(client));
+}
+
+} // namespace ziyu::messaging

@@ -1,0 +1,27 @@
+#pragma once
+
+#include "messaging/kafka_client.hpp"
+
+namespace ziyu::messaging {
+
+/// Reads all partitions of one topic without a consumer group: for people and
+/// tests that watch. Not thread-safe.
+class topic_reader {
+public:
+  enum class start { beginning, end };
+
+  virtual ~topic_reader() = default;
+
+  /// The next record, waiting up to `limit`; nothing when none came. Trouble that
+  /// may pass (no broker) is logged and waited out; the error is for what will not.
+  virtual expected<std::optional<record>> next(std::chrono::milliseconds limit) = 0;
+};
+
+/// `unavailable` when the topic's metadata cannot be had within `limit` or the
+/// topic does not exist.
+expected<std::unique_ptr<topic_reader>> read_topic(kafka_properties properties,
+                                                   const std::string& topic,
+                                                   topic_reader::start from,
+                                                   std::chrono::milliseconds limit);
+
+} // namespace ziyu::messaging

@@ -1,0 +1,30 @@
+#pragma once
+
+#include "model/model_folder.hpp"
+
+#include <opencv2/core/mat.hpp>
+
+#include <cstdint>
+
+namespace ziyu::model {
+
+/// A part of a resized image: the image is thought to be resized to
+/// `full_width` × `full_height`, of which only the window is computed.
+struct resample_window {
+  int64_t full_width = 0, full_height = 0;
+  int64_t left = 0, top = 0;
+  int width = 0, height = 0;
+};
+
+/// Resizes an 8-bit image with 1 or 3 channels as Pillow does: antialiased, in
+/// fixed point with rounding to 8 bits between the horizontal and the vertical
+/// pass. Bit-exact with the window of `Image.resize((full_width, full_height), filter)`.
+///
+/// Memory is bounded by the window, not by `full_width` × `full_height` and not by
+/// the image: a 1 × 1 000 000 image, whose other edge would become 224 million
+/// pixels long, costs no more than a square one.
+/// @pre The window is not empty and lies within the full size.
+cv::Mat resample(const cv::Mat& image, const resample_window& window,
+                 preprocessing::interpolation filter);
+
+} // namespace ziyu::model

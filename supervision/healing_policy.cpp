@@ -1,0 +1,123 @@
+#include "supervision/healing_policy.hpp"
+
+#include "base/bytes.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+namespace ziyu::supervision {
+
+namespace {
+
+std::string amount(double bytes) {
+  return format_bytes(static_cast<int64_t>(bytes));
+}
+
+bool near(double value, double target, double tolerance) {
+  return target > 0 && std::abs(value - target) <= tolerance * target;
+}
+
+} // namespace
+
+std::string_view to_string(leak_cause x) noexcept {
+  switch (x) {
+    case leak_cause::retained_tensors:
+      return "retained_tensors";
+    case leak_cause::retained_images:
+      return "retained_images";
+    case leak_cause::model_reloaded:
+      return "model_reloaded";
+    case leak_cause::native_allocation:
+      return "native_allocation";
+    case leak_cause::hoarding:
+      return "hoarding";
+    case leak_cause::unknown:
+      return "unknown";
+  }
+  return "unknown";
+}
+
+std::string_view to_string(rung x) noexcept {
+  switch (x) {
+    case rung::none:
+      return "none";
+    case rung::trim:
+      return "trim";
+    case rung::replace:
+      return "replace";
+    case rung::kill:
+      return "kill";
+  }
+  return "unknown";
+}
+
+leak_cause name_cause(const cause_evidence& x) {
+  if (x.kind == growth::hoarding)
+    return leak_cause::hoarding;
+  if (x.kind != growth::leak)
+    return leak_cause::unknown;
+  // What is kept of an image is as large as the image: the growth follows the
+  // images' sizes from job to job, or equals their mean.
+  const auto image = x.encoded_per_job + x.decoded_per_job;
+  if (x.delta_image_correlation > 0.95
+      || near(x.live_per_job, image, 0.02) || near(x.live_per_job, x.decoded_per_job, 0.02))
+    return leak_cause::retained_images;
+  if (near(x.live_per_job, static_cast<double>(x.model_bytes), 0.5)
+      && x.live_per_job > 64 * 1024)
+    return leak_cause::model_reloaded;
+  // Tensors and raw allocations look alike in these counters: only call stacks tell.
+  return leak_cause::unknown;
+}
+
+expected<void> healing_policy::check_baseline(uint64_t baseline_bytes) const {
+  if (settings_.budget_bytes == 0 || baseline_bytes < settings_.budget_bytes)
+    return {};
+  return fail(errc::invalid_config,
+              "memory.worker_budget_bytes is " + amount(static_cast<double>(settings_.budget_bytes))
+                + ", but a fresh worker already has " + amount(static_cast<double>(baseline_bytes))
+                + " of private memory: set a larger budget");
+}
+
+healing_step healing_policy::decide(const worker& x) const {
+  if (!settings_.enabled)
+    return {};
+  const auto owned = amount(static_cast<double>(x.private_bytes));
+  if (settings_.hard_limit_bytes > 0 && x.private_bytes >= settings_.hard_limit_bytes)
+    return {rung::kill, "private memory is " + owned + ", the hard limit "
+                          + amount(static_cast<double>(settings_.hard_limit_bytes))};
+  if (settings_.budget_bytes == 0)
+    return {};
+  const auto budget = amount(static_cast<double>(settings_.budget_bytes));
+  const auto last_resort = x.private_bytes + x.last_step_bytes >= settings_.budget_bytes;
+  const auto confirmed = x.verdict.kind == growth::leak || x.verdict.kind == growth::hoarding;
+  const auto replace_or_trim = [&](std::string reason) -> healing_step {
+    // What is hoarded may be had back without a new process.
+    if (x.verdict.kind == growth::hoarding && !x.trimmed)
+      return {rung::trim, std::move(reason)};
+    return {rung::replace, std::move(reason)};
+  };
+  if (last_resort)
+    return replace_or_trim("private memory is " + owned + ", the next job like the last ("
+                           + amount(static_cast<double>(x.last_step_bytes))
+                           + ") would reach the budget of " + budget);
+  if (!confirmed || x.verdict.jobs < settings_.min_life_jobs)
+    return {};
+  const auto grown = static_cast<double>(x.private_bytes) - static_cast<double>(x.baseline_bytes);
+  const auto room = static_cast<double>(settings_.budget_bytes) - static_cast<double>(x.baseline_bytes);
+  const auto slope = x.verdict.kind == growth::leak ? x.verdict.live : x.verdict.private_memory;
+  const auto rate = amount(slope.bytes_per_job) + " per job (" + amount(slope.lower) + " to "
+                    + amount(slope.upper) + ")";
+  if (grown >= settings_.replace_at * room)
+    return replace_or_trim(std::string{to_string(x.verdict.kind)} + " of " + rate + ": " + owned + " of "
+                           + budget + " are used");
+  if (x.verdict.jobs_left && *x.verdict.jobs_left <= settings_.forecast_jobs)
+    return replace_or_trim(std::string{to_string(x.verdict.kind)} + " of " + rate + ": "
+                           + std::to_string(*x.verdict.jobs_left) + " jobs left until " + budget);
+  return {};
+}
+
+uint32_t healing_policy::max_replacing(uint32_t slots) const {
+  return std::max<uint32_t>(1, static_cast<uint32_t>(settings_.max_unavailable * slots));
+}
+
+} // namespace ziyu::supervision

@@ -1,0 +1,229 @@
+#include "wire/frames.hpp"
+
+#include <bit>
+#include <cstring>
+#include <type_traits>
+
+namespace ziyu::wire {
+
+namespace {
+
+static_assert(std::endian::native == std::endian::little, "frames are little-endian");
+
+// -- one description of each frame serves both directions ---------------------------
+
+template <class F>
+void fields(F& f, memory_reading& x) {
+  f(x.live), f(x.rss_anon), f(x.gpu_allocated), f(x.gpu_reserved);
+}
+template <class F>
+void fields(F& f, assign& x) {
+  f(x.slot), f(x.generation), f(x.fault);
+}
+template <class F>
+void fields(F& f, job& x) {
+  f(x.attempt_id), f(x.top_k), f(x.fault), f(x.image);
+}
+template <class F>
+void fields(F&, trim&) {
+}
+template <class F>
+void fields(F&, stop&) {
+}
+template <class F>
+void fields(F& f, ready& x) {
+  f(x.pid), f(x.warmup_us), f(x.memory);
+}
+template <class F>
+void fields(F& f, score& x) {
+  f(x.index), f(x.probability), f(x.label);
+}
+template <class F>
+void fields(F& f, result& x) {
+  f(x.attempt_id), f(x.error_code), f(x.error_message), f(x.top_k), f(x.width), f(x.height);
+  f(x.decode_us), f(x.preprocess_us), f(x.inference_us), f(x.delta_live), f(x.memory);
+}
+template <class F>
+void fields(F& f, trimmed& x) {
+  f(x.before), f(x.after), f(x.duration_us);
+}
+template <class F>
+void fields(F& f, spawn& x) {
+  f(x.spawn_id);
+}
+template <class F>
+void fields(F& f, server_ready& x) {
+  f(x.pid), f(x.model_name), f(x.model_version), f(x.model_sha256), f(x.precision);
+  f(x.classes), f(x.load_us), f(x.memory);
+}
+template <class F>
+void fields(F& f, server_failed& x) {
+  f(x.error_code), f(x.error_message);
+}
+template <class F>
+void fields(F& f, spawned& x) {
+  f(x.spawn_id), f(x.pid), f(x.fork_us), f(x.error_message);
+}
+template <class F>
+void fields(F& f, exited& x) {
+  f(x.pid), f(x.exit_code), f(x.signal), f(x.max_rss);
+}
+
+class writer {
+public:
+  explicit writer(std::string& out) : out_(out) {}
+
+  template <class T>
+  void operator()(T& x) {
+    if constexpr (std::is_arithmetic_v<T>) {
+      out_.append(reinterpret_cast<const char*>(&x), sizeof x);
+    } else {
+      fields(*this, x);
+    }
+  }
+  void operator()(std::string& x) {
+    auto size = static_cast<uint32_t>(x.size());
+    (*this)(size);
+    out_ += x;
+  }
+  void operator()(std::vector<score>& x) {
+    auto size = static_cast<uint32_t>(x.size());
+    (*this)(size);
+    for (auto& item : x)
+      (*this)(item);
+  }
+
+private:
+  std::string& out_;
+};
+
+class reader {
+public:
+  explicit reader(std::string_view in) : in_(in) {}
+
+  template <class T>
+  void operator()(T& x) {
+    if constexpr (std::is_arithmetic_v<T>) {
+      if (!take(sizeof x))
+        return;
+      std::memcpy(&x, in_.data(), sizeof x);
+      in_.remove_prefix(sizeof x);
+    } else {
+      fields(*this, x);
+    }
+  }
+  void operator()(std::string& x) {
+    uint32_t size = 0;
+    (*this)(size);
+    if (!take(size))
+      return;
+    x.assign(in_.data(), size);
+    in_.remove_prefix(size);
+  }
+  void operator()(std::vector<score>& x) {
+    uint32_t size = 0;
+    (*this)(size);
+    for (uint32_t i = 0; i < size && ok_; ++i)
+      (*this)(x.emplace_back()); // fails long before it could outgrow the body
+  }
+
+  bool complete() const { return ok_ && in_.empty(); }
+
+private:
+  bool take(size_t n) {
+    ok_ = ok_ && in_.size() >= n;
+    return ok_;
+  }
+
+  std::string_view in_;
+  bool ok_ = true;
+};
+
+template <size_t I = 0>
+frame make_frame(size_t index) {
+  if constexpr (I + 1 < std::variant_size_v<frame>)
+    if (index != I)
+      return make_frame<I + 1>(index);
+  return frame{std::in_place_index<I>};
+}
+
+} // namespace
+
+std::string encode(const frame& x) {
+  std::string out(header_size, '\0');
+  if (auto big = std::get_if<job>(&x))
+    out.reserve(header_size + 64 + big->fault.size() + big->image.size());
+  writer write{out};
+  // The writer only reads; `fields` is shared with the reader, hence the cast.
+  std::visit([&](const auto& y) { write(const_cast<std::remove_cvref_t<decltype(y)>&>(y)); }, x);
+  const auto body_size = static_cast<uint32_t>(out.size() - header_size);
+  const auto type = static_cast<uint8_t>(x.index());
+  std::memcpy(out.data(), &magic, 2);
+  std::memcpy(out.data() + 2, &version, 1);
+  std::memcpy(out.data() + 3, &type, 1);
+  std::memcpy(out.data() + 4, &body_size, 4);
+  return out;
+}
+
+expected<header> decode_header(std::string_view bytes) {
+  uint16_t found_magic = 0;
+  uint8_t found_version = 0;
+  header result;
+  if (bytes.size() < header_size)
+    return fail(errc::bad_frame, "a frame's header is cut short");
+  std::memcpy(&found_magic, bytes.data(), 2);
+  std::memcpy(&found_version, bytes.data() + 2, 1);
+  std::memcpy(&result.type, bytes.data() + 3, 1);
+  std::memcpy(&result.body_size, bytes.data() + 4, 4);
+  if (found_magic != magic)
+    return fail(errc::bad_frame, "rubbish where a frame should begin");
+  if (found_version != version)
+    return fail(errc::bad_frame, "the peer speaks protocol version " + std::to_string(found_version)
+                                   + ", we speak " + std::to_string(version));
+  if (result.type >= std::variant_size_v<frame>)
+    return fail(errc::bad_frame, "unknown frame type " + std::to_string(result.type));
+  if (result.body_size > max_body_size)
+    return fail(errc::bad_frame, "a frame of " + std::to_string(result.body_size) + " bytes");
+  return result;
+}
+
+expected<frame> decode_body(header head, std::string_view body) {
+  auto result = make_frame(head.type);
+  reader read{body};
+  std::visit([&](auto& y) { read(y); }, result);
+  if (!read.complete())
+    return fail(errc::bad_frame, "the body of a frame of type " + std::to_string(head.type)
+                                   + " does not have the right size");
+  return result;
+}
+
+void frame_reader::feed(std::string_view bytes) {
+  // Dropped in one go when most of the buffer is spent: linear in the stream.
+  if (consumed_ > 0 && consumed_ >= buffer_.size() / 2) {
+    buffer_.erase(0, consumed_);
+    consumed_ = 0;
+  }
+  buffer_ += bytes;
+}
+
+expected<std::optional<frame>> frame_reader::next() {
+  const auto rest = std::string_view{buffer_}.substr(consumed_);
+  if (rest.size() < header_size)
+    return std::optional<frame>{};
+  auto head = decode_header(rest);
+  if (!head)
+    return tl::unexpected(head.error());
+  if (rest.size() < header_size + head->body_size)
+    return std::optional<frame>{};
+  auto result = decode_body(*head, rest.substr(header_size, head->body_size));
+  if (!result)
+    return tl::unexpected(result.error());
+  consumed_ += header_size + head->body_size;
+  if (consumed_ == buffer_.size()) {
+    buffer_.clear();
+    consumed_ = 0;
+  }
+  return std::optional<frame>{std::move(*result)};
+}
+
+} // namespace ziyu::wire
