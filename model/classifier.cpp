@@ -1,0 +1,87 @@
+#include "model/classifier.hpp"
+
+#include "model/preprocess.hpp"
+
+#include <ATen/core/Tensor.h>
+#include <opencv2/core.hpp>
+#include <opencv2/imgcodecs.hpp>
+
+#include <chrono>
+#include <exception>
+
+namespace ziyu::model {
+namespace {
+
+/// Microseconds since the last call.
+class stopwatch {
+public:
+  uint64_t lap() {
+    const auto now = std::chrono::steady_clock::now();
+    const auto passed = std::chrono::duration_cast<std::chrono::microseconds>(now - last_);
+    last_ = now;
+    return static_cast<uint64_t>(passed.count());
+  }
+
+private:
+  std::chrono::steady_clock::time_point last_ = std::chrono::steady_clock::now();
+};
+
+} // namespace
+
+classifier::classifier(predictor model, const decode_limits& limits)
+  : predictor_(std::move(model)), limits_(limits) {}
+
+expected<classifier> classifier::load(const std::filesystem::path& path, const decode_limits& limits) {
+  const auto folder = read_model_folder(path);
+  if (!folder)
+    return tl::unexpected<error>(folder.error());
+  auto model = predictor::load(*folder);
+  if (!model)
+    return tl::unexpected<error>(model.error());
+  return classifier{std::move(*model), limits};
+}
+
+expected<void> classifier::warm_up(uint32_t runs) {
+  if (auto warmed = predictor_.warm_up(runs); !warmed)
+    return warmed;
+  // Once through each decoder that jobs commonly need.
+  for (const char* extension : {".jpg", ".png"}) {
+    std::vector<uint8_t> encoded;
+    try {
+      cv::imencode(extension, cv::Mat(32, 32, CV_8UC3, cv::Scalar(32, 128, 224)), encoded);
+    } catch (const std::exception& e) {
+      return fail(errc::unavailable, std::string{"OpenCV cannot write a "} + extension + ": " + e.what());
+    }
+    const std::string_view image{reinterpret_cast<const char*>(encoded.data()), encoded.size()};
+    for (uint32_t i = 0; i < runs; ++i)
+      if (auto result = classify(image, 5); !result)
+        return tl::unexpected<error>(result.error());
+  }
+  return {};
+}
+
+expected<classification> classifier::classify(std::string_view image, uint32_t top_k) {
+  classification result;
+  stopwatch watch;
+  const auto decoded = decode_image(image, limits_);
+  if (!decoded)
+    return tl::unexpected<error>(decoded.error());
+  result.width = decoded->width();
+  result.height = decoded->height();
+  result.decode_us = watch.lap();
+  at::Tensor input;
+  try {
+    input = preprocess(*decoded, predictor_.folder().input);
+  } catch (const std::exception& e) { // out of memory
+    return fail(errc::inference_failed, std::string{"preprocessing: "} + e.what());
+  }
+  result.preprocess_us = watch.lap();
+  auto top = predictor_.predict(input, top_k);
+  if (!top)
+    return tl::unexpected<error>(top.error());
+  result.top_k = std::move(*top);
+  result.inference_us = watch.lap();
+  return result;
+}
+
+} // namespace ziyu::model

@@ -1,0 +1,175 @@
+#include "model/predictor.hpp"
+
+#include <ATen/Parallel.h>
+#include <opencv2/core/utility.hpp>
+#include <torch/script.h>
+#include <torch/version.h>
+
+#include <algorithm>
+#include <cmath>
+#include <mutex>
+#include <numeric>
+#include <optional>
+
+namespace ziyu::model {
+namespace {
+
+/// The first line of libtorch's message: what follows is a backtrace.
+std::string reason(const std::exception& e) {
+  const auto* torch_error = dynamic_cast<const c10::Error*>(&e);
+  std::string text = torch_error ? torch_error->what_without_backtrace() : e.what();
+  // The interpreter's errors end with the cause, behind a trace of TorchScript.
+  if (const auto cause = text.rfind("RuntimeError: "); cause != std::string::npos)
+    text.erase(0, cause + 14);
+  if (const auto end = text.find('\n'); end != std::string::npos)
+    text.resize(end);
+  return text;
+}
+
+std::string shape_of(const at::Tensor& tensor) {
+  std::string result = "[";
+  for (const auto size : tensor.sizes())
+    result += (result.size() > 1 ? ", " : "") + std::to_string(size);
+  return result + "]";
+}
+
+} // namespace
+
+void use_one_thread() {
+  static std::once_flag once;
+  std::call_once(once, [] {
+    at::set_num_threads(1);
+    cv::setNumThreads(1);
+    try {
+      at::set_num_interop_threads(1);
+    } catch (const std::exception&) {
+      // Too late only if somebody has launched inter-op work before us; without
+      // such work, which Ziyu never has, its threads do not exist.
+    }
+  });
+}
+
+struct predictor::state {
+  model_folder folder;
+  torch::jit::Module module;
+
+  at::Tensor zeros() const {
+    const auto& input = folder.input;
+    const int64_t channels = input.channels == preprocessing::colour::rgb ? 3 : 1;
+    return at::zeros({1, channels, input.crop_height, input.crop_width});
+  }
+
+  /// Whatever the model answers to `input`; empty when it is no tensor. Throws.
+  at::Tensor run(const at::Tensor& input) {
+    const c10::InferenceMode guard;
+    auto answer = module.forward({input});
+    return answer.isTensor() ? answer.toTensor() : at::Tensor{};
+  }
+};
+
+predictor::predictor(std::unique_ptr<state> x) : state_(std::move(x)) {}
+predictor::predictor(predictor&&) noexcept = default;
+predictor& predictor::operator=(predictor&&) noexcept = default;
+predictor::~predictor() = default;
+
+expected<predictor> predictor::load(const model_folder& folder) {
+  use_one_thread();
+  const auto weights = folder.weights.string();
+  auto result = std::make_unique<state>();
+  result->folder = folder;
+  try {
+    auto module = torch::jit::load(weights, c10::Device(c10::kCPU));
+    module.eval();
+    result->module = torch::jit::freeze(module);
+  } catch (const std::exception& e) {
+    return fail(errc::model_corrupt, weights + " is not a TorchScript model that libtorch " + torch_version()
+                                       + " can load: " + reason(e));
+  }
+  const auto input = result->zeros();
+  at::Tensor answer;
+  try {
+    answer = result->run(input);
+  } catch (const std::exception& e) {
+    return fail(errc::model_mismatch, weights + " does not take the input " + shape_of(input)
+                                        + " that model.json declares: " + reason(e));
+  }
+  if (!answer.defined() || answer.dim() != 2 || answer.size(0) != 1 || !answer.is_floating_point())
+    return fail(errc::model_mismatch, weights + " must answer one row of numbers [1, classes], but answers "
+                                        + (answer.defined() ? shape_of(answer) : std::string{"no tensor"}));
+  if (answer.size(1) != static_cast<int64_t>(folder.labels.size()))
+    return fail(errc::labels_mismatch, weights + " has " + std::to_string(answer.size(1)) + " classes, but there are "
+                                         + std::to_string(folder.labels.size()) + " labels");
+  predictor loaded{std::move(result)};
+  if (auto scores = loaded.rank(answer, 1); !scores)
+    return fail(errc::model_mismatch, weights + " on an input of zeros: " + scores.error().message);
+  return loaded;
+}
+
+expected<void> predictor::warm_up(uint32_t runs) {
+  for (uint32_t i = 0; i < runs; ++i)
+    if (auto result = predict(state_->zeros(), classes()); !result)
+      return tl::unexpected<error>(result.error());
+  return {};
+}
+
+expected<at::Tensor> predictor::forward(const at::Tensor& input) {
+  try {
+    auto answer = state_->run(input);
+    if (!answer.defined() || answer.dim() != 2 || answer.size(1) != static_cast<int64_t>(classes()))
+      return fail(errc::inference_failed, "the model answers " + (answer.defined() ? shape_of(answer) : std::string{"no tensor"})
+                                            + " to the input " + shape_of(input));
+    return answer;
+  } catch (const std::exception& e) {
+    return fail(errc::inference_failed, reason(e));
+  }
+}
+
+expected<prediction> predictor::predict(const at::Tensor& input, uint32_t top_k) {
+  const auto logits = forward(input);
+  if (!logits)
+    return tl::unexpected<error>(logits.error());
+  return rank(*logits, top_k);
+}
+
+expected<prediction> predictor::rank(const at::Tensor& logits, uint32_t top_k) const {
+  std::vector<double> scores(classes());
+  try {
+    const c10::InferenceMode guard;
+    const auto row = logits.select(0, 0).to(at::kFloat).contiguous();
+    if (row.numel() != static_cast<int64_t>(scores.size()))
+      return fail(errc::inference_failed, "the model answers " + shape_of(logits));
+    std::copy_n(row.data_ptr<float>(), scores.size(), scores.begin());
+  } catch (const std::exception& e) {
+    return fail(errc::inference_failed, reason(e));
+  }
+  if (!std::all_of(scores.begin(), scores.end(), [](double x) { return std::isfinite(x); }))
+    return fail(errc::inference_failed, "the model answers numbers that are not finite");
+  const auto highest = *std::max_element(scores.begin(), scores.end());
+  double sum = 0;
+  for (auto& x : scores)
+    sum += x = std::exp(x - highest);
+  std::vector<uint32_t> order(scores.size());
+  std::iota(order.begin(), order.end(), 0u);
+  const auto count = std::clamp<size_t>(top_k, 1, scores.size());
+  std::partial_sort(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(count), order.end(),
+                    [&](uint32_t a, uint32_t b) { return scores[a] != scores[b] ? scores[a] > scores[b] : a < b; });
+  prediction result;
+  result.reserve(count);
+  for (size_t i = 0; i < count; ++i)
+    result.push_back({order[i], static_cast<float>(scores[order[i]] / sum), state_->folder.labels[order[i]]});
+  return result;
+}
+
+uint32_t predictor::classes() const {
+  return static_cast<uint32_t>(state_->folder.labels.size());
+}
+
+const model_folder& predictor::folder() const {
+  return state_->folder;
+}
+
+std::string torch_version() {
+  return TORCH_VERSION;
+}
+
+} // namespace ziyu::model
