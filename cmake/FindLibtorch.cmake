@@ -26,7 +26,7 @@ if(Libtorch_FOUND AND NOT TARGET Libtorch::torch)
   add_library(Libtorch::torch INTERFACE IMPORTED)
   get_filename_component(Libtorch_LIB_DIR "${Libtorch_CPU_LIBRARY}" DIRECTORY)
   set_target_properties(Libtorch::torch PROPERTIES
-    INTERFACE_SYSTEM_INCLUDE_DIRECTORIES
+    INTERFACE_INCLUDE_DIRECTORIES
       "${Libtorch_INCLUDE_DIR};${Libtorch_INCLUDE_DIR}/torch/csrc/api/include"
     # Transitive libraries of the wheel lie beside it, with names of their own.
     INTERFACE_LINK_OPTIONS "LINKER:--allow-shlib-undefined;LINKER:-rpath,${Libtorch_LIB_DIR}"
