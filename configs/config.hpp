@@ -102,7 +102,7 @@ struct loaded {
 /// `key.path=value` of `overrides` (value: JSON, else text), expands `${NAME}` in
 /// every text from the environment (unset: an error; `$$` is a dollar sign),
 /// fills in defaults and validates. Relative paths are relative to the file's
-/// folder. Returns all errors found, each with the path of its key (e.g.,
+/// folder, in `overrides` to the current one. Returns all errors found, each with the path of its key (e.g.,
 /// `workers.slots`) and, for unknown keys, the nearest known one.
 tl::expected<loaded, std::vector<error>>
 load(const std::filesystem::path& file, const std::vector<std::string>& overrides = {});

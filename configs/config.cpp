@@ -1,0 +1,137 @@
+#include "configs/config.hpp"
+
+#include "base/file.hpp"
+#include "configs/document.hpp"
+#include "configs/fields.hpp"
+#include "configs/rules.hpp"
+#include "configs/schema.hpp"
+
+#include <regex>
+#include <type_traits>
+
+namespace ziyu::configs {
+
+namespace {
+
+using nlohmann::json;
+namespace fs = std::filesystem;
+
+const json& schema() {
+  static const auto result = json::parse(schema_text());
+  return result;
+}
+
+/// Relative texts of `"format": "path"` become absolute.
+void resolve_paths(const json& part, json& x, const fs::path& base) {
+  if (part.value("format", "") == "path" && x.is_string()) {
+    const auto& text = x.get_ref<const std::string&>();
+    if (!text.empty())
+      x = (base / text).lexically_normal().string();
+  } else if (x.is_object() && part.contains("properties")) {
+    for (auto& [key, value] : x.items())
+      if (part["properties"].contains(key))
+        resolve_paths(part["properties"][key], value, base);
+  }
+}
+
+properties read_properties(const json& map) {
+  properties result;
+  for (const auto& [key, value] : map.items())
+    if (!value.is_object())
+      result[key] = value.is_string() ? value.get<std::string>() : value.dump();
+  return result;
+}
+
+config read_values(const json& document) {
+  config result;
+  for_each_field(result, [&document](const std::string& path, auto& member) {
+    using type = std::remove_reference_t<decltype(member)>;
+    const auto dot = path.find('.');
+    const auto& value = document.at(path.substr(0, dot)).at(path.substr(dot + 1));
+    if constexpr (std::is_same_v<type, fs::path>)
+      member = value.get<std::string>();
+    else
+      member = value.get<type>();
+  });
+  const auto& kafka = document.at("kafka");
+  result.kafka.common = read_properties(kafka);
+  result.kafka.consumer = read_properties(kafka.at("consumer"));
+  result.kafka.producer = read_properties(kafka.at("producer"));
+  for (const auto& [slot, fault] : document.at("faults").at("slots").items())
+    result.faults.slots[static_cast<uint32_t>(std::stoul(slot))] = fault.get<std::string>();
+  return result;
+}
+
+tl::unexpected<std::vector<error>> only(error x) {
+  return tl::unexpected<std::vector<error>>({std::move(x)});
+}
+
+properties merged(properties first, const properties& second) {
+  for (const auto& [key, value] : second)
+    first[key] = value;
+  return first;
+}
+
+} // namespace
+
+tl::expected<loaded, std::vector<error>>
+load(const fs::path& file, const std::vector<std::string>& overrides) {
+  const auto text = read_file(file, uint64_t{4} << 20);
+  if (!text)
+    return only({errc::invalid_config, text.error().message});
+  auto result = parse(*text, fs::absolute(file).parent_path(), overrides);
+  if (!result)
+    for (auto& x : result.error())
+      if (x.code == errc::invalid_config)
+        x.message = file.string() + ": " + x.message;
+  return result;
+}
+
+tl::expected<loaded, std::vector<error>>
+parse(const std::string& text, const fs::path& base, const std::vector<std::string>& overrides) {
+  auto document = parse_document(text);
+  if (!document)
+    return only(document.error());
+  auto errors = expand_environment(*document);
+  resolve_paths(schema(), *document, base);
+  // What is said on a command line is relative to where it is said.
+  for (const auto& x : overrides)
+    if (auto applied = apply_override(schema(), *document, x); !applied)
+      errors.push_back(applied.error());
+  resolve_paths(schema(), *document, fs::current_path());
+  auto violations = validate(schema(), *document);
+  complete(schema(), *document);
+  for (auto& x : check_rules(*document, violations))
+    violations.push_back(std::move(x));
+  for (auto& x : violations)
+    errors.push_back({errc::invalid_config, std::move(x.message)});
+  if (!errors.empty())
+    return tl::unexpected<std::vector<error>>(std::move(errors));
+  auto values = read_values(*document);
+  return loaded{std::move(*document), std::move(values)};
+}
+
+properties consumer_properties(const config& x) {
+  return merged(x.kafka.common, x.kafka.consumer);
+}
+
+properties producer_properties(const config& x) {
+  auto common = x.kafka.common;
+  common.erase("group.id"); // A property of consumers, shared for the file's sake.
+  return merged(std::move(common), x.kafka.producer);
+}
+
+json masked(const json& document) {
+  static const std::regex secret{R"(password|passphrase|secret|token|credential|\.pem$|oauthbearer\.config|jaas)",
+                                 std::regex::ECMAScript | std::regex::icase};
+  auto result = document;
+  if (result.is_object())
+    for (auto& [key, value] : result.items())
+      value = !value.is_structured() && std::regex_search(key, secret) ? json("***") : masked(value);
+  else if (result.is_array())
+    for (auto& value : result)
+      value = masked(value);
+  return result;
+}
+
+} // namespace ziyu::configs

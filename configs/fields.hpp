@@ -1,0 +1,60 @@
+#pragma once
+
+#include "configs/config.hpp"
+
+namespace ziyu::configs {
+
+/// Calls `f("section.key", member)` for every value of a (const or not) `config`
+/// that one key of the document sets; the free-form maps under `kafka` and
+/// `faults.slots` are not among them.
+template <class Config, class F>
+void for_each_field(Config& x, F&& f) {
+  f("topics.jobs", x.topics.jobs);
+  f("topics.results", x.topics.results);
+  f("topics.dead_letters", x.topics.dead_letters);
+  f("topics.events", x.topics.events);
+  f("model.path", x.model.path);
+  f("model.top_k", x.model.top_k);
+  f("workers.slots", x.workers.slots);
+  f("workers.standbys", x.workers.standbys);
+  f("workers.start_timeout_ms", x.workers.start_timeout_ms);
+  f("workers.job_timeout_ms", x.workers.job_timeout_ms);
+  f("workers.grace_ms", x.workers.grace_ms);
+  f("workers.executable", x.workers.executable);
+  f("memory.worker_budget_bytes", x.memory.worker_budget_bytes);
+  f("memory.worker_hard_limit_bytes", x.memory.worker_hard_limit_bytes);
+  f("memory.container_limit_bytes", x.memory.container_limit_bytes);
+  f("memory.probe_interval_ms", x.memory.probe_interval_ms);
+  f("judge.warmup_jobs", x.judge.warmup_jobs);
+  f("judge.min_jobs", x.judge.min_jobs);
+  f("judge.window_jobs", x.judge.window_jobs);
+  f("judge.min_effect_bytes", x.judge.min_effect_bytes);
+  f("judge.confidence", x.judge.confidence);
+  f("healing.enabled", x.healing.enabled);
+  f("healing.replace_at", x.healing.replace_at);
+  f("healing.forecast_jobs", x.healing.forecast_jobs);
+  f("healing.min_life_jobs", x.healing.min_life_jobs);
+  f("healing.max_unavailable", x.healing.max_unavailable);
+  f("restart.intensity", x.restart.intensity);
+  f("restart.period_ms", x.restart.period_ms);
+  f("restart.backoff_initial_ms", x.restart.backoff_initial_ms);
+  f("restart.backoff_max_ms", x.restart.backoff_max_ms);
+  f("breaker.open_at", x.breaker.open_at);
+  f("breaker.close_below", x.breaker.close_below);
+  f("breaker.open_ms", x.breaker.open_ms);
+  f("breaker.probe_jobs", x.breaker.probe_jobs);
+  f("jobs.max_bytes", x.jobs.max_bytes);
+  f("jobs.max_pixels", x.jobs.max_pixels);
+  f("jobs.max_attempts", x.jobs.max_attempts);
+  f("jobs.max_in_flight_bytes", x.jobs.max_in_flight_bytes);
+  f("jobs.max_in_flight", x.jobs.max_in_flight);
+  f("jobs.dataref_root", x.jobs.dataref_root);
+  f("http.host", x.http.host);
+  f("http.port", x.http.port);
+  f("faults.allowed", x.faults.allowed);
+  f("log.level", x.log.level);
+  f("log.format", x.log.format);
+  f("shutdown.drain_ms", x.shutdown.drain_ms);
+}
+
+} // namespace ziyu::configs
