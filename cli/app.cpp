@@ -1,0 +1,112 @@
+#include "cli/app.hpp"
+
+#include "base/text.hpp"
+#include "cli/command.hpp"
+#include "cli/connection.hpp"
+#include "cli/version.hpp"
+
+#include <cstdio>
+
+namespace ziyu::cli {
+
+namespace {
+
+constexpr auto footer = R"(
+Exit codes: 0 done; 1 something failed or was lost; 2 wrong usage or configuration;
+3 a leak where none may be; 4 the broker cannot be reached.
+`ziyu COMMAND --help` says more about a command.)";
+
+/// The innermost command that was reached before the error.
+const CLI::App& innermost(const CLI::App& app) {
+  const auto* at = &app;
+  for (auto parsed = at->get_subcommands(); !parsed.empty(); parsed = at->get_subcommands())
+    at = parsed.back();
+  return *at;
+}
+
+std::string command_line_of(const CLI::App& x) {
+  return x.get_parent() == nullptr ? x.get_name() : command_line_of(*x.get_parent()) + " " + x.get_name();
+}
+
+std::vector<std::string> known_flags(const CLI::App& command) {
+  std::vector<std::string> result;
+  for (const auto* option : command.get_options())
+    for (const auto& name : option->get_lnames())
+      result.push_back("--" + name);
+  return result;
+}
+
+std::vector<std::string> known_commands(const CLI::App& command) {
+  std::vector<std::string> result;
+  for (const auto* x : command.get_subcommands([](const CLI::App*) { return true; }))
+    result.push_back(x->get_name());
+  return result;
+}
+
+/// "unknown flag --cout; did you mean --count?"
+std::string explain(const CLI::App& command, const CLI::ParseError& error) {
+  const auto extras = command.remaining();
+  if (extras.empty())
+    return error.what();
+  const auto word = extras.front().substr(0, extras.front().find('='));
+  const auto is_flag = word.starts_with('-');
+  const auto commands = known_commands(command);
+  const auto suggestion = closest(word, is_flag ? known_flags(command) : commands);
+  auto result = (is_flag ? "unknown flag " : commands.empty() ? "unexpected argument " : "unknown command ") + word;
+  if (!suggestion.empty())
+    result += "; did you mean " + suggestion + "?";
+  return result;
+}
+
+int fail_usage(const CLI::App& command, const std::string& what) {
+  print_error({errc::invalid_usage, what});
+  std::fprintf(stderr, "Try `%s --help`.\n", command_line_of(command).c_str());
+  return exit_wrong_usage;
+}
+
+} // namespace
+
+void set_up(CLI::App& app, int& exit_code) {
+  app.name("ziyu");
+  app.description("Ziyu (自愈): image inference on Kafka that heals itself");
+  app.footer(footer);
+  app.get_formatter()->column_width(34);
+  app.require_subcommand(0, 1);
+  app.add_flag("--version", "The versions of ziyu, of its worker and of their libraries");
+  add_serve_command(app, exit_code);
+  add_check_command(app, exit_code);
+  add_topics_command(app, exit_code);
+  add_submit_command(app, exit_code);
+  add_results_command(app, exit_code);
+  add_events_command(app, exit_code);
+  add_dlq_command(app, exit_code);
+  add_completion_command(app, exit_code);
+}
+
+int run(int argc, const char* const* argv) {
+  CLI::App app;
+  int exit_code = exit_ok;
+  set_up(app, exit_code);
+  try {
+    app.parse(argc, argv);
+    if (app.count("--version") > 0) {
+      std::fputs(version_text().c_str(), stdout);
+    } else if (app.get_subcommands().empty()) {
+      std::fputs(app.help().c_str(), stderr);
+      return exit_wrong_usage;
+    }
+  } catch (const CLI::Success& x) {
+    return app.exit(x); // --help
+  } catch (const CLI::ParseError& x) {
+    const auto& command = innermost(app);
+    return fail_usage(command, explain(command, x));
+  }
+  // A full disk or a closed pipe must not look like success.
+  if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) {
+    std::perror("ziyu: standard output");
+    return exit_code == exit_ok ? int{exit_failed} : exit_code;
+  }
+  return exit_code;
+}
+
+} // namespace ziyu::cli

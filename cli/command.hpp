@@ -1,0 +1,32 @@
+#pragma once
+
+// One command, one pair of files: `cli/<name>.cpp` defines `add_<name>_command`,
+// which adds a subcommand with its options and a callback that does the work and
+// sets the exit code. `add_commands` (cli/app.cpp) calls them all.
+
+#include <CLI/CLI.hpp>
+
+namespace ziyu::cli {
+
+/// What `ziyu` exits with, the same for every command.
+enum exit_codes : int {
+  exit_ok = 0,          ///< Done.
+  exit_failed = 1,      ///< Something failed or was lost; standard error says what.
+  exit_wrong_usage = 2, ///< Wrong flags or a wrong configuration.
+  exit_leaking = 3,     ///< A leak was found where none may be.
+  exit_unavailable = 4, ///< The broker cannot be reached; try again later.
+};
+
+/// Each adds its command to `app`; the command's callback sets `exit_code`.
+void add_broker_command(CLI::App& app, int& exit_code);
+void add_check_command(CLI::App& app, int& exit_code);
+void add_completion_command(CLI::App& app, int& exit_code);
+void add_demo_command(CLI::App& app, int& exit_code);
+void add_dlq_command(CLI::App& app, int& exit_code);
+void add_events_command(CLI::App& app, int& exit_code);
+void add_results_command(CLI::App& app, int& exit_code);
+void add_serve_command(CLI::App& app, int& exit_code);
+void add_submit_command(CLI::App& app, int& exit_code);
+void add_topics_command(CLI::App& app, int& exit_code);
+
+} // namespace ziyu::cli

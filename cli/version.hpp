@@ -1,0 +1,11 @@
+#pragma once
+
+#include <string>
+
+namespace ziyu::cli {
+
+/// Our version and those of the libraries, a line each; the worker is asked for
+/// its own, since this program links neither libtorch nor OpenCV.
+std::string version_text();
+
+} // namespace ziyu::cli
