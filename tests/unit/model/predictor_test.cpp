@@ -1,0 +1,157 @@
+#include "model/predictor.hpp"
+
+#include "base/file.hpp"
+
+#include <gtest/gtest.h>
+#include <torch/script.h>
+
+#include <cmath>
+
+using namespace ziyu;
+using namespace ziyu::model;
+
+namespace {
+
+/// Writes TorchScript with the given `forward` and describes it as a model for
+/// 4 × 6 grey images with 3 classes.
+class Predictor : public ::testing::Test {
+protected:
+  model_folder folder_with(const std::string& forward) {
+    torch::jit::Module module{"tested"};
+    module.register_attribute("training", c10::BoolType::get(), true);
+    module.define("def forward(self, x):\n" + forward);
+    module.save((dir.path() / "model.pt").string());
+    return folder();
+  }
+
+  model_folder folder() {
+    model_folder result;
+    result.path = dir.path();
+    result.weights = dir.path() / "model.pt";
+    result.input.channels = preprocessing::colour::grey;
+    result.input.crop_height = 4;
+    result.input.crop_width = 6;
+    result.input.mean = result.input.stddev = {1};
+    result.labels = {"零", "一", "二"};
+    return result;
+  }
+
+  void expect_refused(const model_folder& refused, errc code, const std::string& part) {
+    const auto result = predictor::load(refused);
+    ASSERT_FALSE(result);
+    EXPECT_EQ(to_string(result.error().code), to_string(code));
+    EXPECT_NE(result.error().message.find(part), std::string::npos) << result.error().message;
+    EXPECT_EQ(result.error().message.find('\n'), std::string::npos) << result.error().message;
+  }
+
+  temp_dir dir;
+  const at::Tensor ones = at::ones({1, 1, 4, 6});
+};
+
+} // namespace
+
+TEST_F(Predictor, RanksBySoftmax) {
+  auto model = predictor::load(folder_with("  return torch.tensor([[1.0, 3.0, 2.0]]) * x.mean()\n"));
+  ASSERT_TRUE(model) << model.error().describe();
+  EXPECT_EQ(model->classes(), 3u);
+  const auto result = model->predict(ones, 3);
+  ASSERT_TRUE(result) << result.error().describe();
+  ASSERT_EQ(result->size(), 3u);
+  const auto sum = std::exp(1.0) + std::exp(2.0) + std::exp(3.0);
+  EXPECT_EQ((*result)[0].label, "一");
+  EXPECT_EQ((*result)[0].index, 1u);
+  EXPECT_NEAR((*result)[0].probability, std::exp(3.0) / sum, 1e-6);
+  EXPECT_EQ((*result)[1].label, "二");
+  EXPECT_NEAR((*result)[1].probability, std::exp(2.0) / sum, 1e-6);
+  EXPECT_EQ((*result)[2].label, "零");
+}
+
+TEST_F(Predictor, GivesAtLeastOneAndAtMostAllClasses) {
+  auto model = predictor::load(folder_with("  return torch.tensor([[1.0, 3.0, 2.0]]) * x.mean()\n"));
+  ASSERT_TRUE(model);
+  EXPECT_EQ(model->predict(ones, 0)->size(), 1u);
+  EXPECT_EQ(model->predict(ones, 2)->size(), 2u);
+  EXPECT_EQ(model->predict(ones, 1000)->size(), 3u);
+}
+
+TEST_F(Predictor, EqualClassesKeepTheirOrder) {
+  auto model = predictor::load(folder_with("  return torch.zeros([1, 3]) * x.mean()\n"));
+  ASSERT_TRUE(model);
+  const auto result = model->predict(ones, 3);
+  ASSERT_TRUE(result);
+  for (uint32_t i = 0; i < 3; ++i)
+    EXPECT_EQ((*result)[i].index, i);
+}
+
+TEST_F(Predictor, StaysFiniteForLargeNumbers) {
+  auto model = predictor::load(folder_with("  return torch.tensor([[1e30, -1e30, 0.0]]) * x.mean()\n"));
+  ASSERT_TRUE(model);
+  const auto result = model->predict(ones, 3);
+  ASSERT_TRUE(result);
+  EXPECT_EQ((*result)[0].index, 0u);
+  EXPECT_FLOAT_EQ((*result)[0].probability, 1);
+  EXPECT_FLOAT_EQ((*result)[2].probability, 0);
+}
+
+TEST_F(Predictor, RefusesWhatIsNotTorchScript) {
+  ASSERT_TRUE(write_file(dir.path() / "model.pt", "weights"));
+  expect_refused(folder(), errc::model_corrupt, "is not a TorchScript model");
+}
+
+TEST_F(Predictor, RefusesATruncatedModel) {
+  folder_with("  return torch.zeros([1, 3]) * x.mean()\n");
+  const auto whole = read_file(dir.path() / "model.pt").value();
+  ASSERT_TRUE(write_file(dir.path() / "model.pt", whole.substr(0, whole.size() / 2)));
+  expect_refused(folder(), errc::model_corrupt, "is not a TorchScript model");
+}
+
+TEST_F(Predictor, RefusesAModelOfAnotherInputShape) {
+  expect_refused(folder_with("  return torch.matmul(x.flatten(1), torch.zeros([25, 3]))\n"), errc::model_mismatch,
+                 "does not take the input [1, 1, 4, 6]");
+}
+
+TEST_F(Predictor, RefusesAModelThatAnswersAnImage) {
+  expect_refused(folder_with("  return x\n"), errc::model_mismatch, "but answers [1, 1, 4, 6]");
+}
+
+TEST_F(Predictor, RefusesAModelThatAnswersNoTensor) {
+  expect_refused(folder_with("  return x.sum().item()\n"), errc::model_mismatch, "but answers no tensor");
+}
+
+TEST_F(Predictor, RefusesAModelWithAnotherNumberOfClasses) {
+  expect_refused(folder_with("  return torch.zeros([1, 4]) * x.mean()\n"), errc::labels_mismatch,
+                 "has 4 classes, but there are 3 labels");
+}
+
+TEST_F(Predictor, RefusesAModelThatAnswersNaN) {
+  expect_refused(folder_with("  return torch.zeros([1, 3]) / x.mean()\n"), errc::model_mismatch, "not finite");
+}
+
+TEST_F(Predictor, AModelThatThrowsCostsOneJobOnly) {
+  auto model = predictor::load(folder_with("  if x.sum().item() == 24.0:\n"
+                                           "    raise RuntimeError('no ones please')\n"
+                                           "  return torch.zeros([1, 3]) * x.mean()\n"));
+  ASSERT_TRUE(model) << model.error().describe();
+  const auto failed = model->predict(ones, 1);
+  ASSERT_FALSE(failed);
+  EXPECT_EQ(failed.error().code, errc::inference_failed);
+  EXPECT_NE(failed.error().message.find("no ones please"), std::string::npos) << failed.error().message;
+  EXPECT_TRUE(model->predict(ones * 2, 1));
+}
+
+TEST_F(Predictor, NaNForOneInputIsAnError) {
+  auto model = predictor::load(folder_with("  return torch.zeros([1, 3]) / (x.mean() - 1)\n"));
+  ASSERT_TRUE(model) << model.error().describe();
+  const auto failed = model->predict(ones, 1);
+  ASSERT_FALSE(failed);
+  EXPECT_EQ(failed.error().code, errc::inference_failed);
+}
+
+TEST_F(Predictor, AnInputOfAnotherShapeIsAnError) {
+  auto model = predictor::load(folder_with("  return torch.matmul(x.flatten(1), torch.zeros([24, 3]))\n"));
+  ASSERT_TRUE(model) << model.error().describe();
+  const auto failed = model->predict(at::ones({1, 1, 5, 6}), 1);
+  ASSERT_FALSE(failed);
+  EXPECT_EQ(failed.error().code, errc::inference_failed);
+  EXPECT_TRUE(model->warm_up(3));
+}

@@ -1,0 +1,111 @@
+#include "model/preprocess.hpp"
+#include "model/resample.hpp"
+
+#include "base/file.hpp"
+
+#include <ATen/core/Tensor.h>
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+#include <opencv2/core.hpp>
+
+#include <cmath>
+#include <filesystem>
+
+using namespace ziyu;
+using namespace ziyu::model;
+
+namespace {
+
+const std::filesystem::path folder = std::filesystem::path{ZIYU_SOURCE_DIR} / "tests/data/parity";
+
+decoded_image load(const std::string& name) {
+  auto image = decode_image(read_file(folder / name).value());
+  EXPECT_TRUE(image) << name;
+  return image.value();
+}
+
+preprocessing spec_of(const nlohmann::json& input) {
+  preprocessing result;
+  result.channels = input["channels"] == "grey" ? preprocessing::colour::grey : preprocessing::colour::rgb;
+  result.crop_height = input["height"];
+  result.crop_width = input["width"];
+  result.resize = input.value("resize", 0u);
+  result.squash = input["squash"];
+  result.filter = input["interpolation"] == "bicubic" ? preprocessing::interpolation::bicubic
+                                                      : preprocessing::interpolation::bilinear;
+  result.mean = input["mean"].get<std::vector<float>>();
+  result.stddev = input["std"].get<std::vector<float>>();
+  result.invert = input.value("invert", false);
+  return result;
+}
+
+float at(const at::Tensor& tensor, int64_t channel, int64_t row, int64_t column) {
+  return tensor.data_ptr<float>()[(channel * tensor.size(2) + row) * tensor.size(3) + column];
+}
+
+nlohmann::json cases() {
+  return nlohmann::json::parse(read_file(folder / "cases.json").value());
+}
+
+} // namespace
+
+TEST(Preprocess, PixelsAreThoseOfPillowToTheBit) {
+  const auto table = cases();
+  ASSERT_GE(table.size(), 19u);
+  for (const auto& c : table) {
+    auto how = spec_of(c["input"]);
+    // Undoes the normalisation, so that the tensor holds pixel / 255.
+    std::fill(how.mean.begin(), how.mean.end(), 0.0f);
+    std::fill(how.stddev.begin(), how.stddev.end(), 1.0f);
+    how.invert = false;
+    const auto tensor = preprocess(load(c["image"]), how);
+    const auto want = load(c["pixels"]);
+    const int channels = how.channels == preprocessing::colour::grey ? 1 : 3;
+    ASSERT_EQ(tensor.sizes(), (c10::IntArrayRef{1, channels, how.crop_height, how.crop_width})) << c.dump();
+    int worst = 0;
+    for (int row = 0; row < want.pixels.rows; ++row)
+      for (int column = 0; column < want.pixels.cols; ++column)
+        for (int channel = 0; channel < channels; ++channel) {
+          const int pixel = want.pixels.at<cv::Vec3b>(row, column)[channels == 1 ? 0 : 2 - channel];
+          const auto got = static_cast<int>(std::lround(at(tensor, channel, row, column) * 255));
+          worst = std::max(worst, std::abs(got - pixel));
+        }
+    EXPECT_EQ(worst, 0) << c["image"] << c["input"];
+  }
+}
+
+TEST(Preprocess, NumbersAreThoseOfTorchvision) {
+  for (const auto& c : cases()) {
+    const auto tensor = preprocess(load(c["image"]), spec_of(c["input"]));
+    for (const auto& value : c["values"])
+      EXPECT_NEAR(at(tensor, value[0], value[1], value[2]), value[3].get<float>(), 1e-6) << c["image"] << c["input"];
+  }
+}
+
+TEST(Preprocess, ExtremeProportionsCostNoMoreThanTheModelsInput) {
+  // Its other edge would be 256 × 300 000 = 77 million pixels long.
+  const decoded_image line{cv::Mat(1, 300'000, CV_8UC3, cv::Scalar(10, 20, 30))};
+  preprocessing how;
+  how.resize = 256;
+  how.mean = {0, 0, 0};
+  how.stddev = {1, 1, 1};
+  const auto tensor = preprocess(line, how);
+  ASSERT_EQ(tensor.sizes(), (c10::IntArrayRef{1, 3, 224, 224}));
+  EXPECT_FLOAT_EQ(at(tensor, 0, 100, 100), 30 / 255.0f);
+  EXPECT_FLOAT_EQ(at(tensor, 2, 223, 223), 10 / 255.0f);
+}
+
+TEST(Resample, AWindowIsThatPartOfTheWhole) {
+  const auto image = load("wide.png").pixels;
+  for (const auto filter : {preprocessing::interpolation::bilinear, preprocessing::interpolation::bicubic}) {
+    const auto whole = resample(image, {70, 50, 0, 0, 70, 50}, filter);
+    const auto part = resample(image, {70, 50, 11, 7, 20, 30}, filter);
+    EXPECT_EQ(cv::norm(part, whole(cv::Rect(11, 7, 20, 30)), cv::NORM_INF), 0);
+  }
+}
+
+TEST(Resample, TheSameSizeChangesNothing) {
+  const auto image = load("small.png").pixels;
+  for (const auto filter : {preprocessing::interpolation::bilinear, preprocessing::interpolation::bicubic})
+    EXPECT_EQ(cv::norm(resample(image, {17, 23, 0, 0, 17, 23}, filter), image, cv::NORM_INF), 0);
+}
