@@ -165,6 +165,13 @@ std::string encode(const frame& x) {
   return out;
 }
 
+void patch_memory(char* encoded, size_t size, int64_t delta_live, const memory_reading& memory) {
+  const uint64_t values[]
+    = {memory.live, memory.rss_anon, memory.gpu_allocated, memory.gpu_reserved};
+  std::memcpy(encoded + size - sizeof values, values, sizeof values);
+  std::memcpy(encoded + size - sizeof values - sizeof delta_live, &delta_live, sizeof delta_live);
+}
+
 expected<header> decode_header(std::string_view bytes) {
   uint16_t found_magic = 0;
   uint8_t found_version = 0;

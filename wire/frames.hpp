@@ -93,6 +93,8 @@ struct result {
   std::vector<score> top_k; ///< Best first.
   uint32_t width = 0, height = 0; ///< Of the image as decoded (EXIF applied).
   uint64_t decode_us = 0, preprocess_us = 0, inference_us = 0;
+  // These two come last on the wire, so that a worker can fill them in when it has
+  // freed everything else: see `patch_memory`.
   int64_t delta_live = 0; ///< Live bytes after − before this job.
   memory_reading memory;  ///< After this job.
   bool operator==(const result&) const = default;
@@ -152,6 +154,9 @@ using frame = std::variant<assign, job, trim, stop, ready, result, trimmed, spaw
 
 /// Header and body of `x`, ready to write.
 std::string encode(const frame& x);
+
+/// Overwrites `delta_live` and `memory` in an encoded `result` of `size` bytes.
+void patch_memory(char* encoded, size_t size, int64_t delta_live, const memory_reading& memory);
 
 /// What a header announces.
 struct header {

@@ -1,0 +1,191 @@
+#include "model/worker/fork_server.hpp"
+
+#include "model/worker/live_bytes.hpp"
+
+#include <cerrno>
+#include <csignal>
+#include <cstdio>
+#include <cstring>
+#include <fstream>
+#include <set>
+
+#include <poll.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+namespace ziyu::worker {
+
+namespace {
+
+using clock = std::chrono::steady_clock;
+
+constexpr int exit_no_model = 2, exit_bad_frame = 3, exit_io = 4;
+constexpr auto grace = std::chrono::milliseconds{500};
+
+uint64_t us_since(clock::time_point start) {
+  return static_cast<uint64_t>(
+    std::chrono::duration_cast<std::chrono::microseconds>(clock::now() - start).count());
+}
+
+int count_threads() {
+  std::ifstream in{"/proc/self/status"};
+  for (std::string line; std::getline(in, line);)
+    if (line.starts_with("Threads:"))
+      return std::atoi(line.c_str() + 8);
+  return -1;
+}
+
+class fork_server {
+public:
+  fork_server(model::classifier by, wire::unique_fd control, const worker_settings& settings)
+    : by_(std::move(by)), control_(std::move(control)), settings_(settings) {
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGCHLD);
+    sigaddset(&set, SIGTERM);
+    ::sigprocmask(SIG_BLOCK, &set, nullptr);
+    signals_ = wire::unique_fd{::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK)};
+    ::signal(SIGINT, SIG_IGN);
+  }
+
+  int run() {
+    for (;;) {
+      pollfd entries[] = {{control_.get(), POLLIN, 0}, {signals_.get(), POLLIN, 0}};
+      if (::poll(entries, 2, -1) < 0) {
+        if (errno == EINTR)
+          continue;
+        return exit_io;
+      }
+      if (entries[1].revents != 0 && drain_signals()) {
+        end_workers();
+        return 0;
+      }
+      reap();
+      if (entries[0].revents == 0)
+        continue;
+      auto incoming = wire::receive_frame(control_.get());
+      if (!incoming) {
+        end_workers();
+        if (incoming.error().code == errc::unavailable)
+          return 0; // the control process is gone
+        std::fprintf(stderr, "ziyu-worker (fork server): %s\n", incoming.error().describe().c_str());
+        return exit_bad_frame;
+      }
+      if (auto request = std::get_if<wire::spawn>(&incoming->content))
+        spawn(*request, std::move(incoming->fd));
+      else if (std::holds_alternative<wire::stop>(incoming->content))
+        return 0;
+    }
+  }
+
+private:
+  /// True if we were told to end.
+  bool drain_signals() {
+    auto terminate = false;
+    signalfd_siginfo info;
+    while (::read(signals_.get(), &info, sizeof info) == sizeof info)
+      terminate = terminate || info.ssi_signo == SIGTERM;
+    return terminate;
+  }
+
+  void spawn(const wire::spawn& request, wire::unique_fd socket) {
+    wire::spawned news;
+    news.spawn_id = request.spawn_id;
+    const auto start = clock::now();
+    const auto threads = count_threads();
+    if (!socket) {
+      news.error_message = "no socket came with the request";
+    } else if (threads != 1) {
+      news.error_message = "the fork server has " + std::to_string(threads)
+                           + " threads; forking would be unsafe";
+    } else if (const auto pid = ::fork(); pid == 0) {
+      control_.reset();
+      signals_.reset();
+      run_worker(std::move(socket), by_, settings_, start);
+    } else if (pid < 0) {
+      news.error_message = std::string{"fork: "} + std::strerror(errno);
+    } else {
+      workers_.insert(pid);
+      news.pid = pid;
+      news.fork_us = us_since(start);
+    }
+    socket.reset();
+    if (!wire::send_frame(control_.get(), news))
+      return; // the closed socket shows in the next turn
+  }
+
+  void reap() {
+    for (;;) {
+      auto status = 0;
+      rusage usage{};
+      const auto pid = ::wait4(-1, &status, WNOHANG, &usage);
+      if (pid <= 0)
+        return;
+      workers_.erase(pid);
+      wire::exited news;
+      news.pid = pid;
+      news.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : 0;
+      news.signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+      news.max_rss = static_cast<uint64_t>(usage.ru_maxrss) * 1024;
+      static_cast<void>(wire::send_frame(control_.get(), news));
+    }
+  }
+
+  void end_workers() {
+    for (auto pid : workers_)
+      ::kill(pid, SIGTERM);
+    const auto deadline = clock::now() + grace;
+    while (!workers_.empty()) {
+      reap();
+      if (clock::now() >= deadline) {
+        for (auto pid : workers_)
+          ::kill(pid, SIGKILL);
+      }
+      pollfd entry{signals_.get(), POLLIN, 0};
+      ::poll(&entry, 1, 20);
+      drain_signals();
+    }
+  }
+
+  model::classifier by_;
+  wire::unique_fd control_, signals_;
+  worker_settings settings_;
+  std::set<pid_t> workers_;
+};
+
+} // namespace
+
+int run_fork_server(const std::filesystem::path& folder, const model::decode_limits& limits,
+                    int control_fd, const worker_settings& settings) {
+  const auto start = clock::now();
+  wire::unique_fd control{control_fd};
+  model::use_one_thread();
+  auto by = model::classifier::load(folder, limits);
+  if (by)
+    if (auto ok = by->warm_up(); !ok)
+      by = tl::unexpected(ok.error());
+  if (!by) {
+    static_cast<void>(wire::send_frame(
+      control.get(),
+      wire::server_failed{std::string{to_string(by.error().code)}, by.error().message}));
+    std::fprintf(stderr, "ziyu-worker (fork server): %s\n", by.error().describe().c_str());
+    return exit_no_model;
+  }
+  wire::server_ready news;
+  const auto& m = by->model().folder();
+  news.pid = ::getpid();
+  news.model_name = m.name;
+  news.model_version = m.version;
+  news.model_sha256 = m.sha256;
+  news.precision = m.precision;
+  news.classes = by->model().classes();
+  news.memory = memory_counters{}.read();
+  news.load_us = us_since(start);
+  if (!wire::send_frame(control.get(), news))
+    return exit_io;
+  return fork_server{std::move(*by), std::move(control), settings}.run();
+}
+
+} // namespace ziyu::worker

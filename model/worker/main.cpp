@@ -1,0 +1,109 @@
+// ziyu-worker: the only part of Ziyu that holds libtorch and OpenCV.
+
+#include "base/file.hpp"
+#include "model/decoder.hpp"
+#include "model/worker/fork_server.hpp"
+#include "model/worker/live_bytes.hpp"
+
+#include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
+#include <opencv2/core/version.hpp>
+
+#include <iostream>
+
+namespace {
+
+using namespace ziyu;
+using nlohmann::json;
+
+int fail_with(const error& e, int code) {
+  std::cerr << "ziyu-worker: " << e.describe() << '\n';
+  return code;
+}
+
+int check_model(const std::string& folder) {
+  const auto start = std::chrono::steady_clock::now();
+  auto by = model::classifier::load(folder);
+  if (!by)
+    return fail_with(by.error(), 2);
+  const auto& m = by->model().folder();
+  const std::chrono::duration<double, std::milli> load = std::chrono::steady_clock::now() - start;
+  std::cout << json{{"name", m.name},
+                    {"version", m.version},
+                    {"sha256", m.sha256},
+                    {"precision", m.precision},
+                    {"classes", by->model().classes()},
+                    {"load_ms", load.count()},
+                    {"rss_anon_bytes", worker::memory_counters{}.read().rss_anon}}
+                 .dump()
+            << '\n';
+  return 0;
+}
+
+int classify(const std::string& folder, const std::vector<std::string>& images,
+             const model::decode_limits& limits) {
+  auto by = model::classifier::load(folder, limits);
+  if (!by)
+    return fail_with(by.error(), 2);
+  auto code = 0;
+  for (const auto& path : images) {
+    auto bytes = read_file(path);
+    auto outcome = bytes ? by->classify(*bytes, 5)
+                         : expected<model::classification>{tl::unexpected(bytes.error())};
+    json line{{"file", path}};
+    if (outcome) {
+      const auto& best = outcome->top_k.front();
+      line["label"] = best.label;
+      line["index"] = best.index;
+      line["confidence"] = best.probability;
+      line["decode_us"] = outcome->decode_us;
+      line["preprocess_us"] = outcome->preprocess_us;
+      line["inference_us"] = outcome->inference_us;
+    } else {
+      line["error"] = {{"code", to_string(outcome.error().code)}, {"message", outcome.error().message}};
+      code = 1;
+    }
+    std::cout << line.dump(-1, ' ', false, json::error_handler_t::replace) << '\n';
+  }
+  return code;
+}
+
+} // namespace
+
+int main(int argc, char** argv) {
+  model::use_one_thread();
+  CLI::App app{"Decodes and classifies images; started by `ziyu serve`.\n"
+               "Exit codes: 0 ok, 1 an image failed, 2 no usable model or wrong usage."};
+  worker::worker_settings settings;
+  model::decode_limits limits;
+  auto as_server = false, show_version = false;
+  std::string model, check;
+  auto control_fd = 3;
+  std::vector<std::string> images;
+  app.add_flag("--fork-server", as_server, "Fork workers on request (internal)");
+  app.add_option("--model", model, "Model folder <name>/<version>");
+  app.add_option("--control-fd", control_fd, "Socket to the control process (internal)");
+  app.add_option("--max-pixels", limits.max_pixels, "Largest image, width x height");
+  app.add_flag("--faults-allowed", settings.faults_allowed, "Obey fault injection");
+  app.add_option("--check-model", check, "Load a model folder and describe it as JSON");
+  app.add_option("--classify", images, "Classify these files with --model; a JSON line each");
+  app.add_flag("--version", show_version, "Versions of the libraries as JSON");
+  CLI11_PARSE(app, argc, argv);
+  if (show_version) {
+    std::cout << json{{"libtorch", model::torch_version()},
+                      {"opencv", CV_VERSION},
+                      {"jemalloc", worker::jemalloc_version()}}
+                   .dump()
+              << '\n';
+    return 0;
+  }
+  if (!check.empty())
+    return check_model(check);
+  if (model.empty()) {
+    std::cerr << "ziyu-worker: --model is needed; see --help\n";
+    return 2;
+  }
+  if (as_server)
+    return worker::run_fork_server(model, limits, control_fd, settings);
+  return classify(model, images, limits);
+}

@@ -1,0 +1,204 @@
+#include "model/worker/worker_loop.hpp"
+
+#include "model/worker/faults.hpp"
+#include "model/worker/live_bytes.hpp"
+
+#include <cerrno>
+#include <csignal>
+#include <cstdio>
+#include <cstring>
+#include <vector>
+
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+namespace ziyu::worker {
+
+namespace {
+
+// For the signal handlers.
+volatile sig_atomic_t busy = 0, stop_requested = 0;
+int control_socket = -1;
+
+constexpr int exit_bad_frame = 3, exit_io = 4;
+
+void on_terminate(int) {
+  stop_requested = 1;
+  if (busy == 0)
+    ::_exit(0);
+}
+
+/// Also a worker that hangs must not outlive its control process.
+void on_alarm(int) {
+  const auto saved = errno;
+  pollfd entry{control_socket, 0, 0};
+  if (::poll(&entry, 1, 0) > 0 && (entry.revents & (POLLHUP | POLLERR)) != 0)
+    ::_exit(0);
+  errno = saved;
+}
+
+void install_handlers() {
+  struct sigaction action {};
+  action.sa_flags = SA_RESTART;
+  action.sa_handler = on_terminate;
+  ::sigaction(SIGTERM, &action, nullptr);
+  action.sa_handler = on_alarm;
+  ::sigaction(SIGALRM, &action, nullptr);
+  ::signal(SIGINT, SIG_IGN);
+  ::signal(SIGPIPE, SIG_IGN);
+  ::signal(SIGCHLD, SIG_DFL);
+  sigset_t none;
+  sigemptyset(&none);
+  ::sigprocmask(SIG_SETMASK, &none, nullptr);
+  itimerval every_2_s{{2, 0}, {2, 0}};
+  ::setitimer(ITIMER_REAL, &every_2_s, nullptr);
+}
+
+void write_all(int fd, const char* from, size_t size) {
+  while (size > 0) {
+    const auto n = ::send(fd, from, size, MSG_NOSIGNAL);
+    if (n < 0 && errno == EINTR)
+      continue;
+    if (n < 0)
+      ::_exit(errno == EPIPE || errno == ECONNRESET ? 0 : exit_io);
+    from += n;
+    size -= static_cast<size_t>(n);
+  }
+}
+
+wire::result to_frame(const wire::job& job, const expected<model::classification>& outcome) {
+  wire::result x;
+  x.attempt_id = job.attempt_id;
+  if (!outcome) {
+    x.error_code = to_string(outcome.error().code);
+    x.error_message = outcome.error().message;
+    return x;
+  }
+  for (const auto& s : outcome->top_k)
+    x.top_k.push_back({s.index, s.probability, s.label});
+  x.width = outcome->width;
+  x.height = outcome->height;
+  x.decode_us = outcome->decode_us;
+  x.preprocess_us = outcome->preprocess_us;
+  x.inference_us = outcome->inference_us;
+  return x;
+}
+
+class loop {
+public:
+  loop(wire::unique_fd socket, model::classifier& by, const worker_settings& settings)
+    : socket_(std::move(socket)), by_(by), settings_(settings) {
+    // The answer is encoded here, so that nothing of it is live when it is measured.
+    answer_.resize(256 * 1024);
+  }
+
+  [[noreturn]] void run() {
+    for (;;) {
+      const auto before = counters_.live();
+      const auto size = turn();
+      if (size > 0) {
+        // Everything of this job has been freed by now; only faults remain.
+        const auto delta = counters_.live() - before;
+        wire::patch_memory(answer_.data(), size, delta, counters_.read());
+        write_all(socket_.get(), answer_.data(), size);
+      }
+      busy = 0;
+      if (stop_requested != 0)
+        ::_exit(0);
+    }
+  }
+
+private:
+  /// Handles one frame; returns the size of the answer in `answer_`, 0 for none.
+  size_t turn() {
+    auto incoming = wire::receive_frame(socket_.get());
+    busy = 1;
+    if (!incoming) {
+      if (incoming.error().code == errc::unavailable)
+        ::_exit(0);
+      std::fprintf(stderr, "ziyu-worker %d: %s\n", ::getpid(), incoming.error().describe().c_str());
+      ::_exit(exit_bad_frame);
+    }
+    if (auto job = std::get_if<wire::job>(&incoming->content))
+      return on_job(*job);
+    if (auto news = std::get_if<wire::assign>(&incoming->content)) {
+      slot_fault_ = {};
+      if (settings_.faults_allowed)
+        if (auto fault = wire::parse_fault(news->fault))
+          slot_fault_ = *fault;
+    } else if (std::holds_alternative<wire::trim>(incoming->content)) {
+      return on_trim();
+    } else if (std::holds_alternative<wire::stop>(incoming->content)) {
+      ::_exit(0);
+    }
+    return 0;
+  }
+
+  size_t on_job(const wire::job& job) {
+    auto fault = slot_fault_;
+    if (settings_.faults_allowed && !job.fault.empty())
+      if (auto own = wire::parse_fault(job.fault))
+        fault = *own;
+    const auto outcome = by_.classify(job.image, job.top_k);
+    faults_.inject(fault, by_, job.image);
+    return put(to_frame(job, outcome));
+  }
+
+  size_t on_trim() {
+    wire::trimmed news;
+    const auto start = std::chrono::steady_clock::now();
+    news.before = counters_.read();
+    counters_.trim();
+    news.after = counters_.read();
+    news.duration_us = static_cast<uint64_t>(
+      std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - start).count());
+    const auto bytes = wire::encode(news);
+    write_all(socket_.get(), bytes.data(), bytes.size());
+    return 0;
+  }
+
+  size_t put(const wire::result& x) {
+    const auto bytes = wire::encode(x);
+    if (bytes.size() > answer_.size()) {
+      // Only with thousands of labels in top_k; better than to fail.
+      answer_.resize(bytes.size() * 2);
+    }
+    std::memcpy(answer_.data(), bytes.data(), bytes.size());
+    return bytes.size();
+  }
+
+  wire::unique_fd socket_;
+  model::classifier& by_;
+  worker_settings settings_;
+  memory_counters counters_;
+  fault_injector faults_;
+  wire::fault_spec slot_fault_;
+  std::vector<char> answer_;
+};
+
+} // namespace
+
+void run_worker(wire::unique_fd socket, model::classifier& by, const worker_settings& settings,
+                std::chrono::steady_clock::time_point forked) {
+  control_socket = socket.get();
+  install_handlers();
+  const auto fd = socket.get();
+  // The first inference after the fork pays for the copies of shared pages.
+  if (auto ok = by.warm_up(1); !ok) {
+    std::fprintf(stderr, "ziyu-worker %d: %s\n", ::getpid(), ok.error().describe().c_str());
+    ::_exit(exit_io);
+  }
+  loop life{std::move(socket), by, settings};
+  wire::ready news;
+  news.pid = ::getpid();
+  news.memory = memory_counters{}.read();
+  news.warmup_us = static_cast<uint64_t>(
+    std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - forked).count());
+  if (!wire::send_frame(fd, news))
+    ::_exit(exit_io);
+  life.run();
+}
+
+} // namespace ziyu::worker

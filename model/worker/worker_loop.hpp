@@ -1,0 +1,23 @@
+#pragma once
+
+#include "model/classifier.hpp"
+#include "wire/socket.hpp"
+
+#include <chrono>
+
+namespace ziyu::worker {
+
+struct worker_settings {
+  bool faults_allowed = false;
+};
+
+/// The life of a worker process, from just after the fork to its end: first
+/// inference, `ready`, then one job after the other. Ends when told to (`stop`,
+/// SIGTERM), when the socket closes, or, however busy, within 2 s of the control
+/// process being gone.
+/// @param forked When the fork began.
+[[noreturn]] void run_worker(wire::unique_fd socket, model::classifier& by,
+                             const worker_settings& settings,
+                             std::chrono::steady_clock::time_point forked);
+
+} // namespace ziyu::worker
