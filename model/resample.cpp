@@ -94,6 +94,63 @@ void resample_row(const uint8_t* in, uint8_t* out, const axis& columns) {
   }
 }
 
+/// Adds `weight` times a row of pixels to their sums.
+void add_row(const uint8_t* row, int32_t weight, int32_t* sums, size_t size) {
+  for (size_t i = 0; i < size; ++i)
+    sums[i] += row[i] * weight;
+}
+
+template <int channels>
+void horizontal_first(const cv::Mat& image, const axis& columns, const axis& rows, cv::Mat& result) {
+  const auto row_size = columns.spans.size() * channels;
+  std::vector<uint8_t> row(row_size);
+  std::vector<int32_t> sums(row_size * rows.spans.size(), half);
+  // Each input row is resampled once and added to the output rows it is part of.
+  // Whole sums, so the order of the additions does not matter.
+  size_t first_open = 0;
+  for (int y = rows.begin(); y < rows.end(); ++y) {
+    resample_row<channels>(image.ptr(y), row.data(), columns);
+    while (rows.spans[first_open].first + rows.spans[first_open].count <= y)
+      ++first_open;
+    for (auto out = first_open; out < rows.spans.size() && rows.spans[out].first <= y; ++out) {
+      const auto& span = rows.spans[out];
+      add_row(row.data(), rows.weights[span.weights + static_cast<size_t>(y - span.first)],
+              sums.data() + out * row_size, row_size);
+    }
+  }
+  for (int y = 0; y < result.rows; ++y) {
+    const auto* sum = sums.data() + static_cast<size_t>(y) * row_size;
+    std::transform(sum, sum + row_size, result.ptr(y), to_pixel);
+  }
+}
+
+template <int channels>
+void vertical_first(const cv::Mat& image, const axis& columns, const axis& rows, cv::Mat& result) {
+  const auto row_size = static_cast<size_t>(image.cols) * channels;
+  std::vector<uint8_t> row(row_size);
+  std::vector<int32_t> sums(row_size);
+  for (int y = 0; y < result.rows; ++y) {
+    const auto& span = rows.spans[static_cast<size_t>(y)];
+    std::fill(sums.begin(), sums.end(), half);
+    for (int i = 0; i < span.count; ++i)
+      add_row(image.ptr(span.first + i), rows.weights[span.weights + static_cast<size_t>(i)], sums.data(), row_size);
+    std::transform(sums.begin(), sums.end(), row.begin(), to_pixel);
+    resample_row<channels>(row.data(), result.ptr(y), columns);
+  }
+}
+
+template <int channels>
+void resample_image(const cv::Mat& image, const resample_window& window, const axis& columns,
+                    const axis& rows, cv::Mat& result) {
+  // Since Pillow 13 the larger reduction comes first. The order shows in the
+  // rounding between the passes, so it must be Pillow's.
+  const auto shrinks_by = image.rows - window.full_height;
+  if (shrinks_by > 0 && shrinks_by > 2 * (image.cols - window.full_width))
+    vertical_first<channels>(image, columns, rows, result);
+  else
+    horizontal_first<channels>(image, columns, rows, result);
+}
+
 } // namespace
 
 cv::Mat resample(const cv::Mat& image, const resample_window& window,
@@ -104,32 +161,11 @@ cv::Mat resample(const cv::Mat& image, const resample_window& window,
   CV_Assert(window.top + window.height <= window.full_height);
   const auto columns = make_axis(image.cols, window.full_width, window.left, window.width, filter);
   const auto rows = make_axis(image.rows, window.full_height, window.top, window.height, filter);
-  const auto row_size = static_cast<size_t>(window.width) * static_cast<size_t>(image.channels());
-  std::vector<uint8_t> row(row_size);
-  std::vector<int32_t> sums(row_size * static_cast<size_t>(window.height), half);
-  // Each input row is resampled once and added to the output rows it is part of.
-  // Whole sums, so the order of the additions does not matter.
-  size_t first_open = 0;
-  for (int y = rows.begin(); y < rows.end(); ++y) {
-    if (image.channels() == 3)
-      resample_row<3>(image.ptr(y), row.data(), columns);
-    else
-      resample_row<1>(image.ptr(y), row.data(), columns);
-    while (rows.spans[first_open].first + rows.spans[first_open].count <= y)
-      ++first_open;
-    for (auto out = first_open; out < rows.spans.size() && rows.spans[out].first <= y; ++out) {
-      const auto& span = rows.spans[out];
-      const auto weight = rows.weights[span.weights + static_cast<size_t>(y - span.first)];
-      auto* sum = sums.data() + out * row_size;
-      for (size_t i = 0; i < row_size; ++i)
-        sum[i] += row[i] * weight;
-    }
-  }
   cv::Mat result(window.height, window.width, image.type());
-  for (int y = 0; y < window.height; ++y) {
-    const auto* sum = sums.data() + static_cast<size_t>(y) * row_size;
-    std::transform(sum, sum + row_size, result.ptr(y), to_pixel);
-  }
+  if (image.channels() == 3)
+    resample_image<3>(image, window, columns, rows, result);
+  else
+    resample_image<1>(image, window, columns, rows, result);
   return result;
 }
 

@@ -18,11 +18,13 @@ struct resample_window {
 
 /// Resizes an 8-bit image with 1 or 3 channels as Pillow does: antialiased, in
 /// fixed point with rounding to 8 bits between the horizontal and the vertical
-/// pass. Bit-exact with the window of `Image.resize((full_width, full_height), filter)`.
+/// pass. Bit-exact with the window of `Image.resize((full_width, full_height), filter)`
+/// of Pillow 13; before it, images more than twice as high as wide may differ by
+/// a rounding.
 ///
-/// Memory is bounded by the window, not by `full_width` × `full_height` and not by
-/// the image: a 1 × 1 000 000 image, whose other edge would become 224 million
-/// pixels long, costs no more than a square one.
+/// Memory is bounded by the window and a row or column of the image, not by
+/// `full_width` × `full_height`: a 1 × 1 000 000 image, whose other edge would
+/// become 224 million pixels long, costs no more than a square one.
 /// @pre The window is not empty and lies within the full size.
 cv::Mat resample(const cv::Mat& image, const resample_window& window,
                  preprocessing::interpolation filter);

@@ -39,7 +39,7 @@ preprocessing spec_of(const nlohmann::json& input) {
   return result;
 }
 
-float at(const at::Tensor& tensor, int64_t channel, int64_t row, int64_t column) {
+float value_at(const at::Tensor& tensor, int64_t channel, int64_t row, int64_t column) {
   return tensor.data_ptr<float>()[(channel * tensor.size(2) + row) * tensor.size(3) + column];
 }
 
@@ -67,7 +67,7 @@ TEST(Preprocess, PixelsAreThoseOfPillowToTheBit) {
       for (int column = 0; column < want.pixels.cols; ++column)
         for (int channel = 0; channel < channels; ++channel) {
           const int pixel = want.pixels.at<cv::Vec3b>(row, column)[channels == 1 ? 0 : 2 - channel];
-          const auto got = static_cast<int>(std::lround(at(tensor, channel, row, column) * 255));
+          const auto got = static_cast<int>(std::lround(value_at(tensor, channel, row, column) * 255));
           worst = std::max(worst, std::abs(got - pixel));
         }
     EXPECT_EQ(worst, 0) << c["image"] << c["input"];
@@ -78,7 +78,7 @@ TEST(Preprocess, NumbersAreThoseOfTorchvision) {
   for (const auto& c : cases()) {
     const auto tensor = preprocess(load(c["image"]), spec_of(c["input"]));
     for (const auto& value : c["values"])
-      EXPECT_NEAR(at(tensor, value[0], value[1], value[2]), value[3].get<float>(), 1e-6) << c["image"] << c["input"];
+      EXPECT_NEAR(value_at(tensor, value[0], value[1], value[2]), value[3].get<float>(), 1e-6) << c["image"] << c["input"];
   }
 }
 
@@ -91,8 +91,8 @@ TEST(Preprocess, ExtremeProportionsCostNoMoreThanTheModelsInput) {
   how.stddev = {1, 1, 1};
   const auto tensor = preprocess(line, how);
   ASSERT_EQ(tensor.sizes(), (c10::IntArrayRef{1, 3, 224, 224}));
-  EXPECT_FLOAT_EQ(at(tensor, 0, 100, 100), 30 / 255.0f);
-  EXPECT_FLOAT_EQ(at(tensor, 2, 223, 223), 10 / 255.0f);
+  EXPECT_FLOAT_EQ(value_at(tensor, 0, 100, 100), 30 / 255.0f);
+  EXPECT_FLOAT_EQ(value_at(tensor, 2, 223, 223), 10 / 255.0f);
 }
 
 TEST(Resample, AWindowIsThatPartOfTheWhole) {
