@@ -58,7 +58,7 @@ caf::result<attempt_outcome> inference_state::on_request(const attempt_request& 
     else
       spdlog::warn("fault ignored, faults.allowed is false: job={} fault={}", x.job->id, x.job->fault);
   }
-  self->send(current->channel, to_outgoing(std::move(frame)));
+  caf::anon_send(current->channel, to_outgoing(std::move(frame)));
   self->delayed_send(self, settings.job_timeout, atom::deadline{}, attempt_id);
   promise = self->make_response_promise<attempt_outcome>();
   return promise;
@@ -142,8 +142,8 @@ void inference_state::switch_over() {
   current = std::move(next);
   next.reset();
   kill_reason.reset();
-  self->send(current->channel, atom::own{}, caf::actor_cast<caf::actor>(self));
-  self->send(current->channel,
+  caf::anon_send(current->channel, atom::own{}, caf::actor_cast<caf::actor>(self));
+  caf::anon_send(current->channel,
              to_outgoing(wire::assign{settings.slot, current->generation, current->fault}));
   self->send(settings.supervisor, slot_switched{settings.slot, current->worker, previous});
   self->send(settings.dispatcher, atom::slot_up{}, settings.slot, inference_actor{self});

@@ -37,7 +37,7 @@ void reporter::connect(publisher_actor to) {
 
 void reporter::disconnect() {
   std::lock_guard guard{mutex_};
-  publisher_ = {};
+  publisher_ = publisher_actor{};
 }
 
 void reporter::emit(spdlog::level::level_enum level, const char* type, nlohmann::json detail) {

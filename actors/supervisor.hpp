@@ -58,11 +58,21 @@ struct worker_entry {
   std::optional<supervision::leak_judge> judge;
   supervision::growth told = supervision::growth::warming_up; ///< As in the latest event.
   double encoded_sum = 0, decoded_sum = 0; ///< Over its jobs.
+  struct point {
+    uint64_t job;
+    int64_t delta;
+    uint64_t decoded, live, private_bytes;
+  };
+  static constexpr size_t recent_limit = 64;
+  std::deque<point> recent; ///< Its latest jobs.
   bool trimmed = false, trimming = false;
   bool closed = false;         ///< Its channel is closed.
   uint32_t gone_ticks = 0;     ///< Ticks since its process was seen ended.
   bool expected_end = false;   ///< We ended it: no restart is counted.
   std::optional<error> killed; ///< Why we killed it.
+
+  /// Pearson's, over `recent`; 0 when one of the two does not vary.
+  double delta_image_correlation() const;
 };
 std::string_view to_string(worker_entry::phase x) noexcept;
 

@@ -1,0 +1,259 @@
+// The supervisor's care for memory: readings, verdicts, and the healing ladder.
+
+#include "actors/supervisor.hpp"
+
+#include "base/log.hpp"
+
+#include <caf/send.hpp>
+
+#include <algorithm>
+#include <cmath>
+
+#include <unistd.h>
+
+namespace ziyu::actors {
+
+using phase = worker_entry::phase;
+using supervision::growth;
+using supervision::rung;
+
+bool supervisor_state::read_private(worker_entry& x) {
+  auto memory = settings.host->read_memory(x.pid);
+  if (!memory)
+    return false; // it is just ending; the channel will tell
+  x.private_bytes = memory->private_bytes;
+  x.peak_bytes = std::max(x.peak_bytes, x.private_bytes);
+  x.private_offset
+    = static_cast<int64_t>(memory->private_bytes) - static_cast<int64_t>(memory->anonymous);
+  if (x.state == phase::serving)
+    self->send(slots[x.slot].actor, private_reading{x.id, x.private_offset});
+  return true;
+}
+
+void supervisor_state::on_job_done(const job_done& x) {
+  auto entry = find(x.worker);
+  if (!entry || entry->state != phase::serving)
+    return;
+  auto& w = *entry;
+  ++w.jobs;
+  w.last_delta = x.delta_live;
+  w.live_bytes = x.memory.live;
+  w.last_step_bytes = x.private_bytes > w.private_bytes ? x.private_bytes - w.private_bytes : 0;
+  w.private_bytes = x.private_bytes;
+  w.peak_bytes = std::max(w.peak_bytes, w.private_bytes);
+  w.encoded_sum += static_cast<double>(x.encoded_bytes);
+  w.decoded_sum += static_cast<double>(x.decoded_bytes);
+  w.recent.push_back({w.jobs, x.delta_live, x.decoded_bytes, x.memory.live, x.private_bytes});
+  if (w.recent.size() > worker_entry::recent_limit)
+    w.recent.pop_front();
+  const auto slot_label = std::to_string(w.slot);
+  auto& stats = settings.report->stats();
+  stats.worker_live_bytes.Add({{"slot", slot_label}}).Set(static_cast<double>(w.live_bytes));
+  stats.worker_private_bytes.Add({{"slot", slot_label}}).Set(static_cast<double>(w.private_bytes));
+  w.judge->observe({x.memory.live, x.private_bytes});
+  tell_verdict(w);
+  heal(w);
+}
+
+void supervisor_state::tell_verdict(worker_entry& x) {
+  const auto kind = x.judge->last().kind;
+  if (kind == x.told)
+    return;
+  const auto before = std::exchange(x.told, kind);
+  if (kind == growth::suspected)
+    settings.report->emit(spdlog::level::info, "leak_suspected", evidence_of(x));
+  else if (kind == growth::leak || kind == growth::hoarding)
+    settings.report->emit(spdlog::level::warn, "leak_confirmed", evidence_of(x));
+  else if (before > growth::suspected)
+    spdlog::info("growth of worker {} (slot {}) has stopped", x.id, x.slot);
+}
+
+void supervisor_state::heal(worker_entry& x) {
+  auto state = [&] {
+    supervision::healing_policy::worker w;
+    w.verdict = x.judge->last();
+    w.baseline_bytes = x.baseline_bytes;
+    w.private_bytes = x.private_bytes;
+    w.last_step_bytes = x.last_step_bytes;
+    w.trimmed = x.trimmed;
+    return w;
+  };
+  auto step = policy->decide(state());
+  if (step.action == rung::none)
+    return;
+  // The worker's own word started this; the supervisor's own reading decides.
+  if (!read_private(x))
+    return;
+  step = policy->decide(state());
+  switch (step.action) {
+    case rung::none:
+      return;
+    case rung::trim:
+      if (std::exchange(x.trimming, true))
+        return;
+      spdlog::info("trimming worker {} (slot {}): {}", x.id, x.slot, step.reason);
+      caf::anon_send(x.channel,
+                 outgoing_frame{std::make_shared<const std::string>(wire::encode(wire::trim{}))});
+      return;
+    case rung::replace:
+      want_replacement(x, step.reason);
+      return;
+    case rung::kill:
+      kill(x, error{errc::hard_limit, step.reason});
+      return;
+  }
+}
+
+void supervisor_state::on_trimmed(worker_entry& x, const wire::trimmed& news) {
+  const auto before = x.private_bytes;
+  x.trimming = false;
+  x.trimmed = true;
+  if (!read_private(x))
+    return;
+  const auto recovered = before > x.private_bytes ? before - x.private_bytes : 0;
+  auto detail = evidence_of(x);
+  detail["bytes_recovered"] = recovered;
+  detail["ms"] = static_cast<double>(news.duration_us) / 1000;
+  settings.report->emit(spdlog::level::info, "worker_trimmed", std::move(detail));
+  // Enough: judged anew, and the rung may be used again. Else the next one is due.
+  if (x.private_bytes < x.baseline_bytes + (before - std::min(before, x.baseline_bytes)) / 2) {
+    x.judge.emplace(settings.judge);
+    x.told = growth::warming_up;
+    x.trimmed = false;
+  }
+}
+
+void supervisor_state::want_replacement(worker_entry& x, const std::string& reason) {
+  auto& where = slots[x.slot];
+  if (where.wanted || replacing() >= policy->max_replacing(settings.slots))
+    return;
+  replacement next;
+  next.old_worker = x.id;
+  next.cause = cause_of(x);
+  next.reason = reason;
+  next.decided_us = settings.report->env().monotonic_us();
+  next.old_private = x.private_bytes;
+  next.evidence = evidence_of(x);
+  where.wanted = std::move(next);
+  spdlog::info("replacing worker {} (slot {}, generation {}): {}", x.id, x.slot, x.generation, reason);
+  supply();
+}
+
+std::string supervisor_state::cause_of(const worker_entry& x) const {
+  supervision::cause_evidence e;
+  const auto& verdict = x.judge->last();
+  e.kind = verdict.kind;
+  e.live_per_job = verdict.live.bytes_per_job;
+  e.private_per_job = verdict.private_memory.bytes_per_job;
+  if (x.jobs > 0) {
+    e.encoded_per_job = x.encoded_sum / static_cast<double>(x.jobs);
+    e.decoded_per_job = x.decoded_sum / static_cast<double>(x.jobs);
+  }
+  e.model_bytes = model_bytes;
+  e.delta_image_correlation = x.delta_image_correlation();
+  return std::string{to_string(supervision::name_cause(e))};
+}
+
+nlohmann::json supervisor_state::evidence_of(const worker_entry& x) const {
+  const auto& verdict = x.judge->last();
+  auto show = [](const supervision::leak_judge::slope& s) {
+    return nlohmann::json{{"bytes_per_job", s.bytes_per_job}, {"lower", s.lower}, {"upper", s.upper}};
+  };
+  nlohmann::json detail{
+    {"slot", x.slot},
+    {"generation", x.generation},
+    {"pid", x.pid},
+    {"jobs", x.jobs},
+    {"verdict", to_string(verdict.kind)},
+    {"live_slope", show(verdict.live)},
+    {"private_slope", show(verdict.private_memory)},
+    {"live_bytes", x.live_bytes},
+    {"private_bytes", x.private_bytes},
+    {"peak_private_bytes", x.peak_bytes},
+    {"baseline_bytes", x.baseline_bytes},
+    {"last_delta_bytes", x.last_delta},
+    {"budget_bytes", settings.healing.budget_bytes},
+  };
+  if (verdict.jobs_left) {
+    detail["jobs_left"] = *verdict.jobs_left;
+    detail["jobs_left_earliest"] = *verdict.jobs_left_earliest;
+  }
+  auto series = nlohmann::json::array();
+  for (const auto& point : x.recent)
+    series.push_back({point.job, point.delta, point.live, point.private_bytes});
+  detail["series"] = {{"columns", {"job", "delta_bytes", "live_bytes", "private_bytes"}}, {"rows", std::move(series)}};
+  return detail;
+}
+
+double worker_entry::delta_image_correlation() const {
+  const auto n = static_cast<double>(recent.size());
+  if (recent.size() < 4)
+    return 0;
+  double mean_d = 0, mean_i = 0;
+  for (const auto& p : recent) {
+    mean_d += static_cast<double>(p.delta) / n;
+    mean_i += static_cast<double>(p.decoded) / n;
+  }
+  double cov = 0, var_d = 0, var_i = 0;
+  for (const auto& p : recent) {
+    const auto d = static_cast<double>(p.delta) - mean_d, i = static_cast<double>(p.decoded) - mean_i;
+    cov += d * i;
+    var_d += d * d;
+    var_i += i * i;
+  }
+  return var_d > 0 && var_i > 0 ? cov / std::sqrt(var_d * var_i) : 0;
+}
+
+void supervisor_state::finish_replacement(uint32_t index) {
+  auto& where = slots.at(index);
+  if (!where.wanted || where.wanted->switched_us == 0 || !where.wanted->old_gone)
+    return;
+  const auto done = std::move(*where.wanted);
+  where.wanted.reset();
+  ++where.replacements;
+  ++replacements;
+  const auto fresh = find(where.worker);
+  const auto fresh_private = fresh ? fresh->baseline_bytes : 0;
+  const auto recovered = done.old_private > fresh_private ? done.old_private - fresh_private : 0;
+  const auto ms = static_cast<double>(done.switched_us - done.decided_us) / 1000;
+  auto detail = done.evidence;
+  detail["cause"] = done.cause;
+  detail["reason"] = done.reason;
+  detail["new_generation"] = where.generation;
+  detail["new_pid"] = fresh ? fresh->pid : 0;
+  detail["bytes_recovered"] = recovered;
+  detail["ms"] = ms;
+  auto& stats = settings.report->stats();
+  stats.replacements.Add({{"cause", done.cause}}).Increment();
+  stats.recovered_bytes.Increment(static_cast<double>(recovered));
+  stats.replacement_seconds.Observe(ms / 1000);
+  settings.report->emit(spdlog::level::warn, "worker_replaced", std::move(detail));
+}
+
+void supervisor_state::probe() {
+  uint32_t ready = 0;
+  for (auto& [id, x] : workers) {
+    ready += x.state == phase::standby;
+    if (x.state != phase::serving && x.state != phase::standby)
+      continue;
+    if (read_private(x) && x.state == phase::serving)
+      heal(x);
+  }
+  auto& stats = settings.report->stats();
+  stats.standbys.Set(ready);
+  if (auto memory = settings.host->read_container()) {
+    container = *memory;
+    stats.container_used_bytes.Set(static_cast<double>(container.used));
+    stats.container_limit_bytes.Set(static_cast<double>(container.limit));
+    breaker_input msg;
+    msg.which = supervision::circuit_breaker::trigger::memory;
+    msg.memory_share = container.share();
+    self->send(settings.dispatcher, std::move(msg));
+  } else {
+    spdlog::warn("cannot read the container's memory: {}", memory.error().describe());
+  }
+  if (auto own = settings.host->read_memory(::getpid()))
+    stats.control_private_bytes.Set(static_cast<double>(own->private_bytes));
+}
+
+} // namespace ziyu::actors

@@ -1,0 +1,54 @@
+#pragma once
+
+#include "actors/metrics.hpp"
+#include "actors/protocol.hpp"
+#include "base/error.hpp"
+
+#include <memory>
+#include <string>
+#include <thread>
+
+namespace caf {
+class actor_system;
+}
+namespace httplib {
+class Server;
+}
+
+namespace ziyu::actors {
+
+struct http_settings {
+  std::string host = "127.0.0.1";
+  uint16_t port = 0; ///< 0: any free one.
+  dispatcher_actor dispatcher;
+  supervisor_actor supervisor;
+  std::shared_ptr<metrics> stats;
+  double threshold = 0.8; ///< Share of container memory, for `/health`.
+};
+
+/// Serves `/health /livez /readyz /metrics /workers /ledger`. Each answer is measured
+/// by asking the actors that do the work, with a deadline: a service that is stuck
+/// cannot look alive.
+class http_server {
+public:
+  /// Starts to listen. `errc::io` when the address is taken.
+  static expected<std::unique_ptr<http_server>> start(caf::actor_system& system, http_settings settings);
+
+  ~http_server();
+
+  uint16_t port() const { return port_; }
+
+  /// Ends all connections and threads.
+  void stop();
+
+private:
+  http_server() = default;
+  void add_routes(caf::actor_system& system);
+
+  http_settings settings_;
+  std::unique_ptr<httplib::Server> server_;
+  std::thread thread_;
+  uint16_t port_ = 0;
+};
+
+} // namespace ziyu::actors

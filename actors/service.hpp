@@ -1,0 +1,14 @@
+#pragma once
+
+#include "configs/config.hpp"
+
+namespace ziyu::actors {
+
+/// Runs the service until SIGTERM, SIGINT or a fatal error; returns the exit code: 0
+/// stopped in good order, 1 failed (e.g., no usable model), 2 wrong configuration.
+/// Prints one JSON line on standard output when it serves:
+/// `{"serving":true,"http":"127.0.0.1:8080","pid":1}`. Call it from the main thread
+/// before any other thread exists.
+int serve(const configs::loaded& settings);
+
+} // namespace ziyu::actors
