@@ -224,7 +224,8 @@ void supervisor_state::supply() {
   for (auto empty : {true, false})
     for (uint32_t i = 0; i < slots.size(); ++i) {
       auto& where = slots[i];
-      if (where.linked != 0 || (where.worker == 0) != empty || (!empty && !where.wanted))
+      const auto waits = where.worker == 0 || (where.wanted && where.wanted->switched_us == 0);
+      if (!waits || where.linked != 0 || (where.worker == 0) != empty)
         continue;
       auto x = next_standby();
       if (!x)

@@ -118,7 +118,8 @@ leak_judge::verdict leak_judge::observe(job_memory memory) {
   const auto owned_grows
     = n >= 2 * size_t{settings_.min_jobs} && last_.private_memory.lower > effect
       && recent_slope(owned).lower > effect
-      && owned_total >= static_cast<double>(settings_.hoarding_min_total_bytes);
+      && owned_total >= static_cast<double>(
+           std::max(settings_.hoarding_min_total_bytes, settings_.budget_bytes / 10));
   last_.kind = live_grows    ? growth::leak
                : live_leans  ? growth::suspected
                : owned_grows ? growth::hoarding

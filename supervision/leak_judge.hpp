@@ -37,8 +37,9 @@ public:
     uint64_t min_effect_bytes = 512;
     double confidence = 0.99;
     uint64_t budget_bytes = 0; ///< Of private memory; 0: no forecast.
-    /// Private memory is read in pages and steps: smaller total growth than
-    /// this over the window is never hoarding.
+    /// Private memory is read in pages and steps, and an allocator's arenas settle
+    /// slowly: smaller total growth than this over the window is never hoarding;
+    /// nor is growth below a tenth of the budget.
     uint64_t hoarding_min_total_bytes = 4u << 20;
   };
 
