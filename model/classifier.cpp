@@ -44,18 +44,20 @@ expected<classifier> classifier::load(const std::filesystem::path& path, const d
 expected<void> classifier::warm_up(uint32_t runs) {
   if (auto warmed = predictor_.warm_up(runs); !warmed)
     return warmed;
-  // Once through each decoder that jobs commonly need.
+  // Through each decoder that jobs commonly need; the model itself is warm.
   for (const char* extension : {".jpg", ".png"}) {
     std::vector<uint8_t> encoded;
     try {
       cv::imencode(extension, cv::Mat(32, 32, CV_8UC3, cv::Scalar(32, 128, 224)), encoded);
-    } catch (const std::exception& e) {
-      return fail(errc::unavailable, std::string{"OpenCV cannot write a "} + extension + ": " + e.what());
-    }
-    const std::string_view image{reinterpret_cast<const char*>(encoded.data()), encoded.size()};
-    for (uint32_t i = 0; i < runs; ++i)
+      const std::string_view image{reinterpret_cast<const char*>(encoded.data()), encoded.size()};
+      for (uint32_t i = 1; i < runs; ++i)
+        if (const auto decoded = decode_image(image))
+          preprocess(*decoded, predictor_.folder().input);
       if (auto result = classify(image, 5); !result)
         return tl::unexpected<error>(result.error());
+    } catch (const std::exception& e) {
+      return fail(errc::unavailable, std::string{"cannot warm up with a "} + extension + " image: " + e.what());
+    }
   }
   return {};
 }

@@ -23,8 +23,8 @@ public:
   static expected<classifier> load(const std::filesystem::path& folder,
                                    const decode_limits& limits = {});
 
-  /// Decodes and classifies a small synthetic image `runs` times besides warming
-  /// the predictor, so that the first job costs what the others cost and keeps
+  /// Warms the predictor with `runs` inferences and the decoders with a small
+  /// synthetic image, so that the first job costs what the others cost and keeps
   /// no live byte.
   expected<void> warm_up(uint32_t runs = 3);
 

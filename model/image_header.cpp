@@ -138,6 +138,16 @@ image_size bmp_size(bounded_reader& in) {
   return result;
 }
 
+/// Of uncompressed pixels only; those of other kinds may have any length.
+bool is_bmp_complete(bounded_reader& in) {
+  const auto size = bmp_size(in);
+  const bool os2 = in.le32(14) == 12;
+  const auto bits = in.le16(os2 ? 24 : 28);
+  const auto compression = os2 ? 0 : in.le32(30);
+  const auto row = (uint64_t{size.width} * bits + 31) / 32 * 4;
+  return in.good() && (compression != 0 || in.le32(10) + row * size.height <= in.size());
+}
+
 // -- WebP ---------------------------------------------------------------------------
 
 image_size webp_size(bounded_reader& in) {
@@ -270,6 +280,8 @@ bool is_image_complete(std::string_view bytes) noexcept {
     return is_png_complete(in);
   if (format == image_format::webp)
     return is_webp_complete(in);
+  if (format == image_format::bmp)
+    return is_bmp_complete(in);
   return true;
 }
 

@@ -33,8 +33,9 @@ struct image_size {
 std::optional<image_size> read_image_size(std::string_view bytes) noexcept;
 
 /// True unless the file is plainly cut off: a JPEG without its end marker, a
-/// PNG without IEND, a WebP shorter than its RIFF size. Decoders fill up such
-/// images with grey. For BMP and TIFF, whose decoders notice, always true.
+/// PNG without IEND, a WebP shorter than its RIFF size, a BMP without all of its
+/// rows. Decoders may fill up such images with grey. Always true for TIFF, whose
+/// decoder notices.
 bool is_image_complete(std::string_view bytes) noexcept;
 
 } // namespace ziyu::model

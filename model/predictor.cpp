@@ -78,6 +78,9 @@ expected<predictor> predictor::load(const model_folder& folder) {
   auto result = std::make_unique<state>();
   result->folder = folder;
   try {
+    // The profiling executor stays on, as libtorch has it: it keeps a plan per input
+    // shape, which grows where shapes vary (pytorch#46380), but ours is always the
+    // same, so that memory settles after the second run, and it is the faster one.
     auto module = torch::jit::load(weights, c10::Device(c10::kCPU));
     module.eval();
     result->module = torch::jit::freeze(module);

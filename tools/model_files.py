@@ -9,6 +9,8 @@ import torch
 
 # TorchScript is in maintenance, and the one format that libtorch loads without a compiler or Python on the machine.
 warnings.filterwarnings("ignore", category=FutureWarning, module=r"torch\.jit")
+# Shapes that the model checks become constants: the input's shape is fixed anyway.
+warnings.filterwarnings("ignore", category=torch.jit.TracerWarning)
 
 
 def trace_and_save(model, example, weights: Path) -> float:

@@ -93,12 +93,13 @@ TEST(ImageHeader, TellsCutOffFilesFromWholeOnes) {
                            "lossless.webp", "rgb.bmp", "rgb.tiff"})
     EXPECT_TRUE(is_image_complete(content(std::string{"images/"} + name))) << name;
   for (const char* name : {"truncated.jpg", "truncated_by_its_end_marker.jpg", "truncated_progressive.jpg",
-                           "truncated.png", "truncated.webp"})
+                           "truncated.png", "truncated.webp", "truncated.bmp"})
     EXPECT_FALSE(is_image_complete(content(std::string{"bad/"} + name))) << name;
 }
 
 TEST(ImageHeader, EachProperPrefixOfAFileIsCutOff) {
-  for (const char* name : {"images/rgb.jpg", "images/progressive.jpg", "images/rgb.png", "images/rgb.webp"}) {
+  for (const char* name : {"images/rgb.jpg", "images/progressive.jpg", "images/rgb.png", "images/rgb.webp",
+                           "images/rgb.bmp"}) {
     const auto whole = content(name);
     for (size_t size = 20; size < whole.size(); ++size)
       ASSERT_FALSE(is_image_complete(std::string_view{whole}.substr(0, size))) << name << " cut to " << size;
