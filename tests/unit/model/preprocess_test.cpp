@@ -1,5 +1,4 @@
 #include "model/preprocess.hpp"
-#include "model/resample.hpp"
 
 #include "base/file.hpp"
 
@@ -93,19 +92,4 @@ TEST(Preprocess, ExtremeProportionsCostNoMoreThanTheModelsInput) {
   ASSERT_EQ(tensor.sizes(), (c10::IntArrayRef{1, 3, 224, 224}));
   EXPECT_FLOAT_EQ(value_at(tensor, 0, 100, 100), 30 / 255.0f);
   EXPECT_FLOAT_EQ(value_at(tensor, 2, 223, 223), 10 / 255.0f);
-}
-
-TEST(Resample, AWindowIsThatPartOfTheWhole) {
-  const auto image = load("wide.png").pixels;
-  for (const auto filter : {preprocessing::interpolation::bilinear, preprocessing::interpolation::bicubic}) {
-    const auto whole = resample(image, {70, 50, 0, 0, 70, 50}, filter);
-    const auto part = resample(image, {70, 50, 11, 7, 20, 30}, filter);
-    EXPECT_EQ(cv::norm(part, whole(cv::Rect(11, 7, 20, 30)), cv::NORM_INF), 0);
-  }
-}
-
-TEST(Resample, TheSameSizeChangesNothing) {
-  const auto image = load("small.png").pixels;
-  for (const auto filter : {preprocessing::interpolation::bilinear, preprocessing::interpolation::bicubic})
-    EXPECT_EQ(cv::norm(resample(image, {17, 23, 0, 0, 17, 23}, filter), image, cv::NORM_INF), 0);
 }
