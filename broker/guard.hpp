@@ -1,0 +1,15 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace ziyu::broker {
+
+/// Runs a program that knows nothing of us, so that it never outlives us: when
+/// `watched_fd` is closed at the other end (however that process died), the program
+/// gets SIGTERM, after a grace period SIGKILL. SIGTERM and SIGINT are passed on.
+/// Call it in a process of its own (`ziyu __guard FD PROGRAM ARGUMENT…`).
+/// @returns The program's exit code, or 128 + the signal that ended it.
+int run_guard(int watched_fd, const std::vector<std::string>& command);
+
+} // namespace ziyu::broker

@@ -1,0 +1,409 @@
+// `ziyu demo`: a real Kafka, a real service, real jobs, a leak, and its healing.
+
+#include "base/bytes.hpp"
+#include "base/file.hpp"
+#include "base/log.hpp"
+#include "cli/chart.hpp"
+#include "cli/command.hpp"
+#include "cli/connection.hpp"
+#include "cli/demo_account.hpp"
+#include "cli/demo_stage.hpp"
+#include "cli/demo_view.hpp"
+#include "cli/follow.hpp"
+#include "cli/interrupt.hpp"
+#include "cli/terminal.hpp"
+#include "cli/uploader.hpp"
+#include "messaging/kafka_producer.hpp"
+#include "wire/fault_spec.hpp"
+
+#include <cstdio>
+#include <deque>
+#include <memory>
+#include <thread>
+
+#include <unistd.h>
+
+namespace ziyu::cli {
+
+namespace {
+
+using clock = std::chrono::steady_clock;
+using namespace std::chrono_literals;
+
+/// Without any answer for so long, what is open counts as lost.
+constexpr auto patience = 60s;
+
+/// The run without healing ends here: it shows the growth, it need not fill the machine.
+constexpr uint64_t unhealed_jobs = 160;
+constexpr uint64_t unhealed_limit_bytes = uint64_t{1} << 30;
+
+struct demo_options {
+  uint64_t jobs = 500;
+  std::string leak = "retain_tensors:6MiB", report, chart = "ziyu-memory.svg", images, keep;
+  bool serve = false, comparison = true;
+};
+
+/// Exit codes as an error: what stopped the demo.
+struct stopped {
+  int code;
+};
+
+/// Draws the live view over itself on a terminal; elsewhere a line now and then.
+class screen {
+public:
+  screen() : live_(is_terminal(STDERR_FILENO)), colours_(wants_colour(STDERR_FILENO)) {
+    if (live_)
+      std::fputs("\x1b[?25l", stderr); // hide the cursor
+  }
+  ~screen() {
+    if (live_)
+      std::fputs("\x1b[?25h", stderr);
+  }
+
+  void say(const std::string& text) {
+    std::fprintf(stderr, "%s\n", text.c_str());
+    drawn_ = 0;
+  }
+
+  void show(const demo_account& account, const demo_moment& now) {
+    const auto at = clock::now();
+    if (at - last_ < (live_ ? 150ms : 2000ms))
+      return;
+    last_ = at;
+    if (!live_) {
+      std::fprintf(stderr, "%s: %llu of %llu answered, %.1f jobs/s, %zu replacements\n", now.phase.c_str(),
+                   static_cast<unsigned long long>(account.answered()),
+                   static_cast<unsigned long long>(account.total()), now.jobs_per_second,
+                   account.replacements().size());
+      return;
+    }
+    std::string out;
+    if (drawn_ > 0)
+      out += "\x1b[" + std::to_string(drawn_) + "A";
+    const auto lines = draw_demo(account, now, terminal_width(STDERR_FILENO) - 1, colours_);
+    for (const auto& x : lines)
+      out += "\x1b[2K" + x + "\n";
+    for (auto i = lines.size(); i < drawn_; ++i)
+      out += "\x1b[2K\n";
+    drawn_ = std::max(lines.size(), drawn_);
+    std::fputs(out.c_str(), stderr);
+  }
+
+private:
+  bool live_, colours_;
+  size_t drawn_ = 0;
+  clock::time_point last_{};
+};
+
+/// Submits jobs to a stage and follows what comes of them.
+class run {
+public:
+  run(demo_stage& stage, const demo_images& images, screen& out, std::string phase, uint64_t budget)
+    : stage_(stage), images_(images), screen_(out) {
+    now_.phase = std::move(phase);
+    now_.budget_bytes = budget;
+  }
+
+  expected<void> submit(uint64_t jobs) {
+    uploader upload{{}};
+    auto out = messaging::make_kafka_producer(stage_.client(),
+                                              [&](messaging::delivery_report x) { upload.report(std::move(x)); });
+    if (!out)
+      return tl::unexpected(out.error());
+    upload.connect(**out);
+    for (uint64_t i = 0; i < jobs; ++i) {
+      const auto& image = images_.all[i % images_.all.size()];
+      char id[32];
+      std::snprintf(id, sizeof id, "demo-%06llu", static_cast<unsigned long long>(i + 1));
+      messaging::outgoing x;
+      x.topic = stage_.jobs();
+      x.key = id;
+      x.value = image.bytes;
+      account_.submitted(id, image.label);
+      if (auto ok = upload.submit(id, std::move(x)); !ok)
+        return ok;
+    }
+    for (;;) {
+      auto settled = upload.settle(200ms);
+      if (!settled)
+        return tl::unexpected(settled.error());
+      if (*settled)
+        break;
+      if (interrupted())
+        return fail(errc::stopping, "interrupted");
+    }
+    for (const auto& x : upload.take())
+      if (x.failure)
+        return fail(x.failure->code, x.job_id + " was not acknowledged: " + x.failure->message);
+    return {};
+  }
+
+  /// Until all is answered, `enough`, patience is over, or an interrupt.
+  template <class Enough>
+  expected<void> follow(Enough enough) {
+    const auto start = clock::now();
+    auto last_answer = start;
+    std::deque<std::pair<clock::time_point, uint64_t>> recent;
+    while (!account_.complete() && !enough(account_)) {
+      if (interrupted())
+        return fail(errc::stopping, "interrupted");
+      if (!stage_.running())
+        return fail(errc::unavailable, "the service has ended:\n" + stage_.log_tail());
+      const auto before = account_.answered();
+      read_all(50ms);
+      const auto at = clock::now();
+      if (account_.answered() != before)
+        last_answer = at;
+      else if (at - last_answer > patience)
+        break;
+      recent.emplace_back(at, account_.answered());
+      while (at - recent.front().first > 2s)
+        recent.pop_front();
+      const std::chrono::duration<double> span = at - recent.front().first;
+      if (span.count() > .2)
+        now_.jobs_per_second = static_cast<double>(recent.back().second - recent.front().second) / span.count();
+      now_.seconds = std::chrono::duration<double>(at - start).count();
+      screen_.show(account_, now_);
+    }
+    seconds_ = std::chrono::duration<double>(clock::now() - start).count();
+    return {};
+  }
+
+  /// Reads what the topics still hold, until nothing comes for a moment.
+  void read_rest() {
+    while (read_all(500ms) > 0) {
+    }
+  }
+
+  const demo_account& account() const { return account_; }
+  double seconds() const { return seconds_; }
+
+private:
+  size_t read_all(std::chrono::milliseconds limit) {
+    size_t count = 0;
+    auto drain = [&](messaging::topic_reader& from, std::chrono::milliseconds wait, auto handle) {
+      for (auto next = from.next(wait); next && *next; next = from.next(0ms)) {
+        ++count;
+        handle(**next);
+      }
+    };
+    drain(stage_.events(), 0ms, [&](const messaging::record& x) {
+      auto event = x.value ? nlohmann::json::parse(*x.value, nullptr, false) : nlohmann::json{};
+      if (event.is_object())
+        account_.on_event(event);
+    });
+    drain(stage_.dead_letters(), 0ms, [&](const messaging::record& x) { account_.on_dead_letter(x.key.value_or("")); });
+    drain(stage_.results(), limit, [&](const messaging::record& x) {
+      auto document = x.value ? nlohmann::json::parse(*x.value, nullptr, false) : nlohmann::json{};
+      auto result = messaging::result_from_json(document);
+      if (!result)
+        return;
+      account_.on_result(*result);
+      now_.latest.push_back(std::move(*result));
+      if (now_.latest.size() > 6)
+        now_.latest.erase(now_.latest.begin());
+    });
+    return count;
+  }
+
+  demo_stage& stage_;
+  const demo_images& images_;
+  screen& screen_;
+  demo_moment now_;
+  demo_account account_;
+  double seconds_ = 0;
+};
+
+void add_series(chart& to, const demo_account& from, bool healed) {
+  static constexpr const char* healed_colours[] = {"#0f766e", "#1d4ed8", "#7c3aed", "#a16207"};
+  static constexpr const char* unhealed_colours[] = {"#dc2626", "#f59e0b", "#db2777", "#ea580c"};
+  for (const auto& [slot, readings] : from.by_slot()) {
+    chart_series s;
+    s.name = "slot " + std::to_string(slot) + (healed ? "" : ", not healed");
+    s.colour = (healed ? healed_colours : unhealed_colours)[slot % 4];
+    s.dashed = !healed;
+    for (const auto& x : readings)
+      s.points.emplace_back(static_cast<double>(x.at_result), static_cast<double>(x.private_bytes) / 1e6);
+    to.series.push_back(std::move(s));
+  }
+  if (!healed)
+    return;
+  for (const auto& x : from.replacements())
+    if (auto i = from.by_slot().find(x.slot); i != from.by_slot().end())
+      for (auto r = i->second.rbegin(); r != i->second.rend(); ++r)
+        if (r->generation == x.generation) {
+          to.marks.emplace_back(static_cast<double>(r->at_result), static_cast<double>(r->private_bytes) / 1e6);
+          break;
+        }
+}
+
+class demo {
+public:
+  explicit demo(const demo_options& options) : o_(options) {}
+
+  int execute() {
+    try {
+      return run_all();
+    } catch (const stopped& x) {
+      return x.code;
+    }
+  }
+
+private:
+  template <class T>
+  T need(expected<T> x) {
+    if (x)
+      return std::move(*x);
+    give_up(x.error());
+  }
+  void need(expected<void> x) {
+    if (!x)
+      give_up(x.error());
+  }
+  [[noreturn]] void give_up(const error& x) {
+    if (x.code == errc::stopping)
+      throw stopped{130};
+    print_error(x);
+    throw stopped{exit_code_for(x) == exit_ok ? int{exit_failed} : exit_code_for(x)};
+  }
+
+  int run_all() {
+    const auto images = need(demo_images::load(o_.images));
+    std::optional<temp_dir> temporary;
+    std::filesystem::path folder = o_.keep;
+    if (folder.empty())
+      folder = temporary.emplace("ziyu-demo").path();
+    else
+      std::filesystem::create_directories(folder);
+    screen_.say("Starting a Kafka broker ...");
+    broker::broker_settings kafka;
+    kafka.folder = folder / "kafka";
+    kafka.cancelled = interrupted;
+    auto broker = need(broker::embedded_broker::start(std::move(kafka)));
+    screen_.say("Kafka is at " + broker.bootstrap() + ". Starting the service ...");
+
+    stage_settings settings;
+    settings.name = "demo";
+    settings.leak = o_.leak;
+    auto healed_stage = need(demo_stage::start(broker.bootstrap(), folder, images, settings));
+    screen_.say("The service is at http://" + healed_stage.http() + " (/health /workers /ledger /metrics).");
+    run healed{healed_stage, images, screen_, "classifying" + (o_.leak.empty() ? "" : ", slot 0 leaks: " + o_.leak),
+               settings.budget_bytes};
+    need(healed.submit(o_.jobs));
+    need(healed.follow([](const demo_account&) { return false; }));
+    if (o_.serve)
+      serve_on(broker, healed_stage);
+    const auto how = healed_stage.end();
+    healed.read_rest();
+    if (how.exit_code != 0 || how.signal != 0)
+      give_up({errc::unavailable, "the service ended with " + how.describe() + ":\n" + healed_stage.log_tail()});
+
+    std::optional<demo_account> unhealed;
+    if (!o_.leak.empty() && o_.comparison && !interrupted())
+      unhealed = compare(broker, folder, images, settings);
+    write_chart(healed.account(), unhealed ? &*unhealed : nullptr, settings.budget_bytes);
+    return conclude(healed, unhealed ? &*unhealed : nullptr);
+  }
+
+  /// The same leak, left alone.
+  demo_account compare(broker::embedded_broker& broker, const std::filesystem::path& folder,
+                       const demo_images& images, stage_settings settings) {
+    screen_.say("For comparison: the same without healing ...");
+    settings.name = "unhealed";
+    settings.healing = false;
+    auto stage = need(demo_stage::start(broker.bootstrap(), folder, images, settings));
+    run unhealed{stage, images, screen_, "not healed", settings.budget_bytes};
+    need(unhealed.submit(std::min(o_.jobs, unhealed_jobs)));
+    need(unhealed.follow([](const demo_account& x) { return x.peak_private_bytes() > unhealed_limit_bytes; }));
+    return unhealed.account();
+  }
+
+  void serve_on(broker::embedded_broker& broker, demo_stage& stage) {
+    screen_.say("All jobs are done; still serving until Ctrl-C. Submit more from another terminal:\n"
+                "  ziyu submit --brokers " + broker.bootstrap() + " tests/data/digits\n"
+                "  ziyu results --brokers " + broker.bootstrap() + " --from beginning\n"
+                "  curl http://" + stage.http() + "/health");
+    while (!interrupted() && stage.running())
+      std::this_thread::sleep_for(100ms);
+  }
+
+  void write_chart(const demo_account& healed, const demo_account* unhealed, uint64_t budget) {
+    if (o_.chart.empty())
+      return;
+    chart c;
+    c.title = "Private memory per worker" + (o_.leak.empty() ? "" : ", slot 0 with the fault " + o_.leak);
+    c.x_label = "jobs finished";
+    c.y_label = "MB";
+    c.limit = {static_cast<double>(budget) / 1e6, "budget"};
+    c.marks_name = "replaced";
+    add_series(c, healed, true);
+    if (unhealed)
+      add_series(c, *unhealed, false);
+    need(write_file(o_.chart, to_svg(c)));
+  }
+
+  int conclude(const run& healed, const demo_account* unhealed) {
+    const auto& a = healed.account();
+    auto report = a.report();
+    report["seconds"] = healed.seconds();
+    report["jobs_per_second"] = healed.seconds() > 0 ? static_cast<double>(a.answered()) / healed.seconds() : 0.;
+    report["leak"] = o_.leak;
+    if (unhealed)
+      report["without_healing"] = {{"results", unhealed->results()}, {"peak_private_bytes", unhealed->peak_private_bytes()}};
+    if (!o_.report.empty())
+      need(write_file(o_.report, report.dump(2) + "\n"));
+    auto row = [](const char* name, const std::string& value) { print_line(fit(name, 26) + value); };
+    print_line("");
+    row("submitted", std::to_string(a.total()));
+    row("results", std::to_string(a.results()));
+    row("dead letters", std::to_string(a.dead_lettered()));
+    row("lost", std::to_string(a.lost()));
+    row("duplicates", std::to_string(a.duplicates()));
+    char text[64];
+    std::snprintf(text, sizeof text, "%.2f %%", a.accuracy() * 100);
+    row("correct", text);
+    row("replacements", std::to_string(a.replacements().size()));
+    row("peak of a worker", format_bytes(static_cast<int64_t>(a.peak_private_bytes())) + " private");
+    if (unhealed)
+      row("  without healing", format_bytes(static_cast<int64_t>(unhealed->peak_private_bytes())) + " after "
+                                 + std::to_string(unhealed->results()) + " jobs");
+    if (!o_.chart.empty())
+      row("memory chart", o_.chart);
+    if (!o_.report.empty())
+      row("report", o_.report);
+    return a.lost() == 0 ? exit_ok : exit_failed;
+  }
+
+  demo_options o_;
+  screen screen_;
+};
+
+} // namespace
+
+void add_demo_command(CLI::App& app, int& exit_code) {
+  auto* command = app.add_subcommand("demo", "Show it: a real Kafka, real jobs, a leaking worker, its healing");
+  auto options = std::make_shared<demo_options>();
+  command->add_option("--jobs", options->jobs, "How many jobs to submit")->check(CLI::Range(1, 10'000'000))->capture_default_str();
+  command->add_option("--leak", options->leak, "Fault of slot 0, e.g., retain_tensors:6MiB, native_malloc:1MiB, crash; none")->capture_default_str()->type_name("FAULT");
+  command->add_option("--report", options->report, "Write the final account as JSON")->type_name("FILE");
+  command->add_option("--chart", options->chart, "Write the memory chart as SVG; empty: none")->capture_default_str()->type_name("FILE");
+  command->add_option("--images", options->images, "Folder of PNG files with labels.json (default: the held-out digits)")->type_name("DIR");
+  command->add_option("--keep", options->keep, "Keep configuration, logs and Kafka's data in this folder")->type_name("DIR");
+  command->add_flag("--serve", options->serve, "Keep serving after the jobs, until Ctrl-C");
+  command->add_flag("!--no-comparison", options->comparison, "Leave out the second run, without healing");
+  command->footer("Exit codes: 0 nothing was lost, 1 something was (or failed), 2 wrong usage, 4 no broker, 130 interrupted.");
+  command->callback([options, &exit_code] {
+    if (options->leak == "none")
+      options->leak.clear();
+    if (auto fault = wire::parse_fault(options->leak); !fault) {
+      print_error({errc::invalid_usage, "--leak: " + fault.error().message});
+      exit_code = exit_wrong_usage;
+      return;
+    }
+    catch_interrupts();
+    spdlog::set_level(spdlog::level::warn);
+    exit_code = demo{*options}.execute();
+  });
+}
+
+} // namespace ziyu::cli

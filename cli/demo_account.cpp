@@ -1,0 +1,79 @@
+#include "cli/demo_account.hpp"
+
+#include <algorithm>
+
+namespace ziyu::cli {
+
+void demo_account::submitted(const std::string& job_id, const std::string& label) {
+  labels_[job_id] = label;
+  open_.insert(job_id);
+  ++total_;
+}
+
+void demo_account::on_result(const messaging::result& x) {
+  auto expected_label = labels_.find(x.job_id);
+  if (expected_label == labels_.end())
+    return; // somebody else's
+  if (open_.erase(x.job_id) == 0) {
+    ++duplicates_;
+    return;
+  }
+  ++results_;
+  correct_ += !x.top_k.empty() && x.top_k.front().label == expected_label->second;
+  by_slot_[x.slot].push_back({results_, x.generation, x.private_bytes});
+  auto& peak = peaks_[std::to_string(x.slot) + "." + std::to_string(x.generation)];
+  peak = std::max(peak, x.private_bytes);
+}
+
+void demo_account::on_dead_letter(const std::string& job_id) {
+  if (!labels_.contains(job_id))
+    return;
+  if (open_.erase(job_id) == 0)
+    ++duplicates_;
+  else
+    ++dead_lettered_;
+}
+
+void demo_account::on_event(const nlohmann::json& event) {
+  const auto type = event.value("type", std::string{});
+  if (type == "breaker_opened")
+    breaker_ = "open";
+  else if (type == "breaker_half_open")
+    breaker_ = "half-open";
+  else if (type == "breaker_closed")
+    breaker_ = "closed";
+  if (type != "worker_replaced")
+    return;
+  const auto& detail = event.at("detail");
+  replacements_.push_back({detail.value("slot", 0u), detail.value("generation", uint64_t{0}),
+                           detail.value("cause", std::string{"unknown"}), detail.value("bytes_recovered", uint64_t{0}),
+                           detail.value("ms", 0.), results_});
+}
+
+double demo_account::accuracy() const {
+  return results_ == 0 ? 0 : static_cast<double>(correct_) / static_cast<double>(results_);
+}
+
+uint64_t demo_account::peak_private_bytes() const {
+  uint64_t result = 0;
+  for (const auto& [worker, peak] : peaks_)
+    result = std::max(result, peak);
+  return result;
+}
+
+nlohmann::json demo_account::report() const {
+  auto list = nlohmann::json::array();
+  for (const auto& x : replacements_)
+    list.push_back({{"slot", x.slot},
+                    {"generation", x.generation},
+                    {"cause", x.cause},
+                    {"bytes_recovered", x.bytes_recovered},
+                    {"ms", x.ms}});
+  return {{"submitted", total_},         {"results", results_},
+          {"dead_lettered", dead_lettered_}, {"lost", lost()},
+          {"duplicates", duplicates_},   {"correct", correct_},
+          {"accuracy", accuracy()},      {"replacements", std::move(list)},
+          {"peak_private_bytes", peak_private_bytes()}, {"peak_private_bytes_by_worker", peaks_}};
+}
+
+} // namespace ziyu::cli

@@ -1,0 +1,65 @@
+#pragma once
+
+#include "base/error.hpp"
+#include "messaging/result.hpp"
+
+#include <nlohmann/json.hpp>
+
+#include <map>
+#include <set>
+#include <string>
+#include <vector>
+
+namespace ziyu::cli {
+
+/// Keeps account of what was submitted to a service and what came of it. Pure.
+class demo_account {
+public:
+  struct replacement {
+    uint32_t slot = 0;
+    uint64_t generation = 0; ///< Of the worker that was replaced.
+    std::string cause;
+    uint64_t bytes_recovered = 0;
+    double ms = 0;
+    uint64_t at_result = 0; ///< Results when it was reported.
+  };
+  /// One worker's private memory after one of its jobs.
+  struct reading {
+    uint64_t at_result = 0;
+    uint64_t generation = 0;
+    uint64_t private_bytes = 0;
+  };
+
+  /// A job with the label that its image shows.
+  void submitted(const std::string& job_id, const std::string& label);
+  void on_result(const messaging::result& x);
+  void on_dead_letter(const std::string& job_id);
+  void on_event(const nlohmann::json& event);
+
+  bool complete() const { return open_.empty(); }
+  uint64_t answered() const { return results_ + dead_lettered_; }
+  uint64_t total() const { return total_; }
+  uint64_t results() const { return results_; }
+  uint64_t dead_lettered() const { return dead_lettered_; }
+  uint64_t lost() const { return open_.size(); }
+  uint64_t duplicates() const { return duplicates_; }
+  double accuracy() const;
+  uint64_t peak_private_bytes() const;
+  const std::vector<replacement>& replacements() const { return replacements_; }
+  const std::map<uint32_t, std::vector<reading>>& by_slot() const { return by_slot_; }
+  const std::string& breaker() const { return breaker_; }
+
+  /// The keys of `ziyu demo --report`.
+  nlohmann::json report() const;
+
+private:
+  std::map<std::string, std::string> labels_;
+  std::set<std::string> open_;
+  uint64_t total_ = 0, results_ = 0, dead_lettered_ = 0, duplicates_ = 0, correct_ = 0;
+  std::vector<replacement> replacements_;
+  std::map<uint32_t, std::vector<reading>> by_slot_;
+  std::map<std::string, uint64_t> peaks_; ///< By "slot.generation".
+  std::string breaker_ = "closed";
+};
+
+} // namespace ziyu::cli
