@@ -25,7 +25,8 @@ const CLI::App& innermost(const CLI::App& app) {
 }
 
 std::string command_line_of(const CLI::App& x) {
-  return x.get_parent() == nullptr ? x.get_name() : command_line_of(*x.get_parent()) + " " + x.get_name();
+  return x.get_parent() == nullptr ? x.get_name()
+                                   : command_line_of(*x.get_parent()) + " " + x.get_name();
 }
 
 std::vector<std::string> known_flags(const CLI::App& command) {
@@ -52,7 +53,10 @@ std::string explain(const CLI::App& command, const CLI::ParseError& error) {
   const auto is_flag = word.starts_with('-');
   const auto commands = known_commands(command);
   const auto suggestion = closest(word, is_flag ? known_flags(command) : commands);
-  auto result = (is_flag ? "unknown flag " : commands.empty() ? "unexpected argument " : "unknown command ") + word;
+  auto result = (is_flag            ? "unknown flag "
+                 : commands.empty() ? "unexpected argument "
+                                    : "unknown command ")
+                + word;
   if (!suggestion.empty())
     result += "; did you mean " + suggestion + "?";
   return result;
@@ -72,7 +76,8 @@ void set_up(CLI::App& app, int& exit_code) {
   app.footer(footer);
   app.get_formatter()->column_width(34);
   app.require_subcommand(0, 1);
-  app.add_flag("--version", "The versions of ziyu, of its worker and of their libraries");
+  app.add_flag("--version")
+    ->description("The versions of ziyu, of its worker and of their libraries");
   add_serve_command(app, exit_code);
   add_check_command(app, exit_code);
   add_topics_command(app, exit_code);
@@ -80,6 +85,8 @@ void set_up(CLI::App& app, int& exit_code) {
   add_results_command(app, exit_code);
   add_events_command(app, exit_code);
   add_dlq_command(app, exit_code);
+  add_demo_command(app, exit_code);
+  add_broker_command(app, exit_code);
   add_completion_command(app, exit_code);
 }
 

@@ -43,10 +43,13 @@ int run_broker(const broker_options& options) {
     print_error(running.error());
     return exit_failed;
   }
-  print_line(nlohmann::json{{"bootstrap", running->bootstrap()}, {"pid", ::getpid()}, {"dir", options.folder}}.dump());
+  print_line(nlohmann::json{
+    {"bootstrap", running->bootstrap()}, {"pid", ::getpid()}, {"dir", options.folder}}
+               .dump());
   while (!interrupted()) {
     if (!running->running()) {
-      print_error({errc::unavailable, "Kafka has ended by itself; see " + options.folder + "/server.log"});
+      print_error(
+        {errc::unavailable, "Kafka has ended by itself; see " + options.folder + "/server.log"});
       return exit_failed;
     }
     std::this_thread::sleep_for(std::chrono::milliseconds{100});
@@ -60,11 +63,16 @@ int run_broker(const broker_options& options) {
 void add_broker_command(CLI::App& app, int& exit_code) {
   auto* command = app.add_subcommand("broker", "Run a real single-node Kafka, to try things out");
   auto options = std::make_shared<broker_options>();
-  command->add_option("--dir", options->folder, "Folder for its data and logs; kept, and used again")->required()->type_name("DIR");
+  command
+    ->add_option("--dir", options->folder, "Folder for its data and logs; kept, and used again")
+    ->required()
+    ->type_name("DIR");
   command->add_option("--port", options->port, "Port on 127.0.0.1 (default: a free one)");
-  command->add_option("--set", options->properties, "A property of the server, NAME=VALUE")->type_name("NAME=VALUE");
-  command->footer("Prints one JSON line {\"bootstrap\": …} when it is ready; ends on SIGTERM or SIGINT.\n"
-                  "Exit codes: 0 ended on request, 1 failed, 2 wrong usage.");
+  command->add_option("--set", options->properties, "A property of the server, NAME=VALUE")
+    ->type_name("NAME=VALUE");
+  command->footer(
+    "Prints one JSON line {\"bootstrap\": …} when it is ready; ends on SIGTERM or SIGINT.\n"
+    "Exit codes: 0 ended on request, 1 failed, 2 wrong usage.");
   command->callback([options, &exit_code] { exit_code = run_broker(*options); });
 }
 

@@ -1,5 +1,6 @@
 #include "cli/capture.hpp"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -16,7 +17,8 @@ constexpr std::chrono::milliseconds grace{500};
 
 } // namespace
 
-expected<captured> capture(std::vector<std::string> arguments, std::chrono::milliseconds limit) {
+expected<captured> capture(std::vector<std::string> arguments, std::chrono::milliseconds limit,
+                           capture_errors errors) {
   using clock = std::chrono::steady_clock;
   const auto deadline = clock::now() + limit;
   const auto program = arguments.front();
@@ -29,6 +31,8 @@ expected<captured> capture(std::vector<std::string> arguments, std::chrono::mill
   supervision::child_specification specification;
   specification.arguments = std::move(arguments);
   specification.stdout_fd = writing.get();
+  if (errors == capture_errors::yes)
+    specification.stderr_fd = writing.get();
   auto child = supervision::child_process::start(specification);
   if (!child)
     return tl::unexpected(child.error());

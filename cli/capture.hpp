@@ -10,12 +10,15 @@ namespace ziyu::cli {
 
 struct captured {
   supervision::exit_status how;
-  std::string output; ///< Standard output, at most 1 MiB of it.
+  std::string output; ///< What it wrote.
 };
 
-/// Runs a program to its end and returns what it wrote to standard output; its
-/// standard error is ours. `timeout` when it takes longer than `limit` (it is ended
-/// then), `io` when it cannot be started.
-expected<captured> capture(std::vector<std::string> arguments, std::chrono::milliseconds limit);
+enum class capture_errors : bool { no, yes };
+
+/// Runs a program to its end and returns what it wrote to standard output (at most
+/// 1 MiB) and, if wanted, to standard error. `timeout` when it takes longer than
+/// `limit` or writes more (it is ended then), `io` when it cannot be started.
+expected<captured> capture(std::vector<std::string> arguments, std::chrono::milliseconds limit,
+                           capture_errors errors = capture_errors::no);
 
 } // namespace ziyu::cli

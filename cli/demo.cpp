@@ -71,8 +71,8 @@ public:
       return;
     last_ = at;
     if (!live_) {
-      std::fprintf(stderr, "%s: %llu of %llu answered, %.1f jobs/s, %zu replacements\n", now.phase.c_str(),
-                   static_cast<unsigned long long>(account.answered()),
+      std::fprintf(stderr, "%s: %llu of %llu answered, %.1f jobs/s, %zu replacements\n",
+                   now.phase.c_str(), static_cast<unsigned long long>(account.answered()),
                    static_cast<unsigned long long>(account.total()), now.jobs_per_second,
                    account.replacements().size());
       return;
@@ -106,8 +106,8 @@ public:
 
   expected<void> submit(uint64_t jobs) {
     uploader upload{{}};
-    auto out = messaging::make_kafka_producer(stage_.client(),
-                                              [&](messaging::delivery_report x) { upload.report(std::move(x)); });
+    auto out = messaging::make_kafka_producer(
+      stage_.client(), [&](messaging::delivery_report x) { upload.report(std::move(x)); });
     if (!out)
       return tl::unexpected(out.error());
     upload.connect(**out);
@@ -161,7 +161,8 @@ public:
         recent.pop_front();
       const std::chrono::duration<double> span = at - recent.front().first;
       if (span.count() > .2)
-        now_.jobs_per_second = static_cast<double>(recent.back().second - recent.front().second) / span.count();
+        now_.jobs_per_second = static_cast<double>(recent.back().second - recent.front().second)
+                               / span.count();
       now_.seconds = std::chrono::duration<double>(at - start).count();
       screen_.show(account_, now_);
     }
@@ -192,7 +193,8 @@ private:
       if (event.is_object())
         account_.on_event(event);
     });
-    drain(stage_.dead_letters(), 0ms, [&](const messaging::record& x) { account_.on_dead_letter(x.key.value_or("")); });
+    drain(stage_.dead_letters(), 0ms,
+          [&](const messaging::record& x) { account_.on_dead_letter(x.key.value_or("")); });
     drain(stage_.results(), limit, [&](const messaging::record& x) {
       auto document = x.value ? nlohmann::json::parse(*x.value, nullptr, false) : nlohmann::json{};
       auto result = messaging::result_from_json(document);
@@ -223,7 +225,8 @@ void add_series(chart& to, const demo_account& from, bool healed) {
     s.colour = (healed ? healed_colours : unhealed_colours)[slot % 4];
     s.dashed = !healed;
     for (const auto& x : readings)
-      s.points.emplace_back(static_cast<double>(x.at_result), static_cast<double>(x.private_bytes) / 1e6);
+      s.points.emplace_back(static_cast<double>(x.at_result),
+                            static_cast<double>(x.private_bytes) / 1e6);
     to.series.push_back(std::move(s));
   }
   if (!healed)
@@ -232,7 +235,8 @@ void add_series(chart& to, const demo_account& from, bool healed) {
     if (auto i = from.by_slot().find(x.slot); i != from.by_slot().end())
       for (auto r = i->second.rbegin(); r != i->second.rend(); ++r)
         if (r->generation == x.generation) {
-          to.marks.emplace_back(static_cast<double>(r->at_result), static_cast<double>(r->private_bytes) / 1e6);
+          to.marks.emplace_back(static_cast<double>(r->at_result),
+                                static_cast<double>(r->private_bytes) / 1e6);
           break;
         }
 }
@@ -286,8 +290,10 @@ private:
     settings.name = "demo";
     settings.leak = o_.leak;
     auto healed_stage = need(demo_stage::start(broker.bootstrap(), folder, images, settings));
-    screen_.say("The service is at http://" + healed_stage.http() + " (/health /workers /ledger /metrics).");
-    run healed{healed_stage, images, screen_, "classifying" + (o_.leak.empty() ? "" : ", slot 0 leaks: " + o_.leak),
+    screen_.say("The service is at http://" + healed_stage.http()
+                + " (/health /workers /ledger /metrics).");
+    run healed{healed_stage, images, screen_,
+               "classifying" + (o_.leak.empty() ? "" : ", slot 0 leaks: " + o_.leak),
                settings.budget_bytes};
     need(healed.submit(o_.jobs));
     need(healed.follow([](const demo_account&) { return false; }));
@@ -296,7 +302,8 @@ private:
     const auto how = healed_stage.end();
     healed.read_rest();
     if (how.exit_code != 0 || how.signal != 0)
-      give_up({errc::unavailable, "the service ended with " + how.describe() + ":\n" + healed_stage.log_tail()});
+      give_up({errc::unavailable,
+               "the service ended with " + how.describe() + ":\n" + healed_stage.log_tail()});
 
     std::optional<demo_account> unhealed;
     if (!o_.leak.empty() && o_.comparison && !interrupted())
@@ -314,15 +321,22 @@ private:
     auto stage = need(demo_stage::start(broker.bootstrap(), folder, images, settings));
     run unhealed{stage, images, screen_, "not healed", settings.budget_bytes};
     need(unhealed.submit(std::min(o_.jobs, unhealed_jobs)));
-    need(unhealed.follow([](const demo_account& x) { return x.peak_private_bytes() > unhealed_limit_bytes; }));
+    need(unhealed.follow(
+      [](const demo_account& x) { return x.peak_private_bytes() > unhealed_limit_bytes; }));
     return unhealed.account();
   }
 
   void serve_on(broker::embedded_broker& broker, demo_stage& stage) {
-    screen_.say("All jobs are done; still serving until Ctrl-C. Submit more from another terminal:\n"
-                "  ziyu submit --brokers " + broker.bootstrap() + " tests/data/digits\n"
-                "  ziyu results --brokers " + broker.bootstrap() + " --from beginning\n"
-                "  curl http://" + stage.http() + "/health");
+    screen_.say(
+      "All jobs are done; still serving until Ctrl-C. Submit more from another terminal:\n"
+      "  ziyu submit --brokers "
+      + broker.bootstrap()
+      + " tests/data/digits\n"
+        "  ziyu results --brokers "
+      + broker.bootstrap()
+      + " --from beginning\n"
+        "  curl http://"
+      + stage.http() + "/health");
     while (!interrupted() && stage.running())
       std::this_thread::sleep_for(100ms);
   }
@@ -331,7 +345,8 @@ private:
     if (o_.chart.empty())
       return;
     chart c;
-    c.title = "Private memory per worker" + (o_.leak.empty() ? "" : ", slot 0 with the fault " + o_.leak);
+    c.title = "Private memory per worker"
+              + (o_.leak.empty() ? "" : ", slot 0 with the fault " + o_.leak);
     c.x_label = "jobs finished";
     c.y_label = "MB";
     c.limit = {static_cast<double>(budget) / 1e6, "budget"};
@@ -346,13 +361,18 @@ private:
     const auto& a = healed.account();
     auto report = a.report();
     report["seconds"] = healed.seconds();
-    report["jobs_per_second"] = healed.seconds() > 0 ? static_cast<double>(a.answered()) / healed.seconds() : 0.;
+    report["jobs_per_second"] = healed.seconds() > 0
+                                  ? static_cast<double>(a.answered()) / healed.seconds()
+                                  : 0.;
     report["leak"] = o_.leak;
     if (unhealed)
-      report["without_healing"] = {{"results", unhealed->results()}, {"peak_private_bytes", unhealed->peak_private_bytes()}};
+      report["without_healing"] = {{"results", unhealed->results()},
+                                   {"peak_private_bytes", unhealed->peak_private_bytes()}};
     if (!o_.report.empty())
       need(write_file(o_.report, report.dump(2) + "\n"));
-    auto row = [](const char* name, const std::string& value) { print_line(fit(name, 26) + value); };
+    auto row = [](const char* name, const std::string& value) {
+      print_line(fit(name, 26) + value);
+    };
     print_line("");
     row("submitted", std::to_string(a.total()));
     row("results", std::to_string(a.results()));
@@ -363,10 +383,11 @@ private:
     std::snprintf(text, sizeof text, "%.2f %%", a.accuracy() * 100);
     row("correct", text);
     row("replacements", std::to_string(a.replacements().size()));
-    row("peak of a worker", format_bytes(static_cast<int64_t>(a.peak_private_bytes())) + " private");
+    row("peak of a worker",
+        format_bytes(static_cast<int64_t>(a.peak_private_bytes())) + " private");
     if (unhealed)
-      row("  without healing", format_bytes(static_cast<int64_t>(unhealed->peak_private_bytes())) + " after "
-                                 + std::to_string(unhealed->results()) + " jobs");
+      row("  without healing", format_bytes(static_cast<int64_t>(unhealed->peak_private_bytes()))
+                                 + " after " + std::to_string(unhealed->results()) + " jobs");
     if (!o_.chart.empty())
       row("memory chart", o_.chart);
     if (!o_.report.empty())
@@ -381,17 +402,35 @@ private:
 } // namespace
 
 void add_demo_command(CLI::App& app, int& exit_code) {
-  auto* command = app.add_subcommand("demo", "Show it: a real Kafka, real jobs, a leaking worker, its healing");
+  auto* command = app.add_subcommand(
+    "demo", "Show it: a real Kafka, real jobs, a leaking worker, its healing");
   auto options = std::make_shared<demo_options>();
-  command->add_option("--jobs", options->jobs, "How many jobs to submit")->check(CLI::Range(1, 10'000'000))->capture_default_str();
-  command->add_option("--leak", options->leak, "Fault of slot 0, e.g., retain_tensors:6MiB, native_malloc:1MiB, crash; none")->capture_default_str()->type_name("FAULT");
-  command->add_option("--report", options->report, "Write the final account as JSON")->type_name("FILE");
-  command->add_option("--chart", options->chart, "Write the memory chart as SVG; empty: none")->capture_default_str()->type_name("FILE");
-  command->add_option("--images", options->images, "Folder of PNG files with labels.json (default: the held-out digits)")->type_name("DIR");
-  command->add_option("--keep", options->keep, "Keep configuration, logs and Kafka's data in this folder")->type_name("DIR");
+  command->add_option("--jobs", options->jobs, "How many jobs to submit")
+    ->check(CLI::Range(1, 10'000'000))
+    ->capture_default_str();
+  command
+    ->add_option("--leak", options->leak,
+                 "Fault of slot 0, e.g., retain_tensors:6MiB, native_malloc:1MiB, crash; none")
+    ->capture_default_str()
+    ->type_name("FAULT");
+  command->add_option("--report", options->report, "Write the final account as JSON")
+    ->type_name("FILE");
+  command->add_option("--chart", options->chart, "Write the memory chart as SVG; empty: none")
+    ->capture_default_str()
+    ->type_name("FILE");
+  command
+    ->add_option("--images", options->images,
+                 "Folder of PNG files with labels.json (default: the held-out digits)")
+    ->type_name("DIR");
+  command
+    ->add_option("--keep", options->keep,
+                 "Keep configuration, logs and Kafka's data in this folder")
+    ->type_name("DIR");
   command->add_flag("--serve", options->serve, "Keep serving after the jobs, until Ctrl-C");
-  command->add_flag("!--no-comparison", options->comparison, "Leave out the second run, without healing");
-  command->footer("Exit codes: 0 nothing was lost, 1 something was (or failed), 2 wrong usage, 4 no broker, 130 interrupted.");
+  command->add_flag("!--no-comparison", options->comparison,
+                    "Leave out the second run, without healing");
+  command->footer("Exit codes: 0 nothing was lost, 1 something was (or failed), 2 wrong usage, 4 "
+                  "no broker, 130 interrupted.");
   command->callback([options, &exit_code] {
     if (options->leak == "none")
       options->leak.clear();

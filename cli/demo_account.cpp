@@ -46,8 +46,9 @@ void demo_account::on_event(const nlohmann::json& event) {
     return;
   const auto& detail = event.at("detail");
   replacements_.push_back({detail.value("slot", 0u), detail.value("generation", uint64_t{0}),
-                           detail.value("cause", std::string{"unknown"}), detail.value("bytes_recovered", uint64_t{0}),
-                           detail.value("ms", 0.), results_});
+                           detail.value("cause", std::string{"unknown"}),
+                           detail.value("bytes_recovered", uint64_t{0}), detail.value("ms", 0.),
+                           results_});
 }
 
 double demo_account::accuracy() const {
@@ -69,11 +70,16 @@ nlohmann::json demo_account::report() const {
                     {"cause", x.cause},
                     {"bytes_recovered", x.bytes_recovered},
                     {"ms", x.ms}});
-  return {{"submitted", total_},         {"results", results_},
-          {"dead_lettered", dead_lettered_}, {"lost", lost()},
-          {"duplicates", duplicates_},   {"correct", correct_},
-          {"accuracy", accuracy()},      {"replacements", std::move(list)},
-          {"peak_private_bytes", peak_private_bytes()}, {"peak_private_bytes_by_worker", peaks_}};
+  return {{"submitted", total_},
+          {"results", results_},
+          {"dead_lettered", dead_lettered_},
+          {"lost", lost()},
+          {"duplicates", duplicates_},
+          {"correct", correct_},
+          {"accuracy", accuracy()},
+          {"replacements", std::move(list)},
+          {"peak_private_bytes", peak_private_bytes()},
+          {"peak_private_bytes_by_worker", peaks_}};
 }
 
 } // namespace ziyu::cli

@@ -33,14 +33,19 @@ std::optional<fs::path> find_up(const fs::path& relative) {
   return std::nullopt;
 }
 
-json make_configuration(const std::string& bootstrap, const fs::path& model, const stage_settings& s,
-                   const std::vector<std::string>& topics) {
+json make_configuration(const std::string& bootstrap, const fs::path& model,
+                        const stage_settings& s, const std::vector<std::string>& topics) {
   json c{
     {"kafka", {{"bootstrap.servers", bootstrap}, {"group.id", "ziyu-" + s.name}}},
-    {"topics", {{"jobs", topics[0]}, {"results", topics[1]}, {"dead_letters", topics[2]}, {"events", topics[3]}}},
+    {"topics",
+     {{"jobs", topics[0]},
+      {"results", topics[1]},
+      {"dead_letters", topics[2]},
+      {"events", topics[3]}}},
     {"model", {{"path", model.string()}, {"top_k", 3}}},
     {"workers", {{"slots", 2}, {"standbys", 1}}},
-    {"memory", {{"worker_budget_bytes", s.budget_bytes}, {"worker_hard_limit_bytes", s.hard_limit_bytes}}},
+    {"memory",
+     {{"worker_budget_bytes", s.budget_bytes}, {"worker_hard_limit_bytes", s.hard_limit_bytes}}},
     {"healing", {{"enabled", s.healing}}},
     {"http", {{"host", "127.0.0.1"}, {"port", 0}}},
     {"log", {{"level", "info"}, {"format", "text"}}},
@@ -57,8 +62,10 @@ expected<demo_images> demo_images::load(const fs::path& folder) {
   const auto at = folder.empty() ? find_up("tests/data/digits") : std::optional{folder};
   const auto model = find_up("models/digits/1");
   if (!at || !model)
-    return fail(errc::io, "the demo's images (tests/data/digits) or its model (models/digits/1) are not beside"
-                          " this program: run it from a clone of the repository");
+    return fail(
+      errc::io,
+      "the demo's images (tests/data/digits) or its model (models/digits/1) are not beside"
+      " this program: run it from a clone of the repository");
   result.model = *model;
   auto text = read_file(*at / "labels.json");
   auto names = read_file(*model / "labels.txt");
@@ -70,10 +77,12 @@ expected<demo_images> demo_images::load(const fs::path& folder) {
     labels.push_back(line);
   const auto truth = json::parse(*text, nullptr, false);
   if (!truth.is_object())
-    return fail(errc::io, (*at / "labels.json").string() + " is not a JSON object of file names and classes");
+    return fail(errc::io,
+                (*at / "labels.json").string() + " is not a JSON object of file names and classes");
   for (const auto& [name, index] : truth.items()) {
     if (!index.is_number_unsigned() || index.get<size_t>() >= labels.size())
-      return fail(errc::io, (*at / "labels.json").string() + ": " + name + " has no class of the model");
+      return fail(errc::io,
+                  (*at / "labels.json").string() + ": " + name + " has no class of the model");
     auto bytes = read_file(*at / name);
     if (!bytes)
       return tl::unexpected(bytes.error());
@@ -97,9 +106,11 @@ expected<demo_stage> demo_stage::start(const std::string& bootstrap, const fs::p
     wanted.push_back({name, name == topics[0] ? 4 : 1, 1, {}});
   if (auto made = messaging::create_topics(x.client(), wanted, kafka_limit); !made)
     return tl::unexpected(made.error());
-  for (const auto& [reader, topic] : {std::pair{&x.results_, topics[1]}, std::pair{&x.dead_letters_, topics[2]},
-                                      std::pair{&x.events_, topics[3]}}) {
-    auto made = messaging::read_topic(x.client(), topic, messaging::topic_reader::start::beginning, kafka_limit);
+  for (const auto& [reader, topic] :
+       {std::pair{&x.results_, topics[1]}, std::pair{&x.dead_letters_, topics[2]},
+        std::pair{&x.events_, topics[3]}}) {
+    auto made = messaging::read_topic(x.client(), topic, messaging::topic_reader::start::beginning,
+                                      kafka_limit);
     if (!made)
       return tl::unexpected(made.error());
     *reader = std::move(*made);
@@ -107,11 +118,14 @@ expected<demo_stage> demo_stage::start(const std::string& bootstrap, const fs::p
   x.configuration_ = folder / (s.name + ".json");
   x.log_ = folder / (s.name + ".log");
   const auto news = folder / (s.name + ".out");
-  if (auto ok = write_file(x.configuration_, make_configuration(bootstrap, images.model, s, topics).dump(2) + "\n"); !ok)
+  if (auto ok = write_file(x.configuration_,
+                           make_configuration(bootstrap, images.model, s, topics).dump(2) + "\n");
+      !ok)
     return tl::unexpected(ok.error());
   wire::unique_fd out{::open(news.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644)};
   auto service = broker::guarded_process::start(
-    {(executable_dir() / "ziyu").string(), "serve", "--config", x.configuration_.string()}, x.log_, out.get());
+    {(executable_dir() / "ziyu").string(), "serve", "--config", x.configuration_.string()}, x.log_,
+    out.get());
   if (!service)
     return tl::unexpected(service.error());
   x.service_ = std::move(*service);

@@ -37,8 +37,9 @@ class demo_stage {
 public:
   /// Creates the topics, writes the configuration into `folder` and starts the
   /// service; returns when it serves. `stopping` when `interrupted()`.
-  static expected<demo_stage> start(const std::string& bootstrap, const std::filesystem::path& folder,
-                                    const demo_images& images, const stage_settings& settings);
+  static expected<demo_stage> start(const std::string& bootstrap,
+                                    const std::filesystem::path& folder, const demo_images& images,
+                                    const stage_settings& settings);
 
   messaging::kafka_properties client() const { return {{"bootstrap.servers", bootstrap_}}; }
   const std::string& jobs() const { return jobs_; }

@@ -45,20 +45,24 @@ std::vector<std::string> draw_demo(const demo_account& a, const demo_moment& now
   const auto inner = std::max<size_t>(columns, 60);
   std::vector<std::string> lines;
   lines.push_back(paint(fit("Ziyu 自愈   " + now.phase, inner), colour::bold, colours));
-  const auto share = a.total() == 0 ? 0. : static_cast<double>(a.answered()) / static_cast<double>(a.total());
-  lines.push_back(bar(share, inner - 44)
-                  + format(" %5llu of %llu  %6.1f jobs/s  %4.0f s", static_cast<unsigned long long>(a.answered()),
-                           static_cast<unsigned long long>(a.total()), now.jobs_per_second, now.seconds));
+  const auto share = a.total() == 0
+                       ? 0.
+                       : static_cast<double>(a.answered()) / static_cast<double>(a.total());
+  lines.push_back(
+    bar(share, inner - 44)
+    + format(" %5llu of %llu  %6.1f jobs/s  %4.0f s", static_cast<unsigned long long>(a.answered()),
+             static_cast<unsigned long long>(a.total()), now.jobs_per_second, now.seconds));
   lines.emplace_back();
   for (const auto& [slot, readings] : a.by_slot()) {
     std::vector<double> values;
     for (const auto& x : readings)
       values.push_back(static_cast<double>(x.private_bytes));
     const auto& last = readings.back();
-    lines.push_back(format("slot %u  generation %-4llu", slot, static_cast<unsigned long long>(last.generation))
-                    + sparkline(values, inner - 24 - 26, static_cast<double>(now.budget_bytes))
-                    + fit(format_bytes(static_cast<int64_t>(last.private_bytes)), 10, true) + " of "
-                    + format_bytes(static_cast<int64_t>(now.budget_bytes)));
+    lines.push_back(
+      format("slot %u  generation %-4llu", slot, static_cast<unsigned long long>(last.generation))
+      + sparkline(values, inner - 24 - 26, static_cast<double>(now.budget_bytes))
+      + fit(format_bytes(static_cast<int64_t>(last.private_bytes)), 10, true) + " of "
+      + format_bytes(static_cast<int64_t>(now.budget_bytes)));
   }
   lines.emplace_back();
   for (const auto& x : now.latest) {
@@ -79,8 +83,8 @@ std::vector<std::string> draw_demo(const demo_account& a, const demo_moment& now
                + std::to_string(last.slot) + ", " + last.cause + format(", %.0f ms)", last.ms);
   }
   lines.push_back(paint(summary, colour::green, colours));
-  lines.push_back("breaker " + a.breaker() + "   dead letters " + std::to_string(a.dead_lettered()) + "   duplicates "
-                  + std::to_string(a.duplicates()));
+  lines.push_back("breaker " + a.breaker() + "   dead letters " + std::to_string(a.dead_lettered())
+                  + "   duplicates " + std::to_string(a.duplicates()));
   return lines;
 }
 

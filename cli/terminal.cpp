@@ -11,9 +11,7 @@
 
 namespace ziyu::cli {
 
-bool is_terminal(int fd) {
-  return ::isatty(fd) == 1;
-}
+bool is_terminal(int fd) { return ::isatty(fd) == 1; }
 
 bool wants_colour(int fd) {
   const auto* no_color = std::getenv("NO_COLOR");
@@ -67,10 +65,8 @@ std::string fit(std::string_view text, size_t columns, bool right_aligned) {
 }
 
 progress_bar::progress_bar(std::string label, uint64_t total)
-  : label_(std::move(label)),
-    total_(std::max<uint64_t>(total, 1)),
-    enabled_(is_terminal(STDERR_FILENO)),
-    started_(std::chrono::steady_clock::now()) {
+  : label_(std::move(label)), total_(std::max<uint64_t>(total, 1)),
+    enabled_(is_terminal(STDERR_FILENO)), started_(std::chrono::steady_clock::now()) {
   // nop
 }
 
@@ -91,11 +87,12 @@ void progress_bar::show(uint64_t done) {
 }
 
 void progress_bar::draw() {
-  const auto seconds
-    = std::chrono::duration<double>(std::chrono::steady_clock::now() - started_).count();
+  const auto seconds =
+    std::chrono::duration<double>(std::chrono::steady_clock::now() - started_).count();
   char numbers[64];
-  std::snprintf(numbers, sizeof numbers, " %llu/%llu %.0f/s", static_cast<unsigned long long>(done_),
-                static_cast<unsigned long long>(total_), seconds > 0 ? static_cast<double>(done_) / seconds : 0.0);
+  std::snprintf(numbers, sizeof numbers, " %llu/%llu %.0f/s",
+                static_cast<unsigned long long>(done_), static_cast<unsigned long long>(total_),
+                seconds > 0 ? static_cast<double>(done_) / seconds : 0.0);
   const std::string_view tail{numbers};
   const auto width = terminal_width(STDERR_FILENO);
   const auto taken = display_width(label_) + tail.size() + 3;

@@ -17,7 +17,15 @@ bool wants_colour(int fd);
 /// Columns of the terminal behind `fd`, 80 when there is none.
 size_t terminal_width(int fd);
 
-enum class colour : uint8_t { red = 31, green = 32, yellow = 33, blue = 34, cyan = 36, grey = 90, bold = 1 };
+enum class colour : uint8_t {
+  red = 31,
+  green = 32,
+  yellow = 33,
+  blue = 34,
+  cyan = 36,
+  grey = 90,
+  bold = 1
+};
 
 /// `text` in a colour, or as it is when `enabled` is false.
 std::string paint(std::string_view text, colour x, bool enabled);

@@ -6,6 +6,7 @@
 #include "configs/rules.hpp"
 #include "configs/schema.hpp"
 
+#include <algorithm>
 #include <regex>
 #include <type_traits>
 
@@ -74,8 +75,8 @@ properties merged(properties first, const properties& second) {
 
 } // namespace
 
-tl::expected<loaded, std::vector<error>>
-load(const fs::path& file, const std::vector<std::string>& overrides) {
+tl::expected<loaded, std::vector<error>> load(const fs::path& file,
+                                              const std::vector<std::string>& overrides) {
   const auto text = read_file(file, uint64_t{4} << 20);
   if (!text)
     return only({errc::invalid_config, text.error().message});
@@ -87,8 +88,8 @@ load(const fs::path& file, const std::vector<std::string>& overrides) {
   return result;
 }
 
-tl::expected<loaded, std::vector<error>>
-parse(const std::string& text, const fs::path& base, const std::vector<std::string>& overrides) {
+tl::expected<loaded, std::vector<error>> parse(const std::string& text, const fs::path& base,
+                                               const std::vector<std::string>& overrides) {
   auto document = parse_document(text);
   if (!document)
     return only(document.error());
@@ -111,23 +112,36 @@ parse(const std::string& text, const fs::path& base, const std::vector<std::stri
   return loaded{std::move(*document), std::move(values)};
 }
 
-properties consumer_properties(const config& x) {
-  return merged(x.kafka.common, x.kafka.consumer);
-}
+properties consumer_properties(const config& x) { return merged(x.kafka.common, x.kafka.consumer); }
 
 properties producer_properties(const config& x) {
-  auto common = x.kafka.common;
-  common.erase("group.id"); // A property of consumers, shared for the file's sake.
-  return merged(std::move(common), x.kafka.producer);
+  auto result = merged(common_properties(x), x.kafka.producer);
+  // Of librdkafka's range; a dead letter has more headers than its job had.
+  result.try_emplace("message.max.bytes",
+                     std::to_string(std::min<uint64_t>(2 * max_record_bytes(x), 1'000'000'000)));
+  return result;
+}
+
+properties common_properties(const config& x) {
+  auto result = x.kafka.common;
+  result.erase("group.id"); // A property of consumers, shared for the file's sake.
+  return result;
+}
+
+uint64_t max_record_bytes(const config& x) {
+  constexpr uint64_t most = 500'000'000;
+  return std::min(x.jobs.max_bytes, most) / 3 * 4 + (uint64_t{1} << 20);
 }
 
 json masked(const json& document) {
-  static const std::regex secret{R"(password|passphrase|secret|token|credential|\.pem$|oauthbearer\.config|jaas)",
-                                 std::regex::ECMAScript | std::regex::icase};
+  static const std::regex secret{
+    R"(password|passphrase|secret|token|credential|\.pem$|oauthbearer\.config|jaas)",
+    std::regex::ECMAScript | std::regex::icase};
   auto result = document;
   if (result.is_object())
     for (auto& [key, value] : result.items())
-      value = !value.is_structured() && std::regex_search(key, secret) ? json("***") : masked(value);
+      value = !value.is_structured() && std::regex_search(key, secret) ? json("***")
+                                                                       : masked(value);
   else if (result.is_array())
     for (auto& value : result)
       value = masked(value);

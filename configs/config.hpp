@@ -44,28 +44,28 @@ struct config {
     uint64_t probe_interval_ms = 1'000;   ///< Supervisor's own readings.
   } memory;
   struct judge {
-    uint32_t warmup_jobs = 3;      ///< Not judged at all.
-    uint32_t min_jobs = 5;         ///< Judged jobs before a verdict.
-    uint32_t window_jobs = 64;     ///< Most recent jobs looked at.
+    uint32_t warmup_jobs = 3;        ///< Not judged at all.
+    uint32_t min_jobs = 5;           ///< Judged jobs before a verdict.
+    uint32_t window_jobs = 64;       ///< Most recent jobs looked at.
     uint64_t min_effect_bytes = 512; ///< Per job; smaller growth is no leak.
-    double confidence = 0.99;      ///< Of the slope's lower bound, one-sided.
+    double confidence = 0.99;        ///< Of the slope's lower bound, one-sided.
   } judge;
   struct healing {
     bool enabled = true;
-    double replace_at = 0.5;   ///< Share of the budget at which a confirmed leak is replaced.
-    uint32_t forecast_jobs = 4; ///< …or when so few jobs are left until the budget.
-    uint64_t min_life_jobs = 4; ///< A younger worker is replaced only at its budget.
+    double replace_at = 0.5;      ///< Share of the budget at which a confirmed leak is replaced.
+    uint32_t forecast_jobs = 4;   ///< …or when so few jobs are left until the budget.
+    uint64_t min_life_jobs = 4;   ///< A younger worker is replaced only at its budget.
     double max_unavailable = 0.5; ///< Share of the slots replaced at once, at least one.
   } healing;
   struct restart {
-    uint32_t intensity = 10;        ///< Deaths tolerated within `period_ms`.
+    uint32_t intensity = 10; ///< Deaths tolerated within `period_ms`.
     uint64_t period_ms = 60'000;
     uint64_t backoff_initial_ms = 50, backoff_max_ms = 5'000;
   } restart;
   struct breaker {
     double open_at = 0.8, close_below = 0.7; ///< Shares of container memory.
-    uint64_t open_ms = 2'000; ///< At least so long before half-open.
-    uint32_t probe_jobs = 4;  ///< Successes needed in half-open.
+    uint64_t open_ms = 2'000;                ///< At least so long before half-open.
+    uint32_t probe_jobs = 4;                 ///< Successes needed in half-open.
   } breaker;
   struct jobs {
     uint64_t max_bytes = 0;
@@ -104,20 +104,29 @@ struct loaded {
 /// fills in defaults and validates. Relative paths are relative to the file's
 /// folder, in `overrides` to the current one. Returns all errors found, each with the path of its key (e.g.,
 /// `workers.slots`) and, for unknown keys, the nearest known one.
-tl::expected<loaded, std::vector<error>>
-load(const std::filesystem::path& file, const std::vector<std::string>& overrides = {});
+tl::expected<loaded, std::vector<error>> load(const std::filesystem::path& file,
+                                              const std::vector<std::string>& overrides = {});
 
 /// The same for a document in memory; relative paths are relative to `base`.
-tl::expected<loaded, std::vector<error>>
-parse(const std::string& text, const std::filesystem::path& base,
-      const std::vector<std::string>& overrides = {});
+tl::expected<loaded, std::vector<error>> parse(const std::string& text,
+                                               const std::filesystem::path& base,
+                                               const std::vector<std::string>& overrides = {});
 
 /// The schema, as JSON text.
 const char* schema_text() noexcept;
 
 /// Kafka properties for one client: common, then its own; secrets not masked.
 properties consumer_properties(const config& x);
+
+/// …and `message.max.bytes`, unless set, so that any job fits as a dead letter.
 properties producer_properties(const config& x);
+
+/// …for clients that neither consume nor produce (metadata, admin).
+properties common_properties(const config& x);
+
+/// Bytes of the largest record that the topics of jobs and dead letters must take:
+/// `jobs.max_bytes` as base64 in JSON, with headers.
+uint64_t max_record_bytes(const config& x);
 
 /// `document` with passwords and secrets replaced by "***", for logs.
 nlohmann::json masked(const nlohmann::json& document);

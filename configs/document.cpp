@@ -67,7 +67,8 @@ expected<json> parse_document(const std::string& text) {
       open.emplace_back();
     else if (event == json::parse_event_t::object_end)
       open.pop_back();
-    else if (event == json::parse_event_t::key && !open.back().insert(x.get<std::string>()).second && twice.empty())
+    else if (event == json::parse_event_t::key && !open.back().insert(x.get<std::string>()).second
+             && twice.empty())
       twice = x.get<std::string>();
     return true;
   };
@@ -88,7 +89,8 @@ expected<json> parse_document(const std::string& text) {
 expected<void> apply_override(const json& schema, json& document, const std::string& assignment) {
   const auto equals = assignment.find('=');
   if (equals == assignment.npos || equals == 0)
-    return fail(errc::invalid_usage, "--set " + assignment + ": expected key.path=value, e.g., workers.slots=4");
+    return fail(errc::invalid_usage,
+                "--set " + assignment + ": expected key.path=value, e.g., workers.slots=4");
   const auto path = assignment.substr(0, equals);
   const auto text = assignment.substr(equals + 1);
   const auto keys = split_path(schema, path);
@@ -97,7 +99,8 @@ expected<void> apply_override(const json& schema, json& document, const std::str
     if (at->is_null())
       *at = json::object();
     if (!at->is_object())
-      return fail(errc::invalid_usage, "--set " + path + ": " + keys[i - 1] + " has no keys below it");
+      return fail(errc::invalid_usage,
+                  "--set " + path + ": " + keys[i - 1] + " has no keys below it");
     at = &(*at)[keys[i]];
   }
   auto value = json::parse(text, nullptr, false);

@@ -7,6 +7,7 @@ namespace ziyu::configs {
 /// The rules that tie several keys together, and the librdkafka properties that
 /// an operator must leave alone. `document` is complete (all defaults filled in).
 /// Rules about a key in `broken` (violations found before) are skipped.
-std::vector<violation> check_rules(const nlohmann::json& document, const std::vector<violation>& broken);
+std::vector<violation> check_rules(const nlohmann::json& document,
+                                   const std::vector<violation>& broken);
 
 } // namespace ziyu::configs

@@ -83,7 +83,8 @@ public:
       return report(path, shown(x) + " is not " + expectation(schema));
     if (const auto i = schema.find("const"); i != schema.end() && x != *i)
       return report(path, shown(x) + " is not " + shown(*i));
-    if (const auto i = schema.find("enum"); i != schema.end() && std::find(i->begin(), i->end(), x) == i->end())
+    if (const auto i = schema.find("enum");
+        i != schema.end() && std::find(i->begin(), i->end(), x) == i->end())
       return report(path, shown(x) + " is not " + expectation(schema));
     if (schema.value("format", "") == "bytes")
       return check_bytes(schema, x, path);
@@ -114,21 +115,27 @@ private:
     }
   }
 
-  void check_range(const json& schema, const json& x, const std::string& text, const std::string& path) {
+  void check_range(const json& schema, const json& x, const std::string& text,
+                   const std::string& path) {
     auto bound = [&](const char* name, auto broken, const char* words) {
       if (const auto i = schema.find(name); i != schema.end() && broken(x, *i))
         report(path, text + " is not " + words + " " + i->dump());
     };
-    bound("minimum", [](const json& a, const json& b) { return a < b; }, "at least");
-    bound("maximum", [](const json& a, const json& b) { return a > b; }, "at most");
-    bound("exclusiveMinimum", [](const json& a, const json& b) { return a <= b; }, "greater than");
-    bound("exclusiveMaximum", [](const json& a, const json& b) { return a >= b; }, "less than");
+    bound(
+      "minimum", [](const json& a, const json& b) { return a < b; }, "at least");
+    bound(
+      "maximum", [](const json& a, const json& b) { return a > b; }, "at most");
+    bound(
+      "exclusiveMinimum", [](const json& a, const json& b) { return a <= b; }, "greater than");
+    bound(
+      "exclusiveMaximum", [](const json& a, const json& b) { return a >= b; }, "less than");
   }
 
   void check_text(const json& schema, const std::string& x, const std::string& path) {
     if (const auto i = schema.find("minLength"); i != schema.end() && x.size() < i->get<size_t>())
       return report(path, "must not be empty");
-    if (const auto i = schema.find("pattern"); i != schema.end()
+    if (const auto i = schema.find("pattern");
+        i != schema.end()
         && !std::regex_search(x, std::regex{i->get<std::string>(), std::regex::ECMAScript}))
       report(path, shown(x) + " does not match " + i->get<std::string>());
   }
@@ -161,7 +168,8 @@ private:
       const auto full = join(path, key);
       if (const auto i = properties.find(key); i != properties.end()) {
         check(*i, value, full);
-      } else if (additional != schema.end() && additional->is_boolean() && !additional->get<bool>()) {
+      } else if (additional != schema.end() && additional->is_boolean()
+                 && !additional->get<bool>()) {
         report_unknown(properties, key, full);
       } else {
         if (names != schema.end())
@@ -184,10 +192,12 @@ private:
       suggestion = find_elsewhere(root_, key, "");
     }
     found_.push_back(
-      {full, "unknown key " + full + (suggestion.empty() ? "" : ": did you mean " + prefix + suggestion + "?")});
+      {full, "unknown key " + full
+               + (suggestion.empty() ? "" : ": did you mean " + prefix + suggestion + "?")});
   }
 
-  static std::string find_elsewhere(const json& schema, const std::string& key, const std::string& path) {
+  static std::string find_elsewhere(const json& schema, const std::string& key,
+                                    const std::string& path) {
     if (const auto i = schema.find("properties"); i != schema.end())
       for (const auto& [name, part] : i->items()) {
         if (name == key)

@@ -1,0 +1,95 @@
+#include "cli/checks.hpp"
+#include "cli/command.hpp"
+#include "cli/connection.hpp"
+#include "cli/follow.hpp"
+#include "cli/terminal.hpp"
+
+#include <memory>
+
+#include <unistd.h>
+
+namespace ziyu::cli {
+
+namespace {
+
+struct check_options {
+  std::string file;
+  std::vector<std::string> overrides;
+  double timeout_s = 10;
+  bool offline = false, json = false;
+};
+
+std::vector<finding> check(const check_options& options) {
+  const auto loaded = configs::load(options.file, options.overrides);
+  if (!loaded) {
+    std::vector<finding> result;
+    for (const auto& x : loaded.error())
+      result.push_back({"configuration", verdict::failed, x.message, exit_wrong_usage});
+    return result;
+  }
+  const auto& x = loaded->values;
+  std::vector<finding> result{{"configuration", verdict::ok, options.file}};
+  const auto container = supervision::read_container_memory("/", x.memory.container_limit_bytes);
+  result.push_back(container
+                     ? check_limits(x, *container)
+                     : finding{"memory", verdict::failed, container.error().message, exit_failed});
+  result.push_back(check_model(x));
+  if (!options.offline)
+    for (auto& line :
+         check_broker(x, std::chrono::milliseconds{static_cast<int64_t>(options.timeout_s * 1000)}))
+      result.push_back(std::move(line));
+  return result;
+}
+
+const char* name_of(verdict x) {
+  return x == verdict::ok ? "ok" : x == verdict::warning ? "warning" : "failed";
+}
+
+void print(const std::vector<finding>& findings, bool json) {
+  if (json) {
+    auto list = nlohmann::json::array();
+    for (const auto& x : findings)
+      list.push_back({{"check", x.what}, {"verdict", name_of(x.how)}, {"detail", x.detail}});
+    const auto code = exit_code_of(findings);
+    print_line(
+      nlohmann::json{{"ok", code == exit_ok}, {"exit_code", code}, {"checks", std::move(list)}}
+        .dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
+    return;
+  }
+  const auto colours = wants_colour(STDOUT_FILENO);
+  for (const auto& x : findings) {
+    const auto paint_as = x.how == verdict::ok        ? colour::green
+                          : x.how == verdict::warning ? colour::yellow
+                                                      : colour::red;
+    print_line(paint(fit(name_of(x.how), 8), paint_as, colours) + fit(x.what, 24) + " "
+               + printable(x.detail));
+  }
+}
+
+} // namespace
+
+void add_check_command(CLI::App& app, int& exit_code) {
+  auto* command = app.add_subcommand(
+    "check", "Check a configuration, then the memory, the model, the broker and the topics");
+  auto options = std::make_shared<check_options>();
+  command->add_option("config", options->file, "Configuration file")
+    ->envname("ZIYU_CONFIG")
+    ->required()
+    ->type_name("FILE");
+  add_override_option(*command, options->overrides);
+  command->add_option("--timeout", options->timeout_s, "Give the broker so many seconds")
+    ->check(CLI::Range(0.001, 1e6))
+    ->type_name("SECONDS")
+    ->capture_default_str();
+  command->add_flag("--offline", options->offline, "Do not ask the broker");
+  command->add_flag("--json", options->json, "The findings as JSON");
+  command->footer("Exit codes: 0 all is well, 1 a topic is missing or a check could not be made,\n"
+                  "2 wrong configuration, limits or model, 4 the broker cannot be reached.");
+  command->callback([options, &exit_code] {
+    const auto findings = check(*options);
+    print(findings, options->json);
+    exit_code = exit_code_of(findings);
+  });
+}
+
+} // namespace ziyu::cli

@@ -1,0 +1,111 @@
+#include "cli/checks.hpp"
+
+#include "base/bytes.hpp"
+#include "base/file.hpp"
+#include "cli/capture.hpp"
+#include "cli/command.hpp"
+#include "cli/connection.hpp"
+
+namespace ziyu::cli {
+
+namespace {
+
+/// What the worker says when it refuses a model is its last line.
+std::string last_line(std::string text) {
+  while (text.ends_with('\n'))
+    text.pop_back();
+  return text.substr(text.rfind('\n') + 1);
+}
+
+} // namespace
+
+std::vector<finding> check_topics(const configs::config& x,
+                                  const messaging::cluster_metadata& cluster) {
+  std::vector<finding> result;
+  for (const auto& name :
+       {x.topics.jobs, x.topics.results, x.topics.dead_letters, x.topics.events}) {
+    const auto* topic = cluster.find(name);
+    if (topic == nullptr || topic->partitions == 0)
+      result.push_back({"topic " + name, verdict::failed,
+                        "does not exist; `ziyu topics create` makes it", exit_failed});
+    else
+      result.push_back({"topic " + name, verdict::ok,
+                        std::to_string(topic->partitions)
+                          + (topic->partitions == 1 ? " partition" : " partitions")});
+  }
+  return result;
+}
+
+finding check_limits(const configs::config& x, const supervision::container_memory& container) {
+  const auto workers = x.workers.slots + x.workers.standbys;
+  const auto sum = static_cast<double>(workers) * static_cast<double>(x.memory.worker_budget_bytes);
+  const auto limit = static_cast<double>(container.limit);
+  auto detail = std::to_string(workers) + " workers × "
+                + format_bytes(static_cast<int64_t>(x.memory.worker_budget_bytes))
+                + " budget = " + format_bytes(static_cast<int64_t>(sum)) + " of "
+                + format_bytes(static_cast<int64_t>(container.limit)) + " (" + container.source
+                + ")";
+  if (sum > limit)
+    return {"memory", verdict::failed,
+            detail + ": does not fit; fewer workers.slots or a smaller memory.worker_budget_bytes",
+            exit_wrong_usage};
+  if (sum > limit * x.breaker.open_at)
+    return {"memory", verdict::warning,
+            detail + ": the breaker may open (breaker.open_at) before a worker is replaced"};
+  return {"memory", verdict::ok, detail};
+}
+
+std::vector<finding> check_broker(const configs::config& x, std::chrono::milliseconds limit) {
+  const auto cluster = messaging::read_metadata(configs::common_properties(x), limit);
+  if (!cluster)
+    return {{"broker", verdict::failed, cluster.error().message, exit_code_for(cluster.error())}};
+  std::string brokers;
+  for (const auto& name : cluster->brokers)
+    brokers += (brokers.empty() ? "" : ", ") + name;
+  std::vector<finding> result{{"broker", verdict::ok, brokers}};
+  for (auto& topic : check_topics(x, *cluster))
+    result.push_back(std::move(topic));
+  return result;
+}
+
+finding check_model(const configs::config& x) {
+  const auto worker = x.workers.executable.empty() ? executable_dir() / "ziyu-worker"
+                                                   : x.workers.executable;
+  const auto said = capture({worker.string(), "--check-model", x.model.path.string()},
+                            std::chrono::milliseconds{x.workers.start_timeout_ms},
+                            capture_errors::yes);
+  if (!said)
+    return {"model", verdict::failed, said.error().message, exit_failed};
+  const auto line = last_line(said->output);
+  if (said->how.signal != 0 || said->how.exit_code != 0)
+    return {"model", verdict::failed, line.empty() ? said->how.describe() : line, exit_wrong_usage};
+  const auto document = nlohmann::json::parse(line, nullptr, false);
+  if (!document.is_object())
+    return {"model", verdict::failed, "ziyu-worker did not answer in JSON: " + line, exit_failed};
+  const auto text = [&document](const char* key) {
+    const auto i = document.find(key);
+    return i == document.end() ? std::string{"?"}
+           : i->is_string()    ? i->get<std::string>()
+                               : i->dump();
+  };
+  return {"model", verdict::ok,
+          text("name") + " version " + text("version") + ", " + text("precision") + ", "
+            + text("classes") + " classes, sha256 " + text("sha256").substr(0, 12) + "…"};
+}
+
+int exit_code_of(const std::vector<finding>& findings) {
+  int result = exit_ok;
+  for (const auto& x : findings) {
+    if (x.how != verdict::failed)
+      continue;
+    // 2 before 4 before 1.
+    const auto rank = [](int code) {
+      return code == exit_wrong_usage ? 3 : code == exit_unavailable ? 2 : code != 0 ? 1 : 0;
+    };
+    if (rank(x.exit_code) > rank(result))
+      result = x.exit_code;
+  }
+  return result;
+}
+
+} // namespace ziyu::cli

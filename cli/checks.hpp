@@ -1,0 +1,39 @@
+#pragma once
+
+#include "configs/config.hpp"
+#include "messaging/kafka_client.hpp"
+#include "supervision/memory_probe.hpp"
+
+#include <string>
+#include <vector>
+
+namespace ziyu::cli {
+
+enum class verdict : uint8_t { ok, warning, failed };
+
+/// One line of `ziyu check`.
+struct finding {
+  std::string what; ///< "configuration", "broker", "topic image.jobs", "model"…
+  verdict how = verdict::ok;
+  std::string detail;
+  int exit_code = 0; ///< What a failure of this kind exits with.
+};
+
+/// Whether the topics exist, have partitions and fit together. Pure.
+std::vector<finding> check_topics(const configs::config& x,
+                                  const messaging::cluster_metadata& cluster);
+
+/// Whether the workers' budgets fit into the container's memory. Pure.
+finding check_limits(const configs::config& x, const supervision::container_memory& container);
+
+/// Asks the broker, waiting up to `limit`, then checks the topics.
+std::vector<finding> check_broker(const configs::config& x, std::chrono::milliseconds limit);
+
+/// Lets the worker program load the model.
+finding check_model(const configs::config& x);
+
+/// 0, or the exit code of the most basic failure: wrong configuration before
+/// absent broker before anything else.
+int exit_code_of(const std::vector<finding>& findings);
+
+} // namespace ziyu::cli

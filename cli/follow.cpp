@@ -1,0 +1,94 @@
+#include "cli/follow.hpp"
+
+#include "cli/command.hpp"
+#include "cli/interrupt.hpp"
+#include "messaging/topic_reader.hpp"
+
+#include <chrono>
+#include <cstdio>
+
+namespace ziyu::cli {
+
+namespace {
+
+using clock = std::chrono::steady_clock;
+
+constexpr std::chrono::seconds connect_limit{10};
+constexpr std::chrono::milliseconds poll_limit{200};
+
+clock::duration seconds(double x) {
+  return std::chrono::duration_cast<clock::duration>(std::chrono::duration<double>(x));
+}
+
+} // namespace
+
+void follow_options::add_to(CLI::App& command) {
+  connection.add_to(command);
+  command
+    .add_option("--from", from, "Where to start: beginning or end (only what comes from now on)")
+    ->check(CLI::IsMember({"beginning", "end"}))
+    ->capture_default_str();
+  command.add_option("-n,--count", count,
+                     "End after so many; exit code 1 if they do not come in time");
+  command.add_option("--timeout", timeout_s, "End after so many seconds")
+    ->check(CLI::Range(0.001, 1e6))
+    ->type_name("SECONDS");
+  command.add_option("--idle", idle_s, "End when nothing came for so many seconds")
+    ->check(CLI::Range(0.001, 1e6))
+    ->type_name("SECONDS");
+  command.add_flag("--json", json, "A JSON object a line, as in the topic");
+}
+
+int follow(const follow_options& options,
+           const std::function<std::string(const configs::config&)>& topic,
+           const std::function<void()>& show_head, const show_record& show) {
+  const auto loaded = options.connection.load();
+  if (!loaded)
+    return exit_wrong_usage;
+  catch_interrupts();
+  const auto start = clock::now();
+  auto reader = messaging::read_topic(
+    configs::consumer_properties(loaded->values), topic(loaded->values),
+    options.from == "beginning" ? messaging::topic_reader::start::beginning
+                                : messaging::topic_reader::start::end,
+    connect_limit);
+  if (!reader) {
+    print_error(reader.error());
+    return exit_code_for(reader.error());
+  }
+  if (!options.json)
+    show_head();
+  uint64_t shown = 0;
+  auto last = clock::now();
+  while (!interrupted()) {
+    auto next = (*reader)->next(poll_limit);
+    if (!next) {
+      print_error(next.error());
+      return exit_code_for(next.error());
+    }
+    const auto now = clock::now();
+    if (*next) {
+      last = now;
+      if (show(**next) && ++shown == options.count)
+        return exit_ok;
+    }
+    // A reader of our output that went away.
+    if (std::ferror(stdout) != 0)
+      return exit_failed;
+    if ((options.timeout_s > 0 && now - start >= seconds(options.timeout_s))
+        || (options.idle_s > 0 && now - last >= seconds(options.idle_s)))
+      break;
+  }
+  if (options.count == 0)
+    return exit_ok;
+  print_error({errc::timeout,
+               "only " + std::to_string(shown) + " of " + std::to_string(options.count) + " came"});
+  return exit_failed;
+}
+
+void print_line(const std::string& text) {
+  std::fputs((text + "\n").c_str(), stdout);
+  std::fflush(stdout);
+}
+
+} // namespace ziyu::cli

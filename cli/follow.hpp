@@ -1,0 +1,36 @@
+#pragma once
+
+#include "cli/connection.hpp"
+#include "messaging/record.hpp"
+
+#include <functional>
+
+namespace ziyu::cli {
+
+/// What `ziyu results`, `events` and `dlq list` have in common: reading a topic
+/// from its beginning or end until enough was seen.
+struct follow_options {
+  connection_options connection;
+  std::string from = "end";
+  uint64_t count = 0;   ///< Records to show; 0: no limit.
+  double timeout_s = 0; ///< To end after; 0: no limit.
+  double idle_s = 0;    ///< To end when nothing came for so long; 0: no limit.
+  bool json = false;    ///< A JSON object a line instead of a table.
+
+  void add_to(CLI::App& command);
+};
+
+/// Shows one record on standard output; false when it was not worth counting.
+using show_record = std::function<bool(const messaging::record&)>;
+
+/// Reads `topic` (a function, for the name stands in the configuration) until
+/// `count` records were shown (0), time ran out (1 if `count` was given), or
+/// Ctrl-C. Returns the exit code; 4 when the broker or the topic is not there.
+int follow(const follow_options& options,
+           const std::function<std::string(const configs::config&)>& topic,
+           const std::function<void()>& show_head, const show_record& show);
+
+/// Writes a line to standard output at once, so that pipes see it.
+void print_line(const std::string& text);
+
+} // namespace ziyu::cli

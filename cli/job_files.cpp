@@ -1,0 +1,90 @@
+#include "cli/job_files.hpp"
+
+#include "base/text.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cstdio>
+
+namespace ziyu::cli {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::array extensions{".png",  ".jpg", ".jpeg", ".bmp", ".webp", ".tif",
+                                ".tiff", ".gif", ".pgm",  ".ppm", ".pbm",  ".jp2"};
+
+bool is_image(const fs::path& path) {
+  auto extension = path.extension().string();
+  std::transform(extension.begin(), extension.end(), extension.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  return std::find(extensions.begin(), extensions.end(), extension) != extensions.end();
+}
+
+expected<void> add(const fs::path& path, std::vector<job_file>& files) {
+  std::error_code status;
+  if (!fs::is_directory(path, status)) {
+    if (!fs::exists(path, status))
+      return fail(errc::invalid_usage, path.string() + ": no such file or folder");
+    files.push_back({path, to_utf8(path.filename().string())});
+    return {};
+  }
+  std::vector<job_file> found;
+  for (fs::recursive_directory_iterator i{path, status}, end; !status && i != end;
+       i.increment(status))
+    if (std::error_code ignored; i->is_regular_file(ignored) && is_image(i->path()))
+      found.push_back({i->path(), to_utf8(i->path().lexically_relative(path).string())});
+  if (status)
+    return fail(errc::io, path.string() + ": " + status.message());
+  if (found.empty())
+    return fail(errc::invalid_usage, path.string() + ": no images in this folder");
+  std::sort(found.begin(), found.end(),
+            [](const auto& a, const auto& b) { return a.path < b.path; });
+  std::move(found.begin(), found.end(), std::back_inserter(files));
+  return {};
+}
+
+} // namespace
+
+expected<std::vector<job_file>> find_job_files(const std::vector<std::string>& arguments,
+                                               std::istream& list) {
+  std::vector<job_file> files;
+  for (const auto& x : arguments) {
+    if (x != "-") {
+      if (auto added = add(x, files); !added)
+        return tl::unexpected(added.error());
+      continue;
+    }
+    for (std::string line; std::getline(list, line);) {
+      if (line.ends_with('\r'))
+        line.pop_back();
+      if (line.empty())
+        continue;
+      if (auto added = add(line, files); !added)
+        return tl::unexpected(added.error());
+    }
+  }
+  if (files.empty())
+    return fail(errc::invalid_usage, "there is nothing to submit");
+  return files;
+}
+
+job_ids::job_ids(std::string prefix, uint64_t random) : prefix_(std::move(prefix)) {
+  char buffer[16];
+  std::snprintf(buffer, sizeof buffer, "%010llx",
+                static_cast<unsigned long long>(random & 0xff'ffff'ffff));
+  run_ = buffer;
+}
+
+std::string job_ids::next(const std::string& name) {
+  ++count_;
+  if (prefix_.empty())
+    return name + "-" + run_ + "-" + std::to_string(count_);
+  auto id = prefix_ + name;
+  for (uint64_t n = 2; !used_.insert(id).second; ++n)
+    id = prefix_ + name + "-" + std::to_string(n);
+  return id;
+}
+
+} // namespace ziyu::cli

@@ -1,0 +1,42 @@
+#pragma once
+
+#include "base/error.hpp"
+
+#include <filesystem>
+#include <istream>
+#include <set>
+#include <string>
+#include <vector>
+
+namespace ziyu::cli {
+
+/// A file to submit as a job.
+struct job_file {
+  std::filesystem::path path;
+  std::string name; ///< For the job id: relative to what was named, in UTF-8.
+};
+
+/// The files that the arguments mean: a file itself, whatever its name; the images
+/// (by extension) in a folder and below, in the order of their names; and for "-"
+/// one path a line of `list`. An argument that is not there, or a folder without
+/// images, is `invalid_usage`.
+expected<std::vector<job_file>> find_job_files(const std::vector<std::string>& arguments,
+                                               std::istream& list);
+
+/// Makes the ids of one run of `ziyu submit`. Pure but for its counters.
+class job_ids {
+public:
+  /// @param prefix Ids are prefix + name, the same in each run; when empty they are
+  ///   name + "-" + `random` in hexadecimal + a number, unique over runs.
+  job_ids(std::string prefix, uint64_t random);
+
+  /// An id that this object has not given out before.
+  std::string next(const std::string& name);
+
+private:
+  std::string prefix_, run_;
+  uint64_t count_ = 0;
+  std::set<std::string> used_;
+};
+
+} // namespace ziyu::cli

@@ -1,0 +1,33 @@
+#include "cli/command.hpp"
+#include "cli/follow.hpp"
+#include "cli/rows.hpp"
+#include "cli/terminal.hpp"
+
+#include <memory>
+
+#include <unistd.h>
+
+namespace ziyu::cli {
+
+void add_results_command(CLI::App& app, int& exit_code) {
+  auto* command = app.add_subcommand("results", "Show results as they come");
+  auto options = std::make_shared<follow_options>();
+  options->add_to(*command);
+  command->footer(
+    "Exit codes: 0 all that was asked for came, 1 less came, 2 wrong usage, 4 no broker or topic.\n"
+    "Example: ziyu results -b localhost:9092 --from beginning --count 10 --json");
+  command->callback([options, &exit_code] {
+    const auto colours = wants_colour(STDOUT_FILENO);
+    exit_code = follow(
+      *options, [](const configs::config& x) { return x.topics.results; },
+      [colours] { print_line(result_head(colours)); },
+      [options, colours](const messaging::record& x) {
+        if (!x.value)
+          return false;
+        print_line(options->json ? *x.value : result_row(x, colours));
+        return true;
+      });
+  });
+}
+
+} // namespace ziyu::cli

@@ -1,0 +1,158 @@
+#include "cli/rows.hpp"
+
+#include "base/bytes.hpp"
+#include "base/text.hpp"
+#include "cli/terminal.hpp"
+#include "messaging/job.hpp"
+#include "messaging/result.hpp"
+
+#include <cstdio>
+#include <ctime>
+
+namespace ziyu::cli {
+
+namespace {
+
+using messaging::find_header;
+using nlohmann::json;
+
+constexpr size_t id_columns = 34;
+
+json parse_value(const messaging::record& x) {
+  return x.value ? json::parse(*x.value, nullptr, false) : json{};
+}
+
+std::string not_ours(const messaging::record& x, const char* what, bool colours) {
+  return paint(messaging::to_string(x.id) + " is no " + what, colour::yellow, colours);
+}
+
+template <class... Ts>
+std::string format(const char* pattern, Ts... xs) {
+  char buffer[64];
+  std::snprintf(buffer, sizeof buffer, pattern, xs...);
+  return buffer;
+}
+
+/// Local time with milliseconds.
+std::string time_of(int64_t ms) {
+  const auto seconds = static_cast<std::time_t>(ms / 1000);
+  std::tm parts{};
+  ::localtime_r(&seconds, &parts);
+  char buffer[32];
+  std::strftime(buffer, sizeof buffer, "%m-%d %H:%M:%S", &parts);
+  return buffer + format(".%03d", static_cast<int>(ms % 1000));
+}
+
+std::string signed_bytes(int64_t x) { return (x > 0 ? "+" : "") + format_bytes(x); }
+
+std::string header_or(const messaging::record& x, const char* name, const char* otherwise = "") {
+  return to_utf8(find_header(x.headers, name).value_or(otherwise));
+}
+
+} // namespace
+
+// -- results ------------------------------------------------------------------------
+
+std::string result_head(bool colours) {
+  return paint(fit("JOB", id_columns) + " " + fit("LABEL", 20) + " " + fit("CONFIDENCE", 10, true)
+                 + " " + fit("MS", 8, true) + " " + fit("DELTA", 10, true) + " WORKER",
+               colour::bold, colours);
+}
+
+std::string result_row(const messaging::record& x, bool colours) {
+  const auto document = parse_value(x);
+  const auto r = document.is_object() ? messaging::result_from_json(document)
+                                      : expected<messaging::result>{fail(errc::unknown_schema, "")};
+  if (!r)
+    return not_ours(x, "result", colours);
+  const auto worker = " " + std::to_string(r->slot) + "." + std::to_string(r->generation);
+  const auto numbers = fit(format("%.1f", r->total_ms), 8, true) + " "
+                       + paint(fit(signed_bytes(r->delta_bytes), 10, true),
+                               r->delta_bytes > 0 ? colour::yellow : colour::grey,
+                               colours && r->delta_bytes != 0);
+  if (!r->ok || r->top_k.empty())
+    return fit(r->job_id, id_columns) + " "
+           + paint(fit(to_string(r->reason.code), 31), colour::red, colours) + " " + numbers
+           + worker + " " + printable(r->reason.message);
+  const auto& best = r->top_k.front();
+  return fit(r->job_id, id_columns) + " " + paint(fit(best.label, 20), colour::cyan, colours) + " "
+         + fit(format("%.1f %%", best.confidence * 100), 10, true) + " " + numbers + worker
+         + (r->attempt > 1 ? " attempt " + std::to_string(r->attempt) : "")
+         + (r->duplicate_id ? paint(" duplicate id", colour::yellow, colours) : "");
+}
+
+// -- events ------------------------------------------------------------------------
+
+std::string event_head(bool colours) {
+  return paint(fit("TIME", 18) + " " + fit("EVENT", 26) + " DETAIL", colour::bold, colours);
+}
+
+std::string event_row(const messaging::record& x, bool colours) {
+  const auto document = parse_value(x);
+  if (!document.is_object() || !document.contains("type") || !document["type"].is_string())
+    return not_ours(x, "event", colours);
+  const auto& type = document["type"].get_ref<const std::string&>();
+  auto has = [&type](std::string_view part) { return type.find(part) != std::string::npos; };
+  const auto bad = has("died") || has("killed") || has("exceeded") || has("opened")
+                   || has("unavailable") || has("dead_lettered");
+  const auto healing = has("leak") || has("replaced") || has("trimmed") || has("half_open");
+  std::string detail;
+  if (const auto i = document.find("detail"); i != document.end() && i->is_object())
+    for (const auto& [key, value] : i->items())
+      detail += " " + key + "="
+                + (value.is_string() ? value.get<std::string>()
+                                     : value.dump(-1, ' ', false, json::error_handler_t::replace));
+  const auto time = document.find("time_ms");
+  return fit(time != document.end() && time->is_number_integer() ? time_of(time->get<int64_t>())
+                                                                 : "?",
+             18)
+         + " "
+         + paint(fit(type, 26),
+                 bad       ? colour::red
+                 : healing ? colour::yellow
+                           : colour::green,
+                 colours)
+         + printable(detail);
+}
+
+// -- dead letters ---------------------------------------------------------------------
+
+std::string dead_letter_head(bool colours) {
+  return paint(fit("JOB", id_columns) + " " + fit("REASON", 18) + " " + fit("TRIES", 5, true) + " "
+                 + fit("BYTES", 10, true) + " " + fit("SOURCE", 20) + " MESSAGE",
+               colour::bold, colours);
+}
+
+std::string dead_letter_row(const messaging::record& x, bool colours) {
+  const auto source = header_or(x, "__connect.errors.topic", "?") + "-"
+                      + header_or(x, "__connect.errors.partition", "?") + "-"
+                      + header_or(x, "__connect.errors.offset", "?");
+  return fit(messaging::job_id_of(x), id_columns) + " "
+         + paint(fit(header_or(x, "__connect.errors.exception.class.name", "?"), 18), colour::red,
+                 colours)
+         + " " + fit(header_or(x, "ziyu-attempts", "?"), 5, true) + " "
+         + fit(x.value ? format_bytes(static_cast<int64_t>(x.value->size())) : "none", 10, true)
+         + " " + fit(source, 20) + " "
+         + printable(header_or(x, "__connect.errors.exception.message"));
+}
+
+json dead_letter_json(const messaging::record& x) {
+  auto headers = json::array();
+  for (const auto& [name, value] : x.headers)
+    headers.push_back({{"name", to_utf8(name)}, {"value", to_utf8(value)}});
+  return {
+    {"job_id", messaging::job_id_of(x)},
+    {"reason",
+     {{"code", header_or(x, "__connect.errors.exception.class.name")},
+      {"message", header_or(x, "__connect.errors.exception.message")}}},
+    {"attempts", header_or(x, "ziyu-attempts")},
+    {"source",
+     {{"topic", header_or(x, "__connect.errors.topic")},
+      {"partition", header_or(x, "__connect.errors.partition")},
+      {"offset", header_or(x, "__connect.errors.offset")}}},
+    {"record", {{"topic", x.id.topic}, {"partition", x.id.partition}, {"offset", x.id.offset}}},
+    {"payload_bytes", x.value ? json(x.value->size()) : json()},
+    {"headers", std::move(headers)}};
+}
+
+} // namespace ziyu::cli

@@ -1,0 +1,32 @@
+#pragma once
+
+#include "messaging/record.hpp"
+
+#include <nlohmann/json.hpp>
+
+#include <string>
+
+namespace ziyu::cli {
+
+// Table rows for people, one line each without the line break. Columns are
+// aligned by display width; colours only when `colours`.
+
+std::string result_head(bool colours);
+
+/// A row for a result record (ziyu.result.v1), or a note when it is none.
+std::string result_row(const messaging::record& x, bool colours);
+
+std::string event_head(bool colours);
+
+/// A row for an event record (ziyu.event.v1), or a note when it is none.
+std::string event_row(const messaging::record& x, bool colours);
+
+std::string dead_letter_head(bool colours);
+
+/// A row for a dead letter, from its headers.
+std::string dead_letter_row(const messaging::record& x, bool colours);
+
+/// A dead letter as JSON: job id, reason, source, headers and size of its payload.
+nlohmann::json dead_letter_json(const messaging::record& x);
+
+} // namespace ziyu::cli

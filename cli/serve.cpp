@@ -1,0 +1,40 @@
+#include "actors/service.hpp"
+#include "cli/command.hpp"
+#include "cli/connection.hpp"
+
+#include <memory>
+
+namespace ziyu::cli {
+
+namespace {
+
+struct serve_options {
+  std::string file;
+  std::vector<std::string> overrides;
+};
+
+} // namespace
+
+void add_serve_command(CLI::App& app, int& exit_code) {
+  auto* command = app.add_subcommand("serve",
+                                     "Run the service: jobs in, healed workers, results out");
+  auto options = std::make_shared<serve_options>();
+  command->add_option("-c,--config", options->file, "Configuration file")
+    ->envname("ZIYU_CONFIG")
+    ->required()
+    ->type_name("FILE");
+  add_override_option(*command, options->overrides);
+  command->footer("Ends after SIGTERM or SIGINT, when the jobs in flight are done or handed back.\n"
+                  "Exit codes: 0 stopped in good order, 1 failed, 2 wrong usage or configuration.");
+  command->callback([options, &exit_code] {
+    const auto loaded = configs::load(options->file, options->overrides);
+    if (!loaded) {
+      print_errors(loaded.error());
+      exit_code = exit_wrong_usage;
+      return;
+    }
+    exit_code = actors::serve(*loaded);
+  });
+}
+
+} // namespace ziyu::cli

@@ -1,0 +1,81 @@
+#include "cli/command.hpp"
+#include "cli/connection.hpp"
+#include "messaging/kafka_client.hpp"
+
+#include <algorithm>
+#include <cstdio>
+#include <memory>
+
+namespace ziyu::cli {
+
+namespace {
+
+struct topics_options {
+  connection_options connection;
+  int32_t partitions = 8;
+  int32_t replication = 1;
+  double timeout_s = 30;
+};
+
+int create(const topics_options& options) {
+  const auto loaded = options.connection.load();
+  if (!loaded)
+    return exit_wrong_usage;
+  const auto& topics = loaded->values.topics;
+  // A record may be as large as the largest job, as base64 in JSON and with headers.
+  const std::map<std::string, std::string> large{
+    {"max.message.bytes", std::to_string(configs::max_record_bytes(loaded->values))}};
+  const std::vector<messaging::topic_specification> wanted{
+    {topics.jobs, options.partitions, options.replication, large},
+    {topics.results, options.partitions, options.replication, {}},
+    {topics.dead_letters, 1, options.replication, large},
+    {topics.events, 1, options.replication, {}},
+  };
+  const std::chrono::milliseconds limit{static_cast<int64_t>(options.timeout_s * 1000)};
+  const auto created = messaging::create_topics(configs::common_properties(loaded->values), wanted,
+                                                limit);
+  if (!created) {
+    print_error(created.error());
+    return exit_code_for(created.error());
+  }
+  for (const auto& x : wanted) {
+    const auto is_new = std::find(created->begin(), created->end(), x.name) != created->end();
+    std::printf("%s: %s\n", x.name.c_str(),
+                is_new ? ("created with " + std::to_string(x.partitions)
+                          + (x.partitions == 1 ? " partition" : " partitions"))
+                           .c_str()
+                       : "exists already");
+  }
+  return exit_ok;
+}
+
+} // namespace
+
+void add_topics_command(CLI::App& app, int& exit_code) {
+  auto* group = app.add_subcommand("topics", "The topics of a configuration");
+  group->require_subcommand(1);
+  auto* command = group->add_subcommand("create",
+                                        "Create those of the four topics that are missing");
+  auto options = std::make_shared<topics_options>();
+  options->connection.add_to(*command);
+  command
+    ->add_option("--partitions", options->partitions,
+                 "Partitions of jobs and results: at most so many instances share the work")
+    ->check(CLI::Range(1, 10'000))
+    ->capture_default_str();
+  command
+    ->add_option("--replication", options->replication,
+                 "Copies of each partition; -1: the broker's default")
+    ->check(CLI::Range(-1, 100))
+    ->capture_default_str();
+  command->add_option("--timeout", options->timeout_s, "Give up after so many seconds")
+    ->check(CLI::Range(0.001, 1e6))
+    ->type_name("SECONDS")
+    ->capture_default_str();
+  command->footer(
+    "Existing topics are left as they are.\n"
+    "Exit codes: 0 all four exist now, 1 refused, 2 wrong usage or configuration, 4 no broker.");
+  command->callback([options, &exit_code] { exit_code = create(*options); });
+}
+
+} // namespace ziyu::cli

@@ -1,0 +1,372 @@
+#include "configs/config.hpp"
+
+#include "base/bytes.hpp"
+#include "base/file.hpp"
+#include "configs/fields.hpp"
+#include "configs/schema.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <set>
+
+using namespace ziyu;
+using namespace ziyu::configs;
+using nlohmann::json;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::UnorderedElementsAre;
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr auto minimal = R"({
+  "kafka": {"bootstrap.servers": "b:9092", "group.id": "g"},
+  "model": {"path": "/m/1"}
+})";
+
+std::vector<std::string> errors_of(const std::string& text,
+                                   const std::vector<std::string>& overrides = {}) {
+  std::vector<std::string> result;
+  if (const auto x = parse(text, "/base", overrides); !x)
+    for (const auto& e : x.error())
+      result.push_back(e.message);
+  return result;
+}
+
+/// The errors of the minimal document with these overrides.
+std::vector<std::string> errors_with(const std::vector<std::string>& overrides) {
+  return errors_of(minimal, overrides);
+}
+
+config with(const std::vector<std::string>& overrides) {
+  const auto x = parse(minimal, "/base", overrides);
+  EXPECT_TRUE(x) << x.error().front().message;
+  return x->values;
+}
+
+const json& schema() {
+  static const auto result = json::parse(schema_text());
+  return result;
+}
+
+/// Section and key of each value in the schema with the schema of its value.
+std::map<std::string, json> leaves() {
+  std::map<std::string, json> result;
+  for (const auto& [section, part] : schema().at("properties").items())
+    if (section != "kafka" && part.contains("properties"))
+      for (const auto& [key, leaf] : part.at("properties").items())
+        result[section + "." + key] = leaf;
+  return result;
+}
+
+template <class T>
+json value_of(const T& x) {
+  if constexpr (std::is_same_v<T, fs::path>)
+    return x.string();
+  else
+    return x;
+}
+
+std::map<std::string, json> fields_of(const config& x) {
+  std::map<std::string, json> result;
+  for_each_field(
+    x, [&result](const char* path, const auto& member) { result[path] = value_of(member); });
+  return result;
+}
+
+} // namespace
+
+// -- schema and struct agree --------------------------------------------------------
+
+TEST(Config, HasAFieldForEachKeyOfTheSchemaAndNoOther) {
+  std::set<std::string> in_schema, in_struct{"faults.slots"};
+  for (const auto& [path, unused] : leaves())
+    in_schema.insert(path);
+  for (const auto& [path, unused] : fields_of(config{}))
+    in_struct.insert(path);
+  EXPECT_EQ(in_schema, in_struct);
+}
+
+TEST(Config, TakesEveryDefaultOfTheSchema) {
+  const auto fields = fields_of(with({}));
+  for (const auto& [path, leaf] : leaves()) {
+    if (path == "faults.slots" || path == "model.path")
+      continue;
+    ASSERT_TRUE(leaf.contains("default")) << path;
+    auto wanted = leaf["default"];
+    if (leaf.value("format", "") == "bytes" && wanted.is_string())
+      wanted = parse_bytes(wanted.get<std::string>()).value();
+    EXPECT_EQ(fields.at(path), wanted) << path;
+  }
+}
+
+TEST(Config, TakesEveryKeyFromTheDocumentNotFromItsNeighbour) {
+  // A value of its own for each key, within the ranges and the rules.
+  const std::vector<std::string> overrides{"topics.jobs=t1",
+                                           "topics.results=t2",
+                                           "topics.dead_letters=t3",
+                                           "topics.events=t4",
+                                           "model.path=/x/y",
+                                           "model.top_k=7",
+                                           "workers.slots=11",
+                                           "workers.standbys=12",
+                                           "workers.start_timeout_ms=13",
+                                           "workers.job_timeout_ms=14",
+                                           "workers.grace_ms=15",
+                                           "workers.executable=/x/w",
+                                           "memory.worker_budget_bytes=2000001",
+                                           "memory.worker_hard_limit_bytes=2000002",
+                                           "memory.container_limit_bytes=2000003",
+                                           "memory.probe_interval_ms=16",
+                                           "judge.warmup_jobs=17",
+                                           "judge.min_jobs=18",
+                                           "judge.window_jobs=19",
+                                           "judge.min_effect_bytes=20",
+                                           "judge.confidence=0.75",
+                                           "healing.enabled=false",
+                                           "healing.replace_at=0.25",
+                                           "healing.forecast_jobs=21",
+                                           "healing.min_life_jobs=22",
+                                           "healing.max_unavailable=0.375",
+                                           "restart.intensity=23",
+                                           "restart.period_ms=24",
+                                           "restart.backoff_initial_ms=25",
+                                           "restart.backoff_max_ms=26",
+                                           "breaker.open_at=0.625",
+                                           "breaker.close_below=0.125",
+                                           "breaker.open_ms=27",
+                                           "breaker.probe_jobs=28",
+                                           "jobs.max_bytes=29",
+                                           "jobs.max_pixels=30",
+                                           "jobs.max_attempts=31",
+                                           "jobs.max_in_flight_bytes=32",
+                                           "jobs.max_in_flight=33",
+                                           "jobs.dataref_root=/x/d",
+                                           "http.host=h",
+                                           "http.port=34",
+                                           "faults.allowed=true",
+                                           "log.level=debug",
+                                           "log.format=json",
+                                           "shutdown.drain_ms=35"};
+  const auto fields = fields_of(with(overrides));
+  EXPECT_EQ(overrides.size(), fields.size());
+  for (const auto& x : overrides) {
+    const auto equals = x.find('=');
+    const auto& field = fields.at(x.substr(0, equals));
+    EXPECT_EQ(field.is_string() ? field.get<std::string>() : field.dump(), x.substr(equals + 1))
+      << x;
+  }
+}
+
+TEST(Config, TheExampleLoadsAndServesTheDigits) {
+  const auto root = fs::path{ZIYU_SOURCE_DIR};
+  const auto x = load(root / "configs/ziyu.json");
+  ASSERT_TRUE(x) << x.error().front().message;
+  EXPECT_EQ(x->values.model.path, root / "models/digits/1");
+  EXPECT_EQ(x->values.memory.worker_budget_bytes, 256u << 20);
+  EXPECT_EQ(x->values.workers.standbys, 1u);
+  EXPECT_FALSE(x->values.faults.allowed);
+}
+
+// -- reading -------------------------------------------------------------------------
+
+TEST(Config, AllowsCommentsAndAmountsInWords) {
+  const auto x = parse(R"(// head
+    { /* block */ "kafka": {"bootstrap.servers": "b", "group.id": "g"}, "model": {"path": "m"},
+      "memory": {"worker_budget_bytes": "6MiB", "worker_hard_limit_bytes": 7000000} })",
+                       "/base");
+  ASSERT_TRUE(x);
+  EXPECT_EQ(x->values.memory.worker_budget_bytes, 6u << 20);
+  EXPECT_EQ(x->document["memory"]["worker_budget_bytes"], 6u << 20)
+    << "the effective document has numbers";
+  EXPECT_EQ(x->values.memory.worker_hard_limit_bytes, 7'000'000u);
+}
+
+TEST(Config, KafkaPropertiesPassVerbatimAsTexts) {
+  const auto x = with({"kafka.security.protocol=ssl", "kafka.consumer.fetch.min.bytes=10",
+                       "kafka.producer.linger.ms=5", "kafka.socket.keepalive.enable=true"});
+  const auto consumer = consumer_properties(x);
+  const auto producer = producer_properties(x);
+  EXPECT_EQ(consumer.at("bootstrap.servers"), "b:9092");
+  EXPECT_EQ(consumer.at("group.id"), "g");
+  EXPECT_EQ(consumer.at("fetch.min.bytes"), "10");
+  EXPECT_EQ(consumer.at("socket.keepalive.enable"), "true");
+  EXPECT_EQ(consumer.count("linger.ms"), 0u);
+  EXPECT_EQ(producer.at("linger.ms"), "5");
+  EXPECT_EQ(producer.at("security.protocol"), "ssl");
+  EXPECT_EQ(producer.count("group.id"), 0u);
+  EXPECT_EQ(common_properties(x).count("group.id"), 0u);
+}
+
+TEST(Config, AProducerTakesAnyJobAsADeadLetterUnlessToldOtherwise) {
+  const auto x = with({"jobs.max_bytes=30MiB"});
+  EXPECT_GT(std::stoull(producer_properties(x).at("message.max.bytes")), max_record_bytes(x));
+  EXPECT_GT(max_record_bytes(x), 40u << 20) << "30 MiB are 40 MiB in base64";
+  EXPECT_EQ(
+    producer_properties(with({"kafka.producer.message.max.bytes=5000"})).at("message.max.bytes"),
+    "5000");
+}
+
+TEST(Config, ExpandsTheEnvironmentAndKeepsDoubledDollars) {
+  ::setenv("ZIYU_TEST_SECRET", "s3cret", 1);
+  const auto x = with(
+    {"kafka.sasl.password=${ZIYU_TEST_SECRET}-$$-$x", "http.host=${ZIYU_TEST_SECRET}"});
+  EXPECT_EQ(x.kafka.common.at("sasl.password"), "s3cret-$-$x");
+  EXPECT_EQ(x.http.host, "s3cret");
+  ::unsetenv("ZIYU_TEST_UNSET");
+  EXPECT_THAT(
+    errors_of(
+      R"({"kafka": {"bootstrap.servers": "${ZIYU_TEST_UNSET}", "group.id": "${"}, "model": {"path": "m"}})"),
+    UnorderedElementsAre(
+      "kafka.bootstrap.servers: the environment variable ZIYU_TEST_UNSET is not set",
+      HasSubstr("kafka.group.id: \"${\" without \"}\"")));
+}
+
+TEST(Config, ResolvesPathsFromTheFileAndOverridesFromTheCurrentFolder) {
+  temp_dir dir;
+  ::setenv("ZIYU_TEST_ROOT", "/from/environment", 1);
+  ASSERT_TRUE(
+    write_file(dir.path() / "c.json", R"({"kafka": {"bootstrap.servers": "b", "group.id": "g"},
+    "model": {"path": "../models/1"}, "jobs": {"dataref_root": "${ZIYU_TEST_ROOT}/in"}})"));
+  const auto x = load(dir.path() / "c.json", {"workers.executable=bin/w"});
+  ASSERT_TRUE(x) << x.error().front().message;
+  EXPECT_EQ(x->values.model.path, dir.path().parent_path() / "models/1");
+  EXPECT_EQ(x->values.jobs.dataref_root, "/from/environment/in");
+  EXPECT_EQ(x->values.workers.executable, fs::current_path() / "bin/w");
+}
+
+TEST(Config, OverridesTakeJsonOrTextsAsTheSchemaWantsThem) {
+  EXPECT_EQ(with({"http.host=127"}).http.host, "127");
+  EXPECT_EQ(with({"kafka.group.id=7"}).kafka.common.at("group.id"), "7");
+  EXPECT_EQ(with({"workers.slots=3", "workers.slots=4"}).workers.slots, 4u) << "the last one wins";
+  const auto x = with(
+    {"faults.allowed=true", "faults.slots.1=retain_tensors:6MiB", R"(healing={"enabled": false})"});
+  EXPECT_EQ(x.faults.slots.at(1), "retain_tensors:6MiB");
+  EXPECT_FALSE(x.healing.enabled);
+}
+
+TEST(Config, OverridesThatMakeNoSenseAreErrors) {
+  EXPECT_THAT(errors_with({"workers.slots"}),
+              ElementsAre(HasSubstr("--set workers.slots: expected key.path=value")));
+  EXPECT_THAT(errors_with({"=3"}), ElementsAre(HasSubstr("expected key.path=value")));
+  EXPECT_THAT(errors_with({"workers.slots=2", "workers.slots.deep=1"}),
+              ElementsAre(HasSubstr("--set workers.slots.deep: slots has no keys below it")));
+  EXPECT_THAT(errors_with({"wrokers.slots=2"}),
+              ElementsAre("unknown key wrokers: did you mean workers?"));
+}
+
+// -- mistakes ---------------------------------------------------------------------------
+
+TEST(Config, FindsAllMistakesAtOnceEachWithItsPath) {
+  EXPECT_THAT(
+    errors_of(R"({"kafka": {"bootstrap.servers": "", "acks": 1}, "model": {},
+                            "workers": {"slot": 2, "standbys": 0}, "http": {"port": "8080"},
+                            "log": {"level": "loud"}})"),
+    UnorderedElementsAre(
+      HasSubstr("kafka.group.id is missing"), "kafka.bootstrap.servers: must not be empty",
+      HasSubstr("kafka.acks=1 is refused"), HasSubstr("model.path is missing"),
+      "unknown key workers.slot: did you mean workers.slots?",
+      "workers.standbys: 0 is not at least 1", "http.port: \"8080\" is not a whole number",
+      "log.level: \"loud\" is not one of trace, debug, info, warn, error"));
+}
+
+TEST(Config, SuggestsTheRightSectionForAKeyInTheWrongOne) {
+  EXPECT_THAT(errors_with({"memory.drain_ms=5"}),
+              ElementsAre("unknown key memory.drain_ms: did you mean shutdown.drain_ms?"));
+  EXPECT_THAT(errors_with({"colour=1"}), ElementsAre("unknown key colour"));
+}
+
+TEST(Config, SaysWhereTheJsonIsBroken) {
+  EXPECT_THAT(errors_of("{\n  \"kafka\": {,}\n}"),
+              ElementsAre(HasSubstr("not JSON: parse error at line 2")));
+  EXPECT_THAT(errors_of(""), ElementsAre(HasSubstr("not JSON")));
+  EXPECT_THAT(errors_of("[1]"), ElementsAre("the document: a list is not an object {…}"));
+  EXPECT_THAT(errors_of(R"({"log": {"level": "info", "level": "warn"}})"),
+              ElementsAre("the key \"level\" is written twice in one object"));
+}
+
+TEST(Config, NamesTheFile) {
+  temp_dir dir;
+  const auto path = dir.path() / "c.json";
+  EXPECT_THAT(load(path).error().front().message, HasSubstr(path.string() + ": No such file"));
+  ASSERT_TRUE(write_file(path, "{}"));
+  EXPECT_THAT(load(path).error().front().message, HasSubstr(path.string() + ": kafka is missing"));
+}
+
+struct wrong_case {
+  const char* override;
+  const char* message;
+};
+
+class ConfigRefuses : public testing::TestWithParam<wrong_case> {};
+
+TEST_P(ConfigRefuses, ThisValue) {
+  EXPECT_THAT(errors_with({GetParam().override}), ElementsAre(HasSubstr(GetParam().message)));
+}
+
+INSTANTIATE_TEST_SUITE_P(
+  Values, ConfigRefuses,
+  testing::Values(
+    wrong_case{"memory.worker_hard_limit_bytes=256MiB",
+               "must be greater than memory.worker_budget_bytes"},
+    wrong_case{"memory.worker_budget_bytes=lots",
+               "memory.worker_budget_bytes: \"lots\" is not an amount of bytes"},
+    wrong_case{"memory.worker_budget_bytes=-5",
+               "memory.worker_budget_bytes: -5 is not at least 1048576"},
+    wrong_case{"breaker.close_below=0.8",
+               "breaker.open_at: 0.8 must be greater than breaker.close_below"},
+    wrong_case{"breaker.open_at=1.2", "breaker.open_at: 1.2 is not at most 1"},
+    wrong_case{"healing.replace_at=0", "healing.replace_at: 0 is not greater than 0"},
+    wrong_case{"judge.confidence=1", "judge.confidence: 1 is not less than 1"},
+    wrong_case{"judge.window_jobs=4", "judge.window_jobs: 4 must be at least judge.min_jobs"},
+    wrong_case{"restart.backoff_max_ms=10", "must be at least restart.backoff_initial_ms"},
+    wrong_case{"jobs.max_in_flight_bytes=1MiB", "must be at least jobs.max_bytes"},
+    wrong_case{"workers.standbys=0", "workers.standbys: 0 is not at least 1"},
+    wrong_case{"workers.slots=2.5", "workers.slots: 2.5 is not a whole number"},
+    wrong_case{"http.port=65536", "http.port: 65536 is not at most 65535"},
+    wrong_case{"topics.events=image.jobs", "is the name of another topic already"},
+    wrong_case{"topics.events=with space", "topics.events: \"with space\" does not match"},
+    wrong_case{"faults.slots.0=crash", "faults are injected only when faults.allowed is true"},
+    wrong_case{"faults={\"allowed\": true, \"slots\": {\"2\": \"crash\"}}",
+               "there are only workers.slots = 2 slots"},
+    wrong_case{"faults={\"allowed\": true, \"slots\": {\"one\": \"crash\"}}", "faults.slots.one"},
+    wrong_case{"faults={\"allowed\": true, \"slots\": {\"0\": \"explode\"}}",
+               "faults.slots.0: \"explode\" does not match"},
+    wrong_case{"kafka.enable.auto.offset.store=true",
+               "kafka.enable.auto.offset.store=true is refused"},
+    wrong_case{"kafka.consumer.enable.auto.commit=false",
+               "kafka.consumer.enable.auto.commit=false is refused"},
+    wrong_case{"kafka.consumer.auto.commit.interval.ms=0",
+               "kafka.consumer.auto.commit.interval.ms=0 is refused"},
+    wrong_case{"kafka.producer.acks=0", "kafka.producer.acks=0 is refused"},
+    wrong_case{"kafka.producer.request.required.acks=1", "is refused"},
+    wrong_case{"kafka.producer.enable.idempotence=false", "is refused"},
+    wrong_case{"kafka.producer.transactional.id=x", "is refused"},
+    wrong_case{"kafka.consumer={\"fetch.min.bytes\": [1]}",
+               "a list is not a text or a number or true or false"}));
+
+TEST(Config, AcceptsTheSafeValuesOfGuardedProperties) {
+  EXPECT_THAT(
+    errors_with({"kafka.enable.auto.offset.store=false", "kafka.producer.acks=all", "kafka.acks=-1",
+                 "kafka.producer.enable.idempotence=true", "kafka.consumer.enable.auto.commit=true",
+                 "kafka.consumer.auto.commit.interval.ms=500"}),
+    testing::IsEmpty());
+}
+
+TEST(Config, MasksSecretsInLogs) {
+  const auto shown = masked(json{{"kafka",
+                                  {{"sasl.password", "p"},
+                                   {"ssl.key.pem", "k"},
+                                   {"sasl.oauthbearer.client.secret", "s"},
+                                   {"group.id", "g"},
+                                   {"producer", {{"ssl.key.password", "p"}}}}},
+                                 {"list", {{{"api_token", "t"}}}}});
+  EXPECT_EQ(shown["kafka"]["sasl.password"], "***");
+  EXPECT_EQ(shown["kafka"]["ssl.key.pem"], "***");
+  EXPECT_EQ(shown["kafka"]["sasl.oauthbearer.client.secret"], "***");
+  EXPECT_EQ(shown["kafka"]["producer"]["ssl.key.password"], "***");
+  EXPECT_EQ(shown["list"][0]["api_token"], "***");
+  EXPECT_EQ(shown["kafka"]["group.id"], "g");
+}
