@@ -18,9 +18,7 @@ constexpr auto tick_interval = 250ms;
 /// inference actor lets this pass.
 constexpr auto answer_margin = 5s;
 
-double to_ms(uint64_t us) {
-  return static_cast<double>(us) / 1000.;
-}
+double to_ms(uint64_t us) { return static_cast<double>(us) / 1000.; }
 
 /// What of a job's headers goes on with its result: all but those that describe
 /// the job's own payload.
@@ -86,10 +84,9 @@ void dispatcher_state::on_revoked(const messaging::partitions_revoked& x) {
     release(item);
     return true;
   });
-  settings.report->emit(x.lost ? spdlog::level::warn : spdlog::level::info, "partitions_revoked",
-                        {{"partitions", x.partitions.size()},
-                         {"lost", x.lost},
-                         {"handed_back", handed_back}});
+  settings.report->emit(
+    x.lost ? spdlog::level::warn : spdlog::level::info, "partitions_revoked",
+    {{"partitions", x.partitions.size()}, {"lost", x.lost}, {"handed_back", handed_back}});
 }
 
 void dispatcher_state::on_consumer_failed(const error& reason) {
@@ -144,17 +141,16 @@ void dispatcher_state::start(uint32_t index, entry_ptr item) {
   self
     ->request(where.actor, settings.job_timeout + answer_margin,
               attempt_request{item->job.job, item->attempts})
-    .then(
-      [this, index, item](const attempt_outcome& outcome) { on_outcome(index, item, outcome); },
-      [this, index, item](const caf::error& err) {
-        attempt_outcome outcome;
-        outcome.slot = index;
-        outcome.slot_up = false;
-        outcome.failure = error{errc::worker_died, "the inference actor of slot "
-                                                     + std::to_string(index) + " did not answer: "
-                                                     + self->system().render(err)};
-        on_outcome(index, item, outcome);
-      });
+    .then([this, index, item](const attempt_outcome& outcome) { on_outcome(index, item, outcome); },
+          [this, index, item](const caf::error& err) {
+            attempt_outcome outcome;
+            outcome.slot = index;
+            outcome.slot_up = false;
+            outcome.failure = error{errc::worker_died,
+                                    "the inference actor of slot " + std::to_string(index)
+                                      + " did not answer: " + self->system().render(err)};
+            on_outcome(index, item, outcome);
+          });
 }
 
 void dispatcher_state::on_outcome(uint32_t index, const entry_ptr& item,
@@ -191,9 +187,9 @@ void dispatcher_state::on_outcome(uint32_t index, const entry_ptr& item,
                  item->attempts, outcome.failure->describe());
     item->last_failure = *outcome.failure;
     if (item->attempts >= settings.max_attempts) {
-      dead_letter(item, error{errc::max_attempts,
-                              std::to_string(item->attempts) + " attempts failed, the last with "
-                                + outcome.failure->describe()});
+      dead_letter(item, error{errc::max_attempts, std::to_string(item->attempts)
+                                                    + " attempts failed, the last with "
+                                                    + outcome.failure->describe()});
     } else {
       ledger.advance(id, epoch, record_state::queued);
       queue.push_front(item);
@@ -240,8 +236,8 @@ void dispatcher_state::publish_result(const entry_ptr& item, const attempt_outco
   messaging::outgoing content;
   content.topic = settings.results_topic;
   content.key = x.job_id;
-  content.value
-    = messaging::to_json_value(x).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+  content.value = messaging::to_json_value(x).dump(-1, ' ', false,
+                                                   nlohmann::json::error_handler_t::replace);
   content.headers = carried_headers(item->job.source->headers);
   publish(publication_kind::result, item, std::move(content));
 }
@@ -262,8 +258,7 @@ void dispatcher_state::dead_letter(const entry_ptr& item, const error& reason) {
   if (source.value)
     content.value = *source.value;
   content.headers = source.headers;
-  for (auto& x :
-       messaging::dead_letter_headers(source, reason, item->attempts, env.wall_ms()))
+  for (auto& x : messaging::dead_letter_headers(source, reason, item->attempts, env.wall_ms()))
     content.headers.push_back(std::move(x));
   item->last_failure = reason;
   publish(publication_kind::dead_letter, item, std::move(content));
@@ -296,23 +291,21 @@ void dispatcher_state::on_published(const published& x) {
     ++dead_letters;
     stats.dead_letters.Add({{"code", std::string{to_string(item->last_failure.code)}}}).Increment();
   }
-  const auto to
-    = x.kind == publication_kind::result ? record_state::done : record_state::dead_lettered;
+  const auto to = x.kind == publication_kind::result ? record_state::done
+                                                     : record_state::dead_lettered;
   if (!ledger.advance(x.source, x.epoch, to)) {
     stats.stale.Increment();
   } else if (auto next = ledger.take_committable(x.source.where())) {
     if (auto ok = settings.store(x.source.where(), *next); !ok)
-      spdlog::warn("offset {} of {}-{} not stored: {}", *next, x.source.topic,
-                   x.source.partition, ok.error().describe());
+      spdlog::warn("offset {} of {}-{} not stored: {}", *next, x.source.topic, x.source.partition,
+                   ok.error().describe());
   }
   release(item);
   set_reachable();
   finish_drain_if_idle(false);
 }
 
-void dispatcher_state::release(const entry_ptr& item) {
-  settings.credit->give(item->job.cost);
-}
+void dispatcher_state::release(const entry_ptr& item) { settings.credit->give(item->job.cost); }
 
 // -- breaker --------------------------------------------------------------------------------
 
@@ -326,15 +319,16 @@ void dispatcher_state::on_breaker_input(const breaker_input& x) {
     on_breaker(breaker->lower(x.which, now));
 }
 
-void dispatcher_state::on_breaker(const std::optional<supervision::circuit_breaker::transition>& x) {
+void dispatcher_state::on_breaker(
+  const std::optional<supervision::circuit_breaker::transition>& x) {
   if (!x)
     return;
   const auto type = x->to == breaker_state::open        ? "breaker_opened"
                     : x->to == breaker_state::half_open ? "breaker_half_open"
                                                         : "breaker_closed";
-  settings.report->emit(x->to == breaker_state::open ? spdlog::level::err : spdlog::level::info,
-                        type,
-                        {{"from", to_string(x->from)}, {"to", to_string(x->to)}, {"reason", x->reason}});
+  settings.report->emit(
+    x->to == breaker_state::open ? spdlog::level::err : spdlog::level::info, type,
+    {{"from", to_string(x->from)}, {"to", to_string(x->to)}, {"reason", x->reason}});
   settings.report->stats().breaker_state.Set(static_cast<double>(x->to));
   settings.credit->hold(draining || x->to == breaker_state::open);
   dispatch();
@@ -397,8 +391,8 @@ dispatcher_status dispatcher_state::status() const {
 
 // -- the actor ----------------------------------------------------------------------------------
 
-dispatcher_actor::behavior_type dispatcher(dispatcher_actor::stateful_pointer<dispatcher_state> self,
-                                           dispatcher_settings settings) {
+dispatcher_actor::behavior_type dispatcher(
+  dispatcher_actor::stateful_pointer<dispatcher_state> self, dispatcher_settings settings) {
   auto& st = self->state;
   st.self = self;
   st.slots.resize(settings.slots);

@@ -27,8 +27,6 @@ struct dispatcher_settings {
   /// Remembers an offset for the next commit (the job source's `store`).
   std::function<expected<void>(const messaging::topic_partition&, int64_t)> store;
   std::function<messaging::model_identity()> model; ///< The one that serves now.
-  /// A dead letter's job also gets a result with status "error".
-  bool error_results = false;
 };
 
 /// Where each fetched record is, from the source's hands until its result or
@@ -38,9 +36,9 @@ struct dispatcher_state {
 
   struct entry {
     fetched_job job;
-    uint32_t attempts = 0;     ///< Begun.
+    uint32_t attempts = 0; ///< Begun.
     bool duplicate_id = false;
-    int64_t started_us = 0;    ///< Of the latest attempt.
+    int64_t started_us = 0; ///< Of the latest attempt.
     error last_failure;
   };
   using entry_ptr = std::shared_ptr<entry>;
@@ -98,7 +96,7 @@ static_assert(!std::is_aggregate_v<dispatcher_state>);
 
 /// Returns the behavior of the DISPATCHER actor. Sends itself a tick
 /// each 250 ms.
-dispatcher_actor::behavior_type dispatcher(dispatcher_actor::stateful_pointer<dispatcher_state> self,
-                                           dispatcher_settings settings);
+dispatcher_actor::behavior_type dispatcher(
+  dispatcher_actor::stateful_pointer<dispatcher_state> self, dispatcher_settings settings);
 
 } // namespace ziyu::actors

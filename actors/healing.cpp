@@ -23,8 +23,8 @@ bool supervisor_state::read_private(worker_entry& x) {
     return false; // it is just ending; the channel will tell
   x.private_bytes = memory->private_bytes;
   x.peak_bytes = std::max(x.peak_bytes, x.private_bytes);
-  x.private_offset
-    = static_cast<int64_t>(memory->private_bytes) - static_cast<int64_t>(memory->anonymous);
+  x.private_offset = static_cast<int64_t>(memory->private_bytes)
+                     - static_cast<int64_t>(memory->anonymous);
   if (x.state == phase::serving)
     self->send(slots[x.slot].actor, private_reading{x.id, x.private_offset});
   return true;
@@ -86,21 +86,16 @@ void supervisor_state::heal(worker_entry& x) {
     return;
   step = policy->decide(state());
   switch (step.action) {
-    case rung::none:
+  case rung::none: return;
+  case rung::trim:
+    if (std::exchange(x.trimming, true))
       return;
-    case rung::trim:
-      if (std::exchange(x.trimming, true))
-        return;
-      spdlog::info("trimming worker {} (slot {}): {}", x.id, x.slot, step.reason);
-      caf::anon_send(x.channel,
-                 outgoing_frame{std::make_shared<const std::string>(wire::encode(wire::trim{}))});
-      return;
-    case rung::replace:
-      want_replacement(x, step.reason);
-      return;
-    case rung::kill:
-      kill(x, error{errc::hard_limit, step.reason});
-      return;
+    spdlog::info("trimming worker {} (slot {}): {}", x.id, x.slot, step.reason);
+    caf::anon_send(x.channel,
+                   outgoing_frame{std::make_shared<const std::string>(wire::encode(wire::trim{}))});
+    return;
+  case rung::replace: want_replacement(x, step.reason); return;
+  case rung::kill: kill(x, error{errc::hard_limit, step.reason}); return;
   }
 }
 
@@ -135,7 +130,8 @@ void supervisor_state::want_replacement(worker_entry& x, const std::string& reas
   next.old_private = x.private_bytes;
   next.evidence = evidence_of(x);
   where.wanted = std::move(next);
-  spdlog::info("replacing worker {} (slot {}, generation {}): {}", x.id, x.slot, x.generation, reason);
+  spdlog::info("replacing worker {} (slot {}, generation {}): {}", x.id, x.slot, x.generation,
+               reason);
   supply();
 }
 
@@ -157,7 +153,8 @@ std::string supervisor_state::cause_of(const worker_entry& x) const {
 nlohmann::json supervisor_state::evidence_of(const worker_entry& x) const {
   const auto& verdict = x.judge->last();
   auto show = [](const supervision::leak_judge::slope& s) {
-    return nlohmann::json{{"bytes_per_job", s.bytes_per_job}, {"lower", s.lower}, {"upper", s.upper}};
+    return nlohmann::json{
+      {"bytes_per_job", s.bytes_per_job}, {"lower", s.lower}, {"upper", s.upper}};
   };
   nlohmann::json detail{
     {"slot", x.slot},
@@ -181,7 +178,8 @@ nlohmann::json supervisor_state::evidence_of(const worker_entry& x) const {
   auto series = nlohmann::json::array();
   for (const auto& point : x.recent)
     series.push_back({point.job, point.delta, point.live, point.private_bytes});
-  detail["series"] = {{"columns", {"job", "delta_bytes", "live_bytes", "private_bytes"}}, {"rows", std::move(series)}};
+  detail["series"] = {{"columns", {"job", "delta_bytes", "live_bytes", "private_bytes"}},
+                      {"rows", std::move(series)}};
   return detail;
 }
 
@@ -196,7 +194,8 @@ double worker_entry::delta_image_correlation() const {
   }
   double cov = 0, var_d = 0, var_i = 0;
   for (const auto& p : recent) {
-    const auto d = static_cast<double>(p.delta) - mean_d, i = static_cast<double>(p.decoded) - mean_i;
+    const auto d = static_cast<double>(p.delta) - mean_d,
+               i = static_cast<double>(p.decoded) - mean_i;
     cov += d * i;
     var_d += d * d;
     var_i += i * i;

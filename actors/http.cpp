@@ -30,7 +30,8 @@ expected<Status> ask(caf::actor_system& system, const Actor& whom, const char* n
 
 void answer(httplib::Response& res, int status, const json& body) {
   res.status = status;
-  res.set_content(body.dump(-1, ' ', false, json::error_handler_t::replace) + "\n", "application/json; charset=utf-8");
+  res.set_content(body.dump(-1, ' ', false, json::error_handler_t::replace) + "\n",
+                  "application/json; charset=utf-8");
 }
 
 void refuse(httplib::Response& res, const error& reason) {
@@ -62,7 +63,8 @@ expected<std::unique_ptr<http_server>> http_server::start(caf::actor_system& sys
   else if (!x->server_->bind_to_port(host.c_str(), port))
     port = -1;
   if (port <= 0)
-    return fail(errc::io, "cannot listen on http.host:port " + host + ":" + std::to_string(x->settings_.port) + ": "
+    return fail(errc::io, "cannot listen on http.host:port " + host + ":"
+                            + std::to_string(x->settings_.port) + ": "
                             + (errno != 0 ? std::strerror(errno) : "address in use or unknown")
                             + "; choose another with --set http.port=N (0: any free one)");
   x->port_ = static_cast<uint16_t>(port);
@@ -70,9 +72,7 @@ expected<std::unique_ptr<http_server>> http_server::start(caf::actor_system& sys
   return x;
 }
 
-http_server::~http_server() {
-  stop();
-}
+http_server::~http_server() { stop(); }
 
 void http_server::stop() {
   if (!thread_.joinable())
@@ -122,9 +122,9 @@ void http_server::add_routes(caf::actor_system& system) {
     auto v = ask<supervisor_status>(system, settings_.supervisor, "the supervisor");
     if (!d || !v)
       return refuse(res, !d ? d.error() : v.error());
-    const auto share = v->container_limit == 0
-                         ? 0.
-                         : static_cast<double>(v->container_used) / static_cast<double>(v->container_limit);
+    const auto share = v->container_limit == 0 ? 0.
+                                               : static_cast<double>(v->container_used)
+                                                   / static_cast<double>(v->container_limit);
     const auto exceeded = share >= settings_.threshold;
     // Trouble that restarting this service would not mend is no ill health: Ziyu heals
     // its workers itself, and waits for its broker.

@@ -32,7 +32,8 @@ struct http_settings {
 class http_server {
 public:
   /// Starts to listen. `errc::io` when the address is taken.
-  static expected<std::unique_ptr<http_server>> start(caf::actor_system& system, http_settings settings);
+  static expected<std::unique_ptr<http_server>> start(caf::actor_system& system,
+                                                      http_settings settings);
 
   ~http_server();
 

@@ -44,7 +44,8 @@ attempt_outcome inference_state::outcome() const {
 caf::result<attempt_outcome> inference_state::on_request(const attempt_request& x) {
   if (!current || promise.pending()) {
     auto refusal = outcome();
-    refusal.failure = error{errc::unavailable, current ? "the slot is busy" : "the slot has no worker"};
+    refusal.failure = error{errc::unavailable,
+                            current ? "the slot is busy" : "the slot has no worker"};
     return refusal;
   }
   job = x.job;
@@ -56,7 +57,8 @@ caf::result<attempt_outcome> inference_state::on_request(const attempt_request& 
     if (settings.faults_allowed)
       frame.fault = x.job->fault;
     else
-      spdlog::warn("fault ignored, faults.allowed is false: job={} fault={}", x.job->id, x.job->fault);
+      spdlog::warn("fault ignored, faults.allowed is false: job={} fault={}", x.job->id,
+                   x.job->fault);
   }
   caf::anon_send(current->channel, to_outgoing(std::move(frame)));
   self->delayed_send(self, settings.job_timeout, atom::deadline{}, attempt_id);
@@ -107,12 +109,12 @@ void inference_state::on_closed(const channel_closed& x) {
   if (!current || x.worker != current->worker)
     return;
   auto lost = outcome();
-  auto why = kill_reason        ? *kill_reason
-             : x.reason         ? *x.reason
-                                : error{errc::worker_died, "the worker process ended during the job"};
+  auto why = kill_reason ? *kill_reason
+             : x.reason  ? *x.reason
+                         : error{errc::worker_died, "the worker process ended during the job"};
   lost.failure = error{why.code, why.message + " (slot " + std::to_string(settings.slot)
-                                   + ", generation " + std::to_string(current->generation) + ", pid "
-                                   + std::to_string(current->pid) + ")"};
+                                   + ", generation " + std::to_string(current->generation)
+                                   + ", pid " + std::to_string(current->pid) + ")"};
   current.reset();
   kill_reason.reset();
   if (promise.pending())
@@ -144,7 +146,7 @@ void inference_state::switch_over() {
   kill_reason.reset();
   caf::anon_send(current->channel, atom::own{}, caf::actor_cast<caf::actor>(self));
   caf::anon_send(current->channel,
-             to_outgoing(wire::assign{settings.slot, current->generation, current->fault}));
+                 to_outgoing(wire::assign{settings.slot, current->generation, current->fault}));
   self->send(settings.supervisor, slot_switched{settings.slot, current->worker, previous});
   self->send(settings.dispatcher, atom::slot_up{}, settings.slot, inference_actor{self});
 }

@@ -41,9 +41,9 @@ struct inference_state {
   inference_actor::pointer self = nullptr;
   inference_settings settings;
   std::optional<worker_link> current, next;
-  uint64_t attempt_id = 0; ///< Number of the latest attempt of this slot.
+  uint64_t attempt_id = 0;                   ///< Number of the latest attempt of this slot.
   std::shared_ptr<const messaging::job> job; ///< Of the running attempt.
-  std::optional<error> kill_reason; ///< Of the current worker.
+  std::optional<error> kill_reason;          ///< Of the current worker.
   caf::typed_response_promise<attempt_outcome> promise;
   static inline const char* name = "inference";
 };

@@ -29,30 +29,52 @@ metrics::metrics()
     results(counters(registry_, "ziyu_results_total", "Results acknowledged by the broker")),
     dead_letters(counters(registry_, "ziyu_dead_letters_total", "Dead letters acknowledged")),
     failed_attempts(counters(registry_, "ziyu_failed_attempts_total", "Attempts that failed")),
-    duplicate_ids(counters(registry_, "ziyu_duplicate_job_ids_total", "Records whose job id came before").Add({})),
-    stale(counters(registry_, "ziyu_stale_outcomes_total", "Outcomes dropped because their partition was gone").Add({})),
-    queued_seconds(histogram(registry_, "ziyu_job_queued_seconds", "From fetch to the start of the last attempt")),
+    duplicate_ids(
+      counters(registry_, "ziyu_duplicate_job_ids_total", "Records whose job id came before")
+        .Add({})),
+    stale(counters(registry_, "ziyu_stale_outcomes_total",
+                   "Outcomes dropped because their partition was gone")
+            .Add({})),
+    queued_seconds(histogram(registry_, "ziyu_job_queued_seconds",
+                             "From fetch to the start of the last attempt")),
     decode_seconds(histogram(registry_, "ziyu_job_decode_seconds", "Image decoding")),
-    inference_seconds(histogram(registry_, "ziyu_job_inference_seconds", "Forward pass of the model")),
+    inference_seconds(
+      histogram(registry_, "ziyu_job_inference_seconds", "Forward pass of the model")),
     total_seconds(histogram(registry_, "ziyu_job_total_seconds", "From fetch to result")),
     in_flight_jobs(gauges(registry_, "ziyu_in_flight_jobs", "Jobs that hold credit").Add({})),
-    in_flight_bytes(gauges(registry_, "ziyu_in_flight_bytes", "Bytes that hold credit (encoded + decoded)").Add({})),
+    in_flight_bytes(
+      gauges(registry_, "ziyu_in_flight_bytes", "Bytes that hold credit (encoded + decoded)")
+        .Add({})),
     slots_up(gauges(registry_, "ziyu_slots_up", "Slots that take jobs").Add({})),
     standbys(gauges(registry_, "ziyu_standbys_ready", "Warm standbys").Add({})),
-    worker_live_bytes(gauges(registry_, "ziyu_worker_live_bytes", "Allocated - deallocated bytes of a slot's worker")),
-    worker_private_bytes(gauges(registry_, "ziyu_worker_private_bytes", "Private memory of a slot's worker")),
+    worker_live_bytes(gauges(registry_, "ziyu_worker_live_bytes",
+                             "Allocated - deallocated bytes of a slot's worker")),
+    worker_private_bytes(
+      gauges(registry_, "ziyu_worker_private_bytes", "Private memory of a slot's worker")),
     worker_generation(gauges(registry_, "ziyu_worker_generation", "Generation that serves a slot")),
     replacements(counters(registry_, "ziyu_worker_replacements_total", "Workers replaced")),
     deaths(counters(registry_, "ziyu_worker_deaths_total", "Workers that died or were killed")),
-    recovered_bytes(counters(registry_, "ziyu_recovered_bytes_total", "Private memory given back by replacements").Add({})),
-    replacement_seconds(histogram(registry_, "ziyu_replacement_seconds", "From the verdict to the new worker serving the slot")),
-    container_used_bytes(gauges(registry_, "ziyu_container_memory_used_bytes", "Memory used by the container (else the host)").Add({})),
-    container_limit_bytes(gauges(registry_, "ziyu_container_memory_limit_bytes", "Its limit").Add({})),
-    control_private_bytes(gauges(registry_, "ziyu_control_private_bytes", "Private memory of the control process").Add({})),
+    recovered_bytes(
+      counters(registry_, "ziyu_recovered_bytes_total", "Private memory given back by replacements")
+        .Add({})),
+    replacement_seconds(histogram(registry_, "ziyu_replacement_seconds",
+                                  "From the verdict to the new worker serving the slot")),
+    container_used_bytes(gauges(registry_, "ziyu_container_memory_used_bytes",
+                                "Memory used by the container (else the host)")
+                           .Add({})),
+    container_limit_bytes(
+      gauges(registry_, "ziyu_container_memory_limit_bytes", "Its limit").Add({})),
+    control_private_bytes(
+      gauges(registry_, "ziyu_control_private_bytes", "Private memory of the control process")
+        .Add({})),
     breaker_state(gauges(registry_, "ziyu_breaker_state", "0 closed, 1 open, 2 half-open").Add({})),
     events(counters(registry_, "ziyu_events_total", "Events by type")),
-    events_dropped(counters(registry_, "ziyu_events_dropped_total", "Events not published because too many were pending").Add({})),
-    publish_retries(counters(registry_, "ziyu_publish_retries_total", "Records produced again after a failed delivery").Add({})) {
+    events_dropped(counters(registry_, "ziyu_events_dropped_total",
+                            "Events not published because too many were pending")
+                     .Add({})),
+    publish_retries(counters(registry_, "ziyu_publish_retries_total",
+                             "Records produced again after a failed delivery")
+                      .Add({})) {
   // nop
 }
 

@@ -39,18 +39,18 @@ public:
   prometheus::Gauge& in_flight_bytes;
   prometheus::Gauge& slots_up;
   prometheus::Gauge& standbys;
-  prometheus::Family<prometheus::Gauge>& worker_live_bytes;      ///< slot
-  prometheus::Family<prometheus::Gauge>& worker_private_bytes;   ///< slot
-  prometheus::Family<prometheus::Gauge>& worker_generation;      ///< slot
-  prometheus::Family<prometheus::Counter>& replacements;         ///< cause
-  prometheus::Family<prometheus::Counter>& deaths;               ///< how
+  prometheus::Family<prometheus::Gauge>& worker_live_bytes;    ///< slot
+  prometheus::Family<prometheus::Gauge>& worker_private_bytes; ///< slot
+  prometheus::Family<prometheus::Gauge>& worker_generation;    ///< slot
+  prometheus::Family<prometheus::Counter>& replacements;       ///< cause
+  prometheus::Family<prometheus::Counter>& deaths;             ///< how
   prometheus::Counter& recovered_bytes;
   prometheus::Histogram& replacement_seconds;
   prometheus::Gauge& container_used_bytes;
   prometheus::Gauge& container_limit_bytes;
   prometheus::Gauge& control_private_bytes;
 
-  prometheus::Gauge& breaker_state; ///< 0 closed, 1 open, 2 half-open.
+  prometheus::Gauge& breaker_state;                ///< 0 closed, 1 open, 2 half-open.
   prometheus::Family<prometheus::Counter>& events; ///< type
   prometheus::Counter& events_dropped;
   prometheus::Counter& publish_retries;

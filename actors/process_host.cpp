@@ -28,7 +28,7 @@ expected<int32_t> process_host::start_server(uint64_t server, caf::actor supervi
     return tl::unexpected(pair.error());
   supervision::child_specification spec;
   spec.arguments = {settings_.executable.string(), "--fork-server", "--model",
-                    settings_.model.string(), "--control-fd", "3"};
+                    settings_.model.string(),      "--control-fd",  "3"};
   if (settings_.max_pixels > 0) {
     spec.arguments.push_back("--max-pixels");
     spec.arguments.push_back(std::to_string(settings_.max_pixels));
@@ -43,7 +43,8 @@ expected<int32_t> process_host::start_server(uint64_t server, caf::actor supervi
   server_ = std::move(*child);
   wire::unique_fd duplicate{::fcntl(pair->first.get(), F_DUPFD_CLOEXEC, 0)};
   if (!duplicate)
-    return fail(errc::io, std::string{"cannot duplicate the control socket: "} + std::strerror(errno));
+    return fail(errc::io,
+                std::string{"cannot duplicate the control socket: "} + std::strerror(errno));
   control_socket_ = std::move(pair->first);
   control_ = spawn_control(system_, server, std::move(duplicate), std::move(supervisor));
   return server_.pid();
@@ -56,9 +57,7 @@ void process_host::stop_server(bool kill) {
     server_.signal(SIGTERM);
 }
 
-bool process_host::server_running() {
-  return server_.running();
-}
+bool process_host::server_running() { return server_.running(); }
 
 expected<caf::actor> process_host::spawn(uint64_t worker, caf::actor supervisor) {
   if (!control_socket_)
@@ -66,7 +65,8 @@ expected<caf::actor> process_host::spawn(uint64_t worker, caf::actor supervisor)
   auto pair = wire::socket_pair();
   if (!pair)
     return tl::unexpected(pair.error());
-  if (auto ok = wire::send_frame(control_socket_.get(), wire::spawn{worker}, pair->second.get()); !ok)
+  if (auto ok = wire::send_frame(control_socket_.get(), wire::spawn{worker}, pair->second.get());
+      !ok)
     return tl::unexpected(ok.error());
   return spawn_channel(system_, worker, std::move(pair->first), std::move(supervisor));
 }

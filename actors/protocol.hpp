@@ -32,9 +32,9 @@ namespace ziyu::actors {
 struct fetched_job {
   std::shared_ptr<const messaging::record> source; ///< Never null.
   std::shared_ptr<const messaging::job> job;       ///< Null for bad input.
-  error reason;          ///< Only without a job.
-  uint64_t cost = 0;     ///< Credit that it holds: encoded + decoded bytes.
-  int64_t fetched_us = 0;///< Monotonic.
+  error reason;                                    ///< Only without a job.
+  uint64_t cost = 0;      ///< Credit that it holds: encoded + decoded bytes.
+  int64_t fetched_us = 0; ///< Monotonic.
 };
 
 /// Partitions are going; the source waits (with a deadline) for `handled`.
@@ -109,8 +109,8 @@ struct worker_link {
   uint64_t worker = 0;
   int32_t pid = 0;
   uint64_t generation = 0;
-  caf::actor channel; ///< Takes `outgoing_frame` and (own, caf::actor).
-  std::string fault;  ///< For this slot, or empty.
+  caf::actor channel;         ///< Takes `outgoing_frame` and (own, caf::actor).
+  std::string fault;          ///< For this slot, or empty.
   int64_t private_offset = 0; ///< private − anonymous bytes at the last reading.
 };
 
@@ -194,10 +194,10 @@ struct breaker_input {
 
 /// What the dispatcher says of itself, measured by asking it.
 struct dispatcher_status {
-  std::string ledger; ///< JSON
+  std::string ledger;     ///< JSON
   bool consuming = false; ///< In the group, brokers reachable.
   bool draining = false;
-  std::string trouble;    ///< Why not consuming, or empty.
+  std::string trouble; ///< Why not consuming, or empty.
   supervision::breaker_state breaker{};
   std::string breaker_reason;
   uint64_t queued = 0, running = 0, slots_up = 0;
@@ -215,28 +215,25 @@ struct supervisor_status {
 
 /// The PUBLISHER actor: hands records to the Kafka producer until each has been
 /// acknowledged.
-using publisher_actor = caf::typed_actor<
-  caf::reacts_to<publication>,
-  // From the producer's thread.
-  caf::reacts_to<messaging::delivery_report>,
-  // Answers true when nothing is pending, false after so many milliseconds.
-  caf::replies_to<caf::atom_constant<caf::atom("drain")>, uint64_t>::with<bool>,
-  caf::reacts_to<caf::atom_constant<caf::atom("tick")>>,
-  // INTERNAL: the drain's deadline.
-  caf::reacts_to<caf::atom_constant<caf::atom("deadline")>>>;
+using publisher_actor =
+  caf::typed_actor<caf::reacts_to<publication>,
+                   // From the producer's thread.
+                   caf::reacts_to<messaging::delivery_report>,
+                   // Answers true when nothing is pending, false after so many milliseconds.
+                   caf::replies_to<caf::atom_constant<caf::atom("drain")>, uint64_t>::with<bool>,
+                   caf::reacts_to<caf::atom_constant<caf::atom("tick")>>,
+                   // INTERNAL: the drain's deadline.
+                   caf::reacts_to<caf::atom_constant<caf::atom("deadline")>>>;
 
 /// The DISPATCHER actor: owns the ledger, the queue, the credit and the breaker.
 using dispatcher_actor = caf::typed_actor<
   // Results and dead letters go here. Comes before the first record.
-  caf::reacts_to<publisher_actor>,
-  caf::reacts_to<fetched_job>,
-  caf::reacts_to<messaging::partitions_assigned>,
-  caf::reacts_to<revocation>,
+  caf::reacts_to<publisher_actor>, caf::reacts_to<fetched_job>,
+  caf::reacts_to<messaging::partitions_assigned>, caf::reacts_to<revocation>,
   caf::reacts_to<messaging::consumer_failed>,
   // A slot has a worker (again).
   caf::reacts_to<caf::atom_constant<caf::atom("slot_up")>, uint32_t, inference_actor>,
-  caf::reacts_to<published>,
-  caf::reacts_to<breaker_input>,
+  caf::reacts_to<published>, caf::reacts_to<breaker_input>,
   // The broker answers again.
   caf::reacts_to<caf::atom_constant<caf::atom("reachable")>>,
   caf::replies_to<caf::atom_constant<caf::atom("status")>>::with<dispatcher_status>,
@@ -249,9 +246,9 @@ using dispatcher_actor = caf::typed_actor<
 
 /// The SUPERVISOR actor: starts, judges, heals and ends workers.
 using supervisor_actor = caf::typed_actor<
-  caf::reacts_to<server_frame>, caf::reacts_to<server_closed>,
-  caf::reacts_to<channel_frame>, caf::reacts_to<channel_closed>,
-  caf::reacts_to<job_done>, caf::reacts_to<slot_switched>, caf::reacts_to<worker_hung>,
+  caf::reacts_to<server_frame>, caf::reacts_to<server_closed>, caf::reacts_to<channel_frame>,
+  caf::reacts_to<channel_closed>, caf::reacts_to<job_done>, caf::reacts_to<slot_switched>,
+  caf::reacts_to<worker_hung>,
   caf::replies_to<caf::atom_constant<caf::atom("status")>>::with<supervisor_status>,
   // Ends all workers and the fork server; answers when they are gone.
   caf::replies_to<caf::atom_constant<caf::atom("drain")>, uint64_t>::with<bool>,

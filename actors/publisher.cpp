@@ -69,8 +69,7 @@ void publisher_state::pump() {
       not_before = now + 20ms;
       return;
     } else if (ok.error().code == errc::kafka_fatal) {
-      spdlog::error("the Kafka producer is unusable, a new one takes over: {}",
-                    ok.error().message);
+      spdlog::error("the Kafka producer is unusable, a new one takes over: {}", ok.error().message);
       backlog.push_front(std::move(x));
       // Destroying it hands out a report for each record in flight, which
       // brings them back into the backlog.
@@ -87,9 +86,8 @@ void publisher_state::pump() {
 void publisher_state::put_off(pending_publication& x, const error& why) {
   ++x.tries;
   x.not_before = self->clock().now() + retry->next(settings.report->env().random());
-  spdlog::warn("delivery to {} failed (source {}, try {}): {}; trying again",
-               x.what.content->topic, messaging::to_string(x.what.source), x.tries,
-               why.describe());
+  spdlog::warn("delivery to {} failed (source {}, try {}): {}; trying again", x.what.content->topic,
+               messaging::to_string(x.what.source), x.tries, why.describe());
   if (why.code != errc::job_too_large || x.what.kind != publication_kind::dead_letter
       || !x.what.content->value)
     return;
@@ -146,8 +144,7 @@ void publisher_state::on_tick() {
   pump();
   const auto now = self->clock().now();
   if ((!in_flight.empty() || !backlog.empty()) && now - last_progress > settings.stall_limit)
-    set_failing(true, "no delivery report for "
-                        + std::to_string(settings.stall_limit.count())
+    set_failing(true, "no delivery report for " + std::to_string(settings.stall_limit.count())
                         + " ms: is the broker reachable and the topic there?");
   finish_drain_if_empty(false);
 }

@@ -47,8 +47,8 @@ void reporter::emit(spdlog::level::level_enum level, const char* type, nlohmann:
   auto content = std::make_shared<messaging::outgoing>();
   content->topic = topic_;
   content->key = instance_;
-  content->value
-    = messaging::to_json_value(event).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+  content->value = messaging::to_json_value(event).dump(-1, ' ', false,
+                                                        nlohmann::json::error_handler_t::replace);
   std::lock_guard guard{mutex_};
   if (publisher_)
     caf::anon_send(publisher_, publication{publication_kind::event, std::move(content), {}, 0});

@@ -165,12 +165,11 @@ dispatcher_settings to_dispatcher_settings(const configs::config& c) {
 class service {
 public:
   service(const configs::config& c, stop_reason& stop)
-    : config_(c),
-      stop_(stop),
-      system_(system_config_),
-      stats_(std::make_shared<metrics>()),
-      report_(std::make_shared<reporter>(system_environment(), instance_name(), c.topics.events, stats_)),
-      credit_(std::make_shared<intake>(intake::limits{c.jobs.max_in_flight, c.jobs.max_in_flight_bytes})),
+    : config_(c), stop_(stop), system_(system_config_), stats_(std::make_shared<metrics>()),
+      report_(
+        std::make_shared<reporter>(system_environment(), instance_name(), c.topics.events, stats_)),
+      credit_(
+        std::make_shared<intake>(intake::limits{c.jobs.max_in_flight, c.jobs.max_in_flight_bytes})),
       model_(std::make_shared<current_model>()) {
     // nop
   }
@@ -236,8 +235,10 @@ public:
       spdlog::warn("not every worker ended within {} ms", config_.workers.grace_ms);
     std::string ledger = "{}";
     self->request(dispatcher_, 2s, atom::status{})
-      .receive([&](dispatcher_status& x) { ledger = std::move(x.ledger); }, [](const caf::error&) {});
-    report_->emit(spdlog::level::info, "service_stopped", {{"ledger", nlohmann::json::parse(ledger)}});
+      .receive([&](dispatcher_status& x) { ledger = std::move(x.ledger); },
+               [](const caf::error&) {});
+    report_->emit(spdlog::level::info, "service_stopped",
+                  {{"ledger", nlohmann::json::parse(ledger)}});
     spdlog::info("ledger: {}", nlohmann::json::parse(ledger)["total"].dump());
     ask_drain(publisher_, 2'000);
     end_actors(self);
@@ -267,9 +268,10 @@ private:
     };
     dispatcher_ = system_.spawn(dispatcher, std::move(settings));
     publisher_settings out;
-    out.make = [properties = configs::producer_properties(config_)](messaging::producer::report_handler h) {
-      return messaging::make_kafka_producer(properties, std::move(h));
-    };
+    out.make =
+      [properties = configs::producer_properties(config_)](messaging::producer::report_handler h) {
+        return messaging::make_kafka_producer(properties, std::move(h));
+      };
     out.dispatcher = dispatcher_;
     out.report = report_;
     publisher_ = system_.spawn(publisher, std::move(out));
@@ -308,8 +310,9 @@ private:
     report_->disconnect();
     if (http_)
       http_->stop();
-    for (const auto& x : {caf::actor_cast<caf::actor>(supervisor_), caf::actor_cast<caf::actor>(dispatcher_),
-                          caf::actor_cast<caf::actor>(publisher_)})
+    for (const auto& x :
+         {caf::actor_cast<caf::actor>(supervisor_), caf::actor_cast<caf::actor>(dispatcher_),
+          caf::actor_cast<caf::actor>(publisher_)})
       self->send_exit(x, caf::exit_reason::user_shutdown);
     self->wait_for(supervisor_, dispatcher_, publisher_);
     supervisor_ = supervisor_actor{};
@@ -326,7 +329,8 @@ private:
   std::shared_ptr<intake> credit_;
   std::shared_ptr<current_model> model_;
   std::shared_ptr<std::mutex> store_mutex_ = std::make_shared<std::mutex>();
-  std::shared_ptr<std::weak_ptr<job_source>> store_target_ = std::make_shared<std::weak_ptr<job_source>>();
+  std::shared_ptr<std::weak_ptr<job_source>> store_target_ =
+    std::make_shared<std::weak_ptr<job_source>>();
   dispatcher_actor dispatcher_;
   publisher_actor publisher_;
   supervisor_actor supervisor_;
@@ -338,10 +342,12 @@ private:
 expected<void> check(const configs::config& c) {
   for (const auto& [slot, text] : c.faults.slots)
     if (auto fault = wire::parse_fault(text); !fault)
-      return fail(errc::invalid_config, "faults.slots." + std::to_string(slot) + ": " + fault.error().message);
+      return fail(errc::invalid_config,
+                  "faults.slots." + std::to_string(slot) + ": " + fault.error().message);
   const auto executable = worker_executable(c);
   if (::access(executable.c_str(), X_OK) != 0)
-    return fail(errc::invalid_config, "workers.executable: " + executable.string() + " is not there or not executable");
+    return fail(errc::invalid_config,
+                "workers.executable: " + executable.string() + " is not there or not executable");
   return {};
 }
 

@@ -96,18 +96,12 @@ void source_loop::on_revoked(messaging::partitions_revoked x) {
 
 job_source::job_source(factory make, std::shared_ptr<intake> credit, dispatcher_actor to,
                        messaging::job_limits limits, environment& env)
-  : make_(std::move(make)),
-    credit_(std::move(credit)),
-    to_(std::move(to)),
-    limits_(std::move(limits)),
-    env_(env),
-    thread_([this] { run(); }) {
+  : make_(std::move(make)), credit_(std::move(credit)), to_(std::move(to)),
+    limits_(std::move(limits)), env_(env), thread_([this] { run(); }) {
   // nop
 }
 
-job_source::~job_source() {
-  stop(std::chrono::milliseconds{close_limit_ms_});
-}
+job_source::~job_source() { stop(std::chrono::milliseconds{close_limit_ms_}); }
 
 expected<void> job_source::store(const messaging::topic_partition& where, int64_t next) {
   std::lock_guard guard{mutex_};

@@ -29,18 +29,12 @@ std::string describe(const std::optional<wire::exited>& how) {
 
 std::string_view to_string(phase x) noexcept {
   switch (x) {
-    case phase::spawning:
-      return "spawning";
-    case phase::warming:
-      return "warming";
-    case phase::standby:
-      return "standby";
-    case phase::linked:
-      return "linked";
-    case phase::serving:
-      return "serving";
-    case phase::ending:
-      return "ending";
+  case phase::spawning: return "spawning";
+  case phase::warming: return "warming";
+  case phase::standby: return "standby";
+  case phase::linked: return "linked";
+  case phase::serving: return "serving";
+  case phase::ending: return "ending";
   }
   return "unknown";
 }
@@ -69,14 +63,16 @@ void supervisor_state::start_server() {
     }
     trigger(trigger_kind::fork_server, true, trouble);
     restart_pending = true;
-    self->delayed_send(self, server_backoff->next(settings.report->env().random()), atom::restart{});
+    self->delayed_send(self, server_backoff->next(settings.report->env().random()),
+                       atom::restart{});
     return;
   }
   server_up = true;
   server_ready = false;
   server_pid = *pid;
   server_started = self->clock().now();
-  settings.report->emit(spdlog::level::info, "fork_server_started", {{"pid", *pid}, {"server", server}});
+  settings.report->emit(spdlog::level::info, "fork_server_started",
+                        {{"pid", *pid}, {"server", server}});
 }
 
 void supervisor_state::on_server_frame(const server_frame& x) {
@@ -90,7 +86,8 @@ void supervisor_state::on_server_frame(const server_frame& x) {
     model_bytes = ready->memory.live;
     spdlog::info("model ready: name={} version={} classes={} load_ms={}", ready->model_name,
                  ready->model_version, ready->classes, ready->load_us / 1000);
-    settings.on_model({ready->model_name, ready->model_version, ready->model_sha256, ready->precision});
+    settings.on_model(
+      {ready->model_name, ready->model_version, ready->model_sha256, ready->precision});
     trigger(trigger_kind::fork_server, false);
     fill();
   } else if (auto failed = std::get_if<wire::server_failed>(x.content.get())) {
@@ -136,8 +133,8 @@ void supervisor_state::on_server_closed(const server_closed& x) {
                          {"server", server},
                          {"reason", x.reason ? x.reason->describe() : trouble}});
   if (!ever_ready) {
-    settings.on_fatal(error{errc::unavailable,
-                            !trouble.empty() ? trouble : "the fork server ended before it was ready"});
+    settings.on_fatal(error{
+      errc::unavailable, !trouble.empty() ? trouble : "the fork server ended before it was ready"});
     return;
   }
   // The workers live on. Only while there is no way to replace them for long
@@ -155,9 +152,9 @@ void supervisor_state::fill() {
     return;
   const auto empty = static_cast<uint32_t>(std::count_if(
     slots.begin(), slots.end(), [](const slot& x) { return x.worker == 0 && x.linked == 0; }));
-  auto coming = static_cast<uint32_t>(std::count_if(workers.begin(), workers.end(), [](const auto& x) {
-    return x.second.state <= phase::standby;
-  }));
+  auto coming = static_cast<uint32_t>(
+    std::count_if(workers.begin(), workers.end(),
+                  [](const auto& x) { return x.second.state <= phase::standby; }));
   for (; coming < empty + settings.standbys; ++coming) {
     const auto id = next_worker++;
     auto channel = settings.host->spawn(id, caf::actor_cast<caf::actor>(self));
@@ -243,7 +240,8 @@ void supervisor_state::on_switched(const slot_switched& x) {
   entry->state = phase::serving;
   where.worker = x.worker;
   where.linked = 0;
-  settings.report->stats().worker_generation.Add({{"slot", std::to_string(x.slot)}})
+  settings.report->stats()
+    .worker_generation.Add({{"slot", std::to_string(x.slot)}})
     .Set(static_cast<double>(entry->generation));
   settings.report->emit(spdlog::level::info, "worker_started",
                         {{"slot", x.slot},
@@ -266,7 +264,8 @@ void supervisor_state::end(worker_entry& x) {
     return;
   x.state = phase::ending;
   x.expected_end = true;
-  caf::anon_send(x.channel, outgoing_frame{std::make_shared<const std::string>(wire::encode(wire::stop{}))});
+  caf::anon_send(x.channel,
+                 outgoing_frame{std::make_shared<const std::string>(wire::encode(wire::stop{}))});
   self->delayed_send(self, settings.grace, atom::deadline{}, x.id);
 }
 
@@ -332,9 +331,10 @@ void supervisor_state::on_channel_closed(const channel_closed& x) {
       next.old_worker = entry->id;
       next.decided_us = settings.report->env().monotonic_us();
       next.old_private = entry->private_bytes;
-      next.cause = !entry->killed                                       ? "crash"
-                   : entry->killed->code == errc::deadline_exceeded     ? "hang"
-                                                                        : std::string{to_string(entry->killed->code)};
+      next.cause = !entry->killed ? "crash"
+                   : entry->killed->code == errc::deadline_exceeded
+                     ? "hang"
+                     : std::string{to_string(entry->killed->code)};
       if (entry->killed && entry->killed->code == errc::hard_limit)
         next.cause = cause_of(*entry);
       next.reason = entry->killed ? entry->killed->message : "the worker process ended by itself";
@@ -350,9 +350,10 @@ void supervisor_state::on_channel_closed(const channel_closed& x) {
       if (!intensity_exceeded) {
         intensity_exceeded = true;
         auto reason = std::to_string(intensity->recent(now)) + " workers died within "
-                      + std::to_string(settings.restart_period.count()) + " ms, restart.intensity is "
-                      + std::to_string(settings.restart_intensity);
-        settings.report->emit(spdlog::level::critical, "restart_intensity_exceeded", {{"reason", reason}});
+                      + std::to_string(settings.restart_period.count())
+                      + " ms, restart.intensity is " + std::to_string(settings.restart_intensity);
+        settings.report->emit(spdlog::level::critical, "restart_intensity_exceeded",
+                              {{"reason", reason}});
         trigger(trigger_kind::restart_intensity, true, reason);
       }
     }
@@ -402,7 +403,8 @@ void supervisor_state::on_tick() {
   for (auto id : ended)
     reap(id, std::nullopt);
   if (server_up && !server_ready && now - server_started > settings.start_timeout) {
-    trouble = "the fork server was not ready within " + std::to_string(settings.start_timeout.count()) + " ms";
+    trouble = "the fork server was not ready within "
+              + std::to_string(settings.start_timeout.count()) + " ms";
     settings.host->stop_server(true);
   }
   if (intensity_exceeded && intensity->recent(now) <= settings.restart_intensity / 2) {
@@ -463,16 +465,19 @@ supervisor_status supervisor_state::status() const {
     }
     list.push_back(std::move(item));
   }
-  x.workers = nlohmann::json{{"workers", list},
-                             {"replacements", replacements},
-                             {"fork_server", {{"pid", server_pid}, {"up", server_up}, {"ready", server_ready}, {"number", server}}}}
-                .dump();
+  x.workers =
+    nlohmann::json{
+      {"workers", list},
+      {"replacements", replacements},
+      {"fork_server",
+       {{"pid", server_pid}, {"up", server_up}, {"ready", server_ready}, {"number", server}}}}
+      .dump();
   return x;
 }
 
-supervisor_actor::behavior_type
-supervisor(supervisor_actor::stateful_pointer<supervisor_state> self, supervisor_settings settings,
-           std::function<inference_actor(uint32_t slot, supervisor_actor)> make_inference) {
+supervisor_actor::behavior_type supervisor(
+  supervisor_actor::stateful_pointer<supervisor_state> self, supervisor_settings settings,
+  std::function<inference_actor(uint32_t slot, supervisor_actor)> make_inference) {
   auto& st = self->state;
   st.self = self;
   st.policy.emplace(settings.healing);
@@ -506,7 +511,8 @@ supervisor(supervisor_actor::stateful_pointer<supervisor_state> self, supervisor
     [self](const worker_hung& x) {
       auto& state = self->state;
       if (auto entry = state.find(x.worker))
-        state.kill(*entry, error{errc::deadline_exceeded, "no answer to job " + x.job_id + " in time"});
+        state.kill(*entry,
+                   error{errc::deadline_exceeded, "no answer to job " + x.job_id + " in time"});
     },
     [self](atom::status) { return self->state.status(); },
     [self](atom::drain, uint64_t limit_ms) -> caf::result<bool> {

@@ -41,7 +41,7 @@ struct worker_entry {
     standby,  ///< Ready, serves no slot.
     linked,   ///< Given to a slot that has not switched yet.
     serving,
-    ending,   ///< Told to stop, or killed.
+    ending, ///< Told to stop, or killed.
   };
 
   uint64_t id = 0;
@@ -57,7 +57,7 @@ struct worker_entry {
   int64_t last_delta = 0;
   std::optional<supervision::leak_judge> judge;
   supervision::growth told = supervision::growth::warming_up; ///< As in the latest event.
-  double encoded_sum = 0, decoded_sum = 0; ///< Over its jobs.
+  double encoded_sum = 0, decoded_sum = 0;                    ///< Over its jobs.
   struct point {
     uint64_t job;
     int64_t delta;
@@ -93,8 +93,8 @@ struct supervisor_state {
   struct slot {
     inference_actor actor;
     uint64_t generation = 0;
-    uint64_t worker = 0; ///< That serves it; 0: none.
-    uint64_t linked = 0; ///< On its way to it; 0: none.
+    uint64_t worker = 0;               ///< That serves it; 0: none.
+    uint64_t linked = 0;               ///< On its way to it; 0: none.
     std::optional<replacement> wanted; ///< Waits for a standby or for the switch.
     uint64_t replacements = 0;
   };
@@ -104,13 +104,13 @@ struct supervisor_state {
   void on_server_frame(const server_frame& x);
   void on_server_closed(const server_closed& x);
   // -- workers' lives (supervisor.cpp)
-  void fill();                ///< Spawns what is missing.
-  void supply();              ///< Gives ready standbys to slots.
+  void fill();   ///< Spawns what is missing.
+  void supply(); ///< Gives ready standbys to slots.
   void on_ready(worker_entry& x, const wire::ready& news);
   void on_switched(const slot_switched& x);
   void on_channel_closed(const channel_closed& x);
   void on_deadline(uint64_t worker);
-  void end(worker_entry& x);  ///< Soft, grace, hard.
+  void end(worker_entry& x); ///< Soft, grace, hard.
   void kill(worker_entry& x, error why);
   void reap(uint64_t worker, const std::optional<wire::exited>& how);
   // -- memory (healing.cpp)
@@ -165,8 +165,8 @@ static_assert(!std::is_aggregate_v<supervisor_state>);
 
 /// Returns the behavior of the SUPERVISOR actor; spawns one INFERENCE actor per slot
 /// with `make_inference`. Sends itself a tick each 50 ms.
-supervisor_actor::behavior_type
-supervisor(supervisor_actor::stateful_pointer<supervisor_state> self, supervisor_settings settings,
-           std::function<inference_actor(uint32_t slot, supervisor_actor)> make_inference);
+supervisor_actor::behavior_type supervisor(
+  supervisor_actor::stateful_pointer<supervisor_state> self, supervisor_settings settings,
+  std::function<inference_actor(uint32_t slot, supervisor_actor)> make_inference);
 
 } // namespace ziyu::actors

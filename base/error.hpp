@@ -14,12 +14,12 @@ namespace ziyu {
 /// metrics and logs.
 enum class errc : uint8_t {
   // -- the operator's input ---------------------------------------------------
-  invalid_config, ///< A configuration value is wrong or unknown.
-  invalid_usage,  ///< A command line is wrong.
-  model_missing,  ///< The model folder or one of its files is not there.
-  model_corrupt,  ///< A model file cannot be read or has the wrong checksum.
-  model_mismatch, ///< The model's input or output is not what model.json says.
-  labels_mismatch,///< The number of labels is not the model's number of classes.
+  invalid_config,  ///< A configuration value is wrong or unknown.
+  invalid_usage,   ///< A command line is wrong.
+  model_missing,   ///< The model folder or one of its files is not there.
+  model_corrupt,   ///< A model file cannot be read or has the wrong checksum.
+  model_mismatch,  ///< The model's input or output is not what model.json says.
+  labels_mismatch, ///< The number of labels is not the model's number of classes.
   // -- a job's input: plainly bad, goes to the dead-letter topic at once --------
   empty_image,       ///< No bytes.
   undecodable_image, ///< Not an image, truncated or of an unknown format.
@@ -38,14 +38,14 @@ enum class errc : uint8_t {
   inference_failed,  ///< The model threw on this input.
   max_attempts,      ///< The job has used up its attempts.
   // -- the surroundings ---------------------------------------------------------
-  io,           ///< A file or socket operation failed.
-  timeout,      ///< A wait ran into its deadline.
-  unavailable,  ///< A peer is not there now; try again later.
-  kafka,        ///< librdkafka reported an error that a retry may mend.
-  kafka_fatal,  ///< The Kafka client is unusable and has to be re-created.
-  queue_full,   ///< A bounded queue is full; try again later.
-  revoked,      ///< The partition is no longer ours.
-  stopping,     ///< The service is shutting down.
+  io,          ///< A file or socket operation failed.
+  timeout,     ///< A wait ran into its deadline.
+  unavailable, ///< A peer is not there now; try again later.
+  kafka,       ///< librdkafka reported an error that a retry may mend.
+  kafka_fatal, ///< The Kafka client is unusable and has to be re-created.
+  queue_full,  ///< A bounded queue is full; try again later.
+  revoked,     ///< The partition is no longer ours.
+  stopping,    ///< The service is shutting down.
 };
 
 std::string_view to_string(errc code) noexcept;

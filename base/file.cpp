@@ -13,7 +13,8 @@ namespace ziyu {
 namespace {
 
 tl::unexpected<error> failed(const char* what, const std::filesystem::path& path) {
-  return fail(errc::io, std::string{"cannot "} + what + " " + path.string() + ": " + std::strerror(errno));
+  return fail(errc::io,
+              std::string{"cannot "} + what + " " + path.string() + ": " + std::strerror(errno));
 }
 
 } // namespace
@@ -33,7 +34,8 @@ expected<std::string> read_file(const std::filesystem::path& path, uint64_t max_
   while (in.read(block, sizeof block) || in.gcount() > 0) {
     result.append(block, static_cast<size_t>(in.gcount()));
     if (result.size() > max_bytes)
-      return fail(errc::io, path.string() + " is larger than " + std::to_string(max_bytes) + " bytes");
+      return fail(errc::io,
+                  path.string() + " is larger than " + std::to_string(max_bytes) + " bytes");
   }
   if (in.bad())
     return failed("read", path);
@@ -67,9 +69,11 @@ std::filesystem::path executable_dir() {
 }
 
 temp_dir::temp_dir(std::string_view prefix) {
-  auto pattern = (std::filesystem::temp_directory_path() / (std::string{prefix} + "-XXXXXX")).string();
+  auto pattern =
+    (std::filesystem::temp_directory_path() / (std::string{prefix} + "-XXXXXX")).string();
   if (::mkdtemp(pattern.data()) == nullptr) {
-    std::fprintf(stderr, "ziyu: cannot make a temporary folder %s: %s\n", pattern.c_str(), std::strerror(errno));
+    std::fprintf(stderr, "ziyu: cannot make a temporary folder %s: %s\n", pattern.c_str(),
+                 std::strerror(errno));
     std::abort();
   }
   path_ = pattern;

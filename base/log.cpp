@@ -43,7 +43,8 @@ public:
 expected<void> init_log(const std::string& level, const std::string& format) {
   const auto parsed = spdlog::level::from_str(level);
   if (parsed == spdlog::level::off)
-    return fail(errc::invalid_config, "log.level: \"" + level + "\" is none of trace, debug, info, warn, error");
+    return fail(errc::invalid_config,
+                "log.level: \"" + level + "\" is none of trace, debug, info, warn, error");
   if (format == "json") {
     auto logger = std::make_shared<spdlog::logger>(
       "ziyu", std::make_shared<spdlog::sinks::stderr_sink_mt>());

@@ -129,14 +129,16 @@ std::string server_properties(const broker_settings& s, uint16_t port, uint16_t 
 }
 
 std::string log_properties(const fs::path& log) {
-  return "status=error\nappender.f.type=File\nappender.f.name=f\nappender.f.fileName=" + log.string()
+  return "status=error\nappender.f.type=File\nappender.f.name=f\nappender.f.fileName="
+         + log.string()
          + "\nappender.f.layout.type=PatternLayout\nappender.f.layout.pattern=[%d] %p %m (%c)%n\n"
            "rootLogger.level=info\nrootLogger.appenderRef.f.ref=f\n";
 }
 
 class starter {
 public:
-  explicit starter(broker_settings s) : s_(std::move(s)), deadline_(clock::now() + s_.start_limit) {}
+  explicit starter(broker_settings s)
+    : s_(std::move(s)), deadline_(clock::now() + s_.start_limit) {}
 
   expected<std::pair<guarded_process, std::string>> run() {
     auto java = find_java();
@@ -154,10 +156,16 @@ public:
     if (status)
       return fail(errc::io, "cannot make " + s_.folder.string() + ": " + status.message());
     // Short-lived and small: the first compiler and the serial collector only.
-    java_ = {*java, "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-XX:-UsePerfData",
-             "-XX:+ExitOnOutOfMemoryError", "-Djava.awt.headless=true",
+    java_ = {*java,
+             "-XX:TieredStopAtLevel=1",
+             "-XX:+UseSerialGC",
+             "-XX:-UsePerfData",
+             "-XX:+ExitOnOutOfMemoryError",
+             "-Djava.awt.headless=true",
              "-Dlog4j2.configurationFile=" + (s_.folder / "log4j2.properties").string(),
-             "-Djava.io.tmpdir=" + (s_.folder / "tmp").string(), "-cp", s_.jars.string() + "/*"};
+             "-Djava.io.tmpdir=" + (s_.folder / "tmp").string(),
+             "-cp",
+             s_.jars.string() + "/*"};
     if (auto ok = configure(); !ok)
       return tl::unexpected(ok.error());
     if (!fs::exists(s_.folder / "data/meta.properties"))
@@ -180,7 +188,8 @@ private:
     if (port == 0)
       port = probe_port(0);
     else if (probe_port(port) == 0)
-      return fail(errc::io, "port " + std::to_string(port) + " of 127.0.0.1 is taken: choose another or none");
+      return fail(errc::io, "port " + std::to_string(port)
+                              + " of 127.0.0.1 is taken: choose another or none");
     if (controller == 0 || probe_port(controller) == 0)
       controller = probe_port(0);
     bootstrap_ = "127.0.0.1:" + std::to_string(port);
@@ -213,7 +222,8 @@ private:
       process->wait(std::chrono::milliseconds{100});
     }
     if (auto how = process->wait(std::chrono::seconds{1}); how->exit_code != 0 || how->signal != 0)
-      return fail(errc::io, "formatting Kafka's storage failed: " + trouble_in(s_.folder / "format.log"));
+      return fail(errc::io,
+                  "formatting Kafka's storage failed: " + trouble_in(s_.folder / "format.log"));
     return {};
   }
 
@@ -232,7 +242,8 @@ private:
       if (!process->running())
         return fail(errc::io, "Kafka ended at its start: " + trouble_in(s_.folder / "server.log"));
       if (clock::now() > deadline_)
-        return fail(errc::timeout, "Kafka was not ready within " + std::to_string(s_.start_limit.count())
+        return fail(errc::timeout, "Kafka was not ready within "
+                                     + std::to_string(s_.start_limit.count())
                                      + " ms: " + trouble_in(s_.folder / "server.log"));
       auto log = read_file(s_.folder / "server.log");
       const auto started = log && log->find("Kafka Server started") != std::string::npos;
@@ -261,15 +272,17 @@ expected<fs::path> find_jars() {
   if (auto given = std::getenv("ZIYU_KAFKA_LIB")) {
     if (complete(given))
       return fs::path{given};
-    return fail(errc::unavailable, "ZIYU_KAFKA_LIB=" + std::string{given} + " holds no jars of Kafka");
+    return fail(errc::unavailable,
+                "ZIYU_KAFKA_LIB=" + std::string{given} + " holds no jars of Kafka");
   }
   for (auto at = executable_dir(); at != at.parent_path(); at = at.parent_path())
     if (complete(at / ".deps/kafka/lib"))
       return at / ".deps/kafka/lib";
   if (complete("/usr/share/ziyu/kafka"))
     return fs::path{"/usr/share/ziyu/kafka"};
-  return fail(errc::unavailable, "the jars of Kafka are not there: run scripts/deps (it puts them into"
-                                 " .deps/kafka/lib), or set ZIYU_KAFKA_LIB");
+  return fail(errc::unavailable,
+              "the jars of Kafka are not there: run scripts/deps (it puts them into"
+              " .deps/kafka/lib), or set ZIYU_KAFKA_LIB");
 }
 
 expected<embedded_broker> embedded_broker::start(broker_settings settings) {

@@ -20,7 +20,9 @@ public:
 
   bool running() { return guard_.running(); }
   int32_t pid() const { return guard_.pid(); } ///< Of the guard.
-  std::optional<supervision::exit_status> wait(std::chrono::milliseconds limit) { return guard_.wait(limit); }
+  std::optional<supervision::exit_status> wait(std::chrono::milliseconds limit) {
+    return guard_.wait(limit);
+  }
 
   /// SIGTERM to the program, up to `grace`, then SIGKILL; returns when it is gone.
   supervision::exit_status end(std::chrono::milliseconds grace);

@@ -32,8 +32,8 @@ struct consumer_failed {
 /// A poll brought nothing within its time.
 struct nothing {};
 
-using consumer_event
-  = std::variant<nothing, record, partitions_assigned, partitions_revoked, consumer_failed>;
+using consumer_event =
+  std::variant<nothing, record, partitions_assigned, partitions_revoked, consumer_failed>;
 
 /// The port to a Kafka consumer group member. Thread rules: everything from one
 /// thread (the poll thread), except for `store`, which is thread-safe.

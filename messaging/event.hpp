@@ -17,8 +17,8 @@ namespace ziyu::messaging {
 /// partitions_revoked, dead_lettered.
 struct event {
   std::string type;
-  int64_t time_ms = 0;   ///< Wall clock.
-  std::string instance;  ///< Which Ziyu: host name and pid.
+  int64_t time_ms = 0;                              ///< Wall clock.
+  std::string instance;                             ///< Which Ziyu: host name and pid.
   nlohmann::json detail = nlohmann::json::object(); ///< Named values with units in the names.
 };
 

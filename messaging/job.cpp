@@ -37,7 +37,8 @@ bool too_deep(std::string_view text) {
 }
 
 bool looks_like_json(const record& x) {
-  if (auto type = find_header(x.headers, "content-type"); type && type->starts_with("application/json"))
+  if (auto type = find_header(x.headers, "content-type");
+      type && type->starts_with("application/json"))
     return true;
   std::string_view text = *x.value;
   if (text.starts_with("\xef\xbb\xbf"))
@@ -48,11 +49,15 @@ bool looks_like_json(const record& x) {
 
 tl::unexpected<error> too_large(uint64_t bytes, const job_limits& limits) {
   return fail(errc::job_too_large, "the image has " + std::to_string(bytes)
-                                     + " bytes, jobs.max_bytes is " + std::to_string(limits.max_bytes));
+                                     + " bytes, jobs.max_bytes is "
+                                     + std::to_string(limits.max_bytes));
 }
 
 int hex_digit(char c) {
-  return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+  return c >= '0' && c <= '9'   ? c - '0'
+         : c >= 'a' && c <= 'f' ? c - 'a' + 10
+         : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                : -1;
 }
 
 expected<std::string> percent_decode(std::string_view text) {
@@ -101,7 +106,8 @@ expected<std::string> read_dataref(const std::string& uri, const job_limits& lim
     return fail(errc::bad_dataref, "ce_dataref " + to_utf8(uri) + ": " + status.message());
   const auto [end, unused] = std::mismatch(root.begin(), root.end(), file.begin(), file.end());
   if (end != root.end())
-    return fail(errc::bad_dataref, "ce_dataref " + to_utf8(uri) + " is outside of jobs.dataref_root");
+    return fail(errc::bad_dataref,
+                "ce_dataref " + to_utf8(uri) + " is outside of jobs.dataref_root");
   if (const auto size = fs::file_size(file, status); !status && size > limits.max_bytes)
     return too_large(size, limits);
   auto content = read_file(file, limits.max_bytes);
@@ -120,15 +126,17 @@ expected<payload> parse_json(const std::string& text, const job_limits& limits) 
   if (text.size() / 4 * 3 > limits.max_bytes + 64 * 1024)
     return too_large(text.size() / 4 * 3, limits);
   if (too_deep(text))
-    return fail(errc::unknown_schema, "the JSON is nested more than " + std::to_string(max_depth) + " deep");
+    return fail(errc::unknown_schema,
+                "the JSON is nested more than " + std::to_string(max_depth) + " deep");
   const auto document = json::parse(text, nullptr, false);
   if (document.is_discarded())
     return fail(errc::unknown_schema, "the value begins like JSON but is none");
   if (!document.is_object())
     return fail(errc::unknown_schema, "the JSON is not an object");
   if (auto i = document.find("schema"); i != document.end() && *i != job_schema)
-    return fail(errc::unknown_schema, "schema is " + to_utf8(i->dump(-1, ' ', false, json::error_handler_t::replace))
-                                        + ", known is \"" + job_schema + "\"");
+    return fail(errc::unknown_schema,
+                "schema is " + to_utf8(i->dump(-1, ' ', false, json::error_handler_t::replace))
+                  + ", known is \"" + job_schema + "\"");
   payload result;
   if (auto i = document.find("job_id"); i != document.end()) {
     if (!i->is_string() || i->get_ref<const std::string&>().empty())
@@ -165,7 +173,8 @@ expected<job> decode_job(record source, const job_limits& limits) {
     value = to_utf8(value);
   }
   result.fault = find_header(source.headers, "ziyu-fault").value_or("");
-  if (auto uri = find_header(source.headers, "ce_dataref"); uri && (!source.value || source.value->empty())) {
+  if (auto uri = find_header(source.headers, "ce_dataref");
+      uri && (!source.value || source.value->empty())) {
     auto bytes = read_dataref(*uri, limits);
     if (!bytes)
       return tl::unexpected(bytes.error());

@@ -19,9 +19,9 @@ struct job {
 
 /// What a job may be.
 struct job_limits {
-  uint64_t max_bytes = uint64_t{16} << 20;     ///< Encoded image bytes.
-  uint64_t max_pixels = 100'000'000;           ///< Width × height.
-  std::string dataref_root; ///< Claim checks may point below here; empty: none.
+  uint64_t max_bytes = uint64_t{16} << 20; ///< Encoded image bytes.
+  uint64_t max_pixels = 100'000'000;       ///< Width × height.
+  std::string dataref_root;                ///< Claim checks may point below here; empty: none.
 };
 
 /// Reads a job from a record's value: raw image bytes; or, when the first

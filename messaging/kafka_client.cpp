@@ -11,7 +11,8 @@ namespace {
 void forward_log(const rd_kafka_t*, int level, const char* facility, const char* text) {
   // Connection trouble repeats each second per broker and is reported as an event
   // by whoever is concerned.
-  const auto routine = std::string_view{facility} == "FAIL" || std::string_view{facility} == "ERROR";
+  const auto routine = std::string_view{facility} == "FAIL"
+                       || std::string_view{facility} == "ERROR";
   const auto to = routine      ? spdlog::level::debug
                   : level <= 3 ? spdlog::level::err
                   : level <= 4 ? spdlog::level::warn
@@ -43,7 +44,8 @@ expected<conf_ptr> make_conf(const kafka_properties& properties) {
   conf_ptr conf{rd_kafka_conf_new()};
   for (const auto& [name, value] : properties) {
     char text[512];
-    if (rd_kafka_conf_set(conf.get(), name.c_str(), value.c_str(), text, sizeof text) != RD_KAFKA_CONF_OK)
+    if (rd_kafka_conf_set(conf.get(), name.c_str(), value.c_str(), text, sizeof text)
+        != RD_KAFKA_CONF_OK)
       return fail(errc::invalid_config, "kafka." + name + ": " + text);
   }
   rd_kafka_conf_set_log_cb(conf.get(), forward_log);
@@ -53,31 +55,18 @@ expected<conf_ptr> make_conf(const kafka_properties& properties) {
 error to_error(rd_kafka_resp_err_t x, const std::string& what) {
   auto code = errc::kafka;
   switch (x) {
-    case RD_KAFKA_RESP_ERR__FATAL:
-    case RD_KAFKA_RESP_ERR__FENCED:
-      code = errc::kafka_fatal;
-      break;
-    case RD_KAFKA_RESP_ERR__QUEUE_FULL:
-      code = errc::queue_full;
-      break;
-    case RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE:
-      code = errc::job_too_large;
-      break;
-    case RD_KAFKA_RESP_ERR__TIMED_OUT:
-    case RD_KAFKA_RESP_ERR__MSG_TIMED_OUT:
-      code = errc::timeout;
-      break;
-    case RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN:
-    case RD_KAFKA_RESP_ERR__TRANSPORT:
-    case RD_KAFKA_RESP_ERR__RESOLVE:
-    case RD_KAFKA_RESP_ERR__AUTHENTICATION:
-      code = errc::unavailable;
-      break;
-    case RD_KAFKA_RESP_ERR__STATE:
-      code = errc::revoked;
-      break;
-    default:
-      break;
+  case RD_KAFKA_RESP_ERR__FATAL:
+  case RD_KAFKA_RESP_ERR__FENCED: code = errc::kafka_fatal; break;
+  case RD_KAFKA_RESP_ERR__QUEUE_FULL: code = errc::queue_full; break;
+  case RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE: code = errc::job_too_large; break;
+  case RD_KAFKA_RESP_ERR__TIMED_OUT:
+  case RD_KAFKA_RESP_ERR__MSG_TIMED_OUT: code = errc::timeout; break;
+  case RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN:
+  case RD_KAFKA_RESP_ERR__TRANSPORT:
+  case RD_KAFKA_RESP_ERR__RESOLVE:
+  case RD_KAFKA_RESP_ERR__AUTHENTICATION: code = errc::unavailable; break;
+  case RD_KAFKA_RESP_ERR__STATE: code = errc::revoked; break;
+  default: break;
   }
   return {code, what.empty() ? rd_kafka_err2str(x) : what + ": " + rd_kafka_err2str(x)};
 }
@@ -91,14 +80,18 @@ record to_record(const rd_kafka_message_t& message, uint64_t epoch) {
   if (message.key != nullptr)
     x.key.emplace(static_cast<const char*>(message.key), message.key_len);
   if (message.payload != nullptr)
-    x.value = std::make_shared<const std::string>(static_cast<const char*>(message.payload), message.len);
+    x.value = std::make_shared<const std::string>(static_cast<const char*>(message.payload),
+                                                  message.len);
   rd_kafka_headers_t* headers = nullptr;
   if (rd_kafka_message_headers(&message, &headers) == RD_KAFKA_RESP_ERR_NO_ERROR) {
     const char* name = nullptr;
     const void* value = nullptr;
     size_t size = 0;
-    for (size_t i = 0; rd_kafka_header_get_all(headers, i, &name, &value, &size) == RD_KAFKA_RESP_ERR_NO_ERROR; ++i)
-      x.headers.emplace_back(name, value ? std::string{static_cast<const char*>(value), size} : std::string{});
+    for (size_t i = 0;
+         rd_kafka_header_get_all(headers, i, &name, &value, &size) == RD_KAFKA_RESP_ERR_NO_ERROR;
+         ++i)
+      x.headers.emplace_back(name, value ? std::string{static_cast<const char*>(value), size}
+                                         : std::string{});
   }
   rd_kafka_timestamp_type_t type{};
   x.timestamp_ms = rd_kafka_message_timestamp(&message, &type);
@@ -106,7 +99,8 @@ record to_record(const rd_kafka_message_t& message, uint64_t epoch) {
 }
 
 const topic_metadata* cluster_metadata::find(const std::string& topic) const {
-  auto i = std::find_if(topics.begin(), topics.end(), [&](const auto& x) { return x.name == topic; });
+  auto i = std::find_if(topics.begin(), topics.end(),
+                        [&](const auto& x) { return x.name == topic; });
   return i == topics.end() ? nullptr : &*i;
 }
 
@@ -116,15 +110,19 @@ expected<cluster_metadata> read_metadata(const kafka_properties& properties,
   if (!client)
     return tl::unexpected(client.error());
   const rd_kafka_metadata_t* answer = nullptr;
-  const auto status = rd_kafka_metadata(client->get(), 1, nullptr, &answer, static_cast<int>(limit.count()));
+  const auto status = rd_kafka_metadata(client->get(), 1, nullptr, &answer,
+                                        static_cast<int>(limit.count()));
   if (status != RD_KAFKA_RESP_ERR_NO_ERROR) {
     auto i = properties.find("bootstrap.servers");
-    return fail(errc::unavailable, "no Kafka broker answers at " + (i == properties.end() ? "(none given)" : i->second)
-                                     + " within " + std::to_string(limit.count()) + " ms: " + rd_kafka_err2str(status));
+    return fail(errc::unavailable, "no Kafka broker answers at "
+                                     + (i == properties.end() ? "(none given)" : i->second)
+                                     + " within " + std::to_string(limit.count())
+                                     + " ms: " + rd_kafka_err2str(status));
   }
   cluster_metadata result;
   for (int i = 0; i < answer->broker_cnt; ++i)
-    result.brokers.push_back(std::string{answer->brokers[i].host} + ":" + std::to_string(answer->brokers[i].port));
+    result.brokers.push_back(std::string{answer->brokers[i].host} + ":"
+                             + std::to_string(answer->brokers[i].port));
   for (int i = 0; i < answer->topic_cnt; ++i)
     if (answer->topics[i].err == RD_KAFKA_RESP_ERR_NO_ERROR)
       result.topics.push_back({answer->topics[i].topic, answer->topics[i].partition_cnt});
@@ -141,7 +139,8 @@ expected<std::vector<std::string>> create_topics(const kafka_properties& propert
   std::vector<rd_kafka_NewTopic_t*> specs;
   char text[512];
   for (const auto& x : topics) {
-    auto spec = rd_kafka_NewTopic_new(x.name.c_str(), x.partitions, x.replication, text, sizeof text);
+    auto spec = rd_kafka_NewTopic_new(x.name.c_str(), x.partitions, x.replication, text,
+                                      sizeof text);
     if (spec == nullptr) {
       rd_kafka_NewTopic_destroy_array(specs.data(), specs.size());
       return fail(errc::invalid_config, "topic " + x.name + ": " + text);
@@ -155,11 +154,14 @@ expected<std::vector<std::string>> create_topics(const kafka_properties& propert
   rd_kafka_NewTopic_destroy_array(specs.data(), specs.size());
   event_ptr event{rd_kafka_queue_poll(queue.get(), static_cast<int>(limit.count()))};
   if (!event)
-    return fail(errc::unavailable, "no answer to CreateTopics within " + std::to_string(limit.count()) + " ms");
+    return fail(errc::unavailable,
+                "no answer to CreateTopics within " + std::to_string(limit.count()) + " ms");
   if (auto status = rd_kafka_event_error(event.get()); status != RD_KAFKA_RESP_ERR_NO_ERROR)
-    return fail(errc::unavailable, std::string{"CreateTopics: "} + rd_kafka_event_error_string(event.get()));
+    return fail(errc::unavailable,
+                std::string{"CreateTopics: "} + rd_kafka_event_error_string(event.get()));
   size_t count = 0;
-  auto answers = rd_kafka_CreateTopics_result_topics(rd_kafka_event_CreateTopics_result(event.get()), &count);
+  auto answers = rd_kafka_CreateTopics_result_topics(
+    rd_kafka_event_CreateTopics_result(event.get()), &count);
   std::vector<std::string> created;
   for (size_t i = 0; i < count; ++i) {
     const auto status = rd_kafka_topic_result_error(answers[i]);
@@ -167,7 +169,8 @@ expected<std::vector<std::string>> create_topics(const kafka_properties& propert
     if (status == RD_KAFKA_RESP_ERR_NO_ERROR)
       created.push_back(name);
     else if (status != RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS)
-      return fail(errc::kafka, "topic " + name + ": " + rd_kafka_topic_result_error_string(answers[i]));
+      return fail(errc::kafka,
+                  "topic " + name + ": " + rd_kafka_topic_result_error_string(answers[i]));
   }
   return created;
 }

@@ -31,8 +31,8 @@ using queue_ptr = std::unique_ptr<rd_kafka_queue_t, destroy_with<rd_kafka_queue_
 using event_ptr = std::unique_ptr<rd_kafka_event_t, destroy_with<rd_kafka_event_destroy>>;
 /// Must not outlive the client it was used with: it keeps partition references
 /// that hang rd_kafka_destroy.
-using partition_list_ptr
-  = std::unique_ptr<rd_kafka_topic_partition_list_t, destroy_with<rd_kafka_topic_partition_list_destroy>>;
+using partition_list_ptr = std::unique_ptr<rd_kafka_topic_partition_list_t,
+                                           destroy_with<rd_kafka_topic_partition_list_destroy>>;
 
 /// A configuration from `properties`; the error names the property. Logs go to
 /// our log.
@@ -62,7 +62,7 @@ expected<cluster_metadata> read_metadata(const kafka_properties& properties,
 struct topic_specification {
   std::string name;
   int32_t partitions = 1;
-  int32_t replication = 1; ///< −1: the broker's default.
+  int32_t replication = 1;                     ///< −1: the broker's default.
   std::map<std::string, std::string> settings; ///< E.g., "max.message.bytes".
 };
 

@@ -20,7 +20,8 @@ std::vector<topic_partition> to_vector(const rd_kafka_topic_partition_list_t& li
 class kafka_consumer : public consumer {
 public:
   explicit kafka_consumer(rd_kafka_t* client)
-    : client_(client), control_(rd_kafka_queue_get_consumer(client)), records_(rd_kafka_queue_new(client)) {
+    : client_(client), control_(rd_kafka_queue_get_consumer(client)),
+      records_(rd_kafka_queue_new(client)) {
     rd_kafka_poll_set_consumer(client);
   }
 
@@ -59,9 +60,7 @@ public:
     return to_record(*message, i->second);
   }
 
-  void gate(bool closed) override {
-    gated_ = closed;
-  }
+  void gate(bool closed) override { gated_ = closed; }
 
   expected<void> store(const topic_partition& where, int64_t next) override {
     partition_list_ptr list{rd_kafka_topic_partition_list_new(1)};
@@ -125,12 +124,9 @@ private:
 
   consumer_event on_event(rd_kafka_event_t& event) {
     switch (rd_kafka_event_type(&event)) {
-      case RD_KAFKA_EVENT_REBALANCE:
-        return on_rebalance(event);
-      case RD_KAFKA_EVENT_ERROR:
-        return on_error(event);
-      default:
-        return nothing{};
+    case RD_KAFKA_EVENT_REBALANCE: return on_rebalance(event);
+    case RD_KAFKA_EVENT_ERROR: return on_error(event);
+    default: return nothing{};
     }
   }
 

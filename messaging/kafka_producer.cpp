@@ -12,9 +12,7 @@ namespace {
 class kafka_producer : public producer {
 public:
   kafka_producer(rd_kafka_t* client, report_handler on_report)
-    : client_(client),
-      events_(rd_kafka_queue_get_main(client)),
-      on_report_(std::move(on_report)),
+    : client_(client), events_(rd_kafka_queue_get_main(client)), on_report_(std::move(on_report)),
       thread_([this] { run(); }) {
     // nop
   }
@@ -42,7 +40,8 @@ public:
     const size_t value_size = x.value ? x.value->size() : 0;
     const auto status = rd_kafka_producev(
       client_, RD_KAFKA_V_TOPIC(x.topic.c_str()), RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
-      RD_KAFKA_V_KEY(key, key_size), RD_KAFKA_V_VALUE(value, value_size), RD_KAFKA_V_HEADERS(headers), RD_KAFKA_V_OPAQUE(token), RD_KAFKA_V_END);
+      RD_KAFKA_V_KEY(key, key_size), RD_KAFKA_V_VALUE(value, value_size),
+      RD_KAFKA_V_HEADERS(headers), RD_KAFKA_V_OPAQUE(token), RD_KAFKA_V_END);
     if (status == RD_KAFKA_RESP_ERR_NO_ERROR)
       return {};
     rd_kafka_headers_destroy(headers); // ours still

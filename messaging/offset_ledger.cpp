@@ -6,26 +6,18 @@ namespace ziyu::messaging {
 
 namespace {
 
-bool is_final(record_state x) {
-  return x >= record_state::done;
-}
+bool is_final(record_state x) { return x >= record_state::done; }
 
 } // namespace
 
 std::string_view to_string(record_state x) noexcept {
   switch (x) {
-    case record_state::queued:
-      return "queued";
-    case record_state::running:
-      return "running";
-    case record_state::publishing:
-      return "publishing";
-    case record_state::done:
-      return "done";
-    case record_state::dead_lettered:
-      return "dead_lettered";
-    case record_state::handed_back:
-      return "handed_back";
+  case record_state::queued: return "queued";
+  case record_state::running: return "running";
+  case record_state::publishing: return "publishing";
+  case record_state::done: return "done";
+  case record_state::dead_lettered: return "dead_lettered";
+  case record_state::handed_back: return "handed_back";
   }
   return "unknown";
 }
@@ -132,9 +124,12 @@ offset_ledger::balance offset_ledger::total() const {
 
 nlohmann::json offset_ledger::to_json() const {
   auto show = [](const balance& x) {
-    return nlohmann::json{{"fetched", x.fetched},         {"published", x.published},
-                          {"dead_lettered", x.dead_lettered}, {"handed_back", x.handed_back},
-                          {"in_flight", x.in_flight},     {"balanced", x.balanced()}};
+    return nlohmann::json{{"fetched", x.fetched},
+                          {"published", x.published},
+                          {"dead_lettered", x.dead_lettered},
+                          {"handed_back", x.handed_back},
+                          {"in_flight", x.in_flight},
+                          {"balanced", x.balanced()}};
   };
   auto list = nlohmann::json::array();
   for (const auto& [where, x] : partitions_) {

@@ -54,16 +54,16 @@ public:
   /// grown since the last call.
   std::optional<int64_t> take_committable(const topic_partition& where);
 
-  balance total() const; ///< Over all epochs since the start.
+  balance total() const;          ///< Over all epochs since the start.
   nlohmann::json to_json() const; ///< For `GET /ledger` and the exit report.
 
 private:
   struct partition {
     uint64_t epoch = 0;
     bool assigned = false;
-    int64_t next = -1;      ///< Lowest offset not final; -1 before the first.
-    int64_t highest = -1;   ///< Highest offset fetched.
-    int64_t reported = -1;  ///< Last value of take_committable.
+    int64_t next = -1;                      ///< Lowest offset not final; -1 before the first.
+    int64_t highest = -1;                   ///< Highest offset fetched.
+    int64_t reported = -1;                  ///< Last value of take_committable.
     std::map<int64_t, record_state> window; ///< From `next` up.
     balance sums;
   };

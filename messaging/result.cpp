@@ -34,8 +34,11 @@ json to_json_value(const result& x) {
       {"total", x.total_ms}}},
     {"image", {{"width", x.width}, {"height", x.height}}},
     {"memory",
-     {{"delta_bytes", x.delta_bytes}, {"live_bytes", x.live_bytes}, {"private_bytes", x.private_bytes}}},
-    {"source", {{"topic", x.source.topic}, {"partition", x.source.partition}, {"offset", x.source.offset}}},
+     {{"delta_bytes", x.delta_bytes},
+      {"live_bytes", x.live_bytes},
+      {"private_bytes", x.private_bytes}}},
+    {"source",
+     {{"topic", x.source.topic}, {"partition", x.source.partition}, {"offset", x.source.offset}}},
     {"attempt", x.attempt},
     {"duplicate_id", x.duplicate_id},
     {"finished_ms", x.finished_ms},
@@ -43,7 +46,8 @@ json to_json_value(const result& x) {
   if (x.ok) {
     auto list = json::array();
     for (const auto& item : x.top_k)
-      list.push_back({{"label", item.label}, {"confidence", item.confidence}, {"index", item.index}});
+      list.push_back(
+        {{"label", item.label}, {"confidence", item.confidence}, {"index", item.index}});
     if (!x.top_k.empty()) {
       document["label"] = x.top_k.front().label;
       document["confidence"] = x.top_k.front().confidence;

@@ -14,9 +14,7 @@ public:
     rd_kafka_poll_set_consumer(client_.get());
   }
 
-  ~kafka_topic_reader() override {
-    rd_kafka_consumer_close(client_.get());
-  }
+  ~kafka_topic_reader() override { rd_kafka_consumer_close(client_.get()); }
 
   expected<std::optional<record>> next(std::chrono::milliseconds limit) override {
     message_ptr message{rd_kafka_consumer_poll(client_.get(), static_cast<int>(limit.count()))};
@@ -45,7 +43,8 @@ expected<std::unique_ptr<topic_reader>> read_topic(kafka_properties properties,
     return tl::unexpected(known.error());
   const auto found = known->find(topic);
   if (found == nullptr)
-    return fail(errc::unavailable, "topic " + topic + " does not exist on " + properties["bootstrap.servers"]);
+    return fail(errc::unavailable,
+                "topic " + topic + " does not exist on " + properties["bootstrap.servers"]);
   // Assigned by hand: the group's name is never told to the broker.
   properties["group.id"] = "ziyu-reader";
   properties["enable.auto.commit"] = "false";
@@ -66,14 +65,15 @@ expected<std::unique_ptr<topic_reader>> read_topic(kafka_properties properties,
       if (from == topic_reader::start::end) {
         // The present end, not that of some moment later when the fetch begins.
         int64_t low = 0, high = 0;
-        const auto status = rd_kafka_query_watermark_offsets(client.get(), topic.c_str(), i, &low, &high,
-                                                             static_cast<int>(limit.count()));
+        const auto status = rd_kafka_query_watermark_offsets(
+          client.get(), topic.c_str(), i, &low, &high, static_cast<int>(limit.count()));
         if (status != RD_KAFKA_RESP_ERR_NO_ERROR)
           return tl::unexpected(to_error(status, "end of " + topic));
         item->offset = high;
       }
     }
-    if (auto status = rd_kafka_assign(client.get(), list.get()); status != RD_KAFKA_RESP_ERR_NO_ERROR)
+    if (auto status = rd_kafka_assign(client.get(), list.get());
+        status != RD_KAFKA_RESP_ERR_NO_ERROR)
       return tl::unexpected(to_error(status, "assign"));
   }
   return std::make_unique<kafka_topic_reader>(std::move(client));

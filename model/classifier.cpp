@@ -31,7 +31,8 @@ private:
 classifier::classifier(predictor model, const decode_limits& limits)
   : predictor_(std::move(model)), limits_(limits) {}
 
-expected<classifier> classifier::load(const std::filesystem::path& path, const decode_limits& limits) {
+expected<classifier> classifier::load(const std::filesystem::path& path,
+                                      const decode_limits& limits) {
   const auto folder = read_model_folder(path);
   if (!folder)
     return tl::unexpected<error>(folder.error());
@@ -56,7 +57,8 @@ expected<void> classifier::warm_up(uint32_t runs) {
       if (auto result = classify(image, 5); !result)
         return tl::unexpected<error>(result.error());
     } catch (const std::exception& e) {
-      return fail(errc::unavailable, std::string{"cannot warm up with a "} + extension + " image: " + e.what());
+      return fail(errc::unavailable,
+                  std::string{"cannot warm up with a "} + extension + " image: " + e.what());
     }
   }
   return {};

@@ -20,18 +20,18 @@ cv::Mat upright(cv::Mat image, uint32_t orientation) {
     image = transposed;
   }
   switch (orientation) {
-    case 2: // mirrored
-    case 6: // to be turned clockwise
-      cv::flip(image, image, 1);
-      break;
-    case 3: // upside down
-    case 7: // transversed
-      cv::flip(image, image, -1);
-      break;
-    case 4: // mirrored top to bottom
-    case 8: // to be turned counterclockwise
-      cv::flip(image, image, 0);
-      break;
+  case 2: // mirrored
+  case 6: // to be turned clockwise
+    cv::flip(image, image, 1);
+    break;
+  case 3: // upside down
+  case 7: // transversed
+    cv::flip(image, image, -1);
+    break;
+  case 4: // mirrored top to bottom
+  case 8: // to be turned counterclockwise
+    cv::flip(image, image, 0);
+    break;
   }
   return image;
 }
@@ -47,25 +47,30 @@ expected<decoded_image> decode_image(std::string_view bytes, const decode_limits
     return fail(errc::empty_image, "the image has no bytes");
   const auto size = read_image_size(bytes);
   if (!size)
-    return fail(errc::undecodable_image,
-                "not a JPEG, PNG, BMP, WebP or TIFF image (" + std::to_string(bytes.size()) + " bytes)");
+    return fail(errc::undecodable_image, "not a JPEG, PNG, BMP, WebP or TIFF image ("
+                                           + std::to_string(bytes.size()) + " bytes)");
   const std::string what{to_string(size->format)};
   if (size->pixels() > limits.max_pixels)
     return fail(errc::image_too_large, what + " of " + dimensions(*size) + " has "
                                          + std::to_string(size->pixels()) + " pixels, at most "
-                                         + std::to_string(limits.max_pixels) + " are allowed (jobs.max_pixels)");
+                                         + std::to_string(limits.max_pixels)
+                                         + " are allowed (jobs.max_pixels)");
   if (bytes.size() > 0x7fffffff) // OpenCV counts bytes in an int
     return fail(errc::image_too_large, what + " of " + std::to_string(bytes.size()) + " bytes");
   if (!is_image_complete(bytes))
     return fail(errc::undecodable_image, what + " of " + dimensions(*size) + " is truncated");
   try {
     // imdecode only reads; cv::Mat has no const view.
-    const cv::Mat encoded(1, static_cast<int>(bytes.size()), CV_8UC1, const_cast<char*>(bytes.data()));
+    const cv::Mat encoded(1, static_cast<int>(bytes.size()), CV_8UC1,
+                          const_cast<char*>(bytes.data()));
     auto pixels = cv::imdecode(encoded, cv::IMREAD_COLOR | cv::IMREAD_IGNORE_ORIENTATION);
     if (pixels.empty())
-      return fail(errc::undecodable_image, what + " of " + dimensions(*size) + " is damaged or of a kind that OpenCV cannot decode");
+      return fail(errc::undecodable_image,
+                  what + " of " + dimensions(*size)
+                    + " is damaged or of a kind that OpenCV cannot decode");
     if (pixels.type() != CV_8UC3 || static_cast<uint64_t>(pixels.total()) != size->pixels())
-      return fail(errc::undecodable_image, what + " decodes to another size than its header's " + dimensions(*size));
+      return fail(errc::undecodable_image,
+                  what + " decodes to another size than its header's " + dimensions(*size));
     return decoded_image{upright(std::move(pixels), read_orientation(bytes))};
   } catch (const std::exception& e) { // cv::Exception among them
     return fail(errc::undecodable_image, what + " of " + dimensions(*size) + ": " + e.what());

@@ -32,9 +32,7 @@ bool is_start_of_frame(uint32_t marker) {
 }
 
 /// Markers that stand alone, without a length: TEM and RST0 to RST7.
-bool is_standalone(uint32_t marker) {
-  return marker == 0x01 || (marker >= 0xd0 && marker <= 0xd7);
-}
+bool is_standalone(uint32_t marker) { return marker == 0x01 || (marker >= 0xd0 && marker <= 0xd7); }
 
 /// Walks the segments of a JPEG; ends at the first for which `visit(marker,
 /// start of its length field)` is true, at EOI (true) or where bytes end (false).
@@ -84,19 +82,13 @@ image_size png_size(bounded_reader& in) {
   result.width = in.be32(16);
   result.height = in.be32(20);
   switch (in.u8(25)) {
-    case 0: // grey
-    case 3: // palette
-      result.channels = 1;
-      break;
-    case 4:
-      result.channels = 2;
-      break;
-    case 2:
-      result.channels = 3;
-      break;
-    case 6:
-      result.channels = 4;
-      break;
+  case 0: // grey
+  case 3: // palette
+    result.channels = 1;
+    break;
+  case 4: result.channels = 2; break;
+  case 2: result.channels = 3; break;
+  case 6: result.channels = 4; break;
   }
   // The standard's bound; above it libpng refuses.
   if (result.width > 0x7fffffff || result.height > 0x7fffffff)
@@ -153,34 +145,32 @@ bool is_bmp_complete(bounded_reader& in) {
 image_size webp_size(bounded_reader& in) {
   image_size result{image_format::webp};
   switch (in.be32(12)) {
-    case 0x56503820: // "VP8 ": lossy
-      if (in.le24(23) != 0x2a019d)
-        break;
-      result.width = in.le16(26) & 0x3fff;
-      result.height = in.le16(28) & 0x3fff;
-      result.channels = 3;
+  case 0x56503820: // "VP8 ": lossy
+    if (in.le24(23) != 0x2a019d)
       break;
-    case 0x5650384c: { // "VP8L": lossless
-      if (in.u8(20) != 0x2f)
-        break;
-      const auto bits = in.le32(21);
-      result.width = (bits & 0x3fff) + 1;
-      result.height = (bits >> 14 & 0x3fff) + 1;
-      result.channels = bits >> 28 & 1 ? 4 : 3;
+    result.width = in.le16(26) & 0x3fff;
+    result.height = in.le16(28) & 0x3fff;
+    result.channels = 3;
+    break;
+  case 0x5650384c: { // "VP8L": lossless
+    if (in.u8(20) != 0x2f)
       break;
-    }
-    case 0x56503858: // "VP8X": extended
-      result.width = in.le24(24) + 1;
-      result.height = in.le24(27) + 1;
-      result.channels = in.u8(20) & 0x10 ? 4 : 3;
-      break;
+    const auto bits = in.le32(21);
+    result.width = (bits & 0x3fff) + 1;
+    result.height = (bits >> 14 & 0x3fff) + 1;
+    result.channels = bits >> 28 & 1 ? 4 : 3;
+    break;
+  }
+  case 0x56503858: // "VP8X": extended
+    result.width = in.le24(24) + 1;
+    result.height = in.le24(27) + 1;
+    result.channels = in.u8(20) & 0x10 ? 4 : 3;
+    break;
   }
   return result;
 }
 
-bool is_webp_complete(bounded_reader& in) {
-  return in.le32(4) <= in.size() - 8;
-}
+bool is_webp_complete(bounded_reader& in) { return in.le32(4) <= in.size() - 8; }
 
 // -- TIFF ---------------------------------------------------------------------------
 
@@ -196,24 +186,15 @@ image_size tiff_size(bounded_reader& in) {
     const auto tag = in.number(at, 2, big_endian);
     const auto type = in.number(at + 2, 2, big_endian);
     // 3: 16 bits, 4: 32 bits; both stand in the first bytes of the value field.
-    const auto value = type == 3 ? in.number(at + 8, 2, big_endian)
-                                 : type == 4 ? in.number(at + 8, 4, big_endian) : 0;
+    const auto value = type == 3   ? in.number(at + 8, 2, big_endian)
+                       : type == 4 ? in.number(at + 8, 4, big_endian)
+                                   : 0;
     switch (tag) {
-      case 256:
-        result.width = value;
-        break;
-      case 257:
-        result.height = value;
-        break;
-      case 277:
-        result.channels = value;
-        break;
-      case 322:
-        tile_width = value;
-        break;
-      case 323:
-        tile_height = value;
-        break;
+    case 256: result.width = value; break;
+    case 257: result.height = value; break;
+    case 277: result.channels = value; break;
+    case 322: tile_width = value; break;
+    case 323: tile_height = value; break;
     }
   }
   // Decoders allocate a whole tile, however small the image: a tile may be
@@ -229,16 +210,11 @@ image_size tiff_size(bounded_reader& in) {
 
 std::string_view to_string(image_format format) noexcept {
   switch (format) {
-    case image_format::jpeg:
-      return "JPEG";
-    case image_format::png:
-      return "PNG";
-    case image_format::bmp:
-      return "BMP";
-    case image_format::webp:
-      return "WebP";
-    case image_format::tiff:
-      return "TIFF";
+  case image_format::jpeg: return "JPEG";
+  case image_format::png: return "PNG";
+  case image_format::bmp: return "BMP";
+  case image_format::webp: return "WebP";
+  case image_format::tiff: return "TIFF";
   }
   return "?";
 }
@@ -250,21 +226,11 @@ std::optional<image_size> read_image_size(std::string_view bytes) noexcept {
   bounded_reader in{bytes};
   image_size result;
   switch (*format) {
-    case image_format::jpeg:
-      result = jpeg_size(in);
-      break;
-    case image_format::png:
-      result = png_size(in);
-      break;
-    case image_format::bmp:
-      result = bmp_size(in);
-      break;
-    case image_format::webp:
-      result = webp_size(in);
-      break;
-    case image_format::tiff:
-      result = tiff_size(in);
-      break;
+  case image_format::jpeg: result = jpeg_size(in); break;
+  case image_format::png: result = png_size(in); break;
+  case image_format::bmp: result = bmp_size(in); break;
+  case image_format::webp: result = webp_size(in); break;
+  case image_format::tiff: result = tiff_size(in); break;
   }
   if (!in.good() || result.width == 0 || result.height == 0 || result.channels == 0)
     return std::nullopt;

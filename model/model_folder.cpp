@@ -56,7 +56,8 @@ public:
   uint32_t number(const char* key, uint32_t min, uint32_t max) const {
     const auto& value = required(key);
     if (!value.is_number_integer() || value < min || value > max)
-      throw bad_value{where(key) + " must be a whole number from " + std::to_string(min) + " to " + std::to_string(max)};
+      throw bad_value{where(key) + " must be a whole number from " + std::to_string(min) + " to "
+                      + std::to_string(max)};
     return value.get<uint32_t>();
   }
 
@@ -108,8 +109,10 @@ private:
 };
 
 preprocessing read_preprocessing(const json& value) {
-  const object_reader in{value, "input", {"channels", "height", "width", "resize", "squash", "interpolation",
-                                          "mean", "std", "invert"}};
+  const object_reader in{
+    value,
+    "input",
+    {"channels", "height", "width", "resize", "squash", "interpolation", "mean", "std", "invert"}};
   preprocessing result;
   result.channels = in.one_of("channels", {"rgb", "grey"}) == 0 ? preprocessing::colour::rgb
                                                                 : preprocessing::colour::grey;
@@ -146,7 +149,8 @@ expected<std::vector<std::string>> read_labels(const std::filesystem::path& file
       line.remove_suffix(1);
     const auto place = file.string() + " line " + std::to_string(result.size() + 1);
     if (line.empty())
-      return fail(errc::labels_mismatch, place + " is empty; write one label a line, in the order of the classes");
+      return fail(errc::labels_mismatch,
+                  place + " is empty; write one label a line, in the order of the classes");
     if (!is_utf8(line))
       return fail(errc::labels_mismatch, place + " is not UTF-8");
     result.emplace_back(line);
@@ -157,10 +161,12 @@ expected<std::vector<std::string>> read_labels(const std::filesystem::path& file
 }
 
 /// A file name without any folder: what model.json names lies beside it.
-std::filesystem::path beside(const std::filesystem::path& folder, const std::string& name, const char* key) {
+std::filesystem::path beside(const std::filesystem::path& folder, const std::string& name,
+                             const char* key) {
   const std::filesystem::path file{name};
   if (file.filename() != file || name == "." || name == "..")
-    throw bad_value{std::string{key} + " must be the name of a file in the same folder, not \"" + name + "\""};
+    throw bad_value{std::string{key} + " must be the name of a file in the same folder, not \""
+                    + name + "\""};
   return folder / file;
 }
 
@@ -171,7 +177,8 @@ expected<model_folder> read_model_folder(const std::filesystem::path& path) {
   std::error_code ignored;
   if (!std::filesystem::is_directory(path, ignored))
     return fail(errc::model_missing, "no model folder " + path.string()
-                                       + "; it must hold model.json, the weights and labels.txt (tools/export_model.py makes one)");
+                                       + "; it must hold model.json, the weights and labels.txt "
+                                         "(tools/export_model.py makes one)");
   const auto content = read_file(description, 1 << 20);
   if (!content)
     return fail(errc::model_missing, content.error().message);
@@ -183,8 +190,10 @@ expected<model_folder> read_model_folder(const std::filesystem::path& path) {
   std::optional<uint32_t> classes;
   try {
     const auto root = json::parse(*content, nullptr, true, /*ignore_comments*/ true);
-    const object_reader in{root, "", {"schema", "name", "version", "weights", "sha256", "precision", "labels",
-                                      "classes", "input", "held_out_accuracy", "notes"}};
+    const object_reader in{root,
+                           "",
+                           {"schema", "name", "version", "weights", "sha256", "precision", "labels",
+                            "classes", "input", "held_out_accuracy", "notes"}};
     if (in.text("schema") != "ziyu.model/1")
       return bad("schema is \"" + in.text("schema") + "\", this version reads \"ziyu.model/1\"");
     result.path = path;
@@ -212,17 +221,19 @@ expected<model_folder> read_model_folder(const std::filesystem::path& path) {
   if (!names)
     return tl::unexpected<error>(names.error());
   if (names->size() != *classes)
-    return fail(errc::labels_mismatch, labels.string() + " has " + std::to_string(names->size()) + " labels, but "
-                                         + description.string() + " says classes: " + std::to_string(*classes));
+    return fail(errc::labels_mismatch, labels.string() + " has " + std::to_string(names->size())
+                                         + " labels, but " + description.string()
+                                         + " says classes: " + std::to_string(*classes));
   result.labels = std::move(*names);
   if (!std::filesystem::is_regular_file(result.weights, ignored))
-    return fail(errc::model_missing, "no weights " + result.weights.string() + ", which " + description.string() + " names");
+    return fail(errc::model_missing, "no weights " + result.weights.string() + ", which "
+                                       + description.string() + " names");
   const auto sha256 = sha256_file(result.weights.string());
   if (!sha256)
     return fail(errc::model_corrupt, sha256.error().message);
   if (*sha256 != result.sha256)
-    return fail(errc::model_corrupt, result.weights.string() + " has the SHA-256 " + *sha256 + ", but "
-                                       + description.string() + " says " + result.sha256
+    return fail(errc::model_corrupt, result.weights.string() + " has the SHA-256 " + *sha256
+                                       + ", but " + description.string() + " says " + result.sha256
                                        + "; copy the model folder again");
   return result;
 }

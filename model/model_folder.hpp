@@ -14,12 +14,12 @@ namespace ziyu::model {
 struct preprocessing {
   enum class colour : uint8_t { rgb, grey };
   colour channels = colour::rgb; ///< 3 or 1 input planes.
-  uint32_t resize = 0;   ///< Shorter edge, before the crop; 0: none (see `squash`).
-  bool squash = false;   ///< Resize to exactly input width × height, no crop.
+  uint32_t resize = 0;           ///< Shorter edge, before the crop; 0: none (see `squash`).
+  bool squash = false;           ///< Resize to exactly input width × height, no crop.
   uint32_t crop_height = 224, crop_width = 224; ///< Centre crop = the model's input.
   enum class interpolation : uint8_t { bilinear, bicubic };
   interpolation filter = interpolation::bilinear; ///< Antialiased, as PIL does it.
-  std::vector<float> mean, stddev; ///< One per channel, on the 0..1 scale.
+  std::vector<float> mean, stddev;                ///< One per channel, on the 0..1 scale.
   bool invert = false; ///< 1 − x after ToTensor (dark on light digits).
 };
 

@@ -76,15 +76,11 @@ uint32_t read_orientation(std::string_view bytes) noexcept {
   if (!size)
     return 1;
   switch (size->format) {
-    case image_format::jpeg:
-      return orientation_of(jpeg_exif(bytes));
-    case image_format::png:
-      return orientation_of(png_exif(bytes));
-    case image_format::webp:
-      return orientation_of(webp_exif(bytes));
-    case image_format::bmp:
-    case image_format::tiff:
-      return 1;
+  case image_format::jpeg: return orientation_of(jpeg_exif(bytes));
+  case image_format::png: return orientation_of(png_exif(bytes));
+  case image_format::webp: return orientation_of(webp_exif(bytes));
+  case image_format::bmp:
+  case image_format::tiff: return 1;
   }
   return 1;
 }

@@ -85,8 +85,8 @@ expected<predictor> predictor::load(const model_folder& folder) {
     module.eval();
     result->module = torch::jit::freeze(module);
   } catch (const std::exception& e) {
-    return fail(errc::model_corrupt, weights + " is not a TorchScript model that libtorch " + torch_version()
-                                       + " can load: " + reason(e));
+    return fail(errc::model_corrupt, weights + " is not a TorchScript model that libtorch "
+                                       + torch_version() + " can load: " + reason(e));
   }
   const auto input = result->zeros();
   at::Tensor answer;
@@ -97,10 +97,12 @@ expected<predictor> predictor::load(const model_folder& folder) {
                                         + " that model.json declares: " + reason(e));
   }
   if (!answer.defined() || answer.dim() != 2 || answer.size(0) != 1 || !answer.is_floating_point())
-    return fail(errc::model_mismatch, weights + " must answer one row of numbers [1, classes], but answers "
-                                        + (answer.defined() ? shape_of(answer) : std::string{"no tensor"}));
+    return fail(errc::model_mismatch,
+                weights + " must answer one row of numbers [1, classes], but answers "
+                  + (answer.defined() ? shape_of(answer) : std::string{"no tensor"}));
   if (answer.size(1) != static_cast<int64_t>(folder.labels.size()))
-    return fail(errc::labels_mismatch, weights + " has " + std::to_string(answer.size(1)) + " classes, but there are "
+    return fail(errc::labels_mismatch, weights + " has " + std::to_string(answer.size(1))
+                                         + " classes, but there are "
                                          + std::to_string(folder.labels.size()) + " labels");
   predictor loaded{std::move(result)};
   if (auto scores = loaded.rank(answer, 1); !scores)
@@ -119,8 +121,10 @@ expected<at::Tensor> predictor::forward(const at::Tensor& input) {
   try {
     auto answer = state_->run(input);
     if (!answer.defined() || answer.dim() != 2 || answer.size(1) != static_cast<int64_t>(classes()))
-      return fail(errc::inference_failed, "the model answers " + (answer.defined() ? shape_of(answer) : std::string{"no tensor"})
-                                            + " to the input " + shape_of(input));
+      return fail(errc::inference_failed,
+                  "the model answers "
+                    + (answer.defined() ? shape_of(answer) : std::string{"no tensor"})
+                    + " to the input " + shape_of(input));
     return answer;
   } catch (const std::exception& e) {
     return fail(errc::inference_failed, reason(e));
@@ -154,25 +158,21 @@ expected<prediction> predictor::rank(const at::Tensor& logits, uint32_t top_k) c
   std::vector<uint32_t> order(scores.size());
   std::iota(order.begin(), order.end(), 0u);
   const auto count = std::clamp<size_t>(top_k, 1, scores.size());
-  std::partial_sort(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(count), order.end(),
-                    [&](uint32_t a, uint32_t b) { return scores[a] != scores[b] ? scores[a] > scores[b] : a < b; });
+  std::partial_sort(
+    order.begin(), order.begin() + static_cast<std::ptrdiff_t>(count), order.end(),
+    [&](uint32_t a, uint32_t b) { return scores[a] != scores[b] ? scores[a] > scores[b] : a < b; });
   prediction result;
   result.reserve(count);
   for (size_t i = 0; i < count; ++i)
-    result.push_back({order[i], static_cast<float>(scores[order[i]] / sum), state_->folder.labels[order[i]]});
+    result.push_back(
+      {order[i], static_cast<float>(scores[order[i]] / sum), state_->folder.labels[order[i]]});
   return result;
 }
 
-uint32_t predictor::classes() const {
-  return static_cast<uint32_t>(state_->folder.labels.size());
-}
+uint32_t predictor::classes() const { return static_cast<uint32_t>(state_->folder.labels.size()); }
 
-const model_folder& predictor::folder() const {
-  return state_->folder;
-}
+const model_folder& predictor::folder() const { return state_->folder; }
 
-std::string torch_version() {
-  return TORCH_VERSION;
-}
+std::string torch_version() { return TORCH_VERSION; }
 
 } // namespace ziyu::model

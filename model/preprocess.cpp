@@ -82,7 +82,8 @@ at::Tensor preprocess(const decoded_image& image, const preprocessing& how) {
   const auto full = resized(source, how);
   const auto across = centered(full.width, how.crop_width);
   const auto down = centered(full.height, how.crop_height);
-  const resample_window window{full.width, full.height, across.from, down.from, across.count, down.count};
+  const resample_window window{full.width, full.height,  across.from,
+                               down.from,  across.count, down.count};
   const auto pixels = resample(source, window, how.filter);
 
   auto result = at::empty({1, channels, how.crop_height, how.crop_width}, at::kFloat);

@@ -101,7 +101,8 @@ void add_row(const uint8_t* row, int32_t weight, int32_t* sums, size_t size) {
 }
 
 template <int channels>
-void horizontal_first(const cv::Mat& image, const axis& columns, const axis& rows, cv::Mat& result) {
+void horizontal_first(const cv::Mat& image, const axis& columns, const axis& rows,
+                      cv::Mat& result) {
   const auto row_size = columns.spans.size() * channels;
   std::vector<uint8_t> row(row_size);
   std::vector<int32_t> sums(row_size * rows.spans.size(), half);
@@ -133,7 +134,8 @@ void vertical_first(const cv::Mat& image, const axis& columns, const axis& rows,
     const auto& span = rows.spans[static_cast<size_t>(y)];
     std::fill(sums.begin(), sums.end(), half);
     for (int i = 0; i < span.count; ++i)
-      add_row(image.ptr(span.first + i), rows.weights[span.weights + static_cast<size_t>(i)], sums.data(), row_size);
+      add_row(image.ptr(span.first + i), rows.weights[span.weights + static_cast<size_t>(i)],
+              sums.data(), row_size);
     std::transform(sums.begin(), sums.end(), row.begin(), to_pixel);
     resample_row<channels>(row.data(), result.ptr(y), columns);
   }

@@ -9,26 +9,19 @@ namespace ziyu::supervision {
 
 std::string_view to_string(breaker_state x) noexcept {
   switch (x) {
-    case breaker_state::closed:
-      return "closed";
-    case breaker_state::open:
-      return "open";
-    case breaker_state::half_open:
-      return "half_open";
+  case breaker_state::closed: return "closed";
+  case breaker_state::open: return "open";
+  case breaker_state::half_open: return "half_open";
   }
   return "unknown";
 }
 
 std::string_view to_string(circuit_breaker::trigger x) noexcept {
   switch (x) {
-    case circuit_breaker::trigger::memory:
-      return "memory";
-    case circuit_breaker::trigger::restart_intensity:
-      return "restart_intensity";
-    case circuit_breaker::trigger::publisher:
-      return "publisher";
-    case circuit_breaker::trigger::fork_server:
-      return "fork_server";
+  case circuit_breaker::trigger::memory: return "memory";
+  case circuit_breaker::trigger::restart_intensity: return "restart_intensity";
+  case circuit_breaker::trigger::publisher: return "publisher";
+  case circuit_breaker::trigger::fork_server: return "fork_server";
   }
   return "unknown";
 }
@@ -50,8 +43,8 @@ std::optional<circuit_breaker::transition> circuit_breaker::memory(double share,
   return std::nullopt; // between the two: as it was
 }
 
-std::optional<circuit_breaker::transition>
-circuit_breaker::raise(trigger which, std::string reason, clock::time_point now) {
+std::optional<circuit_breaker::transition> circuit_breaker::raise(trigger which, std::string reason,
+                                                                  clock::time_point now) {
   raised_.insert(which);
   if (state_ == breaker_state::open)
     return std::nullopt;
@@ -85,12 +78,11 @@ std::optional<circuit_breaker::transition> circuit_breaker::tick(clock::time_poi
 
 uint32_t circuit_breaker::admits() const {
   switch (state_) {
-    case breaker_state::closed:
-      return std::numeric_limits<uint32_t>::max();
-    case breaker_state::half_open:
-      return settings_.probe_jobs - std::min(settings_.probe_jobs, probes_running_ + probes_succeeded_);
-    case breaker_state::open:
-      return 0;
+  case breaker_state::closed: return std::numeric_limits<uint32_t>::max();
+  case breaker_state::half_open:
+    return settings_.probe_jobs
+           - std::min(settings_.probe_jobs, probes_running_ + probes_succeeded_);
+  case breaker_state::open: return 0;
   }
   return 0;
 }

@@ -25,8 +25,8 @@ public:
   enum class trigger : uint8_t { memory, restart_intensity, publisher, fork_server };
 
   struct settings {
-    double open_at = 0.8;      ///< Share of container memory that raises `memory`.
-    double close_below = 0.7;  ///< …and the one below which it is lowered.
+    double open_at = 0.8;     ///< Share of container memory that raises `memory`.
+    double close_below = 0.7; ///< …and the one below which it is lowered.
     clock::duration open_for = std::chrono::seconds{2};
     uint32_t probe_jobs = 4;
   };

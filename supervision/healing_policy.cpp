@@ -9,9 +9,7 @@ namespace ziyu::supervision {
 
 namespace {
 
-std::string amount(double bytes) {
-  return format_bytes(static_cast<int64_t>(bytes));
-}
+std::string amount(double bytes) { return format_bytes(static_cast<int64_t>(bytes)); }
 
 bool near(double value, double target, double tolerance) {
   return target > 0 && std::abs(value - target) <= tolerance * target;
@@ -21,32 +19,22 @@ bool near(double value, double target, double tolerance) {
 
 std::string_view to_string(leak_cause x) noexcept {
   switch (x) {
-    case leak_cause::retained_tensors:
-      return "retained_tensors";
-    case leak_cause::retained_images:
-      return "retained_images";
-    case leak_cause::model_reloaded:
-      return "model_reloaded";
-    case leak_cause::native_allocation:
-      return "native_allocation";
-    case leak_cause::hoarding:
-      return "hoarding";
-    case leak_cause::unknown:
-      return "unknown";
+  case leak_cause::retained_tensors: return "retained_tensors";
+  case leak_cause::retained_images: return "retained_images";
+  case leak_cause::model_reloaded: return "model_reloaded";
+  case leak_cause::native_allocation: return "native_allocation";
+  case leak_cause::hoarding: return "hoarding";
+  case leak_cause::unknown: return "unknown";
   }
   return "unknown";
 }
 
 std::string_view to_string(rung x) noexcept {
   switch (x) {
-    case rung::none:
-      return "none";
-    case rung::trim:
-      return "trim";
-    case rung::replace:
-      return "replace";
-    case rung::kill:
-      return "kill";
+  case rung::none: return "none";
+  case rung::trim: return "trim";
+  case rung::replace: return "replace";
+  case rung::kill: return "kill";
   }
   return "unknown";
 }
@@ -59,11 +47,10 @@ leak_cause name_cause(const cause_evidence& x) {
   // What is kept of an image is as large as the image: the growth follows the
   // images' sizes from job to job, or equals their mean.
   const auto image = x.encoded_per_job + x.decoded_per_job;
-  if (x.delta_image_correlation > 0.95
-      || near(x.live_per_job, image, 0.02) || near(x.live_per_job, x.decoded_per_job, 0.02))
+  if (x.delta_image_correlation > 0.95 || near(x.live_per_job, image, 0.02)
+      || near(x.live_per_job, x.decoded_per_job, 0.02))
     return leak_cause::retained_images;
-  if (near(x.live_per_job, static_cast<double>(x.model_bytes), 0.5)
-      && x.live_per_job > 64 * 1024)
+  if (near(x.live_per_job, static_cast<double>(x.model_bytes), 0.5) && x.live_per_job > 64 * 1024)
     return leak_cause::model_reloaded;
   // Tensors and raw allocations look alike in these counters: only call stacks tell.
   return leak_cause::unknown;
@@ -103,13 +90,14 @@ healing_step healing_policy::decide(const worker& x) const {
   if (!confirmed || x.verdict.jobs < settings_.min_life_jobs)
     return {};
   const auto grown = static_cast<double>(x.private_bytes) - static_cast<double>(x.baseline_bytes);
-  const auto room = static_cast<double>(settings_.budget_bytes) - static_cast<double>(x.baseline_bytes);
+  const auto room = static_cast<double>(settings_.budget_bytes)
+                    - static_cast<double>(x.baseline_bytes);
   const auto slope = x.verdict.kind == growth::leak ? x.verdict.live : x.verdict.private_memory;
   const auto rate = amount(slope.bytes_per_job) + " per job (" + amount(slope.lower) + " to "
                     + amount(slope.upper) + ")";
   if (grown >= settings_.replace_at * room)
-    return replace_or_trim(std::string{to_string(x.verdict.kind)} + " of " + rate + ": " + owned + " of "
-                           + budget + " are used");
+    return replace_or_trim(std::string{to_string(x.verdict.kind)} + " of " + rate + ": " + owned
+                           + " of " + budget + " are used");
   if (x.verdict.jobs_left && *x.verdict.jobs_left <= settings_.forecast_jobs)
     return replace_or_trim(std::string{to_string(x.verdict.kind)} + " of " + rate + ": "
                            + std::to_string(*x.verdict.jobs_left) + " jobs left until " + budget);

@@ -23,11 +23,11 @@ std::string_view to_string(leak_cause x) noexcept;
 /// What is known when a cause is to be named, bytes.
 struct cause_evidence {
   growth kind = growth::healthy;
-  double live_per_job = 0;      ///< Median slope of live bytes.
-  double private_per_job = 0;   ///< Median slope of private memory.
-  double encoded_per_job = 0;   ///< Mean size of the encoded images of late.
-  double decoded_per_job = 0;   ///< Mean size of the decoded images of late.
-  uint64_t model_bytes = 0;     ///< What loading the model takes; 0: unknown.
+  double live_per_job = 0;    ///< Median slope of live bytes.
+  double private_per_job = 0; ///< Median slope of private memory.
+  double encoded_per_job = 0; ///< Mean size of the encoded images of late.
+  double decoded_per_job = 0; ///< Mean size of the decoded images of late.
+  uint64_t model_bytes = 0;   ///< What loading the model takes; 0: unknown.
   /// Correlation (Pearson, −1..1) of a job's live delta with its decoded size;
   /// 0 when one of them does not vary.
   double delta_image_correlation = 0;
@@ -63,10 +63,10 @@ public:
   /// One worker's state.
   struct worker {
     leak_judge::verdict verdict;
-    uint64_t baseline_bytes = 0; ///< Private, when it was ready.
-    uint64_t private_bytes = 0;  ///< Now.
-    uint64_t last_step_bytes = 0;///< Growth of private memory by its latest job.
-    bool trimmed = false;        ///< The trim rung was tried and was not enough.
+    uint64_t baseline_bytes = 0;  ///< Private, when it was ready.
+    uint64_t private_bytes = 0;   ///< Now.
+    uint64_t last_step_bytes = 0; ///< Growth of private memory by its latest job.
+    bool trimmed = false;         ///< The trim rung was tried and was not enough.
   };
 
   explicit healing_policy(settings x) : settings_(x) {}

@@ -30,16 +30,11 @@ uint64_t jobs_until(double room, double per_job) {
 
 std::string_view to_string(growth x) noexcept {
   switch (x) {
-    case growth::warming_up:
-      return "warming_up";
-    case growth::healthy:
-      return "healthy";
-    case growth::suspected:
-      return "suspected";
-    case growth::leak:
-      return "leak";
-    case growth::hoarding:
-      return "hoarding";
+  case growth::warming_up: return "warming_up";
+  case growth::healthy: return "healthy";
+  case growth::suspected: return "suspected";
+  case growth::leak: return "leak";
+  case growth::hoarding: return "hoarding";
   }
   return "unknown";
 }
@@ -115,20 +110,22 @@ leak_judge::verdict leak_judge::observe(job_memory memory) {
   const auto live_grows = last_.live.lower > effect && live_recent.lower > effect;
   const auto live_leans = last_.live.bytes_per_job > effect && live_recent.bytes_per_job > effect;
   const auto owned_total = owned.back() - owned.front();
-  const auto owned_grows
-    = n >= 2 * size_t{settings_.min_jobs} && last_.private_memory.lower > effect
-      && recent_slope(owned).lower > effect
-      && owned_total >= static_cast<double>(
-           std::max(settings_.hoarding_min_total_bytes, settings_.budget_bytes / 10));
+  const auto owned_grows = n >= 2 * size_t{settings_.min_jobs}
+                           && last_.private_memory.lower > effect
+                           && recent_slope(owned).lower > effect
+                           && owned_total >= static_cast<double>(std::max(
+                                settings_.hoarding_min_total_bytes, settings_.budget_bytes / 10));
   last_.kind = live_grows    ? growth::leak
                : live_leans  ? growth::suspected
                : owned_grows ? growth::hoarding
                              : growth::healthy;
-  if (settings_.budget_bytes > 0 && (last_.kind == growth::leak || last_.kind == growth::hoarding)) {
+  if (settings_.budget_bytes > 0
+      && (last_.kind == growth::leak || last_.kind == growth::hoarding)) {
     // What grows in the books grows in the pages: the steeper of the two counts.
     const auto& by = last_.kind == growth::hoarding ? last_.private_memory : last_.live;
     const auto room = static_cast<double>(settings_.budget_bytes) - owned.back();
-    last_.jobs_left = jobs_until(room, std::max(by.bytes_per_job, last_.private_memory.bytes_per_job));
+    last_.jobs_left = jobs_until(room,
+                                 std::max(by.bytes_per_job, last_.private_memory.bytes_per_job));
     last_.jobs_left_earliest = jobs_until(room, std::max(by.upper, last_.private_memory.upper));
   }
   return last_;

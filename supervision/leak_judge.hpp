@@ -12,9 +12,9 @@ namespace ziyu::supervision {
 enum class growth : uint8_t {
   warming_up, ///< Too few jobs to say.
   healthy,
-  suspected,  ///< Grows, but not yet beyond doubt.
-  leak,       ///< Live bytes grow per job.
-  hoarding,   ///< Private memory grows per job while live bytes do not.
+  suspected, ///< Grows, but not yet beyond doubt.
+  leak,      ///< Live bytes grow per job.
+  hoarding,  ///< Private memory grows per job while live bytes do not.
 };
 std::string_view to_string(growth x) noexcept;
 
@@ -44,7 +44,7 @@ public:
   };
 
   struct slope {
-    double bytes_per_job = 0; ///< Median of the pairwise slopes.
+    double bytes_per_job = 0;    ///< Median of the pairwise slopes.
     double lower = 0, upper = 0; ///< Confidence bounds.
   };
 

@@ -47,15 +47,14 @@ std::optional<std::string> own_group(const fs::path& root, std::string_view cont
     if (second == std::string::npos)
       continue;
     const auto list = "," + line.substr(first + 1, second - first - 1) + ",";
-    if (controller.empty() ? list == ",," : list.find("," + std::string{controller} + ",") != std::string::npos)
+    if (controller.empty() ? list == ",,"
+                           : list.find("," + std::string{controller} + ",") != std::string::npos)
       return line.substr(second + 1);
   }
   return std::nullopt;
 }
 
-uint64_t less(uint64_t used, uint64_t cache) {
-  return used > cache ? used - cache : 0;
-}
+uint64_t less(uint64_t used, uint64_t cache) { return used > cache ? used - cache : 0; }
 
 /// Visits the folder of our group and its ancestors below `mount`, innermost first.
 /// In a container the path in /proc/self/cgroup may not exist below the mount: then

@@ -22,11 +22,13 @@ expected<process_memory> read_process_memory(int32_t pid,
 
 /// The memory that this container (else this host) uses and may use, in bytes.
 struct container_memory {
-  uint64_t used = 0;  ///< Without reclaimable inactive file cache.
+  uint64_t used = 0; ///< Without reclaimable inactive file cache.
   uint64_t limit = 0;
   std::string source; ///< "cgroup2", "cgroup1" or "host".
 
-  double share() const { return limit == 0 ? 0 : static_cast<double>(used) / static_cast<double>(limit); }
+  double share() const {
+    return limit == 0 ? 0 : static_cast<double>(used) / static_cast<double>(limit);
+  }
 };
 
 /// Reads the memory controller of our own cgroup: v2 (memory.current − inactive_file

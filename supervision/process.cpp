@@ -22,7 +22,8 @@ namespace {
 using clock = std::chrono::steady_clock;
 
 exit_status from_wait(int status) {
-  return WIFSIGNALED(status) ? exit_status{0, WTERMSIG(status)} : exit_status{WEXITSTATUS(status), 0};
+  return WIFSIGNALED(status) ? exit_status{0, WTERMSIG(status)}
+                             : exit_status{WEXITSTATUS(status), 0};
 }
 
 /// What runs in the child between fork and exec: async-signal-safe calls only, as
@@ -41,7 +42,8 @@ exit_status from_wait(int status) {
   if (x.stderr_fd)
     ::dup2(*x.stderr_fd, 2);
   // dup2 onto itself would keep close-on-exec.
-  if (x.control_fd && (*x.control_fd == 3 ? ::fcntl(3, F_SETFD, 0) : ::dup2(*x.control_fd, 3)) < 0) {
+  if (x.control_fd
+      && (*x.control_fd == 3 ? ::fcntl(3, F_SETFD, 0) : ::dup2(*x.control_fd, 3)) < 0) {
     auto code = errno;
     [[maybe_unused]] auto n = ::write(report_fd, &code, sizeof code);
     ::_exit(127);
@@ -121,9 +123,7 @@ child_process::~child_process() {
     end(std::chrono::seconds{2});
 }
 
-bool child_process::running() {
-  return pid_ != 0 && !wait(std::chrono::milliseconds{0});
-}
+bool child_process::running() { return pid_ != 0 && !wait(std::chrono::milliseconds{0}); }
 
 void child_process::signal(int number) {
   if (running())
@@ -176,9 +176,7 @@ bool process_handle::ended() const {
   return !fd_ || ::poll(&entry, 1, 0) > 0;
 }
 
-void become_subreaper() {
-  ::prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
-}
+void become_subreaper() { ::prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); }
 
 std::optional<exit_status> reap(int32_t pid) {
   auto status = 0;

@@ -15,16 +15,16 @@ namespace ziyu::supervision {
 /// How a process ended.
 struct exit_status {
   int exit_code = 0;
-  int signal = 0; ///< 0: it ended by itself with `exit_code`.
+  int signal = 0;               ///< 0: it ended by itself with `exit_code`.
   std::string describe() const; ///< "exit code 3", "signal 9 (SIGKILL)".
 };
 
 /// How to start a child.
 struct child_specification {
-  std::vector<std::string> arguments; ///< The first is the program's path.
+  std::vector<std::string> arguments;             ///< The first is the program's path.
   std::map<std::string, std::string> environment; ///< Added to ours.
-  std::optional<int> stdout_fd, stderr_fd; ///< Else inherited.
-  std::optional<int> control_fd; ///< Becomes descriptor 3 of the child.
+  std::optional<int> stdout_fd, stderr_fd;        ///< Else inherited.
+  std::optional<int> control_fd;                  ///< Becomes descriptor 3 of the child.
   bool new_session = false; ///< setsid: a terminal's Ctrl-C does not reach it.
 };
 
@@ -39,7 +39,7 @@ public:
   ~child_process();
 
   int32_t pid() const { return pid_; }
-  bool running(); ///< Reaps when it has ended.
+  bool running();          ///< Reaps when it has ended.
   void signal(int number); ///< Nothing when it has ended.
   /// Waits for the end up to `limit`; empty when it still runs.
   std::optional<exit_status> wait(std::chrono::milliseconds limit);

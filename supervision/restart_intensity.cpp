@@ -17,8 +17,8 @@ bool restart_intensity::admit(clock::time_point now) {
 }
 
 size_t restart_intensity::recent(clock::time_point now) const {
-  return static_cast<size_t>(std::count_if(restarts_.begin(), restarts_.end(),
-                                           [&](auto x) { return now - x < period_; }));
+  return static_cast<size_t>(
+    std::count_if(restarts_.begin(), restarts_.end(), [&](auto x) { return now - x < period_; }));
 }
 
 } // namespace ziyu::supervision

@@ -8,8 +8,8 @@ namespace ziyu::wire {
 
 namespace {
 
-constexpr std::string_view known
-  = "retain_tensors[:bytes], retain_images, reload_model, native_malloc[:bytes], crash, hang, slow:ms";
+constexpr std::string_view known = "retain_tensors[:bytes], retain_images, reload_model, "
+                                   "native_malloc[:bytes], crash, hang, slow:ms";
 
 tl::unexpected<error> unknown(std::string_view text) {
   return fail(errc::invalid_config,

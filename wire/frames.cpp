@@ -25,11 +25,9 @@ void fields(F& f, job& x) {
   f(x.attempt_id), f(x.top_k), f(x.fault), f(x.image);
 }
 template <class F>
-void fields(F&, trim&) {
-}
+void fields(F&, trim&) {}
 template <class F>
-void fields(F&, stop&) {
-}
+void fields(F&, stop&) {}
 template <class F>
 void fields(F& f, ready& x) {
   f(x.pid), f(x.warmup_us), f(x.memory);
@@ -166,8 +164,8 @@ std::string encode(const frame& x) {
 }
 
 void patch_memory(char* encoded, size_t size, int64_t delta_live, const memory_reading& memory) {
-  const uint64_t values[]
-    = {memory.live, memory.rss_anon, memory.gpu_allocated, memory.gpu_reserved};
+  const uint64_t values[] = {memory.live, memory.rss_anon, memory.gpu_allocated,
+                             memory.gpu_reserved};
   std::memcpy(encoded + size - sizeof values, values, sizeof values);
   std::memcpy(encoded + size - sizeof values - sizeof delta_live, &delta_live, sizeof delta_live);
 }

@@ -32,10 +32,10 @@ inline constexpr uint32_t max_body_size = 256u << 20;
 
 /// All in bytes. A field that cannot be had is 0.
 struct memory_reading {
-  uint64_t live = 0;         ///< Allocated − deallocated, exact (jemalloc).
-  uint64_t rss_anon = 0;     ///< Resident anonymous memory (/proc/self/statm).
-  uint64_t gpu_allocated = 0;///< Held by tensors on the GPU.
-  uint64_t gpu_reserved = 0; ///< Held by the GPU's caching allocator.
+  uint64_t live = 0;          ///< Allocated − deallocated, exact (jemalloc).
+  uint64_t rss_anon = 0;      ///< Resident anonymous memory (/proc/self/statm).
+  uint64_t gpu_allocated = 0; ///< Held by tensors on the GPU.
+  uint64_t gpu_reserved = 0;  ///< Held by the GPU's caching allocator.
   bool operator==(const memory_reading&) const = default;
 };
 
@@ -90,7 +90,7 @@ struct result {
   uint64_t attempt_id = 0;
   std::string error_code; ///< `to_string(errc)`, or empty for success.
   std::string error_message;
-  std::vector<score> top_k; ///< Best first.
+  std::vector<score> top_k;       ///< Best first.
   uint32_t width = 0, height = 0; ///< Of the image as decoded (EXIF applied).
   uint64_t decode_us = 0, preprocess_us = 0, inference_us = 0;
   // These two come last on the wire, so that a worker can fill them in when it has
@@ -149,8 +149,8 @@ struct exited {
   bool operator==(const exited&) const = default;
 };
 
-using frame = std::variant<assign, job, trim, stop, ready, result, trimmed, spawn,
-                           server_ready, server_failed, spawned, exited>;
+using frame = std::variant<assign, job, trim, stop, ready, result, trimmed, spawn, server_ready,
+                           server_failed, spawned, exited>;
 
 /// Header and body of `x`, ready to write.
 std::string encode(const frame& x);

@@ -81,9 +81,7 @@ unique_fd& unique_fd::operator=(unique_fd&& other) noexcept {
   return *this;
 }
 
-unique_fd::~unique_fd() {
-  reset();
-}
+unique_fd::~unique_fd() { reset(); }
 
 void unique_fd::reset() {
   if (fd_ >= 0)

@@ -70,7 +70,8 @@ public:
         end_workers();
         if (incoming.error().code == errc::unavailable)
           return 0; // the control process is gone
-        std::fprintf(stderr, "ziyu-worker (fork server): %s\n", incoming.error().describe().c_str());
+        std::fprintf(stderr, "ziyu-worker (fork server): %s\n",
+                     incoming.error().describe().c_str());
         return exit_bad_frame;
       }
       if (auto request = std::get_if<wire::spawn>(&incoming->content))
@@ -167,9 +168,9 @@ int run_fork_server(const std::filesystem::path& folder, const model::decode_lim
     if (auto ok = by->warm_up(); !ok)
       by = tl::unexpected(ok.error());
   if (!by) {
-    static_cast<void>(wire::send_frame(
-      control.get(),
-      wire::server_failed{std::string{to_string(by.error().code)}, by.error().message}));
+    static_cast<void>(
+      wire::send_frame(control.get(), wire::server_failed{std::string{to_string(by.error().code)},
+                                                          by.error().message}));
     std::fprintf(stderr, "ziyu-worker (fork server): %s\n", by.error().describe().c_str());
     return exit_no_model;
   }

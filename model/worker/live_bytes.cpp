@@ -6,7 +6,7 @@
 #include <unistd.h>
 
 #ifdef ZIYU_HAS_JEMALLOC
-#  include <jemalloc/jemalloc.h>
+#include <jemalloc/jemalloc.h>
 
 // Read by jemalloc at its start. Large tensors stay with us instead of going back to
 // the kernel after each job (a third of the throughput); the trim rung purges by hand.

@@ -13,7 +13,9 @@ public:
   memory_counters();
 
   /// Bytes allocated − deallocated by this thread since it began; 0 without jemalloc.
-  int64_t live() const { return allocated_ ? static_cast<int64_t>(*allocated_ - *deallocated_) : 0; }
+  int64_t live() const {
+    return allocated_ ? static_cast<int64_t>(*allocated_ - *deallocated_) : 0;
+  }
 
   /// All readings; allocates nothing.
   wire::memory_reading read() const;

@@ -60,7 +60,8 @@ int classify(const std::string& folder, const std::vector<std::string>& images,
       line["preprocess_us"] = outcome->preprocess_us;
       line["inference_us"] = outcome->inference_us;
     } else {
-      line["error"] = {{"code", to_string(outcome.error().code)}, {"message", outcome.error().message}};
+      line["error"] = {{"code", to_string(outcome.error().code)},
+                       {"message", outcome.error().message}};
       code = 1;
     }
     std::cout << line.dump(-1, ' ', false, json::error_handler_t::replace) << '\n';

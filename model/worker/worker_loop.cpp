@@ -152,8 +152,9 @@ private:
     news.before = counters_.read();
     counters_.trim();
     news.after = counters_.read();
-    news.duration_us = static_cast<uint64_t>(
-      std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - start).count());
+    news.duration_us = static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::microseconds>(
+                                               std::chrono::steady_clock::now() - start)
+                                               .count());
     const auto bytes = wire::encode(news);
     write_all(socket_.get(), bytes.data(), bytes.size());
     return 0;
@@ -195,7 +196,8 @@ void run_worker(wire::unique_fd socket, model::classifier& by, const worker_sett
   news.pid = ::getpid();
   news.memory = memory_counters{}.read();
   news.warmup_us = static_cast<uint64_t>(
-    std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - forked).count());
+    std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - forked)
+      .count());
   if (!wire::send_frame(fd, news))
     ::_exit(exit_io);
   life.run();

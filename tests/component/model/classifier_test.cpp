@@ -126,7 +126,8 @@ TEST_F(DigitsModel, NeedsNoFurtherThread) {
 TEST(Classifier, HonoursItsPixelLimit) {
   auto model = classifier::load(source_dir / "models/digits/1", {.max_pixels = 100});
   ASSERT_TRUE(model) << model.error().describe();
-  const auto result = model->classify(read_file(source_dir / "tests/data/images/rgb.png").value(), 1);
+  const auto result = model->classify(read_file(source_dir / "tests/data/images/rgb.png").value(),
+                                      1);
   ASSERT_FALSE(result);
   EXPECT_EQ(result.error().code, errc::image_too_large);
 }

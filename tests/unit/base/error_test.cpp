@@ -23,11 +23,12 @@ TEST(Errc, EveryCodeHasAStableNameOfItsOwnThatReadsBack) {
 }
 
 TEST(Errc, OnlyErrorsOfTheInputItselfAreBadInput) {
-  for (auto code : {errc::empty_image, errc::undecodable_image, errc::image_too_large, errc::job_too_large,
-                    errc::tombstone, errc::unknown_schema, errc::missing_field, errc::bad_base64, errc::bad_dataref})
+  for (auto code : {errc::empty_image, errc::undecodable_image, errc::image_too_large,
+                    errc::job_too_large, errc::tombstone, errc::unknown_schema, errc::missing_field,
+                    errc::bad_base64, errc::bad_dataref})
     EXPECT_TRUE(is_bad_input(code)) << to_string(code);
-  for (auto code : {errc::labels_mismatch, errc::worker_died, errc::deadline_exceeded, errc::inference_failed,
-                    errc::max_attempts, errc::io, errc::kafka})
+  for (auto code : {errc::labels_mismatch, errc::worker_died, errc::deadline_exceeded,
+                    errc::inference_failed, errc::max_attempts, errc::io, errc::kafka})
     EXPECT_FALSE(is_bad_input(code)) << to_string(code);
 }
 

@@ -28,7 +28,8 @@ TEST(File, ReadingSaysWhichFileAndWhy) {
   const auto missing = read_file(dir.path() / "absent");
   ASSERT_FALSE(missing);
   EXPECT_EQ(missing.error().code, errc::io);
-  EXPECT_NE(missing.error().message.find((dir.path() / "absent").string() + ": No such file"), std::string::npos)
+  EXPECT_NE(missing.error().message.find((dir.path() / "absent").string() + ": No such file"),
+            std::string::npos)
     << missing.error().message;
   const auto folder = read_file(dir.path());
   ASSERT_FALSE(folder);

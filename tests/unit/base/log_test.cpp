@@ -14,7 +14,8 @@ using testing::Not;
 namespace {
 
 /// What one warning looks like on standard error.
-std::string logged(const std::string& level, const std::string& format, const std::string& message) {
+std::string logged(const std::string& level, const std::string& format,
+                   const std::string& message) {
   testing::internal::CaptureStderr();
   EXPECT_TRUE(init_log(level, format));
   spdlog::warn("{}", message);
@@ -32,7 +33,8 @@ TEST(Log, TextIsOneLineForPeopleWithoutColoursWhenNotOnATerminal) {
 TEST(Log, JsonEscapesWhatJsonForbids) {
   const auto line = logged("info", "json", "a \"quoted\" \\ back\nslash 金\xff");
   EXPECT_THAT(line, HasSubstr(R"("level":"warning")"));
-  EXPECT_THAT(line, HasSubstr("\"message\":\"a \\\"quoted\\\" \\\\ back\\u000aslash 金\xef\xbf\xbd\"}\n"));
+  EXPECT_THAT(
+    line, HasSubstr("\"message\":\"a \\\"quoted\\\" \\\\ back\\u000aslash 金\xef\xbf\xbd\"}\n"));
   EXPECT_EQ(std::count(line.begin(), line.end(), '\n'), 1);
 }
 

@@ -18,8 +18,9 @@ const auto replacement = "\xef\xbf\xbd"s;
 // -- UTF-8 -----------------------------------------------------------------------
 
 TEST(Utf8, AcceptsTheFirstAndLastCodePointOfEachLength) {
-  for (const auto& text : {""s, "\0"s, "\x7f"s, "\xc2\x80"s, "\xdf\xbf"s, "\xe0\xa0\x80"s, "\xed\x9f\xbf"s,
-                           "\xee\x80\x80"s, "\xef\xbf\xbf"s, "\xf0\x90\x80\x80"s, "\xf4\x8f\xbf\xbf"s, "金毛犬"s}) {
+  for (const auto& text :
+       {""s, "\0"s, "\x7f"s, "\xc2\x80"s, "\xdf\xbf"s, "\xe0\xa0\x80"s, "\xed\x9f\xbf"s,
+        "\xee\x80\x80"s, "\xef\xbf\xbf"s, "\xf0\x90\x80\x80"s, "\xf4\x8f\xbf\xbf"s, "金毛犬"s}) {
     EXPECT_TRUE(is_utf8(text));
     EXPECT_EQ(to_utf8(text), text);
   }
@@ -44,24 +45,23 @@ TEST_P(IllFormedUtf8, IsRefusedAndReplacedWithoutLosingItsNeighbours) {
   EXPECT_TRUE(is_utf8(repaired));
 }
 
-INSTANTIATE_TEST_SUITE_P(
-  Classes, IllFormedUtf8,
-  testing::Values(ill_formed_case{"LoneContinuation", "\x80", 1},
-                  ill_formed_case{"TwoLoneContinuations", "\xbf\x80", 2},
-                  ill_formed_case{"TruncatedTwo", "\xc3", 1},
-                  ill_formed_case{"TruncatedThree", "\xe9\x87", 1},
-                  ill_formed_case{"TruncatedFour", "\xf0\x9f\x90", 1},
-                  ill_formed_case{"OverlongTwo", "\xc0\xaf", 2},
-                  ill_formed_case{"OverlongTwoHighest", "\xc1\xbf", 2},
-                  ill_formed_case{"OverlongThree", "\xe0\x80\xaf", 3},
-                  ill_formed_case{"OverlongFour", "\xf0\x80\x80\xaf", 4},
-                  ill_formed_case{"SurrogateHigh", "\xed\xa0\x80", 3},
-                  ill_formed_case{"SurrogateLow", "\xed\xbf\xbf", 3},
-                  ill_formed_case{"BeyondUnicode", "\xf4\x90\x80\x80", 4},
-                  ill_formed_case{"FiveBytes", "\xf8\x88\x80\x80\x80", 5},
-                  ill_formed_case{"NeverUsed", "\xfe\xff", 2},
-                  ill_formed_case{"LeadThenTruncated", "\xe9\xe9\x87", 2}),
-  [](const auto& x) { return std::string{x.param.name}; });
+INSTANTIATE_TEST_SUITE_P(Classes, IllFormedUtf8,
+                         testing::Values(ill_formed_case{"LoneContinuation", "\x80", 1},
+                                         ill_formed_case{"TwoLoneContinuations", "\xbf\x80", 2},
+                                         ill_formed_case{"TruncatedTwo", "\xc3", 1},
+                                         ill_formed_case{"TruncatedThree", "\xe9\x87", 1},
+                                         ill_formed_case{"TruncatedFour", "\xf0\x9f\x90", 1},
+                                         ill_formed_case{"OverlongTwo", "\xc0\xaf", 2},
+                                         ill_formed_case{"OverlongTwoHighest", "\xc1\xbf", 2},
+                                         ill_formed_case{"OverlongThree", "\xe0\x80\xaf", 3},
+                                         ill_formed_case{"OverlongFour", "\xf0\x80\x80\xaf", 4},
+                                         ill_formed_case{"SurrogateHigh", "\xed\xa0\x80", 3},
+                                         ill_formed_case{"SurrogateLow", "\xed\xbf\xbf", 3},
+                                         ill_formed_case{"BeyondUnicode", "\xf4\x90\x80\x80", 4},
+                                         ill_formed_case{"FiveBytes", "\xf8\x88\x80\x80\x80", 5},
+                                         ill_formed_case{"NeverUsed", "\xfe\xff", 2},
+                                         ill_formed_case{"LeadThenTruncated", "\xe9\xe9\x87", 2}),
+                         [](const auto& x) { return std::string{x.param.name}; });
 
 TEST(Utf8, ReplacesOnlyTheIllFormedPart) {
   EXPECT_EQ(to_utf8("label: \xff金\xe9\x87"), "label: " + replacement + "金" + replacement);
@@ -90,16 +90,25 @@ TEST(DisplayWidth, CountsColumnsWhateverTheLocale) {
 }
 
 TEST(DisplayWidth, CountsIllFormedBytesAsTheyWillBeShown) {
-  EXPECT_EQ(display_width("a\xff" "b"), 3u);
-  EXPECT_EQ(display_width("a\xe9\x87" "b"), display_width(to_utf8("a\xe9\x87" "b")));
+  EXPECT_EQ(display_width("a\xff"
+                          "b"),
+            3u);
+  EXPECT_EQ(display_width("a\xe9\x87"
+                          "b"),
+            display_width(to_utf8("a\xe9\x87"
+                                  "b")));
 }
 
 // -- base64 -----------------------------------------------------------------------
 
 TEST(Base64, MatchesTheVectorsOfRfc4648) {
-  const std::pair<std::string, std::string> vectors[] = {
-    {"", ""},         {"f", "Zg=="},         {"fo", "Zm8="},        {"foo", "Zm9v"},
-    {"foob", "Zm9vYg=="}, {"fooba", "Zm9vYmE="}, {"foobar", "Zm9vYmFy"}};
+  const std::pair<std::string, std::string> vectors[] = {{"", ""},
+                                                         {"f", "Zg=="},
+                                                         {"fo", "Zm8="},
+                                                         {"foo", "Zm9v"},
+                                                         {"foob", "Zm9vYg=="},
+                                                         {"fooba", "Zm9vYmE="},
+                                                         {"foobar", "Zm9vYmFy"}};
   for (const auto& [plain, encoded] : vectors) {
     EXPECT_EQ(base64_encode(plain), encoded);
     EXPECT_EQ(base64_decode(encoded).value(), plain);
@@ -122,7 +131,8 @@ TEST(Base64, ReadsTheUrlAlphabetMissingPaddingAndWhiteSpace) {
 }
 
 TEST(Base64, RefusesRubbish) {
-  for (auto text : {"Zm9v!", "Z", "Zm9vY", "Zg=", "Zg===", "Zm8==", "Zg==Zg==", "=", "金毛犬", "Zm9v=Yg="}) {
+  for (auto text :
+       {"Zm9v!", "Z", "Zm9vY", "Zg=", "Zg===", "Zm8==", "Zg==Zg==", "=", "金毛犬", "Zm9v=Yg="}) {
     const auto result = base64_decode(text);
     ASSERT_FALSE(result) << text;
     EXPECT_EQ(result.error().code, errc::bad_base64);
@@ -155,7 +165,8 @@ TEST(Sha256, OfAMissingFileOrAFolderNamesThePath) {
     const auto result = sha256_file(path);
     ASSERT_FALSE(result);
     EXPECT_EQ(result.error().code, errc::io);
-    EXPECT_NE(result.error().message.find(path.string()), std::string::npos) << result.error().message;
+    EXPECT_NE(result.error().message.find(path.string()), std::string::npos)
+      << result.error().message;
   }
 }
 

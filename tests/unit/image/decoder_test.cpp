@@ -63,7 +63,8 @@ TEST(Decoder, RefusesEachBadImageByName) {
   for (const auto& [name, want] : table.items()) {
     const auto image = decode_image(content("bad/" + name));
     ASSERT_FALSE(image) << name;
-    EXPECT_EQ(to_string(image.error().code), want["error"].get<std::string>()) << name << ": " << image.error().message;
+    EXPECT_EQ(to_string(image.error().code), want["error"].get<std::string>())
+      << name << ": " << image.error().message;
     EXPECT_FALSE(image.error().message.empty()) << name;
   }
 }
@@ -80,15 +81,18 @@ TEST(Decoder, RefusesTooManyPixelsBeforeItDecodes) {
 TEST(Decoder, SaysHowLargeIsTooLarge) {
   const auto result = decode_image(content("bad/huge_header.png"));
   ASSERT_FALSE(result);
-  EXPECT_NE(result.error().message.find("20000×20000"), std::string::npos) << result.error().message;
-  EXPECT_NE(result.error().message.find("jobs.max_pixels"), std::string::npos) << result.error().message;
+  EXPECT_NE(result.error().message.find("20000×20000"), std::string::npos)
+    << result.error().message;
+  EXPECT_NE(result.error().message.find("jobs.max_pixels"), std::string::npos)
+    << result.error().message;
 }
 
 TEST(Decoder, NoPrefixOfAnImageDecodes) {
   for (const char* name : {"rgb.jpg", "progressive.jpg", "rgb.png", "rgb.webp", "rgb.bmp"}) {
     const auto whole = content(std::filesystem::path{"images"} / name);
     for (size_t size = 0; size < whole.size(); size += 7)
-      ASSERT_FALSE(decode_image(std::string_view{whole}.substr(0, size))) << name << " cut to " << size;
+      ASSERT_FALSE(decode_image(std::string_view{whole}.substr(0, size)))
+        << name << " cut to " << size;
   }
 }
 

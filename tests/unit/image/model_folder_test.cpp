@@ -19,11 +19,22 @@ protected:
   ModelFolder() {
     write("model.pt", "weights");
     write("labels.txt", "金毛犬\n猫\n");
-    description = {
-      {"schema", "ziyu.model/1"}, {"name", "pets"}, {"version", "3"}, {"weights", "model.pt"},
-      {"sha256", sha256_hex("weights")}, {"precision", "fp32"}, {"labels", "labels.txt"}, {"classes", 2},
-      {"input", {{"channels", "rgb"}, {"height", 224}, {"width", 224}, {"resize", 256},
-                 {"interpolation", "bilinear"}, {"mean", {0.485, 0.456, 0.406}}, {"std", {0.229, 0.224, 0.225}}}}};
+    description = {{"schema", "ziyu.model/1"},
+                   {"name", "pets"},
+                   {"version", "3"},
+                   {"weights", "model.pt"},
+                   {"sha256", sha256_hex("weights")},
+                   {"precision", "fp32"},
+                   {"labels", "labels.txt"},
+                   {"classes", 2},
+                   {"input",
+                    {{"channels", "rgb"},
+                     {"height", 224},
+                     {"width", 224},
+                     {"resize", 256},
+                     {"interpolation", "bilinear"},
+                     {"mean", {0.485, 0.456, 0.406}},
+                     {"std", {0.229, 0.224, 0.225}}}}};
   }
 
   void write(const std::string& name, std::string_view content) {

@@ -14,7 +14,10 @@ using namespace ziyu::model;
 namespace {
 
 cv::Mat load(const std::string& name) {
-  return decode_image(read_file(std::filesystem::path{ZIYU_SOURCE_DIR} / "tests/data/parity" / name).value()).value().pixels;
+  return decode_image(
+           read_file(std::filesystem::path{ZIYU_SOURCE_DIR} / "tests/data/parity" / name).value())
+    .value()
+    .pixels;
 }
 
 } // namespace
@@ -22,7 +25,8 @@ cv::Mat load(const std::string& name) {
 TEST(Resample, AWindowIsThatPartOfTheWhole) {
   // The tall image takes the vertical pass first.
   for (const char* name : {"wide.png", "tall.png"})
-    for (const auto filter : {preprocessing::interpolation::bilinear, preprocessing::interpolation::bicubic}) {
+    for (const auto filter :
+         {preprocessing::interpolation::bilinear, preprocessing::interpolation::bicubic}) {
       const auto image = load(name);
       const auto whole = resample(image, {60, 50, 0, 0, 60, 50}, filter);
       const auto part = resample(image, {60, 50, 11, 7, 20, 30}, filter);
@@ -32,6 +36,7 @@ TEST(Resample, AWindowIsThatPartOfTheWhole) {
 
 TEST(Resample, TheSameSizeChangesNothing) {
   const auto image = load("small.png");
-  for (const auto filter : {preprocessing::interpolation::bilinear, preprocessing::interpolation::bicubic})
+  for (const auto filter :
+       {preprocessing::interpolation::bilinear, preprocessing::interpolation::bicubic})
     EXPECT_EQ(cv::norm(resample(image, {17, 23, 0, 0, 17, 23}, filter), image, cv::NORM_INF), 0);
 }

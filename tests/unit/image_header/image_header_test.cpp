@@ -55,7 +55,8 @@ TEST(ImageHeader, GivesTheSizeOfAnImageThatNobodyShouldDecode) {
   const auto size = size_of("bad/huge_header.png");
   EXPECT_EQ(size.pixels(), 400'000'000u);
   EXPECT_EQ(size.decoded_bytes(), 1'200'000'000u);
-  EXPECT_EQ(size_of("bad/huge_header.bmp"), (image_size{image_format::bmp, 20000, 20000, 3})); // stored top row first
+  EXPECT_EQ(size_of("bad/huge_header.bmp"),
+            (image_size{image_format::bmp, 20000, 20000, 3})); // stored top row first
 }
 
 TEST(ImageHeader, RefusesWhatIsNoImage) {
@@ -89,20 +90,22 @@ TEST(ImageHeader, RefusesATiffWhoseTileIsFarLargerThanTheImage) {
 }
 
 TEST(ImageHeader, TellsCutOffFilesFromWholeOnes) {
-  for (const char* name : {"rgb.jpg", "progressive.jpg", "exif_1.jpg", "1x1.jpg", "rgb.png", "alpha.png", "rgb.webp",
-                           "lossless.webp", "rgb.bmp", "rgb.tiff"})
+  for (const char* name : {"rgb.jpg", "progressive.jpg", "exif_1.jpg", "1x1.jpg", "rgb.png",
+                           "alpha.png", "rgb.webp", "lossless.webp", "rgb.bmp", "rgb.tiff"})
     EXPECT_TRUE(is_image_complete(content(std::string{"images/"} + name))) << name;
-  for (const char* name : {"truncated.jpg", "truncated_by_its_end_marker.jpg", "truncated_progressive.jpg",
-                           "truncated.png", "truncated.webp", "truncated.bmp"})
+  for (const char* name :
+       {"truncated.jpg", "truncated_by_its_end_marker.jpg", "truncated_progressive.jpg",
+        "truncated.png", "truncated.webp", "truncated.bmp"})
     EXPECT_FALSE(is_image_complete(content(std::string{"bad/"} + name))) << name;
 }
 
 TEST(ImageHeader, EachProperPrefixOfAFileIsCutOff) {
-  for (const char* name : {"images/rgb.jpg", "images/progressive.jpg", "images/rgb.png", "images/rgb.webp",
-                           "images/rgb.bmp"}) {
+  for (const char* name : {"images/rgb.jpg", "images/progressive.jpg", "images/rgb.png",
+                           "images/rgb.webp", "images/rgb.bmp"}) {
     const auto whole = content(name);
     for (size_t size = 20; size < whole.size(); ++size)
-      ASSERT_FALSE(is_image_complete(std::string_view{whole}.substr(0, size))) << name << " cut to " << size;
+      ASSERT_FALSE(is_image_complete(std::string_view{whole}.substr(0, size)))
+        << name << " cut to " << size;
   }
 }
 

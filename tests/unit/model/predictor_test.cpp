@@ -51,7 +51,8 @@ protected:
 } // namespace
 
 TEST_F(Predictor, RanksBySoftmax) {
-  auto model = predictor::load(folder_with("  return torch.tensor([[1.0, 3.0, 2.0]]) * x.mean()\n"));
+  auto model = predictor::load(
+    folder_with("  return torch.tensor([[1.0, 3.0, 2.0]]) * x.mean()\n"));
   ASSERT_TRUE(model) << model.error().describe();
   EXPECT_EQ(model->classes(), 3u);
   const auto result = model->predict(ones, 3);
@@ -67,7 +68,8 @@ TEST_F(Predictor, RanksBySoftmax) {
 }
 
 TEST_F(Predictor, GivesAtLeastOneAndAtMostAllClasses) {
-  auto model = predictor::load(folder_with("  return torch.tensor([[1.0, 3.0, 2.0]]) * x.mean()\n"));
+  auto model = predictor::load(
+    folder_with("  return torch.tensor([[1.0, 3.0, 2.0]]) * x.mean()\n"));
   ASSERT_TRUE(model);
   EXPECT_EQ(model->predict(ones, 0)->size(), 1u);
   EXPECT_EQ(model->predict(ones, 2)->size(), 2u);
@@ -84,7 +86,8 @@ TEST_F(Predictor, EqualClassesKeepTheirOrder) {
 }
 
 TEST_F(Predictor, StaysFiniteForLargeNumbers) {
-  auto model = predictor::load(folder_with("  return torch.tensor([[1e30, -1e30, 0.0]]) * x.mean()\n"));
+  auto model = predictor::load(
+    folder_with("  return torch.tensor([[1e30, -1e30, 0.0]]) * x.mean()\n"));
   ASSERT_TRUE(model);
   const auto result = model->predict(ones, 3);
   ASSERT_TRUE(result);
@@ -106,8 +109,8 @@ TEST_F(Predictor, RefusesATruncatedModel) {
 }
 
 TEST_F(Predictor, RefusesAModelOfAnotherInputShape) {
-  expect_refused(folder_with("  return torch.matmul(x.flatten(1), torch.zeros([25, 3]))\n"), errc::model_mismatch,
-                 "does not take the input [1, 1, 4, 6]");
+  expect_refused(folder_with("  return torch.matmul(x.flatten(1), torch.zeros([25, 3]))\n"),
+                 errc::model_mismatch, "does not take the input [1, 1, 4, 6]");
 }
 
 TEST_F(Predictor, RefusesAModelThatAnswersAnImage) {
@@ -115,7 +118,8 @@ TEST_F(Predictor, RefusesAModelThatAnswersAnImage) {
 }
 
 TEST_F(Predictor, RefusesAModelThatAnswersNoTensor) {
-  expect_refused(folder_with("  return x.sum().item()\n"), errc::model_mismatch, "but answers no tensor");
+  expect_refused(folder_with("  return x.sum().item()\n"), errc::model_mismatch,
+                 "but answers no tensor");
 }
 
 TEST_F(Predictor, RefusesAModelWithAnotherNumberOfClasses) {
@@ -124,7 +128,8 @@ TEST_F(Predictor, RefusesAModelWithAnotherNumberOfClasses) {
 }
 
 TEST_F(Predictor, RefusesAModelThatAnswersNaN) {
-  expect_refused(folder_with("  return torch.zeros([1, 3]) / x.mean()\n"), errc::model_mismatch, "not finite");
+  expect_refused(folder_with("  return torch.zeros([1, 3]) / x.mean()\n"), errc::model_mismatch,
+                 "not finite");
 }
 
 TEST_F(Predictor, AModelThatThrowsCostsOneJobOnly) {
@@ -134,7 +139,8 @@ TEST_F(Predictor, AModelThatThrowsCostsOneJobOnly) {
   const auto failed = model->predict(ones, 1);
   ASSERT_FALSE(failed);
   EXPECT_EQ(failed.error().code, errc::inference_failed);
-  EXPECT_NE(failed.error().message.find("no ones please"), std::string::npos) << failed.error().message;
+  EXPECT_NE(failed.error().message.find("no ones please"), std::string::npos)
+    << failed.error().message;
   EXPECT_TRUE(model->predict(ones * 2, 1));
 }
 
@@ -147,7 +153,8 @@ TEST_F(Predictor, NaNForOneInputIsAnError) {
 }
 
 TEST_F(Predictor, AnInputOfAnotherShapeIsAnError) {
-  auto model = predictor::load(folder_with("  return torch.matmul(x.flatten(1), torch.zeros([24, 3]))\n"));
+  auto model = predictor::load(
+    folder_with("  return torch.matmul(x.flatten(1), torch.zeros([24, 3]))\n"));
   ASSERT_TRUE(model) << model.error().describe();
   const auto failed = model->predict(at::ones({1, 1, 5, 6}), 1);
   ASSERT_FALSE(failed);

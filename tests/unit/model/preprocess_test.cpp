@@ -25,7 +25,8 @@ decoded_image load(const std::string& name) {
 
 preprocessing spec_of(const nlohmann::json& input) {
   preprocessing result;
-  result.channels = input["channels"] == "grey" ? preprocessing::colour::grey : preprocessing::colour::rgb;
+  result.channels = input["channels"] == "grey" ? preprocessing::colour::grey
+                                                : preprocessing::colour::rgb;
   result.crop_height = input["height"];
   result.crop_width = input["width"];
   result.resize = input.value("resize", 0u);
@@ -42,9 +43,7 @@ float value_at(const at::Tensor& tensor, int64_t channel, int64_t row, int64_t c
   return tensor.data_ptr<float>()[(channel * tensor.size(2) + row) * tensor.size(3) + column];
 }
 
-nlohmann::json cases() {
-  return nlohmann::json::parse(read_file(folder / "cases.json").value());
-}
+nlohmann::json cases() { return nlohmann::json::parse(read_file(folder / "cases.json").value()); }
 
 } // namespace
 
@@ -60,13 +59,15 @@ TEST(Preprocess, PixelsAreThoseOfPillowToTheBit) {
     const auto tensor = preprocess(load(c["image"]), how);
     const auto want = load(c["pixels"]);
     const int channels = how.channels == preprocessing::colour::grey ? 1 : 3;
-    ASSERT_EQ(tensor.sizes(), (c10::IntArrayRef{1, channels, how.crop_height, how.crop_width})) << c.dump();
+    ASSERT_EQ(tensor.sizes(), (c10::IntArrayRef{1, channels, how.crop_height, how.crop_width}))
+      << c.dump();
     int worst = 0;
     for (int row = 0; row < want.pixels.rows; ++row)
       for (int column = 0; column < want.pixels.cols; ++column)
         for (int channel = 0; channel < channels; ++channel) {
           const int pixel = want.pixels.at<cv::Vec3b>(row, column)[channels == 1 ? 0 : 2 - channel];
-          const auto got = static_cast<int>(std::lround(value_at(tensor, channel, row, column) * 255));
+          const auto got = static_cast<int>(
+            std::lround(value_at(tensor, channel, row, column) * 255));
           worst = std::max(worst, std::abs(got - pixel));
         }
     EXPECT_EQ(worst, 0) << c["image"] << c["input"];
@@ -77,7 +78,8 @@ TEST(Preprocess, NumbersAreThoseOfTorchvision) {
   for (const auto& c : cases()) {
     const auto tensor = preprocess(load(c["image"]), spec_of(c["input"]));
     for (const auto& value : c["values"])
-      EXPECT_NEAR(value_at(tensor, value[0], value[1], value[2]), value[3].get<float>(), 1e-6) << c["image"] << c["input"];
+      EXPECT_NEAR(value_at(tensor, value[0], value[1], value[2]), value[3].get<float>(), 1e-6)
+        << c["image"] << c["input"];
   }
 }
 
