@@ -1,0 +1,14 @@
+# Sourced by the commands in bench/: builds bench_NAME in the release tree and runs it.
+# Standard output carries its JSON only.
+. "$(dirname "${BASH_SOURCE[0]}")/../scripts/lib/common.sh"
+
+# bench NAME ARGUMENT...
+bench() {
+  local name=$1
+  shift
+  "$root/scripts/deps" --without kafka
+  use_ccache
+  configure release
+  build release "bench_$name" >&2
+  exec "$root/build/release/bin/bench_$name" "$@"
+}
