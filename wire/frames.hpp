@@ -168,7 +168,7 @@ struct header {
 expected<header> decode_header(std::string_view bytes);
 
 /// Reads a body; every byte of it must be used. Never reads past its end and
-/// never allocates more than the body's size, whatever the bytes are.
+/// never allocates more than a few times the body's size, whatever the bytes are.
 expected<frame> decode_body(header head, std::string_view body);
 
 /// Cuts frames out of a stream of bytes. Not thread-safe.

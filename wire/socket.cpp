@@ -1,5 +1,6 @@
 #include "wire/socket.hpp"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -18,20 +19,21 @@ tl::unexpected<error> failed(const char* what) {
   return fail(code, std::string{what} + ": " + std::strerror(errno));
 }
 
-/// Waits until `fd` has something to read, up to `deadline`.
+/// Waits until `fd` has something to read, up to `deadline`; what is there already is
+/// never too late.
 expected<void> wait_readable(int fd, const std::optional<clock::time_point>& deadline) {
   for (;;) {
     auto wait_ms = -1;
     if (deadline) {
       const auto left = std::chrono::ceil<std::chrono::milliseconds>(*deadline - clock::now());
-      if (left.count() <= 0)
-        return fail(errc::timeout, "no frame before the deadline");
-      wait_ms = static_cast<int>(left.count());
+      wait_ms = static_cast<int>(std::max<int64_t>(left.count(), 0));
     }
     pollfd entry{fd, POLLIN, 0};
     const auto n = ::poll(&entry, 1, wait_ms);
     if (n > 0)
       return {};
+    if (n == 0 && wait_ms == 0)
+      return fail(errc::timeout, "no frame before the deadline");
     if (n < 0 && errno != EINTR)
       return failed("poll");
   }

@@ -45,7 +45,8 @@ struct received {
 };
 
 /// Blocks for the next frame. `errc::unavailable` at end of file, `timeout`
-/// when `limit` (if given) passes first, `bad_frame` for rubbish.
+/// when `limit` (if given) passes first, `bad_frame` for rubbish. A limit of 0 takes
+/// what is there.
 expected<received> receive_frame(int fd, std::optional<std::chrono::milliseconds> limit = {});
 
 } // namespace ziyu::wire
