@@ -122,6 +122,16 @@ std::string to_utf8(std::string_view text) {
   return result;
 }
 
+std::string shorten(std::string_view text, size_t max_bytes) {
+  constexpr std::string_view mark = "…";
+  if (text.size() <= max_bytes)
+    return std::string{text};
+  auto end = max_bytes - mark.size();
+  while (end > 0 && (static_cast<uint8_t>(text[end]) & 0xc0) == 0x80)
+    --end; // a character goes on here
+  return std::string{text.substr(0, end)} + std::string{mark};
+}
+
 size_t display_width(std::string_view text) {
   size_t result = 0;
   while (!text.empty()) {

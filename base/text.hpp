@@ -16,6 +16,10 @@ bool is_utf8(std::string_view text) noexcept;
 /// may go into JSON, logs and headers. The identity for well-formed text.
 std::string to_utf8(std::string_view text);
 
+/// `text` itself if it has at most `max_bytes` bytes, else its beginning, cut between
+/// two characters, and "…": no more than `max_bytes` bytes in all. @pre max_bytes >= 3
+std::string shorten(std::string_view text, size_t max_bytes);
+
 /// The columns that `text` takes in a terminal: 2 for East Asian wide
 /// characters (wcwidth's table), 0 for combining marks.
 size_t display_width(std::string_view text);

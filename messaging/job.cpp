@@ -18,6 +18,9 @@ constexpr auto job_schema = "ziyu.job.v1";
 /// JSON deeper than this is no job; the parser recurses.
 constexpr size_t max_depth = 32;
 
+/// What the job says, for an error message: as UTF-8 and not all of it.
+std::string excerpt(std::string_view text) { return shorten(to_utf8(text), 200); }
+
 bool too_deep(std::string_view text) {
   size_t depth = 0, deepest = 0;
   auto in_string = false, escaped = false;
@@ -83,14 +86,14 @@ expected<std::string> read_dataref(const std::string& uri, const job_limits& lim
     return fail(errc::bad_dataref, "claim checks are off: jobs.dataref_root is not set");
   std::string_view rest = uri;
   if (!rest.starts_with("file:"))
-    return fail(errc::bad_dataref, "ce_dataref must be a file: URI, not " + to_utf8(uri));
+    return fail(errc::bad_dataref, "ce_dataref must be a file: URI, not " + excerpt(uri));
   rest.remove_prefix(5);
   if (rest.starts_with("//")) { // file://host/path
     rest.remove_prefix(2);
     const auto slash = rest.find('/');
     const auto host = rest.substr(0, slash);
     if (slash == std::string_view::npos || (!host.empty() && host != "localhost"))
-      return fail(errc::bad_dataref, "ce_dataref names another host: " + to_utf8(uri));
+      return fail(errc::bad_dataref, "ce_dataref names another host: " + excerpt(uri));
     rest.remove_prefix(slash);
   }
   auto path = percent_decode(rest);
@@ -103,11 +106,14 @@ expected<std::string> read_dataref(const std::string& uri, const job_limits& lim
   // Canonical: neither ".." nor a symbolic link leads out of the root.
   const auto file = status ? fs::path{} : fs::canonical(*path, status);
   if (status)
-    return fail(errc::bad_dataref, "ce_dataref " + to_utf8(uri) + ": " + status.message());
+    return fail(errc::bad_dataref, "ce_dataref " + excerpt(uri) + ": " + status.message());
   const auto [end, unused] = std::mismatch(root.begin(), root.end(), file.begin(), file.end());
   if (end != root.end())
     return fail(errc::bad_dataref,
-                "ce_dataref " + to_utf8(uri) + " is outside of jobs.dataref_root");
+                "ce_dataref " + excerpt(uri) + " is outside of jobs.dataref_root");
+  // Opening a pipe would wait for whoever writes to it.
+  if (!fs::is_regular_file(file, status))
+    return fail(errc::bad_dataref, "ce_dataref " + excerpt(uri) + " is no file");
   if (const auto size = fs::file_size(file, status); !status && size > limits.max_bytes)
     return too_large(size, limits);
   auto content = read_file(file, limits.max_bytes);
@@ -135,7 +141,7 @@ expected<payload> parse_json(const std::string& text, const job_limits& limits) 
     return fail(errc::unknown_schema, "the JSON is not an object");
   if (auto i = document.find("schema"); i != document.end() && *i != job_schema)
     return fail(errc::unknown_schema,
-                "schema is " + to_utf8(i->dump(-1, ' ', false, json::error_handler_t::replace))
+                "schema is " + excerpt(i->dump(-1, ' ', false, json::error_handler_t::replace))
                   + ", known is \"" + job_schema + "\"");
   payload result;
   if (auto i = document.find("job_id"); i != document.end()) {

@@ -106,15 +106,12 @@ expected<result> result_from_json(const json& x) {
 
 header_list dead_letter_headers(const record& source, const error& reason, uint32_t attempts,
                                 int64_t wall_ms) {
-  auto message = to_utf8(reason.message);
-  if (message.size() > max_message_bytes)
-    message = to_utf8(message.substr(0, max_message_bytes)) + "…";
   return {
     {"__connect.errors.topic", source.id.topic},
     {"__connect.errors.partition", std::to_string(source.id.partition)},
     {"__connect.errors.offset", std::to_string(source.id.offset)},
     {"__connect.errors.exception.class.name", std::string{to_string(reason.code)}},
-    {"__connect.errors.exception.message", std::move(message)},
+    {"__connect.errors.exception.message", shorten(to_utf8(reason.message), max_message_bytes)},
     {"ziyu-attempts", std::to_string(attempts)},
     {"ziyu-dead-lettered-ms", std::to_string(wall_ms)},
   };

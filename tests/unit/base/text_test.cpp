@@ -186,3 +186,16 @@ TEST(Closest, IsSilentWhenNothingIsNear) {
   EXPECT_EQ(closest("x", known), "");
   EXPECT_EQ(closest("slots", {}), "");
 }
+
+TEST(Shorten, CutsBetweenCharactersAndSaysSo) {
+  EXPECT_EQ(shorten("", 3), "");
+  EXPECT_EQ(shorten("abcdef", 6), "abcdef");
+  EXPECT_EQ(shorten("abcdefg", 6), "abc…");
+  EXPECT_EQ(shorten("金毛犬", 9), "金毛犬");
+  EXPECT_EQ(shorten("金毛犬x", 9), "金毛…");
+  EXPECT_EQ(shorten("金毛犬x", 8), "金…");
+  EXPECT_EQ(shorten("金毛犬x", 6), "金…");
+  EXPECT_EQ(shorten("金毛犬x", 5), "…");
+  EXPECT_EQ(shorten("金毛犬x", 3), "…");
+  EXPECT_EQ(shorten("a😀b", 5), "a…") << "four bytes do not fit beside the mark";
+}

@@ -1,0 +1,170 @@
+#include "messaging/result.hpp"
+
+#include "base/text.hpp"
+#include "messaging/event.hpp"
+
+#include <gtest/gtest.h>
+
+#include <map>
+
+using namespace ziyu;
+using namespace ziyu::messaging;
+using nlohmann::json;
+
+namespace {
+
+result full_result() {
+  result x;
+  x.job_id = "照片-7";
+  x.top_k = {{"金毛犬", 0.75, 207}, {"拉布拉多犬", 0.25, 208}};
+  x.model = {"万物识别", "3", std::string(64, 'a'), "bf16"};
+  x.slot = 2;
+  x.generation = uint64_t{1} << 40;
+  x.pid = 4711;
+  x.queued_ms = 1.5;
+  x.decode_ms = 2.25;
+  x.preprocess_ms = 3.125;
+  x.inference_ms = 4.0625;
+  x.total_ms = 12;
+  x.width = 4032;
+  x.height = 3024;
+  x.delta_bytes = -4392;
+  x.live_bytes = uint64_t{1} << 33;
+  x.private_bytes = 11'000'000;
+  x.source = {"image.jobs", 2, int64_t{1} << 50};
+  x.attempt = 3;
+  x.duplicate_id = true;
+  x.finished_ms = 1'700'000'000'000;
+  return x;
+}
+
+std::map<std::string, std::string> by_name(const header_list& headers) {
+  return {headers.begin(), headers.end()};
+}
+
+} // namespace
+
+TEST(Result, RoundTripsThroughJsonText) {
+  const auto wanted = full_result();
+  const auto text = to_json_value(wanted).dump();
+  EXPECT_NE(text.find("\"label\":\"金毛犬\""), std::string::npos)
+    << "people read it: no \\u escapes";
+  const auto got = result_from_json(json::parse(text));
+  ASSERT_TRUE(got) << got.error().describe();
+  // Every field goes through: the second text is the first.
+  EXPECT_EQ(to_json_value(*got).dump(), text);
+  EXPECT_TRUE(got->ok);
+  EXPECT_EQ(got->job_id, "照片-7");
+  ASSERT_EQ(got->top_k.size(), 2u);
+  EXPECT_EQ(got->top_k[1].label, "拉布拉多犬");
+  EXPECT_EQ(got->top_k[1].confidence, 0.25);
+  EXPECT_EQ(got->top_k[1].index, 208u);
+  EXPECT_EQ(got->delta_bytes, -4392);
+  EXPECT_EQ(got->source, wanted.source);
+  EXPECT_EQ(got->generation, wanted.generation);
+}
+
+TEST(Result, TheFirstOfTheTopIsTheLabel) {
+  const auto document = to_json_value(full_result());
+  EXPECT_EQ(document["label"], "金毛犬");
+  EXPECT_EQ(document["confidence"], 0.75) << "its probability";
+  EXPECT_EQ(document["status"], "ok");
+  EXPECT_FALSE(document.contains("error"));
+}
+
+TEST(Result, AnErrorHasAReasonAndNoLabel) {
+  auto x = full_result();
+  x.ok = false;
+  x.reason = {errc::undecodable_image, "不是图像"};
+  const auto document = to_json_value(x);
+  EXPECT_EQ(document["status"], "error");
+  EXPECT_EQ(document["error"]["code"], "undecodable_image");
+  EXPECT_FALSE(document.contains("label"));
+  EXPECT_FALSE(document.contains("top_k"));
+  const auto got = result_from_json(json::parse(document.dump()));
+  ASSERT_TRUE(got) << got.error().describe();
+  EXPECT_FALSE(got->ok);
+  EXPECT_EQ(got->reason.code, errc::undecodable_image);
+  EXPECT_EQ(got->reason.message, "不是图像");
+  EXPECT_TRUE(got->top_k.empty());
+}
+
+TEST(Result, WithoutAnyFieldOrWithAnotherTypeIsNone) {
+  const auto good = to_json_value(full_result());
+  for (const auto& item : good.items()) {
+    if (item.key() == "label" || item.key() == "confidence")
+      continue; // repeated from top_k for people
+    auto damaged = good;
+    damaged.erase(item.key());
+    EXPECT_FALSE(result_from_json(damaged)) << "without " << item.key();
+    damaged[item.key()] = json::array({json::object()});
+    EXPECT_FALSE(result_from_json(damaged)) << "with another " << item.key();
+  }
+}
+
+TEST(Result, OfAnotherSchemaIsNone) {
+  auto document = to_json_value(full_result());
+  document["schema"] = "ziyu.result.v2";
+  for (const auto& x : {document, json{}, json::array(), json(5), json("text"), json::object()}) {
+    const auto got = result_from_json(x);
+    ASSERT_FALSE(got) << x;
+    EXPECT_EQ(got.error().code, errc::unknown_schema) << x;
+  }
+}
+
+TEST(DeadLetter, SaysWhereItCameFromAndWhy) {
+  record source;
+  source.id = {"image.jobs", 2, 77};
+  const auto headers = by_name(
+    dead_letter_headers(source, {errc::bad_base64, "image: 不是"}, 3, 1'700'000'000'123));
+  const std::map<std::string, std::string> wanted{
+    {"__connect.errors.topic", "image.jobs"},
+    {"__connect.errors.partition", "2"},
+    {"__connect.errors.offset", "77"},
+    {"__connect.errors.exception.class.name", "bad_base64"},
+    {"__connect.errors.exception.message", "image: 不是"},
+    {"ziyu-attempts", "3"},
+    {"ziyu-dead-lettered-ms", "1700000000123"},
+  };
+  EXPECT_EQ(headers, wanted);
+}
+
+TEST(DeadLetter, ItsMessageIsUtf8WhateverTheReasonHolds) {
+  const auto headers = by_name(
+    dead_letter_headers({}, {errc::io, "file \xff\xfe 图\xe5\x9b"}, 1, 0));
+  const auto message = headers.at("__connect.errors.exception.message");
+  EXPECT_TRUE(is_utf8(message));
+  EXPECT_EQ(message, "file \xef\xbf\xbd\xef\xbf\xbd 图\xef\xbf\xbd");
+}
+
+TEST(DeadLetter, ALongMessageIsCutBetweenCharacters) {
+  // One, two or three bytes before the wide ones: every place of the cut.
+  for (std::string start : {"", "a", "ab"}) {
+    auto text = start;
+    for (int i = 0; i < 100'000; ++i)
+      text += "图";
+    const auto headers = by_name(dead_letter_headers({}, {errc::io, text}, 1, 0));
+    const auto message = headers.at("__connect.errors.exception.message");
+    EXPECT_TRUE(is_utf8(message));
+    EXPECT_EQ(message.find("\xef\xbf\xbd"), std::string::npos) << "a character was cut";
+    EXPECT_LE(message.size(), 1024u);
+    EXPECT_GT(message.size(), 1000u);
+    EXPECT_TRUE(message.ends_with("图…"));
+    EXPECT_TRUE(message.starts_with(start + "图"));
+  }
+  const std::string fits(1024, 'x');
+  EXPECT_EQ(by_name(dead_letter_headers({}, {errc::io, fits}, 1, 0))
+              .at("__connect.errors.exception.message"),
+            fits);
+}
+
+TEST(Event, IsAnObjectWithItsDetail) {
+  const event x{"worker_replaced", 1'700'000'000'000, "主机-1", {{"slot", 1}, {"cause", "泄漏"}}};
+  const json wanted{{"schema", "ziyu.event.v1"},
+                    {"type", "worker_replaced"},
+                    {"time_ms", 1'700'000'000'000},
+                    {"instance", "主机-1"},
+                    {"detail", {{"slot", 1}, {"cause", "泄漏"}}}};
+  EXPECT_EQ(to_json_value(x), wanted);
+  EXPECT_EQ(to_json_value(event{})["detail"], json::object()) << "never null";
+}
