@@ -45,10 +45,13 @@ std::optional<circuit_breaker::transition> circuit_breaker::memory(double share,
 
 std::optional<circuit_breaker::transition> circuit_breaker::raise(trigger which, std::string reason,
                                                                   clock::time_point now) {
-  raised_.insert(which);
-  if (state_ == breaker_state::open)
+  auto text = std::string{to_string(which)} + ": " + reason;
+  raised_[which] = text;
+  if (state_ == breaker_state::open) {
+    reason_ = std::move(text);
     return std::nullopt;
-  return open(std::string{to_string(which)} + ": " + reason, now);
+  }
+  return open(std::move(text), now);
 }
 
 std::optional<circuit_breaker::transition> circuit_breaker::lower(trigger which,
@@ -109,7 +112,12 @@ std::optional<circuit_breaker::transition> circuit_breaker::finished(bool succes
 }
 
 std::string circuit_breaker::reason() const {
-  return state_ == breaker_state::closed ? std::string{} : reason_;
+  if (state_ == breaker_state::closed)
+    return {};
+  std::string all;
+  for (const auto& [which, text] : raised_)
+    all += (all.empty() ? "" : "; ") + text;
+  return all.empty() ? reason_ : all;
 }
 
 } // namespace ziyu::supervision

@@ -2,8 +2,8 @@
 
 #include <chrono>
 #include <cstdint>
+#include <map>
 #include <optional>
-#include <set>
 #include <string>
 #include <string_view>
 
@@ -52,13 +52,14 @@ public:
   std::optional<transition> finished(bool success, clock::time_point now);
 
   breaker_state state() const { return state_; }
-  std::string reason() const; ///< Why it is not closed.
+  /// Why it is not closed: what the raised triggers say, else what opened it.
+  std::string reason() const;
 
 private:
   std::optional<transition> open(std::string reason, clock::time_point now);
   settings settings_;
   breaker_state state_ = breaker_state::closed;
-  std::set<trigger> raised_;
+  std::map<trigger, std::string> raised_; ///< With their reasons.
   std::string reason_;
   clock::time_point opened_{};
   uint32_t probes_running_ = 0, probes_succeeded_ = 0;

@@ -1,0 +1,244 @@
+#include "supervision/healing_policy.hpp"
+
+#include <gtest/gtest.h>
+
+using namespace ziyu::supervision;
+
+namespace {
+
+constexpr uint64_t mb = 1'000'000;
+
+healing_policy::settings usual() {
+  healing_policy::settings s;
+  s.budget_bytes = 200 * mb;
+  s.hard_limit_bytes = 300 * mb;
+  s.replace_at = 0.5;
+  s.forecast_jobs = 4;
+  s.min_life_jobs = 4;
+  return s;
+}
+
+/// A worker at its baseline with a healthy history.
+healing_policy::worker healthy() {
+  healing_policy::worker x;
+  x.verdict.kind = growth::healthy;
+  x.verdict.jobs = 50;
+  x.baseline_bytes = 20 * mb;
+  x.private_bytes = 20 * mb;
+  return x;
+}
+
+/// One whose growth is known, at `private_bytes`.
+healing_policy::worker growing(growth kind, uint64_t private_bytes) {
+  auto x = healthy();
+  x.verdict.kind = kind;
+  x.verdict.live = {6.0 * mb, 5.9 * mb, 6.1 * mb};
+  x.verdict.private_memory = {3.0 * mb, 2.9 * mb, 3.1 * mb};
+  x.private_bytes = private_bytes;
+  return x;
+}
+
+rung decide(const healing_policy::worker& x, const healing_policy::settings& s = usual()) {
+  return healing_policy{s}.decide(x).action;
+}
+
+} // namespace
+
+TEST(HealingPolicy, LeavesAHealthyWorkerAlone) {
+  const auto step = healing_policy{usual()}.decide(healthy());
+  EXPECT_EQ(step.action, rung::none);
+  EXPECT_EQ(step.reason, "");
+  auto x = healthy();
+  x.private_bytes = 199 * mb;
+  EXPECT_EQ(decide(x), rung::none) << "large, but it does not grow";
+}
+
+TEST(HealingPolicy, KillsAtTheHardLimitWhateverTheVerdict) {
+  for (auto kind :
+       {growth::warming_up, growth::healthy, growth::suspected, growth::leak, growth::hoarding}) {
+    auto x = growing(kind, 300 * mb);
+    x.verdict.jobs = 0;
+    EXPECT_EQ(decide(x), rung::kill) << to_string(kind);
+  }
+  const auto step = healing_policy{usual()}.decide(growing(growth::leak, 301 * mb));
+  EXPECT_EQ(step.reason, "private memory is 301.0 MB, the hard limit 300.0 MB");
+}
+
+TEST(HealingPolicy, WithoutAHardLimitNothingIsKilled) {
+  auto s = usual();
+  s.hard_limit_bytes = 0;
+  EXPECT_EQ(decide(growing(growth::leak, 10'000 * mb), s), rung::replace);
+}
+
+TEST(HealingPolicy, ReplacesALeakAtItsShareOfTheRoom) {
+  // The room is 180 MB; half of it is 90 MB above the baseline.
+  EXPECT_EQ(decide(growing(growth::leak, 110 * mb - 1)), rung::none);
+  const auto step = healing_policy{usual()}.decide(growing(growth::leak, 110 * mb));
+  EXPECT_EQ(step.action, rung::replace);
+  EXPECT_EQ(step.reason,
+            "leak of 6.0 MB per job (5.9 MB to 6.1 MB): 110.0 MB of 200.0 MB are used");
+}
+
+TEST(HealingPolicy, ReplacesALeakWhenTheForecastIsShort) {
+  auto x = growing(growth::leak, 30 * mb);
+  x.verdict.jobs_left = 5;
+  EXPECT_EQ(decide(x), rung::none);
+  x.verdict.jobs_left = 4;
+  const auto step = healing_policy{usual()}.decide(x);
+  EXPECT_EQ(step.action, rung::replace);
+  EXPECT_EQ(step.reason, "leak of 6.0 MB per job (5.9 MB to 6.1 MB): 4 jobs left until 200.0 MB");
+  x.verdict.jobs_left = 0;
+  EXPECT_EQ(decide(x), rung::replace);
+}
+
+TEST(HealingPolicy, NeedsConfirmedGrowth) {
+  for (auto kind : {growth::warming_up, growth::healthy, growth::suspected}) {
+    auto x = growing(kind, 150 * mb);
+    x.verdict.jobs_left = 0;
+    EXPECT_EQ(decide(x), rung::none) << to_string(kind);
+  }
+}
+
+TEST(HealingPolicy, SparesAYoungWorkerUnlessTheBudgetIsAtStake) {
+  auto x = growing(growth::leak, 150 * mb);
+  x.verdict.jobs = 3;
+  EXPECT_EQ(decide(x), rung::none);
+  x.last_step_bytes = 50 * mb;
+  EXPECT_EQ(decide(x), rung::replace);
+  x.last_step_bytes = 0;
+  x.verdict.jobs = 4;
+  EXPECT_EQ(decide(x), rung::replace);
+}
+
+TEST(HealingPolicy, ReplacesBeforeTheNextStepReachesTheBudget) {
+  for (auto kind : {growth::warming_up, growth::healthy, growth::suspected, growth::leak}) {
+    auto x = growing(kind, 100 * mb);
+    x.verdict.jobs = 1;
+    x.last_step_bytes = 100 * mb - 1;
+    EXPECT_EQ(decide(x), rung::none) << to_string(kind);
+    x.last_step_bytes = 100 * mb;
+    EXPECT_EQ(decide(x), rung::replace) << to_string(kind);
+  }
+  auto x = healthy();
+  x.private_bytes = 150 * mb;
+  x.last_step_bytes = 60 * mb;
+  EXPECT_EQ(healing_policy{usual()}.decide(x).reason,
+            "private memory is 150.0 MB, the next job like the last (60.0 MB) would reach the "
+            "budget of 200.0 MB");
+  x.private_bytes = 250 * mb;
+  x.last_step_bytes = 0;
+  EXPECT_EQ(decide(x), rung::replace) << "over the budget already";
+}
+
+TEST(HealingPolicy, TrimsHoardingFirstAndReplacesWhenThatWasNotEnough) {
+  auto x = growing(growth::hoarding, 120 * mb);
+  const auto step = healing_policy{usual()}.decide(x);
+  EXPECT_EQ(step.action, rung::trim);
+  EXPECT_EQ(step.reason,
+            "hoarding of 3.0 MB per job (2.9 MB to 3.1 MB): 120.0 MB of 200.0 MB are used");
+  x.trimmed = true;
+  EXPECT_EQ(decide(x), rung::replace);
+  x.trimmed = false;
+  x.private_bytes = 30 * mb;
+  x.verdict.jobs_left = 2;
+  EXPECT_EQ(decide(x), rung::trim) << "the forecast, too";
+  x.private_bytes = 199 * mb;
+  x.last_step_bytes = 5 * mb;
+  EXPECT_EQ(decide(x), rung::trim) << "the last resort, too";
+  x.trimmed = true;
+  EXPECT_EQ(decide(x), rung::replace);
+}
+
+TEST(HealingPolicy, ALeakIsNeverTrimmed) {
+  for (auto trimmed : {false, true}) {
+    auto x = growing(growth::leak, 150 * mb);
+    x.trimmed = trimmed;
+    EXPECT_EQ(decide(x), rung::replace);
+  }
+}
+
+TEST(HealingPolicy, SwitchedOffItDoesNothing) {
+  auto s = usual();
+  s.enabled = false;
+  for (auto bytes : {150 * mb, 250 * mb, 400 * mb})
+    EXPECT_EQ(decide(growing(growth::leak, bytes), s), rung::none);
+}
+
+TEST(HealingPolicy, WithoutABudgetOnlyTheHardLimitCounts) {
+  auto s = usual();
+  s.budget_bytes = 0;
+  EXPECT_EQ(decide(growing(growth::leak, 299 * mb), s), rung::none);
+  EXPECT_EQ(decide(growing(growth::leak, 300 * mb), s), rung::kill);
+}
+
+TEST(HealingPolicy, RefusesABudgetThatAFreshWorkerFills) {
+  const healing_policy policy{usual()};
+  EXPECT_TRUE(policy.check_baseline(199 * mb));
+  const auto refused = policy.check_baseline(200 * mb);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, ziyu::errc::invalid_config);
+  EXPECT_EQ(refused.error().message,
+            "memory.worker_budget_bytes is 200.0 MB, but a fresh worker already has 200.0 MB of "
+            "private memory: set a larger budget");
+  auto s = usual();
+  s.budget_bytes = 0;
+  EXPECT_TRUE(healing_policy{s}.check_baseline(1'000'000 * mb));
+}
+
+TEST(HealingPolicy, ReplacesOnlyAPartAtOnceButAlwaysOne) {
+  const healing_policy half{usual()};
+  EXPECT_EQ(half.max_replacing(1), 1u);
+  EXPECT_EQ(half.max_replacing(2), 1u);
+  EXPECT_EQ(half.max_replacing(3), 1u);
+  EXPECT_EQ(half.max_replacing(8), 4u);
+  auto s = usual();
+  s.max_unavailable = 1;
+  EXPECT_EQ(healing_policy{s}.max_replacing(8), 8u);
+  s.max_unavailable = 0;
+  EXPECT_EQ(healing_policy{s}.max_replacing(8), 1u);
+}
+
+TEST(LeakCause, IsNamedWhenTheNumbersSingleItOut) {
+  cause_evidence x;
+  x.kind = growth::leak;
+  x.live_per_job = 6e6;
+  x.encoded_per_job = 1e5;
+  x.decoded_per_job = 3e6;
+  x.model_bytes = 45 * mb;
+  EXPECT_EQ(name_cause(x), leak_cause::unknown) << "tensors look like any other memory";
+
+  auto images = x;
+  images.delta_image_correlation = 0.99;
+  EXPECT_EQ(name_cause(images), leak_cause::retained_images);
+  images.delta_image_correlation = 0; // all of one size: nothing to correlate
+  images.live_per_job = 3.1e6;
+  EXPECT_EQ(name_cause(images), leak_cause::retained_images) << "encoded and decoded";
+  images.live_per_job = 3.0e6;
+  EXPECT_EQ(name_cause(images), leak_cause::retained_images) << "decoded only";
+
+  auto model = x;
+  model.live_per_job = 40e6;
+  EXPECT_EQ(name_cause(model), leak_cause::model_reloaded);
+  model.model_bytes = 0;
+  EXPECT_EQ(name_cause(model), leak_cause::unknown) << "its size is not known";
+
+  x.kind = growth::hoarding;
+  EXPECT_EQ(name_cause(x), leak_cause::hoarding);
+  for (auto kind : {growth::warming_up, growth::healthy, growth::suspected}) {
+    images.kind = kind;
+    EXPECT_EQ(name_cause(images), leak_cause::unknown) << to_string(kind);
+  }
+}
+
+TEST(HealingNames, AreStable) {
+  EXPECT_EQ(to_string(rung::none), "none");
+  EXPECT_EQ(to_string(rung::trim), "trim");
+  EXPECT_EQ(to_string(rung::replace), "replace");
+  EXPECT_EQ(to_string(rung::kill), "kill");
+  EXPECT_EQ(to_string(leak_cause::retained_tensors), "retained_tensors");
+  EXPECT_EQ(to_string(leak_cause::retained_images), "retained_images");
+  EXPECT_EQ(to_string(leak_cause::model_reloaded), "model_reloaded");
+  EXPECT_EQ(to_string(leak_cause::native_allocation), "native_allocation");
+  EXPECT_EQ(to_string(leak_cause::hoarding), "hoarding");
+  EXPECT_EQ(to_string(leak_cause::unknown), "unknown");
+}

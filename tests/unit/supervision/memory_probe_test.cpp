@@ -1,0 +1,257 @@
+#include "supervision/memory_probe.hpp"
+
+#include "base/file.hpp"
+
+#include <gtest/gtest.h>
+
+#include <cstring>
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+using namespace ziyu;
+using namespace ziyu::supervision;
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr uint64_t mib = 1u << 20;
+
+/// A folder that looks like `/` to the probe.
+class fake_root {
+public:
+  fake_root() {
+    put("proc/meminfo", "MemTotal:  8388608 kB\nMemFree: 1 kB\nMemAvailable: 6291456 kB\n");
+  }
+
+  void put(const std::string& path, const std::string& content) {
+    const auto at = dir_.path() / path;
+    fs::create_directories(at.parent_path());
+    ASSERT_TRUE(write_file(at, content));
+  }
+
+  void v2_group(const std::string& path, const std::string& max, uint64_t current,
+                uint64_t inactive_file) {
+    const auto at = "sys/fs/cgroup" + path + "/";
+    put(at + "memory.max", max + "\n");
+    put(at + "memory.current", std::to_string(current) + "\n");
+    put(at + "memory.stat", "anon 1\nfile 2\ninactive_anon 7\nactive_file 5\ninactive_file "
+                              + std::to_string(inactive_file) + "\nslab 9\n");
+  }
+
+  void v1_group(const std::string& path, uint64_t limit, uint64_t usage, uint64_t inactive_file) {
+    const auto at = "sys/fs/cgroup/memory" + path + "/";
+    put(at + "memory.limit_in_bytes", std::to_string(limit) + "\n");
+    put(at + "memory.usage_in_bytes", std::to_string(usage) + "\n");
+    put(at + "memory.stat",
+        "inactive_file 3\ntotal_inactive_file " + std::to_string(inactive_file) + "\n");
+  }
+
+  container_memory read(uint64_t limit_override = 0) const {
+    auto x = read_container_memory(dir_.path(), limit_override);
+    EXPECT_TRUE(x) << x.error().describe();
+    return x.value_or(container_memory{});
+  }
+
+  const fs::path& path() const { return dir_.path(); }
+
+private:
+  temp_dir dir_;
+};
+
+/// What the kernel shows for a v1 group without a limit.
+constexpr uint64_t v1_unlimited = 9223372036854771712u;
+
+} // namespace
+
+TEST(ContainerMemory, V2CountsWithoutInactiveFileCache) {
+  fake_root root;
+  root.put("proc/self/cgroup", "0::/app\n");
+  root.put("sys/fs/cgroup/cgroup.controllers", "cpu memory\n");
+  root.v2_group("/app", std::to_string(1024 * mib), 700 * mib, 100 * mib);
+  const auto x = root.read();
+  EXPECT_EQ(x.source, "cgroup2");
+  EXPECT_EQ(x.used, 600 * mib);
+  EXPECT_EQ(x.limit, 1024 * mib);
+  EXPECT_DOUBLE_EQ(x.share(), 600.0 / 1024);
+}
+
+TEST(ContainerMemory, V2TakesTheTightestOfItsAncestors) {
+  fake_root root;
+  root.put("proc/self/cgroup", "0::/pod/app/worker\n");
+  root.put("sys/fs/cgroup/cgroup.controllers", "memory\n");
+  root.v2_group("", "max", 5000 * mib, 0);
+  root.v2_group("/pod", std::to_string(512 * mib), 400 * mib, 10 * mib);
+  root.v2_group("/pod/app", "max", 300 * mib, 20 * mib);
+  root.v2_group("/pod/app/worker", std::to_string(2048 * mib), 200 * mib, 30 * mib);
+  root.v2_group("/pod/other", std::to_string(1 * mib), 1 * mib, 0);
+  const auto x = root.read();
+  EXPECT_EQ(x.limit, 512 * mib);
+  EXPECT_EQ(x.used, 390 * mib) << "of the group that has the limit";
+}
+
+TEST(ContainerMemory, V2TakesTheMountWhenItsPathIsThatOfTheHost) {
+  fake_root root;
+  root.put("proc/self/cgroup", "0::/system.slice/docker-0123.scope\n");
+  root.put("sys/fs/cgroup/cgroup.controllers", "memory\n");
+  root.v2_group("", std::to_string(1024 * mib), 50 * mib, 0);
+  EXPECT_EQ(root.read().limit, 1024 * mib);
+  root.put("proc/self/cgroup", "0::/../../elsewhere\n");
+  EXPECT_EQ(root.read().limit, 1024 * mib);
+  root.put("proc/self/cgroup", "0::/\n");
+  EXPECT_EQ(root.read().limit, 1024 * mib);
+}
+
+TEST(ContainerMemory, V2WithoutAnyLimitIsTheHost) {
+  fake_root root;
+  root.put("proc/self/cgroup", "0::/app\n");
+  root.put("sys/fs/cgroup/cgroup.controllers", "memory\n");
+  root.v2_group("", "max", 50 * mib, 0);
+  root.v2_group("/app", "max", 40 * mib, 0);
+  const auto x = root.read();
+  EXPECT_EQ(x.source, "host");
+  EXPECT_EQ(x.limit, 8192 * mib);
+  EXPECT_EQ(x.used, 2048 * mib);
+}
+
+TEST(ContainerMemory, MoreCacheThanUseIsNoUse) {
+  fake_root root;
+  root.put("proc/self/cgroup", "0::/app\n");
+  root.put("sys/fs/cgroup/cgroup.controllers", "memory\n");
+  root.v2_group("/app", std::to_string(100 * mib), 10 * mib, 11 * mib);
+  EXPECT_EQ(root.read().used, 0u) << "the two files are read one after the other";
+}
+
+TEST(ContainerMemory, V2WithoutStatisticsCountsAll) {
+  fake_root root;
+  root.put("proc/self/cgroup", "0::/app\n");
+  root.put("sys/fs/cgroup/cgroup.controllers", "memory\n");
+  root.put("sys/fs/cgroup/app/memory.max", "1000\n");
+  root.put("sys/fs/cgroup/app/memory.current", "900\n");
+  EXPECT_EQ(root.read().used, 900u);
+}
+
+TEST(ContainerMemory, V1TakesTheTightestOfItsAncestors) {
+  fake_root root;
+  root.put("proc/self/cgroup", "12:cpu,cpuacct:/x\n5:memory:/docker/abc\n0::/\n");
+  root.v1_group("", v1_unlimited, 6000 * mib, 0);
+  root.v1_group("/docker", 2048 * mib, 900 * mib, 0);
+  root.v1_group("/docker/abc", 1024 * mib, 800 * mib, 200 * mib);
+  const auto x = root.read();
+  EXPECT_EQ(x.source, "cgroup1");
+  EXPECT_EQ(x.limit, 1024 * mib);
+  EXPECT_EQ(x.used, 600 * mib);
+}
+
+TEST(ContainerMemory, V1FindsItsControllerAmongSeveral) {
+  fake_root root;
+  root.put("proc/self/cgroup", "4:cpu,memory,pids:/a\n3:memory_not:/b\n");
+  root.v1_group("/a", 64 * mib, 32 * mib, 0);
+  root.v1_group("/b", 1 * mib, 1 * mib, 0);
+  EXPECT_EQ(root.read().limit, 64 * mib);
+}
+
+TEST(ContainerMemory, V1TakesTheMountWhenItsPathIsThatOfTheHost) {
+  fake_root root;
+  root.put("proc/self/cgroup", "5:memory:/docker/0123\n");
+  root.v1_group("", 256 * mib, 100 * mib, 0);
+  EXPECT_EQ(root.read().limit, 256 * mib);
+}
+
+TEST(ContainerMemory, V1WithoutALimitIsTheHost) {
+  fake_root root;
+  root.put("proc/self/cgroup", "5:memory:/\n");
+  root.v1_group("", v1_unlimited, 100 * mib, 0);
+  EXPECT_EQ(root.read().source, "host");
+}
+
+TEST(ContainerMemory, V2BesideV1ControllersFallsBackToV1) {
+  fake_root root; // "hybrid": v2 is there for systemd, memory is v1's
+  root.put("proc/self/cgroup", "5:memory:/app\n0::/app\n");
+  root.put("sys/fs/cgroup/unified/cgroup.controllers", "\n");
+  root.v1_group("/app", 128 * mib, 64 * mib, 0);
+  EXPECT_EQ(root.read().source, "cgroup1");
+}
+
+TEST(ContainerMemory, WithoutCgroupsItIsTheHost) {
+  fake_root root;
+  const auto x = root.read();
+  EXPECT_EQ(x.source, "host");
+  EXPECT_DOUBLE_EQ(x.share(), 0.25);
+}
+
+TEST(ContainerMemory, RubbishInTheFilesIsTheHost) {
+  fake_root root;
+  root.put("proc/self/cgroup", "rubbish\n:\n0:\n\n0::\n");
+  root.put("sys/fs/cgroup/cgroup.controllers", "memory\n");
+  root.put("sys/fs/cgroup/memory.max", "many\n");
+  root.put("sys/fs/cgroup/memory.current", "");
+  EXPECT_EQ(root.read().source, "host");
+}
+
+TEST(ContainerMemory, ALimitOfOursReplacesTheKernels) {
+  fake_root root;
+  EXPECT_EQ(root.read(4096 * mib).limit, 4096 * mib);
+  EXPECT_EQ(root.read(4096 * mib).used, 2048 * mib);
+}
+
+TEST(ContainerMemory, WithNothingAtAllItIsAnError) {
+  temp_dir empty;
+  const auto x = read_container_memory(empty.path());
+  ASSERT_FALSE(x);
+  EXPECT_EQ(x.error().code, errc::io);
+  EXPECT_NE(x.error().message.find("meminfo"), std::string::npos);
+}
+
+TEST(ContainerMemory, NoLimitIsNoShare) { EXPECT_EQ(container_memory{}.share(), 0); }
+
+TEST(ContainerMemory, OfThisVeryMachineIsPlausible) {
+  const auto x = read_container_memory();
+  ASSERT_TRUE(x) << x.error().describe();
+  EXPECT_GT(x->used, 0u);
+  EXPECT_GT(x->limit, 0u);
+}
+
+TEST(ProcessMemory, ReadsTheSumsOfTheKernel) {
+  fake_root root;
+  root.put("proc/77/smaps_rollup", "00400000-7fff [rollup]\nRss: 1000 kB\nPss: 600 kB\n"
+                                   "Shared_Clean: 300 kB\nShared_Dirty: 100 kB\n"
+                                   "Private_Clean: 50 kB\nPrivate_Dirty: 550 kB\n"
+                                   "Anonymous: 560 kB\n");
+  const auto x = read_process_memory(77, root.path() / "proc");
+  ASSERT_TRUE(x) << x.error().describe();
+  EXPECT_EQ(x->rss, 1000u * 1024);
+  EXPECT_EQ(x->pss, 600u * 1024);
+  EXPECT_EQ(x->private_bytes, 600u * 1024);
+  EXPECT_EQ(x->shared_bytes, 400u * 1024);
+  EXPECT_EQ(x->anonymous, 560u * 1024);
+}
+
+TEST(ProcessMemory, SeesWhatThisProcessTakesAndGivesBack) {
+  const auto before = read_process_memory(::getpid());
+  ASSERT_TRUE(before) << before.error().describe();
+  EXPECT_GT(before->private_bytes, 0u);
+  EXPECT_GE(before->rss, before->private_bytes);
+  constexpr size_t size = 64 * mib;
+  auto memory = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  ASSERT_NE(memory, MAP_FAILED);
+  std::memset(memory, 1, size);
+  const auto with = read_process_memory(::getpid());
+  ::munmap(memory, size);
+  const auto after = read_process_memory(::getpid());
+  ASSERT_TRUE(with && after);
+  EXPECT_GE(with->private_bytes, before->private_bytes + size);
+  EXPECT_GE(with->anonymous, before->anonymous + size);
+  EXPECT_LT(after->private_bytes, with->private_bytes - size / 2);
+}
+
+TEST(ProcessMemory, OfAProcessThatIsNotThereIsAnError) {
+  fake_root root;
+  const auto absent = read_process_memory(77, root.path() / "proc");
+  ASSERT_FALSE(absent);
+  EXPECT_EQ(absent.error().code, errc::io);
+  root.put("proc/78/smaps_rollup", ""); // as a zombie's
+  const auto empty = read_process_memory(78, root.path() / "proc");
+  ASSERT_FALSE(empty);
+  EXPECT_NE(empty.error().message.find("gone"), std::string::npos);
+}
