@@ -24,6 +24,7 @@ void add_completion_command(CLI::App& app, int& exit_code);
 void add_demo_command(CLI::App& app, int& exit_code);
 void add_dlq_command(CLI::App& app, int& exit_code);
 void add_events_command(CLI::App& app, int& exit_code);
+void add_health_command(CLI::App& app, int& exit_code);
 void add_results_command(CLI::App& app, int& exit_code);
 void add_serve_command(CLI::App& app, int& exit_code);
 void add_submit_command(CLI::App& app, int& exit_code);

@@ -1,0 +1,209 @@
+// `ziyu health`: what /health or /readyz of a running service says, for people, for
+// scripts that wait, and for the health check of a container (no curl needed there).
+
+#include "base/bytes.hpp"
+#include "cli/command.hpp"
+#include "cli/connection.hpp"
+#include "cli/follow.hpp"
+#include "cli/interrupt.hpp"
+#include "cli/terminal.hpp"
+
+#include <httplib.h>
+#include <nlohmann/json.hpp>
+
+#include <cstdio>
+#include <memory>
+#include <thread>
+
+#include <unistd.h>
+
+namespace ziyu::cli {
+
+namespace {
+
+using nlohmann::json;
+using clock = std::chrono::steady_clock;
+using std::chrono::milliseconds;
+
+constexpr milliseconds between_tries{100};
+
+struct health_options {
+  std::string url, file;
+  std::vector<std::string> overrides;
+  double timeout_s = 5, wait_s = 0;
+  bool ready = false, as_json = false;
+};
+
+milliseconds to_milliseconds(double seconds) {
+  return milliseconds{static_cast<int64_t>(seconds * 1000)};
+}
+
+struct answer {
+  bool good = false;
+  json body; ///< An object.
+};
+
+/// "http://host:port" out of what was given: with or without scheme and last slash.
+expected<std::string> normalised(std::string url) {
+  if (url.starts_with("https://"))
+    return fail(errc::invalid_usage, url + ": the service speaks http only");
+  if (!url.starts_with("http://"))
+    url = "http://" + url;
+  const auto slash = url.find('/', std::string_view{"http://"}.size());
+  if (slash != std::string::npos && slash + 1 != url.size())
+    return fail(errc::invalid_usage, url + ": no path, please; --ready asks /readyz");
+  return url.substr(0, slash);
+}
+
+/// Where the service of a configuration listens, as seen from this machine.
+expected<std::string> address_of(const configs::config& x) {
+  if (x.http.port == 0)
+    return fail(errc::invalid_usage, "http.port is 0, so the service prints its address when it"
+                                     " starts: give that as URL");
+  const auto& host = x.http.host;
+  const auto reachable = host == "0.0.0.0" ? "127.0.0.1" : host == "::" ? "::1" : host;
+  const auto is_v6 = reachable.find(':') != std::string::npos;
+  return "http://" + (is_v6 ? "[" + reachable + "]" : reachable) + ":"
+         + std::to_string(x.http.port);
+}
+
+/// What the service says. `unavailable` when nobody answers, `io` when it is not ziyu.
+expected<answer> ask(const std::string& url, const health_options& options, milliseconds limit) {
+  const auto* path = options.ready ? "/readyz" : "/health";
+  httplib::Client client{url};
+  client.set_connection_timeout(limit);
+  client.set_read_timeout(limit);
+  client.set_write_timeout(limit);
+  const auto said = client.Get(path);
+  if (!said)
+    return fail(errc::unavailable, url + " does not answer: " + httplib::to_string(said.error()));
+  answer result;
+  result.body = json::parse(said->body, nullptr, false);
+  if (!result.body.is_object())
+    return fail(errc::io, url + path + " does not answer as ziyu does (HTTP "
+                            + std::to_string(said->status) + ")");
+  result.good = said->status == 200
+                && (options.ready ? result.body.value("ready", json{}) == true
+                                  : result.body.value("status", json{}) == "healthy");
+  return result;
+}
+
+std::string text_of(const json& body, const char* key) {
+  const auto i = body.find(key);
+  return i == body.end() ? "?" : i->is_string() ? i->get<std::string>() : i->dump();
+}
+
+std::string bytes_of(const json& body, const char* key) {
+  const auto i = body.find(key);
+  return i != body.end() && i->is_number_integer() ? format_bytes(i->get<int64_t>()) : "?";
+}
+
+void print_row(const char* name, const std::string& text) {
+  print_line(fit(name, 9) + printable(text));
+}
+
+void print_health(const json& body) {
+  char percent[32] = "?";
+  if (const auto i = body.find("memory_percent"); i != body.end() && i->is_number())
+    std::snprintf(percent, sizeof percent, "%.1f", i->get<double>());
+  print_row("memory", std::string{percent} + " % (" + bytes_of(body, "memory_used_bytes") + " of "
+                        + bytes_of(body, "memory_limit_bytes") + ", "
+                        + text_of(body, "memory_source") + "), threshold "
+                        + (body.value("threshold_exceeded", json{}) == true ? "" : "not ")
+                        + "exceeded");
+  print_row("workers", text_of(body, "slots_up") + " of " + text_of(body, "slots") + " up, "
+                         + text_of(body, "standbys") + " warm, " + text_of(body, "replacements")
+                         + " replaced so far");
+  print_row("jobs", text_of(body, "queued") + " queued, " + text_of(body, "running") + " running; "
+                      + text_of(body, "results") + " results, " + text_of(body, "dead_letters")
+                      + " dead letters");
+  print_row("kafka", body.value("consuming", json{}) == true ? "consuming" : "not consuming");
+  const auto reason = text_of(body, "breaker_reason");
+  print_row("breaker", text_of(body, "breaker") + (reason.empty() ? "" : ": " + reason));
+}
+
+void print(const std::string& url, const health_options& options, const answer& x) {
+  if (options.as_json) {
+    print_line(x.body.dump(-1, ' ', false, json::error_handler_t::replace));
+    return;
+  }
+  const auto status = options.ready ? (x.good ? "ready" : "not ready") : text_of(x.body, "status");
+  print_line(
+    paint(printable(status), x.good ? colour::green : colour::red, wants_colour(STDOUT_FILENO))
+    + "  " + url);
+  if (const auto i = x.body.find("error"); i != x.body.end())
+    print_row("error", text_of(x.body, "error"));
+  else if (!options.ready)
+    print_health(x.body);
+  else if (const auto reasons = x.body.find("reasons"); reasons != x.body.end())
+    for (const auto& reason : *reasons)
+      print_row("because", reason.is_string() ? reason.get<std::string>() : reason.dump());
+}
+
+expected<std::string> find_service(const health_options& options, bool& printed) {
+  if (!options.url.empty())
+    return normalised(options.url);
+  if (options.file.empty())
+    return std::string{"http://127.0.0.1:8080"};
+  const auto loaded = configs::load(options.file, options.overrides);
+  if (!loaded) {
+    print_errors(loaded.error());
+    printed = true;
+    return fail(errc::invalid_config, options.file);
+  }
+  return address_of(loaded->values);
+}
+
+int health(const health_options& options) {
+  auto printed = false;
+  const auto url = find_service(options, printed);
+  if (!url) {
+    if (!printed)
+      print_error(url.error());
+    return exit_wrong_usage;
+  }
+  catch_interrupts();
+  const auto deadline = clock::now() + to_milliseconds(options.wait_s);
+  auto said = ask(*url, options, to_milliseconds(options.timeout_s));
+  while (!(said && said->good) && clock::now() < deadline && !interrupted()) {
+    std::this_thread::sleep_for(between_tries);
+    said = ask(*url, options, to_milliseconds(options.timeout_s));
+  }
+  if (!said) {
+    print_error(said.error());
+    return exit_code_for(said.error());
+  }
+  print(*url, options, *said);
+  return said->good ? exit_ok : exit_failed;
+}
+
+} // namespace
+
+void add_health_command(CLI::App& app, int& exit_code) {
+  auto* command = app.add_subcommand("health", "Ask a running service how it is");
+  auto options = std::make_shared<health_options>();
+  command
+    ->add_option("url", options->url,
+                 "host:port or http://host:port; default: as the configuration says, else "
+                 "http://127.0.0.1:8080")
+    ->type_name("URL");
+  command->add_option("-c,--config", options->file, "Configuration file of the service")
+    ->envname("ZIYU_CONFIG")
+    ->type_name("FILE");
+  add_override_option(*command, options->overrides);
+  command->add_flag("--ready", options->ready,
+                    "Ask instead whether a job submitted now would be worked on, and why not");
+  command->add_option("--wait", options->wait_s, "Ask again until all is well, for so many seconds")
+    ->check(CLI::Range(0.0, 1e6))
+    ->type_name("SECONDS");
+  command->add_option("--timeout", options->timeout_s, "Give each answer so many seconds")
+    ->check(CLI::Range(0.001, 1e6))
+    ->type_name("SECONDS")
+    ->capture_default_str();
+  command->add_flag("--json", options->as_json, "The answer as JSON");
+  command->footer("Exit codes: 0 healthy (or ready), 1 not, 2 wrong usage, 4 nobody answers.\n"
+                  "Example: ziyu health --ready --wait 60 localhost:8080");
+  command->callback([options, &exit_code] { exit_code = health(*options); });
+}
+
+} // namespace ziyu::cli
