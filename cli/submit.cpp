@@ -10,9 +10,11 @@
 #include "cli/uploader.hpp"
 #include "messaging/kafka_producer.hpp"
 
+#include <algorithm>
 #include <cstdio>
 #include <iostream>
 #include <memory>
+#include <thread>
 
 namespace ziyu::cli {
 
@@ -24,6 +26,7 @@ struct submit_options {
   std::string format = "raw", prefix;
   uint64_t repeat = 1;
   double timeout_s = 30;
+  double rate = 0; ///< Jobs a second at most; 0: as fast as the broker takes them.
   bool json = false;
 };
 
@@ -79,6 +82,19 @@ struct account {
   }
 };
 
+/// Waits for the turn of job number `n` at `rate` jobs a second since `started_us`; false
+/// after Ctrl-C.
+bool wait_for_turn(uint64_t started_us, uint64_t n, double rate) {
+  if (rate <= 0)
+    return true;
+  const auto due = started_us + static_cast<uint64_t>(static_cast<double>(n) / rate * 1e6);
+  for (auto now = system_environment().monotonic_us(); now < due && !interrupted();
+       now = system_environment().monotonic_us())
+    std::this_thread::sleep_for(
+      std::min(std::chrono::microseconds{due - now}, std::chrono::microseconds{50'000}));
+  return !interrupted();
+}
+
 int submit(const submit_options& options) {
   const auto loaded = options.connection.load();
   if (!loaded)
@@ -117,6 +133,10 @@ int submit(const submit_options& options) {
     auto going = true;
     for (uint64_t round = 0; going && round < options.repeat; ++round)
       for (size_t i = 0; going && i < files->size(); ++i) {
+        if (!wait_for_turn(started, taken, options.rate)) {
+          going = false;
+          break;
+        }
         const auto& file = (*files)[i];
         const auto id = ids.next(file.name);
         ++taken;
@@ -182,6 +202,11 @@ void add_submit_command(CLI::App& app, int& exit_code) {
   command->add_option("--repeat", options->repeat, "Submit everything so many times, with new ids")
     ->check(CLI::Range(1, 1'000'000))
     ->capture_default_str();
+  command
+    ->add_option("--rate", options->rate,
+                 "At most so many jobs a second; else as fast as the broker takes them")
+    ->check(CLI::Range(0.001, 1e6))
+    ->type_name("NUMBER");
   command
     ->add_option("--timeout", options->timeout_s,
                  "Give up when nothing was acknowledged for so many seconds")
