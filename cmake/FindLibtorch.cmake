@@ -24,12 +24,12 @@ find_package_handle_standard_args(Libtorch
   REASON_FAILURE_MESSAGE "Run scripts/deps, or point CMAKE_PREFIX_PATH to an installed libtorch.")
 if(Libtorch_FOUND AND NOT TARGET Libtorch::torch)
   add_library(Libtorch::torch INTERFACE IMPORTED)
-  get_filename_component(Libtorch_LIB_DIR "${Libtorch_CPU_LIBRARY}" DIRECTORY)
   set_target_properties(Libtorch::torch PROPERTIES
     INTERFACE_INCLUDE_DIRECTORIES
       "${Libtorch_INCLUDE_DIR};${Libtorch_INCLUDE_DIR}/torch/csrc/api/include"
-    # Transitive libraries of the wheel lie beside it, with names of their own.
-    INTERFACE_LINK_OPTIONS "LINKER:--allow-shlib-undefined;LINKER:-rpath,${Libtorch_LIB_DIR}"
+    # The linker need not find what the wheel's libraries need; at run time they do, beside
+    # themselves.
+    INTERFACE_LINK_OPTIONS "LINKER:--allow-shlib-undefined"
     INTERFACE_LINK_LIBRARIES "${Libtorch_CPU_LIBRARY};${Libtorch_C10_LIBRARY}")
   if(Libtorch_CUDA_LIBRARY AND Libtorch_C10_CUDA_LIBRARY)
     set_property(TARGET Libtorch::torch APPEND PROPERTY INTERFACE_LINK_LIBRARIES
