@@ -14,6 +14,13 @@ struct chart_series {
   std::vector<std::pair<double, double>> points; ///< In the order of x.
 };
 
+/// A remark beside a point.
+struct chart_note {
+  double x = 0, y = 0;
+  std::string text, colour;
+  bool above = false; ///< Above the point; else beside it, on the side with more room.
+};
+
 /// A line chart. All numbers in the units of its labels.
 struct chart {
   std::string title, x_label, y_label;
@@ -21,6 +28,7 @@ struct chart {
   std::optional<std::pair<double, std::string>> limit; ///< A horizontal line and its name.
   std::vector<std::pair<double, double>> marks;        ///< Events to mark with a dot.
   std::string marks_name;
+  std::vector<chart_note> notes;
 };
 
 /// A self-contained SVG document, readable on light and dark backgrounds.

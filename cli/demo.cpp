@@ -2,22 +2,22 @@
 
 #include "base/bytes.hpp"
 #include "base/file.hpp"
-#include "base/log.hpp"
 #include "cli/chart.hpp"
 #include "cli/command.hpp"
 #include "cli/connection.hpp"
 #include "cli/demo_account.hpp"
+#include "cli/demo_screen.hpp"
 #include "cli/demo_stage.hpp"
-#include "cli/demo_view.hpp"
 #include "cli/follow.hpp"
 #include "cli/interrupt.hpp"
+#include "cli/picture.hpp"
 #include "cli/terminal.hpp"
 #include "cli/uploader.hpp"
 #include "messaging/kafka_producer.hpp"
 #include "wire/fault_spec.hpp"
 
+#include <algorithm>
 #include <cstdio>
-#include <deque>
 #include <memory>
 #include <thread>
 
@@ -39,7 +39,8 @@ constexpr uint64_t unhealed_limit_bytes = uint64_t{1} << 30;
 
 struct demo_options {
   uint64_t jobs = 500;
-  std::string leak = "retain_tensors:6MiB", report, chart = "ziyu-memory.svg", images, keep;
+  std::string leak = "retain_tensors:6MiB", report, chart = "ziyu-memory.svg", picture;
+  std::string images, keep;
   bool serve = false, comparison = true;
 };
 
@@ -48,63 +49,20 @@ struct stopped {
   int code;
 };
 
-/// Draws the live view over itself on a terminal; elsewhere a line now and then.
-class screen {
-public:
-  screen() : live_(is_terminal(STDERR_FILENO)), colours_(wants_colour(STDERR_FILENO)) {
-    if (live_)
-      std::fputs("\x1b[?25l", stderr); // hide the cursor
-  }
-  ~screen() {
-    if (live_)
-      std::fputs("\x1b[?25h", stderr);
-  }
-
-  void say(const std::string& text) {
-    std::fprintf(stderr, "%s\n", text.c_str());
-    drawn_ = 0;
-  }
-
-  void show(const demo_account& account, const demo_moment& now) {
-    const auto at = clock::now();
-    if (at - last_ < (live_ ? 150ms : 2000ms))
-      return;
-    last_ = at;
-    if (!live_) {
-      std::fprintf(stderr, "%s: %llu of %llu answered, %.1f jobs/s, %zu replacements\n",
-                   now.phase.c_str(), static_cast<unsigned long long>(account.answered()),
-                   static_cast<unsigned long long>(account.total()), now.jobs_per_second,
-                   account.replacements().size());
-      return;
-    }
-    std::string out;
-    if (drawn_ > 0)
-      out += "\x1b[" + std::to_string(drawn_) + "A";
-    const auto lines = draw_demo(account, now, terminal_width(STDERR_FILENO) - 1, colours_);
-    for (const auto& x : lines)
-      out += "\x1b[2K" + x + "\n";
-    for (auto i = lines.size(); i < drawn_; ++i)
-      out += "\x1b[2K\n";
-    drawn_ = std::max(lines.size(), drawn_);
-    std::fputs(out.c_str(), stderr);
-  }
-
-private:
-  bool live_, colours_;
-  size_t drawn_ = 0;
-  clock::time_point last_{};
-};
-
 /// Submits jobs to a stage and follows what comes of them.
 class run {
 public:
-  run(demo_stage& stage, const demo_images& images, screen& out, std::string phase, uint64_t budget)
+  run(demo_stage& stage, const demo_images& images, demo_screen& out, std::string phase,
+      uint64_t budget)
     : stage_(stage), images_(images), screen_(out) {
     now_.phase = std::move(phase);
     now_.budget_bytes = budget;
   }
 
+  /// Submits, showing what comes back meanwhile.
   expected<void> submit(uint64_t jobs) {
+    started_ = clock::now();
+    account_.expect(jobs);
     uploader upload{{}};
     auto out = messaging::make_kafka_producer(
       stage_.client(), [&](messaging::delivery_report x) { upload.report(std::move(x)); });
@@ -122,52 +80,45 @@ public:
       account_.submitted(id, image.label);
       if (auto ok = upload.submit(id, std::move(x)); !ok)
         return ok;
+      if (auto ok = check(upload); !ok)
+        return ok;
+      if (clock::now() - stepped_ > 100ms)
+        step(0ms);
     }
     for (;;) {
-      auto settled = upload.settle(200ms);
+      auto settled = upload.settle(10ms);
       if (!settled)
         return tl::unexpected(settled.error());
-      if (*settled)
-        break;
-      if (interrupted())
-        return fail(errc::stopping, "interrupted");
+      if (auto ok = check(upload); !ok || *settled)
+        return ok;
+      step(40ms);
     }
-    for (const auto& x : upload.take())
-      if (x.failure)
-        return fail(x.failure->code, x.job_id + " was not acknowledged: " + x.failure->message);
-    return {};
   }
 
   /// Until all is answered, `enough`, patience is over, or an interrupt.
   template <class Enough>
   expected<void> follow(Enough enough) {
-    const auto start = clock::now();
-    auto last_answer = start;
-    std::deque<std::pair<clock::time_point, uint64_t>> recent;
+    auto last_answer = clock::now();
     while (!account_.complete() && !enough(account_)) {
-      if (interrupted())
-        return fail(errc::stopping, "interrupted");
-      if (!stage_.running())
-        return fail(errc::unavailable, "the service has ended:\n" + stage_.log_tail());
+      if (auto ok = check(); !ok)
+        return ok;
       const auto before = account_.answered();
-      read_all(50ms);
-      const auto at = clock::now();
+      step(50ms);
       if (account_.answered() != before)
-        last_answer = at;
-      else if (at - last_answer > patience)
+        last_answer = clock::now();
+      else if (clock::now() - last_answer > patience)
         break;
-      recent.emplace_back(at, account_.answered());
-      while (at - recent.front().first > 2s)
-        recent.pop_front();
-      const std::chrono::duration<double> span = at - recent.front().first;
-      if (span.count() > .2)
-        now_.jobs_per_second = static_cast<double>(recent.back().second - recent.front().second)
-                               / span.count();
-      now_.seconds = std::chrono::duration<double>(at - start).count();
-      screen_.show(account_, now_);
     }
-    seconds_ = std::chrono::duration<double>(clock::now() - start).count();
+    now_.seconds = seconds_since_start();
     return {};
+  }
+
+  /// Shows how it ended, with the throughput of the whole.
+  void finish() {
+    now_.jobs_per_second = now_.seconds > 0
+                             ? static_cast<double>(account_.answered()) / now_.seconds
+                             : 0;
+    screen_.finish(account_, now_);
   }
 
   /// Reads what the topics still hold, until nothing comes for a moment.
@@ -177,9 +128,38 @@ public:
   }
 
   const demo_account& account() const { return account_; }
-  double seconds() const { return seconds_; }
+  const demo_moment& moment() const { return now_; }
 
 private:
+  expected<void> check() {
+    if (interrupted())
+      return fail(errc::stopping, "interrupted");
+    if (!stage_.running())
+      return fail(errc::unavailable, "the service has ended:\n" + stage_.log_tail());
+    return {};
+  }
+
+  expected<void> check(uploader& upload) {
+    for (const auto& x : upload.take())
+      if (x.failure)
+        return fail(x.failure->code, x.job_id + " was not acknowledged: " + x.failure->message);
+    return check();
+  }
+
+  double seconds_since_start() const {
+    return std::chrono::duration<double>(clock::now() - started_).count();
+  }
+
+  /// Takes in what has come and shows it.
+  void step(std::chrono::milliseconds limit) {
+    read_all(limit);
+    stepped_ = clock::now();
+    now_.seconds = seconds_since_start();
+    rate_.add(now_.seconds, account_.answered());
+    now_.jobs_per_second = rate_.per_second();
+    screen_.show(account_, now_);
+  }
+
   size_t read_all(std::chrono::milliseconds limit) {
     size_t count = 0;
     auto drain = [&](messaging::topic_reader& from, std::chrono::milliseconds wait, auto handle) {
@@ -210,18 +190,22 @@ private:
 
   demo_stage& stage_;
   const demo_images& images_;
-  screen& screen_;
+  demo_screen& screen_;
   demo_moment now_;
   demo_account account_;
-  double seconds_ = 0;
+  rate_meter rate_;
+  clock::time_point started_ = clock::now(), stepped_{};
 };
 
-void add_series(chart& to, const demo_account& from, bool healed) {
+void add_series(chart& to, const demo_account& from, bool healed, bool leaks) {
   static constexpr const char* healed_colours[] = {"#0f766e", "#1d4ed8", "#7c3aed", "#a16207"};
   static constexpr const char* unhealed_colours[] = {"#dc2626", "#f59e0b", "#db2777", "#ea580c"};
   for (const auto& [slot, readings] : from.by_slot()) {
     chart_series s;
-    s.name = "slot " + std::to_string(slot) + (healed ? "" : ", not healed");
+    s.name = "slot " + std::to_string(slot) + (leaks && slot == 0 ? ", leaking" : "")
+             + (!leaks   ? ""
+                : healed ? ": healed"
+                         : ": left alone");
     s.colour = (healed ? healed_colours : unhealed_colours)[slot % 4];
     s.dashed = !healed;
     for (const auto& x : readings)
@@ -229,8 +213,10 @@ void add_series(chart& to, const demo_account& from, bool healed) {
                             static_cast<double>(x.private_bytes) / 1e6);
     to.series.push_back(std::move(s));
   }
-  if (!healed)
-    return;
+}
+
+/// A dot where each replaced worker stood last.
+void add_marks(chart& to, const demo_account& from) {
   for (const auto& x : from.replacements())
     if (auto i = from.by_slot().find(x.slot); i != from.by_slot().end())
       for (auto r = i->second.rbegin(); r != i->second.rend(); ++r)
@@ -239,6 +225,25 @@ void add_series(chart& to, const demo_account& from, bool healed) {
                                 static_cast<double>(r->private_bytes) / 1e6);
           break;
         }
+  if (to.marks.empty())
+    return;
+  const auto count = to.marks.size();
+  const auto [x, y] = to.marks[count > 1 ? count - 2 : 0];
+  to.notes.push_back(
+    {x, y, "healed: " + std::to_string(count) + (count == 1 ? " replacement" : " replacements"),
+     "#0f766e", true});
+}
+
+/// What the leak came to when nobody healed it.
+void add_growth(chart& to, const demo_account& from) {
+  if (auto i = from.by_slot().find(0); i != from.by_slot().end() && !i->second.empty()) {
+    const auto& last = i->second.back();
+    to.notes.push_back({static_cast<double>(last.at_result),
+                        static_cast<double>(last.private_bytes) / 1e6,
+                        "left alone: " + format_bytes(static_cast<int64_t>(last.private_bytes))
+                          + " after " + std::to_string(last.at_result) + " jobs",
+                        "#dc2626"});
+  }
 }
 
 class demo {
@@ -272,6 +277,7 @@ private:
   }
 
   int run_all() {
+    check_outputs();
     const auto images = need(demo_images::load(o_.images));
     std::optional<temp_dir> temporary;
     std::filesystem::path folder = o_.keep;
@@ -279,7 +285,7 @@ private:
       folder = temporary.emplace("ziyu-demo").path();
     else
       std::filesystem::create_directories(folder);
-    screen_.say("Starting a Kafka broker ...");
+    screen_.say("Starting a real Kafka broker ...");
     broker::broker_settings kafka;
     kafka.folder = folder / "kafka";
     kafka.cancelled = interrupted;
@@ -291,20 +297,22 @@ private:
     settings.leak = o_.leak;
     auto healed_stage = need(demo_stage::start(broker.bootstrap(), folder, images, settings));
     screen_.say("The service is at http://" + healed_stage.http()
-                + " (/health /workers /ledger /metrics).");
+                + " (/health /workers /ledger /metrics).\n");
     run healed{healed_stage, images, screen_,
-               "classifying" + (o_.leak.empty() ? "" : ", slot 0 leaks: " + o_.leak),
+               "classifying images" + (o_.leak.empty() ? "" : "; slot 0 leaks: " + o_.leak),
                settings.budget_bytes};
     need(healed.submit(o_.jobs));
     need(healed.follow([](const demo_account&) { return false; }));
-    if (o_.serve)
+    if (!o_.serve) {
+      end(healed_stage);
+      healed.read_rest(); // The last replacements are told at the end.
+    }
+    healed.finish();
+    if (o_.serve) {
       serve_on(broker, healed_stage);
-    const auto how = healed_stage.end();
-    healed.read_rest();
-    if (how.exit_code != 0 || how.signal != 0)
-      give_up({errc::unavailable,
-               "the service ended with " + how.describe() + ":\n" + healed_stage.log_tail()});
-
+      end(healed_stage);
+      healed.read_rest();
+    }
     std::optional<demo_account> unhealed;
     if (!o_.leak.empty() && o_.comparison && !interrupted())
       unhealed = compare(broker, folder, images, settings);
@@ -312,17 +320,38 @@ private:
     return conclude(healed, unhealed ? &*unhealed : nullptr);
   }
 
+  /// A file that cannot be written must not show after minutes only.
+  void check_outputs() {
+    for (const auto& [flag, file] :
+         {std::pair{"--report", &o_.report}, {"--chart", &o_.chart}, {"--picture", &o_.picture}}) {
+      if (file->empty())
+        continue;
+      auto folder = std::filesystem::absolute(*file).parent_path();
+      if (::access(folder.c_str(), W_OK) != 0 || std::filesystem::is_directory(*file))
+        give_up({errc::invalid_usage, std::string{flag} + " " + *file + ": cannot be written"});
+    }
+  }
+
+  void end(demo_stage& stage) {
+    const auto how = stage.end();
+    if (how.exit_code != 0 || how.signal != 0)
+      give_up(
+        {errc::unavailable, "the service ended with " + how.describe() + ":\n" + stage.log_tail()});
+  }
+
   /// The same leak, left alone.
   demo_account compare(broker::embedded_broker& broker, const std::filesystem::path& folder,
                        const demo_images& images, stage_settings settings) {
-    screen_.say("For comparison: the same without healing ...");
+    screen_.say("For comparison: the same leak without healing ...\n");
     settings.name = "unhealed";
     settings.healing = false;
     auto stage = need(demo_stage::start(broker.bootstrap(), folder, images, settings));
-    run unhealed{stage, images, screen_, "not healed", settings.budget_bytes};
+    run unhealed{stage, images, screen_, "left alone; slot 0 leaks: " + o_.leak,
+                 settings.budget_bytes};
     need(unhealed.submit(std::min(o_.jobs, unhealed_jobs)));
     need(unhealed.follow(
       [](const demo_account& x) { return x.peak_private_bytes() > unhealed_limit_bytes; }));
+    unhealed.finish();
     return unhealed.account();
   }
 
@@ -345,58 +374,67 @@ private:
     if (o_.chart.empty())
       return;
     chart c;
-    c.title = "Private memory per worker"
-              + (o_.leak.empty() ? "" : ", slot 0 with the fault " + o_.leak);
+    c.title = "Private memory per worker" + (o_.leak.empty() ? "" : "; slot 0 leaks: " + o_.leak);
     c.x_label = "jobs finished";
     c.y_label = "MB";
     c.limit = {static_cast<double>(budget) / 1e6, "budget"};
-    c.marks_name = "replaced";
-    add_series(c, healed, true);
-    if (unhealed)
-      add_series(c, *unhealed, false);
+    c.marks_name = "replaced by a warm standby";
+    add_series(c, healed, true, !o_.leak.empty());
+    add_marks(c, healed);
+    if (unhealed) {
+      add_series(c, *unhealed, false, true);
+      add_growth(c, *unhealed);
+    }
     need(write_file(o_.chart, to_svg(c)));
   }
 
   int conclude(const run& healed, const demo_account* unhealed) {
     const auto& a = healed.account();
+    demo_outcome outcome{healed.moment().seconds, healed.moment().budget_bytes, {}, {}};
     auto report = a.report();
-    report["seconds"] = healed.seconds();
-    report["jobs_per_second"] = healed.seconds() > 0
-                                  ? static_cast<double>(a.answered()) / healed.seconds()
-                                  : 0.;
+    report["seconds"] = outcome.seconds;
+    report["jobs_per_second"] = healed.moment().jobs_per_second;
+    report["budget_bytes"] = outcome.budget_bytes;
     report["leak"] = o_.leak;
-    if (unhealed)
+    if (unhealed) {
+      outcome.unhealed = {unhealed->peak_private_bytes(), unhealed->results()};
       report["without_healing"] = {{"results", unhealed->results()},
                                    {"peak_private_bytes", unhealed->peak_private_bytes()}};
+    }
     if (!o_.report.empty())
       need(write_file(o_.report, report.dump(2) + "\n"));
-    auto row = [](const char* name, const std::string& value) {
-      print_line(fit(name, 26) + value);
-    };
-    print_line("");
-    row("submitted", std::to_string(a.total()));
-    row("results", std::to_string(a.results()));
-    row("dead letters", std::to_string(a.dead_lettered()));
-    row("lost", std::to_string(a.lost()));
-    row("duplicates", std::to_string(a.duplicates()));
-    char text[64];
-    std::snprintf(text, sizeof text, "%.2f %%", a.accuracy() * 100);
-    row("correct", text);
-    row("replacements", std::to_string(a.replacements().size()));
-    row("peak of a worker",
-        format_bytes(static_cast<int64_t>(a.peak_private_bytes())) + " private");
-    if (unhealed)
-      row("  without healing", format_bytes(static_cast<int64_t>(unhealed->peak_private_bytes()))
-                                 + " after " + std::to_string(unhealed->results()) + " jobs");
+    if (!o_.picture.empty())
+      need(write_file(o_.picture, picture(healed, outcome)));
     if (!o_.chart.empty())
-      row("memory chart", o_.chart);
+      outcome.pointers.emplace_back("memory chart", o_.chart);
     if (!o_.report.empty())
-      row("report", o_.report);
+      outcome.pointers.emplace_back("report", o_.report);
+    if (!o_.picture.empty())
+      outcome.pointers.emplace_back("picture", o_.picture);
+    outcome.pointers.emplace_back("next",
+                                  "`ziyu demo --serve` goes on and takes images of your own");
+    for (const auto& x :
+         draw_ledger(a, outcome, terminal_width(STDOUT_FILENO), wants_colour(STDOUT_FILENO)))
+      print_line(x);
     return a.lost() == 0 ? exit_ok : exit_failed;
   }
 
+  /// The run as a terminal showed it.
+  std::string picture(const run& healed, const demo_outcome& outcome) const {
+    constexpr size_t columns = 92, rows = 40;
+    std::vector<std::string> lines{"$ ziyu demo --jobs " + std::to_string(o_.jobs)
+                                     + (o_.leak.empty() ? " --leak none" : " --leak " + o_.leak),
+                                   ""};
+    for (auto& x : draw_demo(healed.account(), healed.moment(), columns, rows, true))
+      lines.push_back(std::move(x));
+    lines.emplace_back();
+    for (auto& x : draw_ledger(healed.account(), outcome, columns, true))
+      lines.push_back(std::move(x));
+    return terminal_picture(lines, columns, "ziyu demo");
+  }
+
   demo_options o_;
-  screen screen_;
+  demo_screen screen_;
 };
 
 } // namespace
@@ -417,6 +455,10 @@ void add_demo_command(CLI::App& app, int& exit_code) {
     ->type_name("FILE");
   command->add_option("--chart", options->chart, "Write the memory chart as SVG; empty: none")
     ->capture_default_str()
+    ->type_name("FILE");
+  command
+    ->add_option("--picture", options->picture,
+                 "Write the final view and the ledger as a picture of the terminal, SVG")
     ->type_name("FILE");
   command
     ->add_option("--images", options->images,
@@ -440,7 +482,6 @@ void add_demo_command(CLI::App& app, int& exit_code) {
       return;
     }
     catch_interrupts();
-    spdlog::set_level(spdlog::level::warn);
     exit_code = demo{*options}.execute();
   });
 }

@@ -7,7 +7,7 @@ namespace ziyu::cli {
 void demo_account::submitted(const std::string& job_id, const std::string& label) {
   labels_[job_id] = label;
   open_.insert(job_id);
-  ++total_;
+  ++submitted_;
 }
 
 void demo_account::on_result(const messaging::result& x) {
@@ -42,9 +42,14 @@ void demo_account::on_event(const nlohmann::json& event) {
     breaker_ = "half-open";
   else if (type == "breaker_closed")
     breaker_ = "closed";
+  else if (type == "worker_died")
+    ++deaths_;
   if (type != "worker_replaced")
     return;
-  const auto& detail = event.at("detail");
+  const auto found = event.find("detail");
+  if (found == event.end() || !found->is_object())
+    return;
+  const auto& detail = *found;
   replacements_.push_back({detail.value("slot", 0u), detail.value("generation", uint64_t{0}),
                            detail.value("cause", std::string{"unknown"}),
                            detail.value("bytes_recovered", uint64_t{0}), detail.value("ms", 0.),
@@ -70,7 +75,7 @@ nlohmann::json demo_account::report() const {
                     {"cause", x.cause},
                     {"bytes_recovered", x.bytes_recovered},
                     {"ms", x.ms}});
-  return {{"submitted", total_},
+  return {{"submitted", submitted_},
           {"results", results_},
           {"dead_lettered", dead_lettered_},
           {"lost", lost()},
@@ -78,6 +83,7 @@ nlohmann::json demo_account::report() const {
           {"correct", correct_},
           {"accuracy", accuracy()},
           {"replacements", std::move(list)},
+          {"workers_died", deaths_},
           {"peak_private_bytes", peak_private_bytes()},
           {"peak_private_bytes_by_worker", peaks_}};
 }

@@ -5,6 +5,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
 #include <map>
 #include <set>
 #include <string>
@@ -30,20 +31,24 @@ public:
     uint64_t private_bytes = 0;
   };
 
+  /// So many jobs are going to be submitted: `total` until there are more.
+  void expect(uint64_t jobs) { expected_ = jobs; }
   /// A job with the label that its image shows.
   void submitted(const std::string& job_id, const std::string& label);
   void on_result(const messaging::result& x);
   void on_dead_letter(const std::string& job_id);
   void on_event(const nlohmann::json& event);
 
-  bool complete() const { return open_.empty(); }
+  bool complete() const { return open_.empty() && submitted_ >= expected_; }
   uint64_t answered() const { return results_ + dead_lettered_; }
-  uint64_t total() const { return total_; }
+  uint64_t total() const { return std::max(submitted_, expected_); }
   uint64_t results() const { return results_; }
   uint64_t dead_lettered() const { return dead_lettered_; }
   uint64_t lost() const { return open_.size(); }
   uint64_t duplicates() const { return duplicates_; }
-  double accuracy() const;
+  uint64_t correct() const { return correct_; }
+  double accuracy() const;                    ///< Share of the results that are correct.
+  uint64_t deaths() const { return deaths_; } ///< Workers that ended unasked.
   uint64_t peak_private_bytes() const;
   const std::vector<replacement>& replacements() const { return replacements_; }
   const std::map<uint32_t, std::vector<reading>>& by_slot() const { return by_slot_; }
@@ -55,7 +60,8 @@ public:
 private:
   std::map<std::string, std::string> labels_;
   std::set<std::string> open_;
-  uint64_t total_ = 0, results_ = 0, dead_lettered_ = 0, duplicates_ = 0, correct_ = 0;
+  uint64_t expected_ = 0, submitted_ = 0, results_ = 0, dead_lettered_ = 0, duplicates_ = 0,
+           correct_ = 0, deaths_ = 0;
   std::vector<replacement> replacements_;
   std::map<uint32_t, std::vector<reading>> by_slot_;
   std::map<std::string, uint64_t> peaks_; ///< By "slot.generation".

@@ -1,6 +1,7 @@
 #include "cli/demo_view.hpp"
 
 #include "base/bytes.hpp"
+#include "base/text.hpp"
 #include "cli/terminal.hpp"
 
 #include <algorithm>
@@ -10,6 +11,9 @@ namespace ziyu::cli {
 
 namespace {
 
+constexpr double rate_window_s = 3;
+constexpr size_t max_results = 6, max_replacements = 3;
+
 template <class... Ts>
 std::string format(const char* pattern, Ts... values) {
   char text[256];
@@ -17,13 +21,202 @@ std::string format(const char* pattern, Ts... values) {
   return text;
 }
 
-std::string bar(double share, size_t columns) {
-  const auto full = static_cast<size_t>(std::clamp(share, 0., 1.) * static_cast<double>(columns));
-  std::string result;
-  for (size_t i = 0; i < columns; ++i)
-    result += i < full ? "█" : "░";
-  return result;
+std::string megabytes(uint64_t bytes) { return format_bytes(static_cast<int64_t>(bytes)); }
+
+std::string counted(uint64_t n, const std::string& one) {
+  return std::to_string(n) + " " + one + (n == 1 ? "" : "s");
 }
+
+/// A line that never gets wider than its columns.
+class line {
+public:
+  line(size_t columns, bool colours) : room_(columns), colours_(colours) {}
+
+  line& add(std::string_view text, std::optional<colour> x = {}) {
+    auto shown = printable(text);
+    if (display_width(shown) > room_)
+      shown = fit(shown, room_);
+    room_ -= display_width(shown);
+    out_ += x ? paint(shown, *x, colours_ && !shown.empty()) : shown;
+    return *this;
+  }
+
+  line& cell(std::string_view text, size_t columns, std::optional<colour> x = {},
+             bool right_aligned = false) {
+    return add(fit(text, columns, right_aligned), x);
+  }
+
+  size_t room() const { return room_; }
+  std::string take() { return std::move(out_); }
+
+private:
+  size_t room_;
+  bool colours_;
+  std::string out_;
+};
+
+/// How near to its budget a worker is.
+colour level_of(double share) {
+  return share < .5 ? colour::green : share < 1 ? colour::yellow : colour::red;
+}
+
+class view {
+public:
+  view(const demo_account& a, const demo_moment& now, size_t columns, size_t rows, bool colours)
+    : a_(a), now_(now), columns_(columns), rows_(rows), colours_(colours) {}
+
+  std::vector<std::string> draw() {
+    head();
+    memory();
+    results();
+    healing();
+    return std::move(lines_);
+  }
+
+private:
+  line start() const { return {columns_, colours_}; }
+  void put(line x) { lines_.push_back(x.take()); }
+
+  void head() {
+    put(start().add("Ziyu 自愈", colour::bold).add("  " + now_.phase));
+    const auto share = a_.total() == 0
+                         ? 0.
+                         : static_cast<double>(a_.answered()) / static_cast<double>(a_.total());
+    const auto tail = format(
+      "  %llu of %llu jobs  %.1f jobs/s  %.0f s", static_cast<unsigned long long>(a_.answered()),
+      static_cast<unsigned long long>(a_.total()), now_.jobs_per_second, now_.seconds);
+    // As wide with few digits as with many, so that the bar does not jump.
+    const auto taken = std::max(display_width(tail), size_t{32} + 2 * digits(a_.total()));
+    const auto cells = columns_ > taken + 8 ? columns_ - taken : 0;
+    const auto full = static_cast<size_t>(std::clamp(share, 0., 1.) * static_cast<double>(cells));
+    std::string done, open;
+    for (size_t i = 0; i < cells; ++i)
+      (i < full ? done : open) += i < full ? "█" : "░";
+    put(start().add(done, colour::cyan).add(open, colour::grey).add(tail));
+  }
+
+  static size_t digits(uint64_t x) { return std::to_string(x).size(); }
+
+  void memory() {
+    lines_.emplace_back();
+    put(start().add("private memory per worker; its budget is " + megabytes(now_.budget_bytes),
+                    colour::grey));
+    for (const auto& [slot, readings] : a_.by_slot()) {
+      std::vector<double> values;
+      for (const auto& x : readings)
+        values.push_back(static_cast<double>(x.private_bytes));
+      const auto& last = readings.back();
+      const auto budget = static_cast<double>(std::max<uint64_t>(now_.budget_bytes, 1));
+      const auto share = static_cast<double>(last.private_bytes) / budget;
+      auto row = start();
+      row.add(format("  slot %-2u generation %-4llu ", slot,
+                     static_cast<unsigned long long>(last.generation)));
+      const auto numbers = fit(megabytes(last.private_bytes), 10, true)
+                           + format(" %4.0f %%", share * 100);
+      const auto cells = row.room() > numbers.size() ? row.room() - numbers.size() : 0;
+      add_sparkline(row, values, cells, budget);
+      put(row.add(numbers, level_of(share)));
+    }
+  }
+
+  /// In the colours of the levels, so that the way up to a replacement is seen.
+  static void add_sparkline(line& row, const std::vector<double>& values, size_t cells,
+                            double budget) {
+    const auto shown = std::min(cells, values.size());
+    std::vector<double> part;
+    for (auto i = values.end() - static_cast<std::ptrdiff_t>(shown); i != values.end(); ++i) {
+      if (!part.empty() && level_of(part.back() / budget) != level_of(*i / budget)) {
+        row.add(sparkline(part, part.size(), budget), level_of(part.back() / budget));
+        part.clear();
+      }
+      part.push_back(*i);
+    }
+    if (!part.empty())
+      row.add(sparkline(part, part.size(), budget), level_of(part.back() / budget));
+    row.add(std::string(cells - shown, ' '));
+  }
+
+  void results() {
+    const auto room = room_for_lists() - shown_replacements();
+    const auto count = std::min(std::clamp(room, size_t{1}, max_results), now_.latest.size());
+    lines_.emplace_back();
+    put(start()
+          .cell("latest results", 18, colour::grey)
+          .cell("label", 8, colour::grey)
+          .cell("confidence", 12, colour::grey, true)
+          .cell("worker", 10, colour::grey, true)
+          .cell("work", 12, colour::grey, true)
+          .cell("kept", 12, colour::grey, true));
+    for (auto i = now_.latest.end() - static_cast<std::ptrdiff_t>(count); i != now_.latest.end();
+         ++i) {
+      auto row = start();
+      row.cell("  " + i->job_id, 18);
+      if (i->ok && !i->top_k.empty())
+        row.cell(i->top_k.front().label, 8, colour::cyan)
+          .cell(format("%.1f %%", i->top_k.front().confidence * 100), 12, {}, true);
+      else
+        row.cell(to_string(i->reason.code), 20, colour::red);
+      const auto kept = i->delta_bytes;
+      row
+        .cell(format("%u.%llu", i->slot, static_cast<unsigned long long>(i->generation)), 10, {},
+              true)
+        .cell(format("%.1f ms", i->decode_ms + i->preprocess_ms + i->inference_ms), 12, {}, true)
+        .cell((kept > 0 ? "+" : "") + format_bytes(kept), 12,
+              kept > 0 ? colour::yellow : colour::grey, true);
+      put(std::move(row));
+    }
+  }
+
+  /// Rows for results and replacements together: at least one of each.
+  size_t room_for_lists() const {
+    const auto fixed = 9 + a_.by_slot().size();
+    return std::max<size_t>(2, rows_ > fixed ? rows_ - fixed : 0);
+  }
+
+  size_t shown_replacements() const {
+    return std::min({max_replacements, healed(), room_for_lists() - 1});
+  }
+
+  size_t healed() const { return a_.replacements().size(); }
+
+  void healing() {
+    lines_.emplace_back();
+    uint64_t recovered = 0;
+    for (const auto& x : a_.replacements())
+      recovered += x.bytes_recovered;
+    if (healed() == 0)
+      put(start().add("no worker replaced so far", colour::grey));
+    else
+      put(start().add(counted(healed(), "worker") + " replaced, " + megabytes(recovered)
+                        + " recovered",
+                      colour::green));
+    for (auto i = a_.replacements().end() - static_cast<std::ptrdiff_t>(shown_replacements());
+         i != a_.replacements().end(); ++i)
+      put(start()
+            .cell(format("  slot %-2u generation %llu", i->slot,
+                         static_cast<unsigned long long>(i->generation)),
+                  26)
+            .cell(i->cause, 24, colour::yellow)
+            .cell(megabytes(i->bytes_recovered), 12, {}, true)
+            .cell(format("%.0f ms", i->ms), 10, {}, true));
+    auto row = start();
+    row.add("breaker ", colour::grey)
+      .add(a_.breaker(), a_.breaker() == "closed" ? colour::green : colour::red)
+      .add("   dead letters ", colour::grey)
+      .add(std::to_string(a_.dead_lettered()))
+      .add("   duplicates ", colour::grey)
+      .add(std::to_string(a_.duplicates()));
+    if (a_.deaths() > 0)
+      row.add("   workers died ", colour::grey).add(std::to_string(a_.deaths()), colour::red);
+    put(std::move(row));
+  }
+
+  const demo_account& a_;
+  const demo_moment& now_;
+  size_t columns_, rows_;
+  bool colours_;
+  std::vector<std::string> lines_;
+};
 
 } // namespace
 
@@ -41,51 +234,70 @@ std::string sparkline(const std::vector<double>& values, size_t columns, double 
 }
 
 std::vector<std::string> draw_demo(const demo_account& a, const demo_moment& now, size_t columns,
-                                   bool colours) {
-  const auto inner = std::max<size_t>(columns, 60);
+                                   size_t rows, bool colours) {
+  return view{a, now, columns, rows, colours}.draw();
+}
+
+std::vector<std::string> draw_ledger(const demo_account& a, const demo_outcome& o, size_t columns,
+                                     bool colours) {
   std::vector<std::string> lines;
-  lines.push_back(paint(fit("Ziyu 自愈   " + now.phase, inner), colour::bold, colours));
-  const auto share = a.total() == 0
-                       ? 0.
-                       : static_cast<double>(a.answered()) / static_cast<double>(a.total());
-  lines.push_back(
-    bar(share, inner - 44)
-    + format(" %5llu of %llu  %6.1f jobs/s  %4.0f s", static_cast<unsigned long long>(a.answered()),
-             static_cast<unsigned long long>(a.total()), now.jobs_per_second, now.seconds));
-  lines.emplace_back();
-  for (const auto& [slot, readings] : a.by_slot()) {
-    std::vector<double> values;
-    for (const auto& x : readings)
-      values.push_back(static_cast<double>(x.private_bytes));
-    const auto& last = readings.back();
-    lines.push_back(
-      format("slot %u  generation %-4llu", slot, static_cast<unsigned long long>(last.generation))
-      + sparkline(values, inner - 24 - 26, static_cast<double>(now.budget_bytes))
-      + fit(format_bytes(static_cast<int64_t>(last.private_bytes)), 10, true) + " of "
-      + format_bytes(static_cast<int64_t>(now.budget_bytes)));
+  auto row = [&](const std::string& name, const std::string& value, std::optional<colour> how = {},
+                 const std::string& more = {}) {
+    line x{columns, colours};
+    x.cell("  " + name, 22).cell(value, 10, how, true);
+    if (!more.empty())
+      x.add("   " + more, colour::grey);
+    lines.push_back(x.take());
+  };
+  auto good_if = [](bool x) { return x ? colour::green : colour::red; };
+  lines.push_back(line{columns, colours}.add("The ledger", colour::bold).take());
+  row("submitted", std::to_string(a.total()));
+  row("results", std::to_string(a.results()), {},
+      format("%.1f jobs/s in %.1f s",
+             o.seconds > 0 ? static_cast<double>(a.answered()) / o.seconds : 0, o.seconds));
+  row("dead letters", std::to_string(a.dead_lettered()));
+  row("lost", std::to_string(a.lost()), good_if(a.lost() == 0));
+  row("duplicates", std::to_string(a.duplicates()), good_if(a.duplicates() == 0));
+  row("correct", format("%.2f %%", a.accuracy() * 100), {},
+      std::to_string(a.correct()) + " of " + counted(a.results(), "result"));
+  std::string how_healed;
+  if (const auto& all = a.replacements(); !all.empty()) {
+    uint64_t recovered = 0;
+    auto [fastest, slowest] = std::minmax_element(
+      all.begin(), all.end(), [](const auto& x, const auto& y) { return x.ms < y.ms; });
+    for (const auto& x : all)
+      recovered += x.bytes_recovered;
+    how_healed = megabytes(recovered) + " recovered, "
+                 + (all.size() == 1 ? format("in %.0f ms", slowest->ms)
+                                    : format("in %.0f to %.0f ms each", fastest->ms, slowest->ms));
   }
-  lines.emplace_back();
-  for (const auto& x : now.latest) {
-    const auto label = x.top_k.empty() ? std::string{"?"} : printable(x.top_k.front().label);
-    const auto confidence = x.top_k.empty() ? 0. : x.top_k.front().confidence;
-    lines.push_back(fit(printable(x.job_id), 16) + fit(label, 14)
-                    + format("%5.1f %%  %6.1f ms  %+lld B", confidence * 100, x.total_ms,
-                             static_cast<long long>(x.delta_bytes)));
-  }
-  lines.emplace_back();
-  uint64_t recovered = 0;
-  for (const auto& x : a.replacements())
-    recovered += x.bytes_recovered;
-  std::string summary = format("replacements %zu", a.replacements().size());
-  if (!a.replacements().empty()) {
-    const auto& last = a.replacements().back();
-    summary += " (" + format_bytes(static_cast<int64_t>(recovered)) + " recovered; last: slot "
-               + std::to_string(last.slot) + ", " + last.cause + format(", %.0f ms)", last.ms);
-  }
-  lines.push_back(paint(summary, colour::green, colours));
-  lines.push_back("breaker " + a.breaker() + "   dead letters " + std::to_string(a.dead_lettered())
-                  + "   duplicates " + std::to_string(a.duplicates()));
+  row("replacements", std::to_string(a.replacements().size()), {}, how_healed);
+  if (a.deaths() > 0)
+    row("workers died", std::to_string(a.deaths()), {}, "and their jobs ran again");
+  const auto in_budget = a.peak_private_bytes() <= o.budget_bytes;
+  row("peak of a worker", megabytes(a.peak_private_bytes()), good_if(in_budget),
+      "of a budget of " + megabytes(o.budget_bytes));
+  if (o.unhealed)
+    row("  without healing", megabytes(o.unhealed->first),
+        good_if(o.unhealed->first <= o.budget_bytes),
+        "after " + std::to_string(o.unhealed->second) + " jobs");
+  if (!o.pointers.empty())
+    lines.emplace_back();
+  for (const auto& [name, text] : o.pointers)
+    lines.push_back(line{columns, colours}.cell("  " + name, 16, colour::grey).add(text).take());
   return lines;
+}
+
+void rate_meter::add(double seconds, uint64_t done) {
+  recent_.emplace_back(seconds, done);
+  while (recent_.size() > 2 && seconds - recent_[1].first >= rate_window_s)
+    recent_.pop_front();
+}
+
+double rate_meter::per_second() const {
+  const auto& [from, before] = recent_.front();
+  const auto& [to, after] = recent_.back();
+  return to > from ? static_cast<double>(after - before) / (to - from) : 0;
 }
 
 } // namespace ziyu::cli

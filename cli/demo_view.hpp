@@ -2,6 +2,8 @@
 
 #include "cli/demo_account.hpp"
 
+#include <deque>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -15,11 +17,37 @@ struct demo_moment {
   std::vector<messaging::result> latest; ///< Newest last.
 };
 
-/// The live view as lines of at most `columns` columns. Pure.
+/// The live view as lines of at most `columns` columns; at most `rows` of them where that
+/// is enough for one result and one replacement. Pure.
 std::vector<std::string> draw_demo(const demo_account& account, const demo_moment& now,
-                                   size_t columns, bool colours);
+                                   size_t columns, size_t rows, bool colours);
+
+/// What the final table says besides the account.
+struct demo_outcome {
+  double seconds = 0;
+  uint64_t budget_bytes = 0;
+  /// The run without healing: its peak and how many results it had until then.
+  std::optional<std::pair<uint64_t, uint64_t>> unhealed;
+  std::vector<std::pair<std::string, std::string>> pointers; ///< What to look at next.
+};
+
+/// The final table, in lines of at most `columns` columns. Pure.
+std::vector<std::string> draw_ledger(const demo_account& account, const demo_outcome& outcome,
+                                     size_t columns, bool colours);
 
 /// The latest values as block characters, `columns` of them, scaled to `max`.
 std::string sparkline(const std::vector<double>& values, size_t columns, double max);
+
+/// Jobs per second over the latest seconds: from the first moment on, however short the
+/// run. Pure.
+class rate_meter {
+public:
+  /// So many were done at `seconds`, which never decreases.
+  void add(double seconds, uint64_t done);
+  double per_second() const;
+
+private:
+  std::deque<std::pair<double, uint64_t>> recent_{{0, 0}};
+};
 
 } // namespace ziyu::cli

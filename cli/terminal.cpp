@@ -27,6 +27,13 @@ size_t terminal_width(int fd) {
   return 80;
 }
 
+size_t terminal_height(int fd) {
+  winsize size{};
+  if (::ioctl(fd, TIOCGWINSZ, &size) == 0 && size.ws_row > 0)
+    return size.ws_row;
+  return 24;
+}
+
 std::string paint(std::string_view text, colour x, bool enabled) {
   if (!enabled)
     return std::string{text};
@@ -71,8 +78,8 @@ progress_bar::progress_bar(std::string label, uint64_t total)
 }
 
 progress_bar::~progress_bar() {
-  if (!drawn_)
-    return;
+  if (last_ == std::chrono::steady_clock::time_point{})
+    return; // Never drawn.
   draw();
   std::fputs("\n", stderr);
 }
@@ -80,10 +87,18 @@ progress_bar::~progress_bar() {
 void progress_bar::show(uint64_t done) {
   done_ = std::min(done, total_);
   const auto now = std::chrono::steady_clock::now();
-  if (!enabled_ || (drawn_ && now - last_ < std::chrono::milliseconds{100}))
+  if (!enabled_ || now - last_ < std::chrono::milliseconds{100})
     return;
   last_ = now;
   draw();
+}
+
+void progress_bar::clear() {
+  if (!drawn_)
+    return;
+  std::fputs("\r\x1b[K", stderr);
+  std::fflush(stderr);
+  drawn_ = false;
 }
 
 void progress_bar::draw() {

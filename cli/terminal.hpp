@@ -17,6 +17,9 @@ bool wants_colour(int fd);
 /// Columns of the terminal behind `fd`, 80 when there is none.
 size_t terminal_width(int fd);
 
+/// Lines of the terminal behind `fd`, 24 when there is none.
+size_t terminal_height(int fd);
+
 enum class colour : uint8_t {
   red = 31,
   green = 32,
@@ -48,6 +51,9 @@ public:
   progress_bar& operator=(const progress_bar&) = delete;
 
   void show(uint64_t done);
+
+  /// Erases it, so that lines can be written; the next `show` draws it again.
+  void clear();
 
 private:
   void draw();

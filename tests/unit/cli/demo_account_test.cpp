@@ -1,0 +1,146 @@
+#include "cli/demo_account.hpp"
+
+#include <gtest/gtest.h>
+
+using namespace ziyu;
+using namespace ziyu::cli;
+using nlohmann::json;
+
+namespace {
+
+messaging::result answer(const std::string& id, const std::string& label, uint32_t slot = 0,
+                         uint64_t generation = 1, uint64_t private_bytes = 0) {
+  messaging::result x;
+  x.job_id = id;
+  x.top_k = {{label, 0.9, 0}};
+  x.slot = slot;
+  x.generation = generation;
+  x.private_bytes = private_bytes;
+  return x;
+}
+
+demo_account with_jobs(int n) {
+  demo_account x;
+  for (int i = 0; i < n; ++i)
+    x.submitted(std::to_string(i), "零");
+  return x;
+}
+
+} // namespace
+
+TEST(DemoAccount, IsCompleteWhenEachJobHasItsAnswer) {
+  auto aut = with_jobs(2);
+  aut.on_result(answer("0", "零"));
+  EXPECT_FALSE(aut.complete());
+  EXPECT_EQ(aut.lost(), 1u);
+  aut.on_dead_letter("1");
+  EXPECT_TRUE(aut.complete());
+  EXPECT_EQ(aut.lost(), 0u);
+  EXPECT_EQ(aut.answered(), 2u);
+  EXPECT_EQ(aut.results(), 1u);
+  EXPECT_EQ(aut.dead_lettered(), 1u);
+}
+
+TEST(DemoAccount, IsNotCompleteBeforeAllAreSubmitted) {
+  demo_account aut;
+  aut.expect(2);
+  EXPECT_EQ(aut.total(), 2u);
+  aut.submitted("a", "零");
+  aut.on_result(answer("a", "零"));
+  EXPECT_FALSE(aut.complete());
+  aut.submitted("b", "零");
+  aut.on_result(answer("b", "零"));
+  EXPECT_TRUE(aut.complete());
+  EXPECT_EQ(aut.report()["submitted"], 2);
+}
+
+TEST(DemoAccount, CountsSecondAnswersAsDuplicates) {
+  auto aut = with_jobs(2);
+  aut.on_result(answer("0", "零"));
+  aut.on_result(answer("0", "零"));
+  aut.on_dead_letter("0");
+  EXPECT_EQ(aut.duplicates(), 2u);
+  EXPECT_EQ(aut.results(), 1u);
+  EXPECT_EQ(aut.dead_lettered(), 0u);
+  EXPECT_EQ(aut.lost(), 1u);
+}
+
+TEST(DemoAccount, IgnoresWhatItDidNotSubmit) {
+  auto aut = with_jobs(1);
+  aut.on_result(answer("stranger", "零"));
+  aut.on_dead_letter("stranger");
+  EXPECT_EQ(aut.answered(), 0u);
+  EXPECT_EQ(aut.duplicates(), 0u);
+}
+
+TEST(DemoAccount, MeasuresAccuracyOverResults) {
+  auto aut = with_jobs(4);
+  EXPECT_EQ(aut.accuracy(), 0);
+  aut.on_result(answer("0", "零"));
+  aut.on_result(answer("1", "一"));
+  auto failed = answer("2", "零");
+  failed.top_k.clear();
+  failed.ok = false;
+  aut.on_result(failed);
+  aut.on_dead_letter("3");
+  EXPECT_DOUBLE_EQ(aut.accuracy(), 1. / 3);
+  EXPECT_EQ(aut.correct(), 1u);
+}
+
+TEST(DemoAccount, KeepsThePeakOfEachWorker) {
+  auto aut = with_jobs(4);
+  aut.on_result(answer("0", "零", 0, 1, 70));
+  aut.on_result(answer("1", "零", 0, 1, 50));
+  aut.on_result(answer("2", "零", 0, 2, 20));
+  aut.on_result(answer("3", "零", 1, 1, 10));
+  EXPECT_EQ(aut.peak_private_bytes(), 70u);
+  EXPECT_EQ(aut.report()["peak_private_bytes_by_worker"],
+            (json{{"0.1", 70}, {"0.2", 20}, {"1.1", 10}}));
+  ASSERT_EQ(aut.by_slot().at(0).size(), 3u);
+  EXPECT_EQ(aut.by_slot().at(0).back().generation, 2u);
+  EXPECT_EQ(aut.by_slot().at(0).back().at_result, 3u);
+}
+
+TEST(DemoAccount, CollectsReplacementsFromEvents) {
+  auto aut = with_jobs(1);
+  aut.on_event({{"type", "worker_replaced"},
+                {"detail",
+                 {{"slot", 1},
+                  {"generation", 3},
+                  {"cause", "retained_tensors"},
+                  {"bytes_recovered", 76'000'000},
+                  {"ms", 12.5}}}});
+  aut.on_event({{"type", "worker_replaced"}, {"detail", json::object()}});
+  aut.on_event({{"type", "worker_replaced"}});
+  aut.on_event(json::object());
+  EXPECT_EQ(aut.report()["replacements"], json::parse(R"([
+    {"slot": 1, "generation": 3, "cause": "retained_tensors", "bytes_recovered": 76000000,
+     "ms": 12.5},
+    {"slot": 0, "generation": 0, "cause": "unknown", "bytes_recovered": 0, "ms": 0.0}])"));
+}
+
+TEST(DemoAccount, FollowsTheBreakerAndDeaths) {
+  demo_account aut;
+  EXPECT_EQ(aut.breaker(), "closed");
+  for (const auto& [type, state] : {std::pair{"breaker_opened", "open"},
+                                    {"breaker_half_open", "half-open"},
+                                    {"breaker_closed", "closed"}}) {
+    aut.on_event({{"type", type}, {"detail", json::object()}});
+    EXPECT_EQ(aut.breaker(), state);
+  }
+  // A kill is followed by the death that it causes: one death.
+  aut.on_event({{"type", "worker_killed"}, {"detail", {{"slot", 0}}}});
+  aut.on_event({{"type", "worker_died"}, {"detail", {{"slot", 0}}}});
+  EXPECT_EQ(aut.deaths(), 1u);
+  EXPECT_EQ(aut.report()["workers_died"], 1);
+}
+
+TEST(DemoAccount, ReportsWhatWasPromised) {
+  auto aut = with_jobs(3);
+  aut.on_result(answer("0", "零"));
+  const auto report = aut.report();
+  for (const auto* key : {"submitted", "results", "dead_lettered", "lost", "duplicates", "accuracy",
+                          "replacements", "peak_private_bytes"})
+    EXPECT_TRUE(report.contains(key)) << key;
+  EXPECT_EQ(report["lost"], 2);
+}
