@@ -1,8 +1,10 @@
 #include "cli/app.hpp"
 
+#include "base/log.hpp"
 #include "base/text.hpp"
 #include "cli/command.hpp"
 #include "cli/connection.hpp"
+#include "cli/interrupt.hpp"
 #include "cli/version.hpp"
 
 #include <cstdio>
@@ -68,6 +70,27 @@ int fail_usage(const CLI::App& command, const std::string& what) {
   return exit_wrong_usage;
 }
 
+/// What a Kafka client says of itself (a coordinator that still loads, a connection that
+/// went idle) only confuses whoever wanted results: commands say themselves what failed.
+void keep_clients_quiet() {
+  if (auto ok = init_log("info", "text"); ok)
+    spdlog::set_level(spdlog::level::off);
+}
+
+/// Adds --verbose to the commands that do something.
+void add_verbose_flags(CLI::App& app) {
+  for (auto* x : app.get_subcommands([](const CLI::App*) { return true; })) {
+    if (x->get_name() == "serve" || x->get_name() == "completion")
+      continue; // The first has the log of its configuration, the second nothing to tell.
+    if (x->get_subcommands([](const CLI::App*) { return true; }).empty())
+      x->add_flag_callback(
+        "-v,--verbose", [] { spdlog::set_level(spdlog::level::debug); },
+        "Also what the Kafka clients log, on standard error");
+    else
+      add_verbose_flags(*x);
+  }
+}
+
 } // namespace
 
 void set_up(CLI::App& app, int& exit_code) {
@@ -89,11 +112,13 @@ void set_up(CLI::App& app, int& exit_code) {
   add_demo_command(app, exit_code);
   add_broker_command(app, exit_code);
   add_completion_command(app, exit_code);
+  add_verbose_flags(app);
 }
 
 int run(int argc, const char* const* argv) {
   CLI::App app;
   int exit_code = exit_ok;
+  keep_clients_quiet();
   set_up(app, exit_code);
   try {
     app.parse(argc, argv);
@@ -109,8 +134,8 @@ int run(int argc, const char* const* argv) {
     const auto& command = innermost(app);
     return fail_usage(command, explain(command, x));
   }
-  // A full disk or a closed pipe must not look like success.
-  if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) {
+  // A full disk must not look like success; a reader that has seen enough may go.
+  if ((std::fflush(stdout) != 0 || std::ferror(stdout) != 0) && !output_closed()) {
     std::perror("ziyu: standard output");
     return exit_code == exit_ok ? int{exit_failed} : exit_code;
   }

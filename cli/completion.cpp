@@ -98,7 +98,12 @@ std::string zsh(const std::vector<node>& nodes) {
            "  compadd -- ${=offered}\n"
            "  _files\n"
            "}\n"
-           "compdef _ziyu_complete ziyu\n";
+           // Loaded as a function of fpath it is called for a completion at once.
+           "if [ \"${funcstack[1]}\" = _ziyu ]; then\n"
+           "  _ziyu_complete\n"
+           "else\n"
+           "  compdef _ziyu_complete ziyu\n"
+           "fi\n";
 }
 
 std::string fish(const std::vector<node>& nodes) {
@@ -141,10 +146,12 @@ std::string completion_script(const CLI::App& app, shell x) {
 void add_completion_command(CLI::App& app, int& exit_code) {
   auto* group = app.add_subcommand("completion", "Print a completion script for a shell");
   group->require_subcommand(1);
-  group->footer("Example: source <(ziyu completion bash)");
+  static constexpr auto exit_codes = "Exit codes: 0 done, 2 wrong usage.";
+  group->footer(std::string{exit_codes} + "\nExample: source <(ziyu completion bash)");
   for (const auto& [name, x] :
        {std::pair{"bash", shell::bash}, {"zsh", shell::zsh}, {"fish", shell::fish}}) {
     auto* command = group->add_subcommand(name, std::string{"For "} + name);
+    command->footer(exit_codes);
     command->callback([&app, &exit_code, kind = x] {
       std::fputs(completion_script(app, kind).c_str(), stdout);
       exit_code = exit_ok;

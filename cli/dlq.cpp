@@ -12,6 +12,7 @@ namespace ziyu::cli {
 void add_dlq_command(CLI::App& app, int& exit_code) {
   auto* group = app.add_subcommand("dlq", "Dead letters: jobs that could not be done");
   group->require_subcommand(1);
+  group->footer("Exit codes: those of its commands.");
   auto* command = group->add_subcommand("list", "Show dead letters with their reasons");
   auto options = std::make_shared<follow_options>();
   options->from = "beginning";

@@ -4,6 +4,7 @@
 #include "cli/interrupt.hpp"
 #include "messaging/topic_reader.hpp"
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 
@@ -45,17 +46,22 @@ int follow(const follow_options& options,
   const auto loaded = options.connection.load();
   if (!loaded)
     return exit_wrong_usage;
-  catch_interrupts();
   const auto start = clock::now();
+  // Ctrl-C ends the process at once as long as it only waits for a broker.
+  const auto limit = options.timeout_s > 0
+                       ? std::min<clock::duration>(connect_limit, seconds(options.timeout_s))
+                       : connect_limit;
   auto reader = messaging::read_topic(
     configs::consumer_properties(loaded->values), topic(loaded->values),
     options.from == "beginning" ? messaging::topic_reader::start::beginning
                                 : messaging::topic_reader::start::end,
-    connect_limit);
+    std::chrono::ceil<std::chrono::milliseconds>(limit));
   if (!reader) {
     print_error(reader.error());
     return exit_code_for(reader.error());
   }
+  catch_interrupts();
+  survive_closed_output();
   if (!options.json)
     show_head();
   uint64_t shown = 0;
@@ -72,7 +78,8 @@ int follow(const follow_options& options,
       if (show(**next) && ++shown == options.count)
         return exit_ok;
     }
-    // A reader of our output that went away.
+    if (output_closed())
+      return exit_ok; // `ziyu results | head -1` has seen enough.
     if (std::ferror(stdout) != 0)
       return exit_failed;
     if ((options.timeout_s > 0 && now - start >= seconds(options.timeout_s))
@@ -84,6 +91,17 @@ int follow(const follow_options& options,
   print_error({errc::timeout,
                "only " + std::to_string(shown) + " of " + std::to_string(options.count) + " came"});
   return exit_failed;
+}
+
+std::optional<std::string> json_line(const messaging::record& x) {
+  // Parsed for the sake of those who read line by line: what others wrote into the
+  // topic need not be JSON, nor on one line.
+  const auto document = x.value ? nlohmann::ordered_json::parse(*x.value, nullptr, false)
+                                : nlohmann::ordered_json{nlohmann::json::value_t::discarded};
+  if (!document.is_discarded())
+    return document.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+  print_error({errc::unknown_schema, messaging::to_string(x.id) + " is not JSON: left out"});
+  return std::nullopt;
 }
 
 void print_line(const std::string& text) {

@@ -4,6 +4,8 @@
 #include "messaging/record.hpp"
 
 #include <functional>
+#include <optional>
+#include <string>
 
 namespace ziyu::cli {
 
@@ -29,6 +31,10 @@ using show_record = std::function<bool(const messaging::record&)>;
 int follow(const follow_options& options,
            const std::function<std::string(const configs::config&)>& topic,
            const std::function<void()>& show_head, const show_record& show);
+
+/// The value of a record as JSON on one line; nothing, after a note on standard error,
+/// when it is not JSON.
+std::optional<std::string> json_line(const messaging::record& x);
 
 /// Writes a line to standard output at once, so that pipes see it.
 void print_line(const std::string& text);

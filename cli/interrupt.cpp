@@ -2,6 +2,9 @@
 
 #include <csignal>
 
+#include <poll.h>
+#include <unistd.h>
+
 namespace ziyu::cli {
 
 namespace {
@@ -20,5 +23,18 @@ void catch_interrupts() {
 }
 
 bool interrupted() { return signalled != 0; }
+
+void survive_closed_output() {
+  struct sigaction action {};
+  action.sa_handler = SIG_IGN;
+  sigemptyset(&action.sa_mask);
+  ::sigaction(SIGPIPE, &action, nullptr);
+}
+
+bool output_closed() {
+  // A pipe without a reader is in error even before anything is written to it.
+  pollfd entry{STDOUT_FILENO, 0, 0};
+  return ::poll(&entry, 1, 0) > 0 && (entry.revents & (POLLERR | POLLNVAL)) != 0;
+}
 
 } // namespace ziyu::cli

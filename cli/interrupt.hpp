@@ -9,4 +9,11 @@ void catch_interrupts();
 /// True once a signal has come.
 bool interrupted();
 
+/// From now on a reader of our output that goes away (`ziyu results | head -1`) does
+/// not end the process: what has begun is finished, only nobody reads of it.
+void survive_closed_output();
+
+/// True if nobody will ever read what we write to standard output.
+bool output_closed();
+
 } // namespace ziyu::cli

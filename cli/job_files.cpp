@@ -70,7 +70,7 @@ expected<std::vector<job_file>> find_job_files(const std::vector<std::string>& a
   return files;
 }
 
-job_ids::job_ids(std::string prefix, uint64_t random) : prefix_(std::move(prefix)) {
+job_ids::job_ids(std::string prefix, uint64_t random) : prefix_(to_utf8(prefix)) {
   char buffer[16];
   std::snprintf(buffer, sizeof buffer, "%010llx",
                 static_cast<unsigned long long>(random & 0xff'ffff'ffff));

@@ -24,8 +24,14 @@ void add_results_command(CLI::App& app, int& exit_code) {
       [options, colours](const messaging::record& x) {
         if (!x.value)
           return false;
-        print_line(options->json ? *x.value : result_row(x, colours));
-        return true;
+        if (!options->json) {
+          print_line(result_row(x, colours));
+          return true;
+        }
+        const auto line = json_line(x);
+        if (line)
+          print_line(*line);
+        return line.has_value();
       });
   });
 }

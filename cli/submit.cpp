@@ -16,6 +16,8 @@
 #include <memory>
 #include <thread>
 
+#include <unistd.h>
+
 namespace ziyu::cli {
 
 namespace {
@@ -64,10 +66,14 @@ messaging::outgoing make_record(const submit_options& options, const std::string
 struct account {
   uint64_t acknowledged = 0, failed = 0;
 
-  void add(const std::vector<uploader::outcome>& outcomes, bool json) {
+  void add(const std::vector<uploader::outcome>& outcomes, bool json, progress_bar& bar) {
+    // The ids go between two frames of the bar, unless they go elsewhere.
+    if (!outcomes.empty() && is_terminal(STDOUT_FILENO))
+      bar.clear();
     for (const auto& x : outcomes) {
       if (x.failure) {
         ++failed;
+        bar.clear();
         print_error({x.failure->code, x.job_id + " was not acknowledged: " + x.failure->message});
         continue;
       }
@@ -105,9 +111,8 @@ int submit(const submit_options& options) {
     print_error(!headers ? headers.error() : files.error());
     return exit_wrong_usage;
   }
-  catch_interrupts();
-  uploader upload{
-    {.patience = std::chrono::milliseconds{static_cast<int64_t>(options.timeout_s * 1000)}}};
+  const std::chrono::milliseconds patience{static_cast<int64_t>(options.timeout_s * 1000)};
+  uploader upload{{.patience = patience}};
   auto out = messaging::make_kafka_producer(
     configs::producer_properties(loaded->values),
     [&upload](messaging::delivery_report x) { upload.report(std::move(x)); });
@@ -116,12 +121,22 @@ int submit(const submit_options& options) {
     return exit_code_for(out.error());
   }
   // An absent broker is said at once, not after each job ran out of time.
-  const auto cluster = messaging::read_metadata(configs::common_properties(loaded->values),
-                                                std::chrono::seconds{10});
+  const auto cluster = messaging::read_metadata(
+    configs::common_properties(loaded->values),
+    std::min(patience, std::chrono::milliseconds{std::chrono::seconds{10}}));
   if (!cluster) {
     print_error(cluster.error());
     return exit_code_for(cluster.error());
   }
+  if (cluster->find(loaded->values.topics.jobs) == nullptr) {
+    print_error({errc::unavailable, "topic " + loaded->values.topics.jobs
+                                      + " does not exist; `ziyu topics create` makes it"});
+    return exit_unavailable;
+  }
+  // Ctrl-C ended the process until here; from now on what was sent is accounted for, even
+  // when the reader of the ids (`ziyu submit … | head -3`) has seen enough.
+  catch_interrupts();
+  survive_closed_output();
   upload.connect(**out);
   job_ids ids{options.prefix, system_environment().random()};
   const auto total = files->size() * options.repeat;
@@ -142,13 +157,14 @@ int submit(const submit_options& options) {
         ++taken;
         if (auto image = read_file(file.path, uint64_t{1} << 30); !image) {
           ++result.failed;
+          bar.clear();
           print_error(image.error());
         } else if (auto done = upload.submit(id, make_record(options, loaded->values.topics.jobs,
                                                              *headers, id, std::move(*image)));
                    !done) {
           going = done.error().code != errc::timeout && done.error().code != errc::kafka_fatal;
         }
-        result.add(upload.take(), options.json);
+        result.add(upload.take(), options.json, bar);
         bar.show(result.acknowledged);
         going = going && !interrupted();
       }
@@ -158,7 +174,7 @@ int submit(const submit_options& options) {
         upload.abandon(settled.error().message);
       else if (!*settled && interrupted())
         upload.abandon("interrupted");
-      result.add(upload.take(), options.json);
+      result.add(upload.take(), options.json, bar);
       bar.show(result.acknowledged);
       if (!settled || *settled || interrupted())
         break;
@@ -216,7 +232,7 @@ void add_submit_command(CLI::App& app, int& exit_code) {
   command->add_flag("--json", options->json,
                     "Print topic, partition and offset too, a JSON object a line");
   command->footer("Exit codes: 0 all acknowledged, 1 some not (standard error says which), 2 wrong "
-                  "usage, 4 no broker.\n"
+                  "usage, 4 no broker or topic.\n"
                   "Example: ziyu submit -b localhost:9092 tests/data/digits | head -3");
   command->callback([options, &exit_code] { exit_code = submit(*options); });
 }

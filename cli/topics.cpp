@@ -1,9 +1,9 @@
 #include "cli/command.hpp"
 #include "cli/connection.hpp"
+#include "cli/follow.hpp"
 #include "messaging/kafka_client.hpp"
 
 #include <algorithm>
-#include <cstdio>
 #include <memory>
 
 namespace ziyu::cli {
@@ -15,6 +15,7 @@ struct topics_options {
   int32_t partitions = 8;
   int32_t replication = 1;
   double timeout_s = 30;
+  bool json = false;
 };
 
 int create(const topics_options& options) {
@@ -40,11 +41,11 @@ int create(const topics_options& options) {
   }
   for (const auto& x : wanted) {
     const auto is_new = std::find(created->begin(), created->end(), x.name) != created->end();
-    std::printf("%s: %s\n", x.name.c_str(),
-                is_new ? ("created with " + std::to_string(x.partitions)
-                          + (x.partitions == 1 ? " partition" : " partitions"))
-                           .c_str()
-                       : "exists already");
+    const auto partitions = std::to_string(x.partitions)
+                            + (x.partitions == 1 ? " partition" : " partitions");
+    print_line(options.json
+                 ? nlohmann::json{{"topic", x.name}, {"created", is_new}}.dump()
+                 : x.name + ": " + (is_new ? "created with " + partitions : "exists already"));
   }
   return exit_ok;
 }
@@ -54,6 +55,7 @@ int create(const topics_options& options) {
 void add_topics_command(CLI::App& app, int& exit_code) {
   auto* group = app.add_subcommand("topics", "The topics of a configuration");
   group->require_subcommand(1);
+  group->footer("Exit codes: those of its commands.");
   auto* command = group->add_subcommand("create",
                                         "Create those of the four topics that are missing");
   auto options = std::make_shared<topics_options>();
@@ -72,6 +74,7 @@ void add_topics_command(CLI::App& app, int& exit_code) {
     ->check(CLI::Range(0.001, 1e6))
     ->type_name("SECONDS")
     ->capture_default_str();
+  command->add_flag("--json", options->json, "A JSON object a topic and line");
   command->footer(
     "Existing topics are left as they are.\n"
     "Exit codes: 0 all four exist now, 1 refused, 2 wrong usage or configuration, 4 no broker.");

@@ -1,0 +1,327 @@
+// `ziyu submit`, `results`, `events` and `dlq` against a broker.
+
+#include "support/mock_kafka.hpp"
+#include "support/program.hpp"
+
+#include "base/file.hpp"
+#include "base/text.hpp"
+#include "configs/schema.hpp"
+#include "messaging/event.hpp"
+#include "messaging/result.hpp"
+
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+#include <set>
+#include <sstream>
+
+using namespace ziyu;
+using namespace ziyu::test;
+using nlohmann::json;
+
+namespace {
+
+messaging::record job_at(int32_t partition, int64_t offset) {
+  messaging::record x;
+  x.id = {"image.jobs", partition, offset};
+  return x;
+}
+
+const std::string binary = std::string{ZIYU_BIN_DIR} + "/ziyu";
+const std::string digits = std::string{ZIYU_SOURCE_DIR} + "/tests/data/digits";
+const std::string one = digits + "/0_024.png", two = digits + "/0_032.png";
+
+std::vector<std::string> lines_of(const std::string& text) {
+  std::istringstream in{text};
+  std::vector<std::string> result;
+  for (std::string line; std::getline(in, line);)
+    result.push_back(line);
+  return result;
+}
+
+class Kafka : public ::testing::Test {
+protected:
+  void SetUp() override {
+    kafka.make_topic("image.jobs", 3);
+    kafka.make_topic("image.results");
+    kafka.make_topic("image.jobs-dlt");
+    kafka.make_topic("ziyu.events");
+  }
+
+  std::vector<std::string> command(std::vector<std::string> arguments) {
+    arguments.insert(arguments.begin(), binary);
+    arguments.insert(arguments.end(), {"--brokers", kafka.bootstrap()});
+    return arguments;
+  }
+
+  struct ended {
+    int exit_code;
+    std::string out, err;
+  };
+
+  ended run(std::vector<std::string> arguments, const std::string& input = "") {
+    program x{command(std::move(arguments)), program::output::pipes, {{"ZIYU_CONFIG", ""}}, input};
+    const auto code = x.finish();
+    return {code, x.out(), x.err()};
+  }
+
+  void produce_results(int n, int from = 0) {
+    std::vector<messaging::outgoing> records;
+    for (int i = from; i < from + n; ++i) {
+      messaging::result x;
+      x.job_id = "job-" + std::to_string(i);
+      x.top_k = {{"七", 0.99, 7}};
+      x.model = {"digits", "1", std::string(64, 'a'), "fp32"};
+      messaging::outgoing record;
+      record.topic = "image.results";
+      record.key = x.job_id;
+      record.value = to_json_value(x).dump();
+      records.push_back(record);
+    }
+    kafka.produce(records);
+  }
+
+  mock_kafka kafka;
+};
+
+} // namespace
+
+// -- submit ---------------------------------------------------------------------------
+
+TEST_F(Kafka, SubmitPrintsTheIdsOfAcknowledgedJobs) {
+  const auto x = run({"submit", one, two});
+  EXPECT_EQ(x.exit_code, 0) << x.err;
+  auto ids = lines_of(x.out);
+  ASSERT_EQ(ids.size(), 2u);
+  EXPECT_NE(x.err.find("2 of 2 jobs acknowledged"), x.err.npos) << x.err;
+  std::map<std::string, std::string> values;
+  for (const auto& record : kafka.read("image.jobs", 2))
+    values[record.key.value()] = *record.value;
+  ASSERT_EQ(values.size(), 2u);
+  for (const auto& id : ids)
+    EXPECT_EQ(values.at(id), read_file(id.starts_with("0_024") ? one : two).value());
+}
+
+TEST_F(Kafka, SubmitTakesFoldersAndLists) {
+  const auto x = run({"submit", "--id-prefix", "批-", "-"}, one + "\r\n" + two + "\n");
+  EXPECT_EQ(x.exit_code, 0) << x.err;
+  auto ids = lines_of(x.out);
+  std::sort(ids.begin(), ids.end());
+  EXPECT_EQ(ids, (std::vector<std::string>{"批-0_024.png", "批-0_032.png"}));
+}
+
+TEST_F(Kafka, SubmitRepeatsWithNewIdsAndCarriesHeaders) {
+  const auto x = run({"submit", "--id-prefix", "a-", "--repeat", "3", "--header",
+                      "traceparent=00-1-2-01", "--header", "empty=", one});
+  EXPECT_EQ(x.exit_code, 0) << x.err;
+  auto ids = lines_of(x.out);
+  std::sort(ids.begin(), ids.end());
+  EXPECT_EQ(ids, (std::vector<std::string>{"a-0_024.png", "a-0_024.png-2", "a-0_024.png-3"}));
+  for (const auto& record : kafka.read("image.jobs", 3)) {
+    EXPECT_EQ(messaging::find_header(record.headers, "traceparent"), "00-1-2-01");
+    EXPECT_EQ(messaging::find_header(record.headers, "empty"), "");
+  }
+}
+
+TEST_F(Kafka, SubmitWritesJobsAsTheSchemaHasThem) {
+  const auto x = run({"submit", "--format", "json", "--json", "--id-prefix", "\xff零-", one});
+  EXPECT_EQ(x.exit_code, 0) << x.err;
+  const auto said = json::parse(x.out);
+  EXPECT_EQ(said["job_id"], "\uFFFD零-0_024.png");
+  EXPECT_EQ(said["topic"], "image.jobs");
+  EXPECT_EQ(said["offset"], 0);
+  const auto record = kafka.read("image.jobs", 1).at(0);
+  EXPECT_EQ(record.id.partition, said["partition"]);
+  EXPECT_EQ(messaging::find_header(record.headers, "content-type"), "application/json");
+  const auto job = json::parse(*record.value);
+  const auto schema = json::parse(
+    read_file(std::string{ZIYU_SOURCE_DIR} + "/configs/job.schema.json").value());
+  for (const auto& violation : configs::validate(schema, job))
+    ADD_FAILURE() << violation.message;
+  EXPECT_EQ(job["job_id"], said["job_id"]);
+  EXPECT_EQ(base64_decode(job["image"].get<std::string>()).value(), read_file(one).value());
+}
+
+TEST_F(Kafka, SubmitGoesOnWhenTheReaderOfTheIdsHasSeenEnough) {
+  program x{command({"submit", "--id-prefix", "x", "--repeat", "40", one})};
+  ASSERT_TRUE(x.wait_for("x0_024.png\n"));
+  x.close_standard_output();
+  EXPECT_EQ(x.finish(), 0) << x.err();
+  EXPECT_NE(x.err().find("40 of 40 jobs acknowledged"), std::string::npos) << x.err();
+  EXPECT_EQ(kafka.read("image.jobs", 40).size(), 40u);
+}
+
+TEST_F(Kafka, SubmitSaysWhatFailedAndSubmitsTheRest) {
+  // A file that exists but cannot be read as one, whoever we are.
+  const auto x = run({"submit", "--id-prefix", "x", "/proc/self/mem", one});
+  EXPECT_EQ(x.exit_code, 1);
+  EXPECT_EQ(x.out, "x0_024.png\n");
+  EXPECT_NE(x.err.find("/proc/self/mem"), x.err.npos) << x.err;
+  EXPECT_NE(x.err.find("1 of 2 jobs acknowledged"), x.err.npos) << x.err;
+}
+
+TEST_F(Kafka, SubmitNamesTheMissingTopic) {
+  const auto x = run({"submit", one, "--set", "topics.jobs=other.jobs"});
+  EXPECT_EQ(x.exit_code, 4);
+  EXPECT_NE(x.err.find("topic other.jobs does not exist"), x.err.npos) << x.err;
+}
+
+TEST_F(Kafka, SubmitShowsItsProgressOnATerminalOnly) {
+  program on_terminal{command({"submit", "--id-prefix", "x", one}), program::output::terminal};
+  EXPECT_EQ(on_terminal.finish(), 0) << on_terminal.out();
+  EXPECT_NE(on_terminal.out().find("submitting █"), std::string::npos) << on_terminal.out();
+  // The id has a line of its own: the bar was erased before.
+  EXPECT_TRUE(on_terminal.out().find("\x1b[Kx0_024.png\r\n") != std::string::npos
+              || on_terminal.out().starts_with("x0_024.png\r\n"))
+    << on_terminal.out();
+  EXPECT_EQ(run({"submit", one}).err.find("submitting"), std::string::npos);
+}
+
+// -- results --------------------------------------------------------------------------
+
+TEST_F(Kafka, ResultsFromTheBeginningEndAtTheirCount) {
+  produce_results(3);
+  const auto x = run({"results", "--from", "beginning", "--count", "2"});
+  EXPECT_EQ(x.exit_code, 0) << x.err;
+  const auto lines = lines_of(x.out);
+  ASSERT_EQ(lines.size(), 3u);
+  EXPECT_TRUE(lines[0].starts_with("JOB "));
+  EXPECT_TRUE(lines[1].starts_with("job-0 "));
+  EXPECT_TRUE(lines[2].starts_with("job-1 "));
+  EXPECT_NE(lines[2].find("七"), std::string::npos);
+}
+
+TEST_F(Kafka, ResultsFromTheEndShowWhatComesFromNowOn) {
+  produce_results(2);
+  program x{command({"results", "--count", "1"})};
+  ASSERT_TRUE(x.wait_for("JOB ")) << x.err();
+  produce_results(1, 7);
+  EXPECT_EQ(x.finish(), 0);
+  EXPECT_EQ(x.out().find("job-0"), std::string::npos);
+  EXPECT_NE(x.out().find("job-7"), std::string::npos);
+}
+
+TEST_F(Kafka, ResultsAreJsonLineByLine) {
+  produce_results(2);
+  kafka.produce("image.results", "k", "{\"pretty\":\n  \"零\"}");
+  kafka.produce("image.results", "k", "rubbish \xff\n");
+  produce_results(1, 9);
+  const auto x = run({"results", "--from", "beginning", "--json", "--count", "4"});
+  EXPECT_EQ(x.exit_code, 0);
+  const auto lines = lines_of(x.out);
+  ASSERT_EQ(lines.size(), 4u);
+  EXPECT_EQ(json::parse(lines[0])["job_id"], "job-0");
+  EXPECT_EQ(lines[2], R"({"pretty":"零"})");
+  EXPECT_EQ(json::parse(lines[3])["job_id"], "job-9");
+  EXPECT_EQ(x.err, "ziyu: image.results-0-3 is not JSON: left out\n");
+}
+
+TEST_F(Kafka, ResultsSayWhenFewerCameThanAskedFor) {
+  produce_results(1);
+  for (const auto* flag : {"--timeout", "--idle"}) {
+    const auto x = run({"results", "--from", "beginning", "--count", "5", flag, "1"});
+    EXPECT_EQ(x.exit_code, 1);
+    EXPECT_EQ(x.err, "ziyu: only 1 of 5 came\n");
+  }
+  EXPECT_EQ(run({"results", "--from", "beginning", "--idle", "0.5"}).exit_code, 0);
+}
+
+TEST_F(Kafka, ResultsNameTheMissingTopic) {
+  const auto x = run({"results", "--set", "topics.results=nobody.knows"});
+  EXPECT_EQ(x.exit_code, 4);
+  EXPECT_NE(x.err.find("nobody.knows"), x.err.npos);
+}
+
+TEST_F(Kafka, ResultsEndInGoodOrderOnCtrlC) {
+  for (const auto number : {SIGINT, SIGTERM}) {
+    program x{command({"results"})};
+    ASSERT_TRUE(x.wait_for("JOB ")) << x.err();
+    x.signal(number);
+    EXPECT_EQ(x.finish(), 0);
+    EXPECT_EQ(x.err(), "");
+  }
+}
+
+TEST_F(Kafka, ResultsEndWhenTheirReaderGoesAwayThoughNothingComes) {
+  program x{command({"results"})};
+  ASSERT_TRUE(x.wait_for("JOB ")) << x.err();
+  x.close_standard_output();
+  EXPECT_EQ(x.finish(), 0);
+  EXPECT_EQ(x.err(), "");
+}
+
+TEST_F(Kafka, ResultsEndWhenTheirReaderGoesAwayInTheMiddle) {
+  produce_results(200);
+  program x{command({"results", "--from", "beginning"})};
+  ASSERT_TRUE(x.wait_for("job-0 "));
+  x.close_standard_output();
+  EXPECT_EQ(x.finish(), 0);
+  EXPECT_EQ(x.err(), "");
+}
+
+TEST_F(Kafka, ResultsAreColouredOnATerminal) {
+  produce_results(1);
+  program x{command({"results", "--from", "beginning", "--count", "1"}),
+            program::output::terminal,
+            {{"TERM", "xterm"}, {"NO_COLOR", ""}}};
+  EXPECT_EQ(x.finish(), 0);
+  EXPECT_NE(x.out().find("\x1b[36m七"), std::string::npos) << x.out();
+}
+
+// -- events and dead letters ----------------------------------------------------------
+
+TEST_F(Kafka, EventsAreShown) {
+  messaging::event x{"worker_replaced", 1'700'000'000'000, "h-1", {{"cause", "retained_tensors"}}};
+  kafka.produce("ziyu.events", "h-1", to_json_value(x).dump());
+  const auto shown = run({"events", "--from", "beginning", "--count", "1"});
+  EXPECT_EQ(shown.exit_code, 0) << shown.err;
+  EXPECT_NE(shown.out.find("worker_replaced"), shown.out.npos);
+  EXPECT_NE(shown.out.find("cause=retained_tensors"), shown.out.npos);
+  const auto raw = run({"events", "--from", "beginning", "--count", "1", "--json"});
+  EXPECT_EQ(json::parse(raw.out)["type"], "worker_replaced");
+}
+
+TEST_F(Kafka, DeadLettersAreListedWithTheirReasonsAndTheListEnds) {
+  messaging::outgoing x;
+  x.topic = "image.jobs-dlt";
+  x.key = "坏.png";
+  x.value = "not an image";
+  x.headers = messaging::dead_letter_headers(
+    job_at(1, 5), {errc::undecodable_image, "no known format"}, 1, 1'000);
+  messaging::outgoing tombstone;
+  tombstone.topic = x.topic;
+  tombstone.key = "b";
+  kafka.produce({x, tombstone});
+  const auto shown = run({"dlq", "list", "--idle", "1"});
+  EXPECT_EQ(shown.exit_code, 0) << shown.err;
+  const auto lines = lines_of(shown.out);
+  ASSERT_EQ(lines.size(), 3u);
+  for (const auto* part : {"坏.png", "undecodable_image", "image.jobs-1-5", "no known format"})
+    EXPECT_NE(lines[1].find(part), std::string::npos) << lines[1];
+  const auto raw = run({"dlq", "list", "--json", "--count", "2"});
+  EXPECT_EQ(raw.exit_code, 0);
+  const auto first = json::parse(lines_of(raw.out).at(0));
+  EXPECT_EQ(first["job_id"], "坏.png");
+  EXPECT_EQ(first["reason"]["code"], "undecodable_image");
+  EXPECT_EQ(first["payload_bytes"], 12);
+}
+
+// -- check ----------------------------------------------------------------------------
+
+TEST_F(Kafka, CheckFindsBrokerAndTopics) {
+  const auto config = std::string{ZIYU_SOURCE_DIR} + "/configs/ziyu.json";
+  const std::vector<std::string> arguments{binary,  "check",
+                                           config,  "--json",
+                                           "--set", "kafka.bootstrap.servers=" + kafka.bootstrap(),
+                                           "--set", "memory.container_limit_bytes=8GiB"};
+  program x{arguments};
+  EXPECT_EQ(x.finish(), 0) << x.out();
+  const auto report = json::parse(x.out());
+  EXPECT_EQ(report["checks"].size(), 8u) << report.dump(2);
+  auto other = arguments;
+  other.insert(other.end(), {"--set", "topics.events=nobody.knows"});
+  program y{other};
+  EXPECT_EQ(y.finish(), 1);
+  EXPECT_NE(y.out().find("topic nobody.knows"), std::string::npos);
+}

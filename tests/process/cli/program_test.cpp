@@ -1,0 +1,279 @@
+// The program `ziyu` as its users meet it: arguments, exit codes, streams, terminals.
+
+#include "support/program.hpp"
+
+#include "base/file.hpp"
+
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+using namespace ziyu;
+using namespace ziyu::test;
+using nlohmann::json;
+
+namespace {
+
+const std::string binary = std::string{ZIYU_BIN_DIR} + "/ziyu";
+const std::string sources = ZIYU_SOURCE_DIR;
+const std::string an_image = sources + "/tests/data/digits/0_024.png";
+
+std::vector<std::string> ziyu_with(std::vector<std::string> arguments) {
+  arguments.insert(arguments.begin(), binary);
+  return arguments;
+}
+
+struct ended {
+  int exit_code;
+  std::string out, err;
+};
+
+ended run(std::vector<std::string> arguments, const std::string& input = "") {
+  program x{ziyu_with(std::move(arguments)), program::output::pipes, {{"ZIYU_CONFIG", ""}}, input};
+  const auto code = x.finish();
+  return {code, x.out(), x.err()};
+}
+
+/// A TCP port of 127.0.0.1. Who connects is refused, or with `listening` never answered.
+class silent_port {
+public:
+  explicit silent_port(bool listening) : fd_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t size = sizeof address;
+    if (::bind(fd_, reinterpret_cast<sockaddr*>(&address), size) != 0
+        || ::getsockname(fd_, reinterpret_cast<sockaddr*>(&address), &size) != 0
+        || (listening && ::listen(fd_, 8) != 0))
+      std::abort();
+    address_ = "127.0.0.1:" + std::to_string(ntohs(address.sin_port));
+  }
+  ~silent_port() { ::close(fd_); }
+  silent_port(const silent_port&) = delete;
+  silent_port& operator=(const silent_port&) = delete;
+
+  const std::string& address() const { return address_; }
+
+  bool wait_for_connection() {
+    pollfd entry{fd_, POLLIN, 0};
+    return ::poll(&entry, 1, 60'000) == 1;
+  }
+
+private:
+  int fd_;
+  std::string address_;
+};
+
+std::string file_with(const temp_dir& dir, const std::string& name, const std::string& text) {
+  const auto path = dir.path() / name;
+  EXPECT_TRUE(write_file(path, text));
+  return path.string();
+}
+
+} // namespace
+
+TEST(Program, ShowsHelpAndFailsWithoutArguments) {
+  const auto x = run({});
+  EXPECT_EQ(x.exit_code, 2);
+  EXPECT_EQ(x.out, "");
+  EXPECT_NE(x.err.find("Exit codes:"), x.err.npos);
+}
+
+TEST(Program, PrintsHelp) {
+  const auto x = run({"submit", "--help"});
+  EXPECT_EQ(x.exit_code, 0);
+  EXPECT_NE(x.out.find("--id-prefix"), x.out.npos);
+  EXPECT_EQ(x.err, "");
+}
+
+TEST(Program, NamesTheVersionsOfItsLibraries) {
+  const auto x = run({"--version"});
+  EXPECT_EQ(x.exit_code, 0);
+  EXPECT_EQ(x.err, "");
+  EXPECT_TRUE(x.out.starts_with("ziyu "));
+  for (const auto* name : {"caf 0.17", "librdkafka 2.", "nlohmann_json 3.", "openssl ", "torch ",
+                           "opencv 4.", "jemalloc 5."})
+    EXPECT_NE(x.out.find(name), x.out.npos) << name << " in\n" << x.out;
+}
+
+TEST(Program, RefusesWhatItDoesNotKnow) {
+  EXPECT_EQ(run({"results", "--jsno"}).exit_code, 2);
+  const auto x = run({"sumbit"});
+  EXPECT_EQ(x.exit_code, 2);
+  EXPECT_NE(x.err.find("did you mean submit?"), x.err.npos);
+}
+
+TEST(Program, NoticesThatItsOutputCannotBeWritten) {
+  program x{{"/bin/sh", "-c", "exec \"$0\" --version > /dev/full", binary}};
+  EXPECT_EQ(x.finish(), 1);
+  EXPECT_NE(x.err().find("standard output"), std::string::npos);
+}
+
+// -- check ----------------------------------------------------------------------------
+
+TEST(Check, ReportsEveryMistakeWithItsKey) {
+  temp_dir dir;
+  const auto file = file_with(dir, "c.json", R"({
+    "kafka": {"bootstrap.servers": "127.0.0.1:1", "group.id": "g"},
+    "model": {"path": "m"},
+    "workers": {"slts": 4},
+    "breaker": {"open_at": 8},
+    "http": {"port": "many"}})");
+  const auto x = run({"check", file});
+  EXPECT_EQ(x.exit_code, 2);
+  for (const auto* part : {"workers.slts", "workers.slots", "breaker.open_at", "http.port"})
+    EXPECT_NE(x.out.find(part), x.out.npos) << part << " in\n" << x.out;
+  const auto report = json::parse(run({"check", file, "--json"}).out);
+  EXPECT_EQ(report["ok"], false);
+  EXPECT_EQ(report["exit_code"], 2);
+  EXPECT_GE(report["checks"].size(), 3u);
+}
+
+TEST(Check, ReportsAMissingFile) {
+  const auto x = run({"check", "/nonexistent/c.json"});
+  EXPECT_EQ(x.exit_code, 2);
+  EXPECT_NE(x.out.find("/nonexistent/c.json"), x.out.npos);
+}
+
+TEST(Check, LoadsTheModelOffline) {
+  const auto x = run({"check", sources + "/configs/ziyu.json", "--offline", "--json", "--set",
+                      "memory.container_limit_bytes=8GiB"});
+  EXPECT_EQ(x.exit_code, 0) << x.out << x.err;
+  const auto report = json::parse(x.out);
+  std::string checked;
+  for (const auto& line : report["checks"]) {
+    EXPECT_EQ(line["verdict"], "ok") << line;
+    checked += line["check"].get<std::string>() + " ";
+  }
+  EXPECT_EQ(checked, "configuration memory model ");
+}
+
+TEST(Check, TellsAModelThatIsNotThere) {
+  const auto x = run({"check", sources + "/configs/ziyu.json", "--offline", "--set",
+                      "model.path=/nonexistent/model", "--set",
+                      "memory.container_limit_bytes=8GiB"});
+  EXPECT_EQ(x.exit_code, 2) << x.out;
+  EXPECT_NE(x.out.find("/nonexistent/model"), x.out.npos);
+}
+
+TEST(Check, TellsAnAbsentBrokerFromAWrongConfiguration) {
+  silent_port absent{false};
+  const auto x = run({"check", sources + "/configs/ziyu.json", "--timeout", "0.5", "--set",
+                      "kafka.bootstrap.servers=" + absent.address(), "--set",
+                      "memory.container_limit_bytes=8GiB"});
+  EXPECT_EQ(x.exit_code, 4) << x.out;
+  EXPECT_NE(x.out.find(absent.address()), x.out.npos);
+  EXPECT_EQ(x.err, "");
+}
+
+// -- an absent broker -----------------------------------------------------------------
+
+TEST(AbsentBroker, IsAnErrorOfItsOwnAndNotDrownedInClientLogs) {
+  silent_port absent{false};
+  for (const auto& command :
+       std::vector<std::vector<std::string>>{{"results", "--timeout", "0.5"},
+                                             {"events", "--timeout", "0.5"},
+                                             {"dlq", "list", "--timeout", "0.5"},
+                                             {"submit", "--timeout", "0.5", an_image},
+                                             {"topics", "create", "--timeout", "0.5"}}) {
+    auto arguments = command;
+    arguments.insert(arguments.end(), {"-b", absent.address()});
+    const auto x = run(arguments);
+    EXPECT_EQ(x.exit_code, 4) << command.front() << x.err;
+    EXPECT_EQ(x.out, "");
+    EXPECT_TRUE(x.err.starts_with("ziyu: ")) << x.err;
+    EXPECT_EQ(x.err.find("librdkafka"), x.err.npos) << x.err;
+    EXPECT_EQ(x.err.find('\n'), x.err.size() - 1) << "one line: " << x.err;
+  }
+}
+
+TEST(AbsentBroker, ShowsTheClientsLogsOnRequest) {
+  silent_port absent{false};
+  const auto x = run({"results", "-b", absent.address(), "--timeout", "0.5", "--verbose"});
+  EXPECT_EQ(x.exit_code, 4);
+  EXPECT_EQ(x.out, "");
+  EXPECT_NE(x.err.find("librdkafka"), x.err.npos) << x.err;
+}
+
+TEST(AbsentBroker, DoesNotHoldUpCtrlC) {
+  silent_port silent{true};
+  for (const auto* command : {"results", "submit"}) {
+    auto arguments = ziyu_with({command, "-b", silent.address()});
+    if (arguments[1] == "submit")
+      arguments.push_back(an_image);
+    program x{arguments};
+    ASSERT_TRUE(silent.wait_for_connection());
+    x.signal(SIGINT);
+    EXPECT_EQ(x.finish(), 128 + SIGINT);
+  }
+}
+
+// -- submit ---------------------------------------------------------------------------
+
+TEST(Submit, RefusesMissingFilesBeforeItAsksForABroker) {
+  const auto x = run({"submit", "-b", "127.0.0.1:1", "/nonexistent/a.png"});
+  EXPECT_EQ(x.exit_code, 2);
+  EXPECT_EQ(x.err, "ziyu: /nonexistent/a.png: no such file or folder\n");
+  EXPECT_EQ(run({"submit", "-b", "127.0.0.1:1"}).exit_code, 2);
+  EXPECT_EQ(run({"submit", "-b", "127.0.0.1:1", "-"}, "\n").err,
+            "ziyu: there is nothing to submit\n");
+}
+
+// -- terminals ------------------------------------------------------------------------
+
+TEST(Colours, AreForTerminalsOnly) {
+  const auto arguments = ziyu_with({"check", sources + "/configs/ziyu.json", "--offline"});
+  program on_terminal{
+    arguments, program::output::terminal, {{"TERM", "xterm-256color"}, {"NO_COLOR", ""}}};
+  on_terminal.finish();
+  EXPECT_NE(on_terminal.out().find("\x1b[32mok"), std::string::npos) << on_terminal.out();
+  program in_pipe{arguments};
+  in_pipe.finish();
+  EXPECT_EQ(in_pipe.out().find('\x1b'), std::string::npos);
+  EXPECT_NE(in_pipe.out().find("ok "), std::string::npos);
+}
+
+TEST(Colours, AreNotForThoseWhoDoNotWantThem) {
+  const auto arguments = ziyu_with({"check", "/nonexistent"});
+  for (const auto& [name, value] : {std::pair{"NO_COLOR", "1"}, {"TERM", "dumb"}}) {
+    program x{arguments, program::output::terminal, {{name, value}}};
+    EXPECT_EQ(x.finish(), 2);
+    EXPECT_EQ(x.out().find('\x1b'), std::string::npos) << x.out();
+  }
+}
+
+// -- completion -----------------------------------------------------------------------
+
+namespace {
+
+/// What bash would offer after these words; the last is the one being typed.
+std::string completed(const std::vector<std::string>& words) {
+  std::string line = "source <(\"$0\" completion bash); COMP_WORDS=(";
+  for (const auto& x : words)
+    line += "'" + x + "' ";
+  line += "); COMP_CWORD=" + std::to_string(words.size() - 1)
+          + "; _ziyu; printf '%s ' \"${COMPREPLY[@]}\"";
+  program x{{"/bin/bash", "--norc", "-c", line, binary}};
+  EXPECT_EQ(x.finish(), 0);
+  EXPECT_EQ(x.err(), "");
+  return x.out();
+}
+
+} // namespace
+
+TEST(BashCompletion, OffersCommandsAndFlags) {
+  EXPECT_EQ(completed({"ziyu", "re"}), "results ");
+  EXPECT_EQ(completed({"ziyu", "dlq", "l"}), "list ");
+  EXPECT_EQ(completed({"ziyu", "results", "--co"}), "--config --count ");
+  EXPECT_EQ(completed({"ziyu", "results", "--count", "3", "--js"}), "--json ");
+  EXPECT_NE(completed({"ziyu", "completion", ""}).find("bash zsh fish"), std::string::npos);
+}
+
+TEST(BashCompletion, OffersFilesWhereNoWordFits) {
+  temp_dir dir;
+  const auto file = file_with(dir, "photo.png", "x");
+  EXPECT_EQ(completed({"ziyu", "submit", (dir.path() / "pho").string()}), file + " ");
+}
