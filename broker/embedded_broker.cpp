@@ -168,6 +168,8 @@ public:
              s_.jars.string() + "/*"};
     if (auto ok = configure(); !ok)
       return tl::unexpected(ok.error());
+    // The log of an earlier run would look like a start.
+    fs::rename(s_.folder / "server.log", s_.folder / "server.log.old", status);
     if (!fs::exists(s_.folder / "data/meta.properties"))
       if (auto ok = format(); !ok)
         return tl::unexpected(ok.error());
@@ -178,18 +180,19 @@ private:
   expected<void> configure() {
     // An earlier start's ports are kept: clients know them.
     const auto ports_file = s_.folder / "ports";
-    uint16_t port = s_.port, controller = 0;
+    uint16_t port = s_.port, old_port = 0, controller = 0;
     if (auto text = read_file(ports_file)) {
       std::istringstream in{*text};
-      uint16_t old_port = 0;
       in >> old_port >> controller;
       port = port == 0 ? old_port : port;
     }
     if (port == 0)
       port = probe_port(0);
     else if (probe_port(port) == 0)
-      return fail(errc::io, "port " + std::to_string(port)
-                              + " of 127.0.0.1 is taken: choose another or none");
+      return fail(errc::io, "port " + std::to_string(port) + " of 127.0.0.1 is taken"
+                              + (port == old_port ? ": perhaps a broker of " + s_.folder.string()
+                                                      + " runs there already"
+                                                  : ": choose another or none"));
     if (controller == 0 || probe_port(controller) == 0)
       controller = probe_port(0);
     bootstrap_ = "127.0.0.1:" + std::to_string(port);
@@ -286,9 +289,6 @@ expected<fs::path> find_jars() {
 }
 
 expected<embedded_broker> embedded_broker::start(broker_settings settings) {
-  // The log of an earlier run would look like a start.
-  std::error_code ignored;
-  fs::rename(settings.folder / "server.log", settings.folder / "server.log.old", ignored);
   auto made = starter{std::move(settings)}.run();
   if (!made)
     return tl::unexpected(made.error());
