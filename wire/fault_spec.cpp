@@ -2,59 +2,106 @@
 
 #include "base/bytes.hpp"
 
+#include <algorithm>
 #include <charconv>
+#include <optional>
 
 namespace ziyu::wire {
 
 namespace {
 
-constexpr std::string_view known = "retain_tensors[:bytes], retain_images, reload_model, "
-                                   "native_malloc[:bytes], crash, hang, slow:ms";
+constexpr std::string_view known =
+  "retain_tensors[:bytes], retain_images[:bytes], reload_model, native_malloc[:bytes], "
+  "slow_leak:bytes:every, thread_local[:bytes], fragment[:bytes], gpu_cache[:bytes], crash, "
+  "hang, slow:ms, garbage, oom";
 
 tl::unexpected<error> unknown(std::string_view text) {
   return fail(errc::invalid_config,
               "\"" + std::string{text} + "\" is no fault; known are: " + std::string{known});
 }
 
+std::optional<uint64_t> parse_number(std::string_view text) {
+  uint64_t x = 0;
+  const auto end = text.data() + text.size();
+  auto [stop, status] = std::from_chars(text.data(), end, x);
+  if (status != std::errc{} || stop != end)
+    return std::nullopt;
+  return x;
+}
+
+/// What may follow a fault's name.
+enum class takes { nothing, optional_bytes, ms, bytes_and_every };
+
+struct entry {
+  std::string_view name;
+  fault_spec::kind what;
+  takes value;
+  uint64_t bytes = 0; ///< Without an amount.
+};
+
+using kind = fault_spec::kind;
+constexpr uint64_t mib = 1 << 20;
+constexpr entry table[] = {
+  {"retain_tensors", kind::retain_tensors, takes::optional_bytes},
+  {"retain_images", kind::retain_images, takes::optional_bytes},
+  {"reload_model", kind::reload_model, takes::nothing},
+  {"native_malloc", kind::native_malloc, takes::optional_bytes, mib},
+  {"slow_leak", kind::slow_leak, takes::bytes_and_every},
+  {"thread_local", kind::thread_local_, takes::optional_bytes, mib},
+  {"fragment", kind::fragment, takes::optional_bytes, mib},
+  {"gpu_cache", kind::gpu_cache, takes::optional_bytes, mib},
+  {"crash", kind::crash, takes::nothing},
+  {"hang", kind::hang, takes::nothing},
+  {"slow", kind::slow, takes::ms},
+  {"garbage", kind::garbage, takes::nothing},
+  {"oom", kind::oom, takes::nothing},
+};
+
 } // namespace
 
 expected<fault_spec> parse_fault(std::string_view text) {
-  using kind = fault_spec::kind;
-  const auto colon = text.find(':');
-  const auto name = text.substr(0, colon);
-  const auto has_value = colon != std::string_view::npos;
-  const auto value = has_value ? text.substr(colon + 1) : std::string_view{};
   fault_spec x;
-  if (name == "retain_tensors" || name == "native_malloc") {
-    x.what = name == "retain_tensors" ? kind::retain_tensors : kind::native_malloc;
-    x.bytes = name == "retain_tensors" ? 0 : uint64_t{1} << 20;
-    if (has_value) {
-      auto bytes = parse_bytes(value);
-      if (!bytes)
-        return tl::unexpected(bytes.error());
-      x.bytes = *bytes;
-    }
+  if (text.empty())
     return x;
-  }
-  if (name == "slow") {
-    x.what = kind::slow;
-    auto [end, status] = std::from_chars(value.data(), value.data() + value.size(), x.ms);
-    if (status != std::errc{} || end != value.data() + value.size())
+  const auto colon = text.find(':');
+  const auto has_value = colon != std::string_view::npos;
+  auto value = has_value ? text.substr(colon + 1) : std::string_view{};
+  const auto found = std::find_if(std::begin(table), std::end(table),
+                                  [&](const entry& e) { return e.name == text.substr(0, colon); });
+  if (found == std::end(table))
+    return unknown(text);
+  x.what = found->what;
+  x.bytes = found->bytes;
+  switch (found->value) {
+  case takes::nothing:
+    if (has_value)
       return unknown(text);
     return x;
+  case takes::ms:
+    if (auto ms = parse_number(value)) {
+      x.ms = *ms;
+      return x;
+    }
+    return unknown(text);
+  case takes::bytes_and_every: {
+    const auto second = value.find(':');
+    const auto every = second == std::string_view::npos ? std::nullopt
+                                                        : parse_number(value.substr(second + 1));
+    if (!every || *every == 0)
+      return unknown(text);
+    x.every = *every;
+    value = value.substr(0, second);
+    break;
   }
-  if (has_value)
-    return unknown(text);
-  if (name == "retain_images")
-    x.what = kind::retain_images;
-  else if (name == "reload_model")
-    x.what = kind::reload_model;
-  else if (name == "crash")
-    x.what = kind::crash;
-  else if (name == "hang")
-    x.what = kind::hang;
-  else if (!name.empty())
-    return unknown(text);
+  case takes::optional_bytes:
+    if (!has_value)
+      return x;
+    break;
+  }
+  auto bytes = parse_bytes(value);
+  if (!bytes)
+    return tl::unexpected(bytes.error());
+  x.bytes = *bytes;
   return x;
 }
 

@@ -66,6 +66,14 @@ template <class F>
 void fields(F& f, exited& x) {
   f(x.pid), f(x.exit_code), f(x.signal), f(x.max_rss);
 }
+template <class F>
+void fields(F& f, profile& x) {
+  f(x.what), f(x.log2_sample);
+}
+template <class F>
+void fields(F& f, profiled& x) {
+  f(x.what), f(x.error_message), f(x.duration_us), f(x.jobs), f(x.live), f(x.heap), f(x.maps);
+}
 
 class writer {
 public:
@@ -151,6 +159,9 @@ std::string encode(const frame& x) {
   std::string out(header_size, '\0');
   if (auto big = std::get_if<job>(&x))
     out.reserve(header_size + 64 + big->fault.size() + big->image.size());
+  else if (auto dump = std::get_if<profiled>(&x))
+    out.reserve(header_size + 64 + dump->error_message.size() + dump->heap.size()
+                + dump->maps.size());
   writer write{out};
   // The writer only reads; `fields` is shared with the reader, hence the cast.
   std::visit([&](const auto& y) { write(const_cast<std::remove_cvref_t<decltype(y)>&>(y)); }, x);

@@ -19,7 +19,7 @@ namespace ziyu::wire {
 inline constexpr uint16_t magic = 0x595a;
 
 /// Grows with every change of a frame's content.
-inline constexpr uint8_t version = 1;
+inline constexpr uint8_t version = 2;
 
 /// Bytes of the fixed frame header: magic (2), version (1), type (1), body size
 /// (4), all little-endian. The body follows.
@@ -63,6 +63,21 @@ struct trim {
   bool operator==(const trim&) const = default;
 };
 
+/// Heap-profile sampling; answered with `profiled`. Between two jobs only, like
+/// every frame.
+struct profile {
+  enum action : uint8_t {
+    start, ///< Forgets what was sampled before and samples from now on.
+    dump,  ///< Hands over what has been allocated since `start` and is still held.
+    stop,  ///< Samples no more; what was sampled stays in later dumps.
+  };
+  uint8_t what = start;
+  /// For `start`: one sample per 2^`log2_sample` bytes allocated, on average.
+  /// See `supervision::choose_sample_rate`.
+  uint8_t log2_sample = 19;
+  bool operator==(const profile&) const = default;
+};
+
 /// Finish the running job, then end with exit code 0.
 struct stop {
   bool operator==(const stop&) const = default;
@@ -104,6 +119,18 @@ struct trimmed {
   memory_reading before, after;
   uint64_t duration_us = 0;
   bool operator==(const trimmed&) const = default;
+};
+
+/// Answer to `profile`. On failure `error_message` says why and `heap` is empty.
+struct profiled {
+  uint8_t what = profile::start; ///< Of the request.
+  std::string error_message;
+  uint64_t duration_us = 0; ///< How long the worker's jobs had to wait for this.
+  uint64_t jobs = 0;        ///< Answered since `start`.
+  uint64_t live = 0;        ///< Exact live bytes when the dump was taken.
+  std::string heap;         ///< jemalloc's heap_v2 text without its MAPPED_LIBRARIES.
+  std::string maps;         ///< The executable lines of /proc/self/maps.
+  bool operator==(const profiled&) const = default;
 };
 
 // -- control process <-> fork server ----------------------------------------------
@@ -150,7 +177,7 @@ struct exited {
 };
 
 using frame = std::variant<assign, job, trim, stop, ready, result, trimmed, spawn, server_ready,
-                           server_failed, spawned, exited>;
+                           server_failed, spawned, exited, profile, profiled>;
 
 /// Header and body of `x`, ready to write.
 std::string encode(const frame& x);

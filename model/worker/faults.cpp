@@ -1,21 +1,102 @@
 #include "model/worker/faults.hpp"
 
+#include "base/bytes.hpp"
 #include "model/preprocess.hpp"
+#include "model/worker/memory_limit.hpp"
 
+#include <ATen/Context.h>
 #include <ATen/core/Tensor.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/zeros.h>
 
+#include <algorithm>
 #include <chrono>
 #include <csignal>
 #include <cstdlib>
 #include <cstring>
+#include <future>
 #include <string>
 #include <thread>
 #include <vector>
 
+#include <sys/mman.h>
 #include <unistd.h>
 
+#ifdef ZIYU_HAS_JEMALLOC
+#include <jemalloc/jemalloc.h>
+#endif
+
 namespace ziyu::worker {
+
+namespace {
+
+constexpr size_t page = 4096;
+
+/// Fills a cache of this very thread, as libraries do that keep one per thread.
+[[gnu::noinline]] void fill_thread_cache(uint64_t bytes) {
+  thread_local std::vector<char> cache;
+  cache.assign(bytes, 0x5a);
+}
+
+/// A thread that has filled its cache and is never needed again.
+expected<void> start_idle_thread(uint64_t bytes) {
+  std::promise<void> filled;
+  auto done = filled.get_future();
+  try {
+    std::thread{[bytes, promise = std::move(filled)]() mutable {
+      fill_thread_cache(bytes);
+      promise.set_value();
+      for (;;)
+        ::pause();
+    }}.detach();
+  } catch (const std::system_error& e) {
+    return fail(errc::unavailable, std::string{"thread_local: no further thread: "} + e.what());
+  }
+  done.wait();
+  return {};
+}
+
+/// Memory that is free and yet of no use: each call uses an arena of its own, as
+/// code does that makes an allocator per request, and nobody allocates there again.
+expected<void> hoard(uint64_t bytes) {
+#ifdef ZIYU_HAS_JEMALLOC
+  unsigned arena = 0;
+  size_t size = sizeof arena;
+  if (mallctl("arenas.create", &arena, &size, nullptr, 0) != 0)
+    return fail(errc::unavailable, "fragment: jemalloc has no further arena");
+  const auto flags = MALLOCX_ARENA(arena) | MALLOCX_TCACHE_NONE;
+  if (auto block = mallocx(std::max<uint64_t>(bytes, 1), flags)) {
+    std::memset(block, 0x5a, bytes);
+    dallocx(block, flags);
+  }
+  return {};
+#else
+  static_cast<void>(bytes);
+  return fail(errc::unavailable, "fragment: this worker was built without jemalloc");
+#endif
+}
+
+/// Touches memory until the kernel ends this process, and only this one.
+expected<void> exhaust_memory() {
+  const auto limit = read_memory_limit();
+  if (!limit)
+    return fail(errc::unavailable, "oom: refused, as no memory limit (cgroup) stands between "
+                                   "this process and the whole machine");
+  // The kernel's choice among all that share the limit.
+  make_first_victim();
+  constexpr size_t step = 4u << 20;
+  for (uint64_t taken = 0; taken < *limit + 2 * step; taken += step) {
+    const auto block = ::mmap(nullptr, step, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+                              -1, 0);
+    if (block == MAP_FAILED)
+      return fail(errc::unavailable, "oom: the system refuses further memory");
+    for (size_t i = 0; i < step; i += page)
+      static_cast<volatile char*>(block)[i] = 1;
+  }
+  return fail(errc::unavailable, "oom: survived " + format_bytes(static_cast<int64_t>(*limit)));
+}
+
+} // namespace
 
 struct fault_injector::kept {
   std::vector<at::Tensor> tensors;
@@ -23,6 +104,8 @@ struct fault_injector::kept {
   std::vector<model::decoded_image> decoded;
   std::vector<model::predictor> models;
   std::vector<void*> blocks;
+  uint64_t jobs = 0;       ///< With a fault.
+  uint64_t gpu_blocks = 0; ///< In the GPU's cache by our doing.
 };
 
 fault_injector::fault_injector() : kept_(std::make_unique<kept>()) {
@@ -31,9 +114,17 @@ fault_injector::fault_injector() : kept_(std::make_unique<kept>()) {
 
 fault_injector::~fault_injector() = default;
 
-void fault_injector::inject(const wire::fault_spec& what, model::classifier& by,
-                            std::string_view image) {
+void fault_injector::keep_block(uint64_t bytes) {
+  auto block = std::malloc(bytes);
+  if (block != nullptr)
+    std::memset(block, 0x5a, bytes);
+  kept_->blocks.push_back(block);
+}
+
+expected<void> fault_injector::inject(const wire::fault_spec& what, model::classifier& by,
+                                      std::string_view image) {
   using kind = wire::fault_spec::kind;
+  ++kept_->jobs;
   switch (what.what) {
   case kind::none: break;
   case kind::retain_tensors:
@@ -45,6 +136,11 @@ void fault_injector::inject(const wire::fault_spec& what, model::classifier& by,
       kept_->tensors.push_back(at::zeros({static_cast<int64_t>(what.bytes)}, at::kByte));
     break;
   case kind::retain_images:
+    if (what.bytes > 0) {
+      kept_->decoded.push_back({cv::Mat(
+        1, static_cast<int>(std::min<uint64_t>(what.bytes, 1u << 30)), CV_8UC1, cv::Scalar{0x5a})});
+      break;
+    }
     kept_->encoded.emplace_back(image);
     if (auto decoded = model::decode_image(image, by.limits()))
       kept_->decoded.push_back(std::move(*decoded));
@@ -53,11 +149,22 @@ void fault_injector::inject(const wire::fault_spec& what, model::classifier& by,
     if (auto again = model::predictor::load(by.model().folder()))
       kept_->models.push_back(std::move(*again));
     break;
-  case kind::native_malloc: {
-    auto block = std::malloc(what.bytes);
-    if (block != nullptr)
-      std::memset(block, 0x5a, what.bytes);
-    kept_->blocks.push_back(block);
+  case kind::native_malloc: keep_block(what.bytes); break;
+  case kind::slow_leak:
+    if (kept_->jobs % what.every == 0)
+      keep_block(what.bytes);
+    break;
+  case kind::thread_local_: return start_idle_thread(what.bytes);
+  case kind::fragment: return hoard(what.bytes);
+  case kind::gpu_cache: {
+    if (!at::hasCUDA())
+      return fail(errc::unavailable, "gpu_cache: refused, as this worker has no GPU");
+    // As many blocks at once as never before: the cache must grow by one.
+    std::vector<at::Tensor> blocks;
+    ++kept_->gpu_blocks;
+    for (uint64_t i = 0; i < kept_->gpu_blocks; ++i)
+      blocks.push_back(at::empty({static_cast<int64_t>(what.bytes)},
+                                 at::TensorOptions{at::kCUDA}.dtype(at::kByte)));
     break;
   }
   case kind::crash:
@@ -68,7 +175,10 @@ void fault_injector::inject(const wire::fault_spec& what, model::classifier& by,
     for (;;)
       ::pause();
   case kind::slow: std::this_thread::sleep_for(std::chrono::milliseconds{what.ms}); break;
+  case kind::garbage: break;
+  case kind::oom: return exhaust_memory();
   }
+  return {};
 }
 
 } // namespace ziyu::worker

@@ -14,11 +14,18 @@ public:
   fault_injector();
   ~fault_injector();
 
-  /// Called after the job's own work, before its memory is read.
+  /// Called after the job's own work, before its memory is read. `crash`, `hang` and
+  /// `oom` do not return; `garbage` is the caller's, who has the socket.
   /// @param image The job's encoded image.
-  void inject(const wire::fault_spec& what, model::classifier& by, std::string_view image);
+  /// @returns `unavailable` for a fault that cannot be had here, with the reason:
+  /// `gpu_cache` without a GPU, `fragment` without jemalloc, `oom` without a memory
+  /// limit that would end this process alone.
+  expected<void> inject(const wire::fault_spec& what, model::classifier& by,
+                        std::string_view image);
 
 private:
+  void keep_block(uint64_t bytes);
+
   struct kept; ///< What is never let go.
   std::unique_ptr<kept> kept_;
 };

@@ -1,6 +1,7 @@
 #include "model/worker/worker_loop.hpp"
 
 #include "model/worker/faults.hpp"
+#include "model/worker/heap_profiler.hpp"
 #include "model/worker/live_bytes.hpp"
 
 #include <cerrno>
@@ -54,6 +55,12 @@ void install_handlers() {
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
   itimerval every_2_s{{2, 0}, {2, 0}};
   ::setitimer(ITIMER_REAL, &every_2_s, nullptr);
+}
+
+uint64_t us_since(std::chrono::steady_clock::time_point start) {
+  return static_cast<uint64_t>(
+    std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - start)
+      .count());
 }
 
 void write_all(int fd, const char* from, size_t size) {
@@ -128,6 +135,8 @@ private:
       if (settings_.faults_allowed)
         if (auto fault = wire::parse_fault(news->fault))
           slot_fault_ = *fault;
+    } else if (auto request = std::get_if<wire::profile>(&incoming->content)) {
+      on_profile(*request);
     } else if (std::holds_alternative<wire::trim>(incoming->content)) {
       return on_trim();
     } else if (std::holds_alternative<wire::stop>(incoming->content)) {
@@ -141,9 +150,43 @@ private:
     if (settings_.faults_allowed && !job.fault.empty())
       if (auto own = wire::parse_fault(job.fault))
         fault = *own;
-    const auto outcome = by_.classify(job.image, job.top_k);
-    faults_.inject(fault, by_, job.image);
+    auto outcome = by_.classify(job.image, job.top_k);
+    if (auto done = faults_.inject(fault, by_, job.image); !done)
+      outcome = tl::unexpected<error>(done.error());
+    ++jobs_since_start_;
+    if (fault.what == wire::fault_spec::kind::garbage) {
+      constexpr std::string_view rubbish = "\x7f not a frame \xff";
+      write_all(socket_.get(), rubbish.data(), rubbish.size());
+      return 0;
+    }
     return put(to_frame(job, outcome));
+  }
+
+  void on_profile(const wire::profile& request) {
+    wire::profiled news;
+    const auto start = std::chrono::steady_clock::now();
+    news.what = request.what;
+    news.live = counters_.read().live;
+    expected<void> done;
+    if (request.what == wire::profile::start) {
+      done = profiler_.start(request.log2_sample);
+      jobs_since_start_ = 0;
+    } else if (request.what == wire::profile::dump) {
+      if (auto dump = profiler_.dump()) {
+        news.heap = std::move(dump->heap);
+        news.maps = std::move(dump->maps);
+      } else {
+        done = tl::unexpected(dump.error());
+      }
+    } else {
+      profiler_.stop();
+    }
+    if (!done)
+      news.error_message = done.error().describe();
+    news.jobs = jobs_since_start_;
+    news.duration_us = us_since(start);
+    const auto bytes = wire::encode(std::move(news));
+    write_all(socket_.get(), bytes.data(), bytes.size());
   }
 
   size_t on_trim() {
@@ -152,9 +195,7 @@ private:
     news.before = counters_.read();
     counters_.trim();
     news.after = counters_.read();
-    news.duration_us = static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::microseconds>(
-                                               std::chrono::steady_clock::now() - start)
-                                               .count());
+    news.duration_us = us_since(start);
     const auto bytes = wire::encode(news);
     write_all(socket_.get(), bytes.data(), bytes.size());
     return 0;
@@ -174,6 +215,8 @@ private:
   model::classifier& by_;
   worker_settings settings_;
   memory_counters counters_;
+  heap_profiler profiler_;
+  uint64_t jobs_since_start_ = 0; ///< Of the profiling.
   fault_injector faults_;
   wire::fault_spec slot_fault_;
   std::vector<char> answer_;
@@ -195,9 +238,7 @@ void run_worker(wire::unique_fd socket, model::classifier& by, const worker_sett
   wire::ready news;
   news.pid = ::getpid();
   news.memory = memory_counters{}.read();
-  news.warmup_us = static_cast<uint64_t>(
-    std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - forked)
-      .count());
+  news.warmup_us = us_since(forked);
   if (!wire::send_frame(fd, news))
     ::_exit(exit_io);
   life.run();

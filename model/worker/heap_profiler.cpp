@@ -1,0 +1,102 @@
+#include "model/worker/heap_profiler.hpp"
+
+#include "wire/socket.hpp"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+#include <string_view>
+
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#ifdef ZIYU_HAS_JEMALLOC
+#include <jemalloc/jemalloc.h>
+#endif
+
+namespace ziyu::worker {
+
+#ifdef ZIYU_HAS_JEMALLOC
+
+namespace {
+
+tl::unexpected<error> failed(const char* what, int code) {
+  return fail(errc::unavailable, std::string{what} + ": " + std::strerror(code));
+}
+
+void set_active(bool on) { mallctl("prof.active", nullptr, nullptr, &on, sizeof on); }
+
+} // namespace
+
+expected<void> heap_profiler::start(uint8_t log2_sample) {
+  auto enabled = false;
+  size_t size = sizeof enabled;
+  if (mallctl("opt.prof", &enabled, &size, nullptr, 0) != 0 || !enabled)
+    return fail(errc::unavailable, "jemalloc's profiling is not compiled in or switched off");
+  set_active(false);
+  size_t log2 = std::clamp<uint8_t>(log2_sample, 9, 30);
+  if (auto code = mallctl("prof.reset", nullptr, nullptr, &log2, sizeof log2); code != 0)
+    return failed("prof.reset", code);
+  set_active(true);
+  started_ = true;
+  return {};
+}
+
+expected<heap_dump> heap_profiler::dump(size_t max_bytes) {
+  if (!started_)
+    return fail(errc::unavailable, "profiling has not been started");
+  // Memory of a file, not of the heap: it leaves no trace in what is measured.
+  const wire::unique_fd file{::memfd_create("ziyu-heap", MFD_CLOEXEC)};
+  if (!file)
+    return failed("memfd_create", errno);
+  const auto path = "/proc/self/fd/" + std::to_string(file.get());
+  auto name = path.c_str();
+  if (auto code = mallctl("prof.dump", nullptr, nullptr, &name, sizeof name); code != 0)
+    return failed("prof.dump", code);
+  struct stat status {};
+  if (::fstat(file.get(), &status) != 0 || status.st_size == 0)
+    return failed("the dump is empty", errno);
+  const auto size = static_cast<size_t>(status.st_size);
+  const auto begin = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file.get(), 0);
+  if (begin == MAP_FAILED)
+    return failed("mmap", errno);
+  std::string_view text{static_cast<const char*>(begin), size};
+  text = text.substr(0, text.find("\nMAPPED_LIBRARIES:"));
+  if (text.size() > max_bytes)
+    text = text.substr(0, text.rfind("\n@", max_bytes) + 1);
+  heap_dump result{std::string{text}, executable_maps()};
+  ::munmap(begin, size);
+  return result;
+}
+
+void heap_profiler::stop() { set_active(false); }
+
+#else
+
+expected<void> heap_profiler::start(uint8_t) {
+  return fail(errc::unavailable, "this worker was built without jemalloc");
+}
+
+expected<heap_dump> heap_profiler::dump(size_t) {
+  return fail(errc::unavailable, "this worker was built without jemalloc");
+}
+
+void heap_profiler::stop() {}
+
+#endif
+
+std::string executable_maps() {
+  std::string result;
+  std::ifstream in{"/proc/self/maps"};
+  for (std::string line; std::getline(in, line);) {
+    const auto permissions = line.find(' ');
+    if (permissions != std::string::npos && line.size() > permissions + 3
+        && line[permissions + 3] == 'x' && line.find('/') != std::string::npos)
+      result += line + '\n';
+  }
+  return result;
+}
+
+} // namespace ziyu::worker

@@ -1,0 +1,41 @@
+#pragma once
+
+#include "base/error.hpp"
+
+#include <cstdint>
+#include <string>
+
+namespace ziyu::worker {
+
+/// What a dump says; see `wire::profiled`.
+struct heap_dump {
+  std::string heap, maps;
+};
+
+/// jemalloc's heap-profile sampling of this process. It costs nothing while it is
+/// off. Its own tables are jemalloc's internal memory: they count neither as
+/// allocated nor as freed, so the exact live bytes of a job stay exact.
+///
+/// While it is on, a *sampled* small object takes a page run of its own (16 KiB), so
+/// private memory grows faster than live memory: judge by live bytes meanwhile.
+class heap_profiler {
+public:
+  /// Forgets earlier samples and samples from now on, one per 2^`log2_sample` bytes
+  /// on average (9 to 30). `unavailable` when jemalloc is not linked or profiling was
+  /// switched off by MALLOC_CONF.
+  expected<void> start(uint8_t log2_sample);
+
+  /// What has been allocated since `start` and is still held. A dump above
+  /// `max_bytes` is cut before the stack that goes beyond.
+  expected<heap_dump> dump(size_t max_bytes = 8u << 20);
+
+  void stop();
+
+private:
+  bool started_ = false;
+};
+
+/// The lines of this process's /proc/self/maps that may hold code.
+std::string executable_maps();
+
+} // namespace ziyu::worker
