@@ -3,7 +3,6 @@
 #include "base/bytes.hpp"
 
 #include <algorithm>
-#include <cmath>
 
 namespace ziyu::supervision {
 
@@ -11,23 +10,7 @@ namespace {
 
 std::string amount(double bytes) { return format_bytes(static_cast<int64_t>(bytes)); }
 
-bool near(double value, double target, double tolerance) {
-  return target > 0 && std::abs(value - target) <= tolerance * target;
-}
-
 } // namespace
-
-std::string_view to_string(leak_cause x) noexcept {
-  switch (x) {
-  case leak_cause::retained_tensors: return "retained_tensors";
-  case leak_cause::retained_images: return "retained_images";
-  case leak_cause::model_reloaded: return "model_reloaded";
-  case leak_cause::native_allocation: return "native_allocation";
-  case leak_cause::hoarding: return "hoarding";
-  case leak_cause::unknown: return "unknown";
-  }
-  return "unknown";
-}
 
 std::string_view to_string(rung x) noexcept {
   switch (x) {
@@ -37,23 +20,6 @@ std::string_view to_string(rung x) noexcept {
   case rung::kill: return "kill";
   }
   return "unknown";
-}
-
-leak_cause name_cause(const cause_evidence& x) {
-  if (x.kind == growth::hoarding)
-    return leak_cause::hoarding;
-  if (x.kind != growth::leak)
-    return leak_cause::unknown;
-  // What is kept of an image is as large as the image: the growth follows the
-  // images' sizes from job to job, or equals their mean.
-  const auto image = x.encoded_per_job + x.decoded_per_job;
-  if (x.delta_image_correlation > 0.95 || near(x.live_per_job, image, 0.02)
-      || near(x.live_per_job, x.decoded_per_job, 0.02))
-    return leak_cause::retained_images;
-  if (near(x.live_per_job, static_cast<double>(x.model_bytes), 0.5) && x.live_per_job > 64 * 1024)
-    return leak_cause::model_reloaded;
-  // Tensors and raw allocations look alike in these counters: only call stacks tell.
-  return leak_cause::unknown;
 }
 
 expected<void> healing_policy::check_baseline(uint64_t baseline_bytes) const {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "base/error.hpp"
+#include "supervision/leak_cause.hpp"
 #include "supervision/leak_judge.hpp"
 
 #include <cstdint>
@@ -8,34 +9,6 @@
 #include <string_view>
 
 namespace ziyu::supervision {
-
-/// Why a worker's memory grows: the named cause of a replacement.
-enum class leak_cause : uint8_t {
-  retained_tensors,
-  retained_images,
-  model_reloaded,
-  native_allocation,
-  hoarding,
-  unknown,
-};
-std::string_view to_string(leak_cause x) noexcept;
-
-/// What is known when a cause is to be named, bytes.
-struct cause_evidence {
-  growth kind = growth::healthy;
-  double live_per_job = 0;    ///< Median slope of live bytes.
-  double private_per_job = 0; ///< Median slope of private memory.
-  double encoded_per_job = 0; ///< Mean size of the encoded images of late.
-  double decoded_per_job = 0; ///< Mean size of the decoded images of late.
-  uint64_t model_bytes = 0;   ///< What loading the model takes; 0: unknown.
-  /// Correlation (Pearson, −1..1) of a job's live delta with its decoded size;
-  /// 0 when one of them does not vary.
-  double delta_image_correlation = 0;
-};
-
-/// A first guess from counters alone, documented in docs/leak-judgement.md;
-/// `unknown` when the numbers do not single one out. Pure.
-leak_cause name_cause(const cause_evidence& x);
 
 /// The rungs of the ladder, in their order.
 enum class rung : uint8_t { none, trim, replace, kill };

@@ -1,0 +1,166 @@
+#include "supervision/leak_cause.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <string>
+
+namespace ziyu::supervision {
+
+namespace {
+
+bool near(double value, double target, double tolerance) {
+  return target > 0 && std::abs(value - target) <= tolerance * target;
+}
+
+constexpr std::array<std::string_view, 8> names{
+  "retained_tensors",  "retained_images", "model_reloaded", "gpu_cache",
+  "native_allocation", "thread_local",    "hoarding",       "unknown",
+};
+
+// What a frame's short name begins with, or a part of its library's name.
+constexpr std::string_view model_functions[] = {
+  "torch::jit::load",
+  "torch::jit::import_ir_module",
+  "torch::jit::freeze",
+  "torch::jit::Unpickler",
+  "torch::jit::(anonymous namespace)::ScriptModuleDeserializer",
+  "caffe2::serialize::",
+  "torch::inductor::AOTIModelPackageLoader",
+  "ziyu::model::predictor::load",
+  "ziyu::model::classifier::load",
+};
+constexpr std::string_view gpu_functions[] = {
+  "c10::cuda::CUDACachingAllocator",
+  "at::CachingHostAllocator",
+  "at::cuda::CachingHostAllocator",
+};
+constexpr std::string_view image_functions[] = {
+  "cv::",
+  "ziyu::model::decode_image",
+  "ziyu::model::preprocess",
+  "ziyu::model::resample",
+};
+constexpr std::string_view image_libraries[] = {
+  "libopencv_", "libjpeg", "libturbojpeg", "libpng", "libwebp", "libtiff", "libopenjp2",
+};
+constexpr std::string_view tensor_functions[] = {"at::", "c10::", "torch::"};
+constexpr std::string_view tensor_libraries[] = {"libtorch", "libc10"};
+constexpr std::string_view thread_functions[] = {
+  "__tls_get_addr", "__tls_init", "allocate_dtv", "TLS init function", "_dl_allocate_tls",
+};
+constexpr std::string_view thread_starts[] = {
+  "start_thread", "clone", "clone3", "__clone3", "execute_native_thread_routine",
+};
+
+bool begins(std::string_view text, const auto& prefixes) {
+  return std::any_of(std::begin(prefixes), std::end(prefixes),
+                     [&](std::string_view x) { return text.starts_with(x); });
+}
+
+/// True if a frame's function or library begins with one of these.
+template <class Functions>
+bool any_function(const std::vector<std::string>& stack, const Functions& functions) {
+  return std::any_of(stack.begin(), stack.end(),
+                     [&](const std::string& x) { return begins(x, functions); });
+}
+
+template <class Libraries>
+bool any_library(const call_stack& stack, const Libraries& libraries) {
+  return std::any_of(stack.begin(), stack.end(),
+                     [&](const code_location& x) { return begins(x.library, libraries); });
+}
+
+/// A thread that is not the one that does the jobs.
+bool of_another_thread(const std::vector<std::string>& stack) {
+  return any_function(stack, thread_starts)
+         && std::none_of(stack.begin(), stack.end(), [](const std::string& x) {
+              return x == "main" || x.starts_with("ziyu::worker::run_worker");
+            });
+}
+
+} // namespace
+
+std::string_view to_string(leak_cause x) noexcept {
+  const auto i = static_cast<size_t>(x);
+  return i < names.size() ? names[i] : "unknown";
+}
+
+std::optional<leak_cause> parse_leak_cause(std::string_view name) noexcept {
+  const auto found = std::find(names.begin(), names.end(), name);
+  if (found == names.end())
+    return std::nullopt;
+  return static_cast<leak_cause>(found - names.begin());
+}
+
+const code_location& leak_site::responsible() const {
+  static const code_location nowhere;
+  if (stack.empty())
+    return nowhere;
+  const auto from = std::min(std::max(common, relevant.begin), stack.size() - 1);
+  for (auto i = from; i < stack.size(); ++i)
+    if (role_of(stack[i]) == frame_role::code && !stack[i].function.empty())
+      return stack[i];
+  return stack[from];
+}
+
+leak_cause cause_of(const call_stack& stack, uint32_t threads) {
+  constexpr uint32_t many_threads = 4;
+  std::vector<std::string> functions;
+  for (const auto& x : stack)
+    functions.push_back(short_name(x.function));
+  if (of_another_thread(functions) || any_function(functions, thread_functions)
+      || threads >= many_threads)
+    return leak_cause::thread_local_growth;
+  if (any_function(functions, model_functions))
+    return leak_cause::model_reloaded;
+  if (any_function(functions, gpu_functions))
+    return leak_cause::gpu_cache;
+  if (any_function(functions, image_functions) || any_library(stack, image_libraries))
+    return leak_cause::retained_images;
+  if (any_function(functions, tensor_functions) || any_library(stack, tensor_libraries))
+    return leak_cause::retained_tensors;
+  const auto named = std::any_of(stack.begin(), stack.end(), [](const code_location& x) {
+    return !x.library.empty() && role_of(x) != frame_role::allocator;
+  });
+  return named ? leak_cause::native_allocation : leak_cause::unknown;
+}
+
+leak_cause name_cause(const cause_evidence& x) {
+  if (x.kind == growth::hoarding)
+    return leak_cause::hoarding;
+  if (x.kind != growth::leak)
+    return leak_cause::unknown;
+  // What is kept of an image is as large as the image: the growth follows the
+  // images' sizes from job to job, or equals their mean.
+  const auto image = x.encoded_per_job + x.decoded_per_job;
+  if (x.delta_image_correlation > 0.95 || near(x.live_per_job, image, 0.02)
+      || near(x.live_per_job, x.decoded_per_job, 0.02))
+    return leak_cause::retained_images;
+  if (near(x.live_per_job, static_cast<double>(x.model_bytes), 0.5) && x.live_per_job > 64 * 1024)
+    return leak_cause::model_reloaded;
+  // Tensors and raw allocations look alike in these counters: only call stacks tell.
+  return leak_cause::unknown;
+}
+
+leak_cause name_cause(const cause_evidence& x, const std::vector<leak_site>& sites) {
+  constexpr double gpu_minimum = 64 * 1024;
+  if (x.gpu_reserved_per_job > gpu_minimum
+      && x.gpu_allocated_per_job < 0.5 * x.gpu_reserved_per_job)
+    return leak_cause::gpu_cache;
+  std::array<double, names.size()> bytes{};
+  double all = 0;
+  for (const auto& site : sites) {
+    bytes[static_cast<size_t>(site.cause)] += std::max(site.bytes, 0.0);
+    all += std::max(site.bytes, 0.0);
+  }
+  const auto most = std::max_element(bytes.begin(), bytes.end());
+  const auto cause = static_cast<leak_cause>(most - bytes.begin());
+  const auto clear = all > 0 && *most >= 0.5 * all && cause != leak_cause::unknown;
+  // What other threads keep may be missing in the live bytes of the job's thread.
+  if (x.kind == growth::hoarding)
+    return clear && cause == leak_cause::thread_local_growth ? cause : leak_cause::hoarding;
+  return clear ? cause : name_cause(x);
+}
+
+} // namespace ziyu::supervision
