@@ -1,60 +1,110 @@
 #pragma once
 
+#include "supervision/forecast.hpp"
+#include "supervision/growth_test.hpp"
+#include "supervision/robust.hpp"
+#include "supervision/shape_census.hpp"
+
 #include <cstdint>
-#include <deque>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace ziyu::supervision {
 
 /// Names of growth, as in `docs/leak-judgement.md`.
 enum class growth : uint8_t {
   warming_up, ///< Too few jobs to say.
-  healthy,
-  suspected, ///< Grows, but not yet beyond doubt.
-  leak,      ///< Live bytes grow per job.
-  hoarding,  ///< Private memory grows per job while live bytes do not.
+  healthy,    ///< Flat, or any finite growth that is over.
+  caching,    ///< Healthy so far: grew of late, but only with inputs of new kinds.
+  suspected,  ///< Grows, but not yet beyond doubt.
+  leak,       ///< Live bytes (or the GPU's allocated ones) grow per job.
+  hoarding,   ///< Private memory (or the GPU's cache) grows while live bytes do not.
+  mixed,      ///< Both, each by itself.
 };
 std::string_view to_string(growth x) noexcept;
 
-/// One finished job of a worker, in bytes.
+/// Whether `x` is beyond doubt: something must be done before the budget.
+constexpr bool is_confirmed(growth x) noexcept { return x >= growth::leak; }
+
+/// Which inputs a leak grows with.
+enum class leak_input : uint8_t {
+  any,        ///< Each job, or nearly.
+  some,       ///< One job in several, of no kind that we can tell.
+  bad,        ///< Inputs that end in an error.
+  large,      ///< Images above some size.
+  small,      ///< Images below some size.
+  new_kinds,  ///< Only inputs of sizes not seen before: a cache without a bound.
+};
+std::string_view to_string(leak_input x) noexcept;
+
+/// One finished job of a worker; bytes unless said otherwise. What is not known
+/// stays 0 and is not judged.
 struct job_memory {
-  uint64_t live = 0;          ///< After the job.
+  uint64_t live = 0;          ///< After the job, exact.
   uint64_t private_bytes = 0; ///< After the job.
+  uint64_t gpu_allocated = 0; ///< After the job, exact.
+  uint64_t gpu_reserved = 0;  ///< After the job.
+  uint64_t encoded_bytes = 0; ///< Of the input.
+  uint64_t decoded_bytes = 0; ///< Of the input; 0: it could not be decoded.
+  uint32_t batch = 1;         ///< Jobs run together with it.
+  bool ok = true;             ///< The job did not end in an error.
 };
 
-/// Judges one generation of one worker: robust slope of live bytes (and of
-/// private memory) per job, Theil–Sen estimator (Sen 1968) with its one-sided
-/// lower confidence bound from Kendall's variance, after warm-up, against a
-/// minimum effect. Jobs are the x-axis, never seconds. Pure; not thread-safe.
+/// Judges one generation of one worker after each of its jobs. Live bytes are exact
+/// and flat on a healthy worker, so they are judged by events (`growth_test`), not
+/// by noise; private memory comes in pages and steps, so it is judged by its lows.
+/// Jobs are the x-axis, never seconds. `docs/leak-judgement.md` has the method.
+/// Pure; not thread-safe; bounded memory; takes 0.1 µs per job of a healthy worker,
+/// some 10 µs while one grows.
 class leak_judge {
 public:
   struct settings {
-    uint32_t warmup_jobs = 3;
-    uint32_t min_jobs = 5;
-    uint32_t window_jobs = 64;
+    uint32_t warmup_jobs = 3;   ///< Growth in them is expected.
+    uint32_t min_jobs = 5;      ///< Judged jobs before a worker is called healthy.
+    uint32_t window_jobs = 64;  ///< For slopes of what grows.
     uint64_t min_effect_bytes = 512;
-    double confidence = 0.99;
+    /// That no healthy worker of the pool is ever called a leak, over the lives of
+    /// `workers` generations at once; also of slopes' bounds, at most 0.99.
+    double confidence = 0.999;
+    uint32_t workers = 1;      ///< Judged side by side: each gets its part of the doubt.
     uint64_t budget_bytes = 0; ///< Of private memory; 0: no forecast.
     /// Private memory is read in pages and steps, and an allocator's arenas settle
-    /// slowly: smaller total growth than this over the window is never hoarding;
-    /// nor is growth below a tenth of the budget.
+    /// slowly: smaller total growth than this is never hoarding; nor is growth below
+    /// a tenth of the budget.
     uint64_t hoarding_min_total_bytes = 4u << 20;
+    /// A cache keyed by the inputs' shapes holds no more kinds than this; more growth
+    /// with new kinds counts against the worker. It also does where it has taken a
+    /// quarter of the budget (64 MiB without one).
+    uint32_t cache_entries = 256;
   };
 
-  struct slope {
-    double bytes_per_job = 0;    ///< Median of the pairwise slopes.
-    double lower = 0, upper = 0; ///< Confidence bounds.
-  };
+  using slope = supervision::slope;
 
   struct verdict {
     growth kind = growth::warming_up;
-    slope live, private_memory;
-    uint64_t jobs = 0; ///< Finished by this generation.
-    /// Jobs until `budget_bytes` at the present slope: most likely, and at the
-    /// earliest (upper bound of the slope). Empty when it does not grow.
-    std::optional<uint64_t> jobs_left, jobs_left_earliest;
+    slope live;           ///< Of live bytes; all 0 when flat.
+    slope private_memory; ///< Of private memory over the window, when something grows.
+    slope gpu;            ///< Of the GPU's allocated (leak) or reserved bytes.
+    uint64_t jobs = 0;    ///< Finished by this generation.
+    /// Jobs until `budget_bytes` at the present slope: most likely, at the earliest
+    /// and at the latest. Empty when it does not grow.
+    std::optional<uint64_t> jobs_left, jobs_left_earliest, jobs_left_latest;
+
+    // The evidence, for events.
+    double evidence = 0; ///< e-value of the test that is nearest to its threshold.
+    double needed = 0;   ///< Its threshold.
+    uint64_t onset = 0;  ///< Job (from 1) that the growth began with; 0: none.
+    uint64_t growing_jobs = 0; ///< Jobs since the onset after which memory was higher.
+    uint64_t grown_bytes = 0;  ///< Since the onset.
+    leak_input input = leak_input::any;
+    bool on_gpu = false;       ///< The growth is the GPU's.
+    uint64_t plateau_jobs = 0; ///< Jobs since live bytes were last higher than before.
+    uint64_t kinds = 0;        ///< Kinds of input seen.
+    double kinds_expected = 0; ///< How many there will be at least (Chao 1984).
+    uint64_t cached_bytes = 0; ///< Growth that came with new kinds.
+    uint64_t workload_shifts = 0; ///< Changes of the inputs' sizes found so far.
   };
 
   explicit leak_judge(settings x);
@@ -66,18 +116,40 @@ public:
 
 private:
   struct point {
-    uint64_t job;
-    job_memory memory;
+    double job, live, owned, gpu, reserved;
+    uint64_t decoded;
+    bool ok, grew;
   };
+
+  void remember(const job_memory& x, bool grew);
+  void judge(const job_memory& x);
+  double threshold() const;
+  void judge_private(const job_memory& x);
+  bool confirm(growth_test& test, bool& confirmed, slope& found, double point::*what,
+               uint64_t least_events, uint64_t least_total);
+  slope window_slope(double point::*what, uint64_t from);
+  leak_input input_of(const growth_test::run& x) const;
+  void foretell(const job_memory& x);
+
   settings settings_;
-  std::deque<point> window_;
-  uint64_t jobs_ = 0;
+  double z_; ///< Of slopes' bounds.
+  shape_census census_;
+  cusum size_shift_;
+  growth_test live_, gpu_, hoard_, gpu_hoard_;
+  bool live_leaks_ = false, gpu_leaks_ = false, hoards_ = false, gpu_hoards_ = false;
+  std::vector<point> window_; ///< A ring of `window_jobs`.
+  std::vector<double> x_, y_, scratch_;
+  uint64_t jobs_ = 0, novel_growth_ = 0, last_novel_growth_ = 0, novel_bytes_ = 0;
+  uint64_t first_live_ = 0, first_gpu_ = 0;
+  uint64_t low_ = 0, low_reserved_ = 0; ///< Lows of the block of jobs under way.
+  uint64_t blocks_ = 0, fresh_blocks_ = 0;
+  uint64_t largest_decoded_ = 0, largest_encoded_ = 0;
+  uint64_t previous_private_ = 0, largest_step_ = 0;
+  double block_chance_ = 0;
   verdict last_;
 };
 
-/// The Theil–Sen slope of (x, y) with two-sided confidence bounds at
-/// 2·confidence − 1. @pre same sizes, at least 2 points, x strictly increasing.
-leak_judge::slope theil_sen(const std::deque<double>& x, const std::deque<double>& y,
-                            double confidence);
+/// One line for people: what grows, by how much, since when, why that is believed.
+std::string explain(const leak_judge::verdict& x);
 
 } // namespace ziyu::supervision

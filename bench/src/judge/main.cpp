@@ -1,0 +1,341 @@
+// bench/judge: how often the leak judge is right, beside the rules of other systems.
+
+#include "rules.hpp"
+#include "trace.hpp"
+
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <optional>
+#include <sstream>
+
+namespace ziyu::bench {
+
+namespace {
+
+using nlohmann::json;
+using supervision::growth;
+using supervision::leak_judge;
+
+constexpr uint64_t budget = 256u << 20;
+constexpr double kib = 1024, mib = 1024 * 1024;
+constexpr double leak_sizes[] = {kib, 4 * kib, 64 * kib, mib, 6.7e6};
+constexpr double hoard_sizes[] = {64 * kib, mib, 6.7e6};
+constexpr uint64_t parts = 1u << 20; ///< Seeds are far apart.
+
+struct options {
+  uint64_t seed = 20261124;
+  uint64_t scale = 1;
+  std::string recorded;
+};
+
+/// What a rule, or the judge, made of one trace.
+struct outcome {
+  uint64_t alarm = 0; ///< Job of the first alarm; 0: none.
+  growth kind = growth::healthy; ///< The judge's worst verdict up to there.
+};
+
+/// Summary over traces of one rule.
+struct score {
+  uint64_t healthy = 0, false_replacements = 0;
+  uint64_t leaks_1k = 0, found_1k = 0, leaks_64k = 0, found_64k = 0, hoards = 0, found_hoards = 0;
+  std::vector<double> delay_1k, delay_64k, delay_1m;
+
+  void add(const trace& t, const outcome& x) {
+    if (t.beyond)
+      return;
+    if (t.what == truth::healthy) {
+      ++healthy;
+      false_replacements += x.alarm > 0;
+      return;
+    }
+    // Before its onset a trace is a healthy one.
+    if (x.alarm > 0 && x.alarm < t.onset) {
+      ++false_replacements;
+      return;
+    }
+    const auto found = x.alarm > 0;
+    const auto delay = static_cast<double>(x.alarm - t.onset + 1);
+    if (t.what == truth::hoarding) {
+      ++hoards;
+      found_hoards += found;
+      return;
+    }
+    ++leaks_1k;
+    found_1k += found;
+    if (t.bytes_per_job >= 64 * kib) {
+      ++leaks_64k;
+      found_64k += found;
+    }
+    if (!found)
+      return;
+    if (t.bytes_per_job == kib)
+      delay_1k.push_back(delay);
+    if (t.bytes_per_job == 64 * kib)
+      delay_64k.push_back(delay);
+    if (t.bytes_per_job == mib)
+      delay_1m.push_back(delay);
+  }
+
+  static json quantile(std::vector<double> x, double q) {
+    if (x.empty())
+      return nullptr;
+    std::sort(x.begin(), x.end());
+    return x[std::min(x.size() - 1, static_cast<size_t>(q * static_cast<double>(x.size())))];
+  }
+  static double ratio(uint64_t a, uint64_t b) {
+    return b == 0 ? 0 : static_cast<double>(a) / static_cast<double>(b);
+  }
+
+  json to_json() const {
+    return {{"false_replacements", false_replacements},
+            {"recall_1kib", ratio(found_1k, leaks_1k)},
+            {"recall_64kib", ratio(found_64k, leaks_64k)},
+            {"recall_hoarding", ratio(found_hoards, hoards)},
+            {"delay_1kib_p50", quantile(delay_1k, 0.5)},
+            {"delay_1kib_p90", quantile(delay_1k, 0.9)},
+            {"delay_64kib_p50", quantile(delay_64k, 0.5)},
+            {"delay_1mib_p50", quantile(delay_1m, 0.5)},
+            {"delay_1mib_p90", quantile(delay_1m, 0.9)}};
+  }
+};
+
+leak_judge::settings judge_settings() {
+  leak_judge::settings s;
+  s.budget_bytes = budget;
+  s.workers = 2;
+  return s;
+}
+
+struct totals {
+  score judge;
+  std::map<std::string, score> peers;
+  std::map<std::string, std::map<std::string, uint64_t>> confusion;
+  std::map<std::string, std::pair<uint64_t, uint64_t>> by_kind; ///< right, all
+  uint64_t traces = 0, jobs = 0, beyond = 0, beyond_alarms = 0;
+  uint64_t forecasts = 0, covered = 0, early_enough = 0;
+  double seconds = 0;
+};
+
+/// The first alarm after the onset counts for growing traces that were called
+/// growing before it only as a false one.
+outcome judge_trace(const trace& t, totals& all) {
+  leak_judge judge{judge_settings()};
+  outcome x;
+  auto worst = growth::healthy;
+  std::optional<std::pair<uint64_t, leak_judge::verdict>> foretold;
+  const auto start = std::chrono::steady_clock::now();
+  uint64_t job = 0;
+  for (const auto& r : t.jobs) {
+    const auto verdict = judge.observe(r.memory);
+    ++job;
+    if (verdict.kind > growth::warming_up)
+      worst = std::max(worst, verdict.kind);
+    if (x.alarm == 0 && is_confirmed(verdict.kind)) {
+      x.alarm = job;
+      if (t.onset == 0 || job < t.onset)
+        break;
+    }
+    // Forecasts are checked from a while after the alarm, when there is a slope.
+    if (!foretold && x.alarm > 0 && job >= x.alarm + 16 && verdict.jobs_left)
+      foretold = {job, verdict};
+  }
+  all.seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  all.jobs += job;
+  x.kind = worst;
+  // The traces that ended at the budget show what the forecast was worth.
+  if (foretold && t.jobs.back().memory.private_bytes + 3 * t.bytes_per_job + 64 * mib >= budget
+      && t.jobs.size() < t.onset + 1499) {
+    const auto actual = t.jobs.size() - foretold->first;
+    ++all.forecasts;
+    all.early_enough += actual >= *foretold->second.jobs_left_earliest;
+    all.covered += actual >= *foretold->second.jobs_left_earliest
+                   && actual <= *foretold->second.jobs_left_latest;
+  }
+  return x;
+}
+
+void evaluate(const trace& t, const std::vector<named_rule>& others, totals& all) {
+  if (t.jobs.size() < std::max<uint64_t>(t.onset, 1))
+    return;
+  ++all.traces;
+  const auto x = judge_trace(t, all);
+  all.judge.add(t, x);
+  if (t.beyond) {
+    ++all.beyond;
+    all.beyond_alarms += x.alarm > 0;
+  }
+  ++all.confusion[t.kind][std::string{to_string(x.kind)}];
+  auto& [right, count] = all.by_kind[t.kind];
+  ++count;
+  right += t.what == truth::healthy ? x.alarm == 0 : x.alarm >= t.onset && x.alarm > 0;
+  for (const auto& other : others) {
+    const auto rule = other.make(t);
+    outcome y;
+    uint64_t job = 0;
+    for (const auto& r : t.jobs) {
+      ++job;
+      if (rule->observe(r)) {
+        y.alarm = job;
+        break;
+      }
+    }
+    all.peers[other.name].add(t, y);
+  }
+}
+
+/// Recorded traces: `kind,truth,onset,bytes_per_job` in a comment line, then columns.
+std::optional<trace> read_recorded(const std::filesystem::path& file) {
+  std::ifstream in{file};
+  trace t;
+  std::string line;
+  uint64_t peak = 0;
+  while (std::getline(in, line)) {
+    std::istringstream text{line};
+    if (line.rfind("# ", 0) == 0) {
+      std::string what;
+      text.ignore(2);
+      text >> t.kind >> what >> t.onset >> t.bytes_per_job;
+      t.what = what == "leak" ? truth::leak : what == "hoarding" ? truth::hoarding : truth::healthy;
+      continue;
+    }
+    if (line.empty() || line.front() < '0' || line.front() > '9')
+      continue;
+    std::replace(line.begin(), line.end(), ',', ' ');
+    std::istringstream row{line};
+    reading r;
+    if (!(row >> r.memory.live >> r.memory.private_bytes >> r.memory.encoded_bytes
+          >> r.memory.decoded_bytes >> r.memory.ok))
+      return std::nullopt;
+    r.rss = r.memory.private_bytes;
+    peak = std::max(peak, r.rss);
+    r.peak_rss = peak;
+    t.jobs.push_back(r);
+  }
+  return t.jobs.empty() ? std::nullopt : std::optional{t};
+}
+
+void print(const totals& all) {
+  std::vector<std::string> columns{"healthy", "caching", "suspected", "leak", "hoarding", "mixed"};
+  std::fprintf(stderr, "%-20s %7s", "what it is", "traces");
+  for (const auto& c : columns)
+    std::fprintf(stderr, " %9s", c.c_str());
+  std::fprintf(stderr, "    right\n");
+  auto rows = healthy_kinds();
+  for (auto list : {growing_kinds(), beyond_kinds()})
+    rows.insert(rows.end(), list.begin(), list.end());
+  for (const auto& [kind, row] : all.confusion)
+    if (std::find(rows.begin(), rows.end(), kind) == rows.end())
+      rows.push_back(kind);
+  for (const auto& kind : rows) {
+    const auto& [right, count] = all.by_kind.at(kind);
+    std::fprintf(stderr, "%-20s %7llu", kind.c_str(), static_cast<unsigned long long>(count));
+    const auto& row = all.confusion.at(kind);
+    for (const auto& c : columns) {
+      const auto i = row.find(c);
+      std::fprintf(stderr, " %9llu", static_cast<unsigned long long>(i == row.end() ? 0 : i->second));
+    }
+    std::fprintf(stderr, "  %6.2f%%\n", 100. * score::ratio(right, count));
+  }
+  std::fprintf(stderr, "\n%-18s %7s %10s %11s %9s %9s %9s\n", "rule", "false", "recall 1K+",
+               "recall 64K+", "delay 1K", "delay 64K", "delay 1M");
+  auto show = [](const std::string& name, const score& s) {
+    const auto x = s.to_json();
+    const auto number = [&](const char* key) {
+      return x[key].is_null() ? std::string{"-"} : std::to_string(x[key].get<int>());
+    };
+    std::fprintf(stderr, "%-18s %7llu %9.2f%% %10.2f%% %9s %9s %9s\n", name.c_str(),
+                 static_cast<unsigned long long>(s.false_replacements),
+                 100 * x["recall_1kib"].get<double>(), 100 * x["recall_64kib"].get<double>(),
+                 number("delay_1kib_p50").c_str(), number("delay_64kib_p50").c_str(),
+                 number("delay_1mib_p50").c_str());
+  };
+  show("ziyu", all.judge);
+  for (const auto& [name, s] : all.peers)
+    show(name, s);
+}
+
+int run(const options& o) {
+  const auto others = peers(budget);
+  totals all;
+  uint64_t number = 0;
+  auto add = [&](const std::string& kind, double bytes_per_job, uint64_t count) {
+    for (uint64_t i = 0; i < count * o.scale; ++i)
+      evaluate(generate(kind, bytes_per_job, budget, o.seed * parts + ++number), others, all);
+  };
+  for (const auto& kind : healthy_kinds())
+    add(kind, 0, 100);
+  for (const auto& kind : beyond_kinds())
+    add(kind, 0, 50);
+  for (const auto& kind : growing_kinds())
+    if (kind == "hoarding")
+      for (const auto size : hoard_sizes)
+        add(kind, size, 30);
+    else
+      for (const auto size : leak_sizes)
+        add(kind, size, 20);
+  uint64_t recorded = 0;
+  if (!o.recorded.empty()) {
+    std::vector<std::filesystem::path> files;
+    for (const auto& x : std::filesystem::directory_iterator{o.recorded})
+      if (x.path().extension() == ".csv")
+        files.push_back(x.path());
+    std::sort(files.begin(), files.end());
+    for (const auto& file : files) {
+      auto t = read_recorded(file);
+      if (!t) {
+        std::fprintf(stderr, "bench_judge: cannot read %s\n", file.c_str());
+        return 1;
+      }
+      t->kind = "recorded:" + t->kind;
+      evaluate(*t, others, all);
+      ++recorded;
+    }
+  }
+  print(all);
+  json result = all.judge.to_json();
+  result["traces"] = all.traces;
+  result["recorded"] = recorded;
+  result["healthy"] = all.judge.healthy;
+  result["seed"] = o.seed;
+  result["confusion"] = all.confusion;
+  result["beyond"] = {{"traces", all.beyond}, {"false_replacements", all.beyond_alarms}};
+  result["forecast"] = {{"checked", all.forecasts},
+                        {"inside_interval", score::ratio(all.covered, all.forecasts)},
+                        {"not_before_earliest", score::ratio(all.early_enough, all.forecasts)}};
+  result["us_per_job"] = all.seconds * 1e6 / static_cast<double>(std::max<uint64_t>(all.jobs, 1));
+  for (const auto& other : others) {
+    result["peers"][other.name] = all.peers[other.name].to_json();
+    result["peers"][other.name]["rule"] = other.what;
+  }
+  std::printf("%s\n", result.dump(2).c_str());
+  return 0;
+}
+
+} // namespace
+
+} // namespace ziyu::bench
+
+int main(int argc, char** argv) {
+  ziyu::bench::options o;
+  for (int i = 1; i + 1 < argc; i += 2) {
+    const std::string key = argv[i];
+    if (key == "--seed")
+      o.seed = std::strtoull(argv[i + 1], nullptr, 10);
+    else if (key == "--scale")
+      o.scale = std::strtoull(argv[i + 1], nullptr, 10);
+    else if (key == "--recorded")
+      o.recorded = argv[i + 1];
+  }
+  if (argc % 2 == 0) {
+    std::fprintf(stderr, "usage: bench_judge [--seed N] [--scale N] [--recorded FOLDER]\n");
+    return 2;
+  }
+  return ziyu::bench::run(o);
+}
