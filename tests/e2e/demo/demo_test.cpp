@@ -1,0 +1,129 @@
+// `ziyu demo` as a newcomer runs it, and as somebody interrupts it.
+
+#include "base/file.hpp"
+#include "broker/guarded_process.hpp"
+#include "e2e/support/processes.hpp"
+#include "e2e/support/service.hpp"
+
+#include <gmock/gmock.h>
+#include <nlohmann/json.hpp>
+
+#include <csignal>
+
+using namespace ziyu;
+using namespace ziyu::e2e;
+using nlohmann::json;
+using testing::HasSubstr;
+using namespace std::chrono_literals;
+
+namespace {
+
+/// A demo that runs beside the test.
+class running_demo {
+public:
+  explicit running_demo(std::vector<std::string> more) {
+    std::vector<std::string> command{ziyu_program(), "demo", "--chart",
+                                     (folder_.path() / "memory.svg").string()};
+    command.insert(command.end(), more.begin(), more.end());
+    log_ = folder_.path() / "log";
+    guard_ = must(broker::guarded_process::start(command, log_));
+    if (!eventually([this] { return !descendants(guard_.pid()).empty() || !guard_.running(); }))
+      throw std::runtime_error("the demo did not start");
+  }
+
+  std::string log() const { return read_file(log_).value_or(""); }
+  bool says(const std::string& words) {
+    return eventually([&] { return log().find(words) != std::string::npos || !guard_.running(); },
+                      120s)
+           && log().find(words) != std::string::npos;
+  }
+  /// The demo itself and all that it started.
+  std::vector<process_info> processes() const { return descendants(guard_.pid()); }
+  /// Ctrl-C.
+  void interrupt() {
+    for (const auto& x : processes())
+      if (x.parent == guard_.pid())
+        ::kill(x.pid, SIGINT);
+  }
+  std::optional<supervision::exit_status> wait(std::chrono::milliseconds limit) {
+    return guard_.wait(limit);
+  }
+
+private:
+  temp_dir folder_{"ziyu-demo-test"};
+  std::filesystem::path log_;
+  broker::guarded_process guard_;
+};
+
+/// Interrupts a demo once it has said `words`: it ends, and so does all that it started.
+void expect_clean_interrupt(const std::string& words, std::vector<std::string> options = {}) {
+  options.insert(options.end(), {"--jobs", "5000", "--no-comparison"});
+  running_demo demo{std::move(options)};
+  ASSERT_TRUE(demo.says(words)) << demo.log();
+  const auto before = demo.processes();
+  ASSERT_FALSE(before.empty());
+  demo.interrupt();
+  const auto how = demo.wait(60s);
+  ASSERT_TRUE(how) << demo.log();
+  EXPECT_EQ(how->exit_code, 130) << how->describe() << "\n" << demo.log();
+  for (const auto& x : before)
+    EXPECT_TRUE(eventually([&] { return !is_running(x.pid); }, 20s)) << to_string({x});
+}
+
+} // namespace
+
+TEST(Demo, ShowsAHealedLeakAndReportsThatNothingWasLost) {
+  temp_dir folder;
+  const auto report_file = folder.path() / "r.json", chart = folder.path() / "memory.svg";
+  const auto ran = run_program({ziyu_program(), "demo", "--jobs", "60", "--leak",
+                                "retain_tensors:6MiB", "--report", report_file.string(), "--chart",
+                                chart.string()},
+                               200s);
+  ASSERT_EQ(ran.exit_code, 0) << ran.err << ran.out;
+  const auto report = json::parse(must(read_file(report_file)));
+  EXPECT_EQ(report.at("submitted"), 60);
+  EXPECT_EQ(report.at("results"), 60);
+  EXPECT_EQ(report.at("dead_lettered"), 0);
+  EXPECT_EQ(report.at("lost"), 0);
+  EXPECT_EQ(report.at("duplicates"), 0);
+  EXPECT_GE(report.at("accuracy").get<double>(), 0.97);
+  const auto budget = uint64_t{128} << 20, job = uint64_t{6} << 20;
+  EXPECT_GT(report.at("peak_private_bytes").get<uint64_t>(), 0u);
+  EXPECT_LT(report.at("peak_private_bytes").get<uint64_t>(), budget + job);
+  ASSERT_GE(report.at("replacements").size(), 1u) << report;
+  for (const auto& x : report.at("replacements")) {
+    EXPECT_EQ(x.at("slot"), 0) << x;
+    EXPECT_GE(x.at("generation").get<int>(), 1);
+    EXPECT_FALSE(x.at("cause").get<std::string>().empty());
+    EXPECT_GT(x.at("bytes_recovered").get<uint64_t>(), job);
+    EXPECT_GT(x.at("ms").get<double>(), 0);
+  }
+  // What the same leak grows to when it is left alone.
+  EXPECT_GT(report.at("without_healing").at("peak_private_bytes").get<uint64_t>(),
+            report.at("peak_private_bytes").get<uint64_t>());
+  EXPECT_THAT(must(read_file(chart)), HasSubstr("<svg"));
+  for (const auto words : {"submitted", "lost", "replacements", "duplicates"})
+    EXPECT_THAT(ran.out, HasSubstr(words));
+}
+
+TEST(Demo, AnInterruptWhileKafkaStartsLeavesNothing) {
+  expect_clean_interrupt("Starting a Kafka broker");
+}
+
+TEST(Demo, AnInterruptWhileTheServiceStartsLeavesNothing) {
+  expect_clean_interrupt("Starting the service");
+}
+
+TEST(Demo, AnInterruptUnderLoadLeavesNothing) { expect_clean_interrupt("answered"); }
+
+TEST(Demo, AnInterruptWhileAWorkerHangsLeavesNothing) {
+  expect_clean_interrupt("answered", {"--leak", "hang"});
+}
+
+TEST(Demo, AnUnknownFaultIsWrongUsageAndNamesTheKnownOnes) {
+  const auto ran = run_program({ziyu_program(), "demo", "--leak", "explode"});
+  EXPECT_EQ(ran.exit_code, 2) << ran.err;
+  for (const auto known : {"explode", "retain_tensors", "retain_images", "reload_model",
+                           "native_malloc", "crash", "hang", "slow"})
+    EXPECT_THAT(ran.err, HasSubstr(known));
+}

@@ -1,0 +1,113 @@
+// Leaking workers are replaced before their budget, and killed at the hard limit.
+
+#include "e2e/support/shared_broker.hpp"
+#include "e2e/support/stage.hpp"
+
+#include <gmock/gmock.h>
+
+using namespace ziyu;
+using namespace ziyu::e2e;
+using nlohmann::json;
+
+namespace {
+
+constexpr uint64_t mib = uint64_t{1} << 20;
+
+json leaking(const std::string& fault) {
+  return {{"faults", {{"allowed", true}, {"slots", {{"0", fault}}}}},
+          {"memory",
+           {{"container_limit_bytes", "4TiB"},
+            {"worker_budget_bytes", 128 * mib},
+            {"worker_hard_limit_bytes", 256 * mib}}},
+          {"restart", {{"intensity", 1000}}},
+          {"jobs", {{"max_attempts", 50}}}};
+}
+
+/// The highest private memory of each (slot, generation) that its results tell of.
+std::map<std::pair<uint32_t, uint64_t>, uint64_t> peaks(const stage& x) {
+  std::map<std::pair<uint32_t, uint64_t>, uint64_t> found;
+  for (const auto& r : x.results()) {
+    const auto& w = r.document.at("worker");
+    auto& peak = found[{w.at("slot"), w.at("generation")}];
+    peak = std::max(peak, r.document.at("memory").at("private_bytes").get<uint64_t>());
+  }
+  return found;
+}
+
+} // namespace
+
+TEST(Leak, AWorkerThatKeepsTensorsIsReplacedBeforeItsBudgetAndNoJobNotices) {
+  stage x{shared_broker()};
+  auto s = x.serve(leaking("retain_tensors:6MiB"));
+  s.await_workers(2, 1);
+  x.submit_digits(300);
+  ASSERT_TRUE(x.read_all_answers()) << x.account() << s.log();
+  expect_all_accounted(x, s);
+  EXPECT_EQ(x.results().size(), 300u);
+  EXPECT_EQ(x.duplicates(), 0u);
+  EXPECT_GE(x.accuracy(), 0.97);
+  for (const auto& r : x.results())
+    EXPECT_EQ(r.document.at("attempt"), 1) << r.document;
+  for (const auto& [worker, peak] : peaks(x))
+    EXPECT_LT(peak, 128 * mib + 6 * mib)
+      << "slot " << worker.first << ", generation " << worker.second;
+
+  ASSERT_TRUE(x.read_event("worker_replaced", "slot", 0)) << x.account() << s.log();
+  for (const auto& e : x.events("worker_replaced")) {
+    const auto& detail = e.at("detail");
+    EXPECT_EQ(detail.at("slot"), 0) << "the other one is healthy";
+    EXPECT_EQ(detail.at("verdict"), "leak") << e;
+    EXPECT_FALSE(detail.at("cause").get<std::string>().empty());
+    EXPECT_GT(detail.at("bytes_recovered").get<uint64_t>(), 20 * mib);
+    // What was kept of each job, to the byte or nearly.
+    EXPECT_NEAR(detail.at("live_slope").at("bytes_per_job").get<double>(), 6. * mib, 0.1 * mib);
+    EXPECT_LT(detail.at("peak_private_bytes").get<uint64_t>(), 128 * mib + 6 * mib);
+    EXPECT_FALSE(is_running(detail.at("pid"))) << "the old worker is gone";
+  }
+  EXPECT_FALSE(x.events("leak_confirmed").empty());
+  // Replaced by a warm standby, never killed.
+  EXPECT_TRUE(x.events("worker_killed").empty());
+  EXPECT_TRUE(x.events("worker_died").empty());
+  EXPECT_EQ(s.stop(), 0) << s.log();
+}
+
+TEST(Leak, KeptImagesAreNamed) {
+  stage x{shared_broker()};
+  auto patch = leaking("retain_images");
+  patch["memory"]["worker_budget_bytes"] = 24 * mib;
+  patch["healing"] = {{"replace_at", 0.2}};
+  auto s = x.serve(patch);
+  s.await_workers(2, 1);
+  x.submit_digits(400);
+  ASSERT_TRUE(x.read_all_answers()) << x.account() << s.log();
+  expect_all_accounted(x, s);
+  ASSERT_TRUE(x.read_event("leak_confirmed", "slot", 0)) << x.account() << s.log();
+  EXPECT_EQ(x.results().size(), 400u);
+  EXPECT_EQ(x.duplicates(), 0u);
+  EXPECT_EQ(s.stop(), 0) << s.log();
+}
+
+TEST(Leak, AWorkerThatJumpsOverTheHardLimitIsKilledAndItsJobRunsAgain) {
+  stage x{shared_broker()};
+  auto s = x.serve(leaking("native_malloc:300MiB"));
+  s.await_workers(2, 1);
+  x.submit_digits(60);
+  ASSERT_TRUE(x.read_all_answers()) << x.account() << s.log();
+  expect_all_accounted(x, s);
+  EXPECT_EQ(x.results().size(), 60u);
+  EXPECT_EQ(x.duplicates(), 0u);
+  EXPECT_TRUE(x.dead_letters().empty());
+  EXPECT_GE(x.accuracy(), 0.97);
+  ASSERT_TRUE(x.read_event("worker_killed", "code", "hard_limit")) << x.account() << s.log();
+  size_t retried = 0;
+  for (const auto& r : x.results())
+    retried += r.document.at("attempt") > 1;
+  EXPECT_GE(retried, 1u) << "the job that was in flight at the kill ran again";
+  for (const auto& e : x.events("worker_killed")) {
+    EXPECT_EQ(e.at("detail").at("slot"), 0) << e;
+    EXPECT_GE(e.at("detail").at("private_bytes").get<uint64_t>(), 256 * mib) << e;
+    const int32_t pid = e.at("detail").at("pid");
+    EXPECT_TRUE(eventually([&] { return !is_running(pid); })) << pid;
+  }
+  EXPECT_EQ(s.stop(), 0) << s.log();
+}
