@@ -71,6 +71,8 @@ public:
       status = item->err;
     if (status == RD_KAFKA_RESP_ERR_NO_ERROR)
       return {};
+    if (status == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION) // never ours so far
+      status = RD_KAFKA_RESP_ERR__STATE;
     return tl::unexpected(to_error(status, "store"));
   }
 
@@ -92,8 +94,14 @@ public:
     revoking_.reset();
   }
 
-  expected<void> commit(std::chrono::milliseconds) override {
-    const auto status = rd_kafka_commit(client_, nullptr, 0);
+  expected<void> commit(std::chrono::milliseconds limit) override {
+    // Not rd_kafka_commit: without a coordinator it waits as long as a session lasts.
+    queue_ptr answer{rd_kafka_queue_new(client_)};
+    auto status = rd_kafka_commit_queue(client_, nullptr, answer.get(), nullptr, nullptr);
+    if (status == RD_KAFKA_RESP_ERR_NO_ERROR) {
+      event_ptr event{rd_kafka_queue_poll(answer.get(), static_cast<int>(limit.count()))};
+      status = event ? rd_kafka_event_error(event.get()) : RD_KAFKA_RESP_ERR__TIMED_OUT;
+    }
     if (status == RD_KAFKA_RESP_ERR_NO_ERROR || status == RD_KAFKA_RESP_ERR__NO_OFFSET)
       return {};
     return tl::unexpected(to_error(status, "commit"));
@@ -159,13 +167,27 @@ private:
     return news;
   }
 
+  bool anybody_there() const {
+    const rd_kafka_metadata_t* answer = nullptr;
+    constexpr auto limit_ms = 300;
+    if (rd_kafka_metadata(client_, 0, nullptr, &answer, limit_ms) != RD_KAFKA_RESP_ERR_NO_ERROR)
+      return false;
+    rd_kafka_metadata_destroy(answer);
+    return true;
+  }
+
   consumer_event on_error(rd_kafka_event_t& event) {
     const auto status = rd_kafka_event_error(&event);
     const std::string text = rd_kafka_event_error_string(&event);
     if (status == RD_KAFKA_RESP_ERR__FATAL || rd_kafka_event_error_is_fatal(&event))
       return consumer_failed{{errc::kafka_fatal, text}};
-    if (status == RD_KAFKA_RESP_ERR__TRANSPORT)
-      return nothing{}; // one broker of perhaps many; all of them is another code
+    if (status == RD_KAFKA_RESP_ERR__TRANSPORT) {
+      // One broker of perhaps many. That all are down has a code of its own, but
+      // librdkafka does not send it as long as it has reached none: ask.
+      if (anybody_there())
+        return nothing{};
+      return consumer_failed{{errc::unavailable, "no Kafka broker can be reached: " + text}};
+    }
     if (status == RD_KAFKA_RESP_ERR__MAX_POLL_EXCEEDED)
       spdlog::error("evicted from the consumer group: {}", text);
     return consumer_failed{to_error(status, text)};
