@@ -1,0 +1,154 @@
+#pragma once
+
+// Stand-ins for the neighbours of an actor under test: they write down what they
+// are told and answer as the test says.
+
+#include "actors/protocol.hpp"
+
+#include <caf/typed_event_based_actor.hpp>
+#include <caf/typed_response_promise.hpp>
+
+#include <deque>
+#include <memory>
+#include <vector>
+
+namespace ziyu::test {
+
+// -- dispatcher -------------------------------------------------------------------------
+
+struct dispatcher_log {
+  std::vector<actors::fetched_job> fetched;
+  std::vector<messaging::partitions_assigned> assigned;
+  std::vector<messaging::partitions_revoked> revoked;
+  std::vector<error> failures;
+  std::vector<uint32_t> slots_up;
+  std::vector<actors::published> published;
+  std::vector<actors::breaker_input> breaker; ///< Without readings of memory.
+  std::vector<double> memory_shares;
+  size_t reachable = 0;
+  actors::dispatcher_status status;
+  bool silent = false; ///< Never answers a request for its status.
+  std::vector<caf::typed_response_promise<actors::dispatcher_status>> unanswered;
+};
+
+inline actors::dispatcher_actor::behavior_type fake_dispatcher(
+  actors::dispatcher_actor::pointer self, std::shared_ptr<dispatcher_log> log) {
+  using namespace actors;
+  return {
+    [](const publisher_actor&) {},
+    [log](const fetched_job& x) { log->fetched.push_back(x); },
+    [log](const messaging::partitions_assigned& x) { log->assigned.push_back(x); },
+    [log](const revocation& x) {
+      log->revoked.push_back(x.what);
+      x.handled->set_value();
+    },
+    [log](const messaging::consumer_failed& x) { log->failures.push_back(x.reason); },
+    [log](atom::slot_up, uint32_t slot, const inference_actor&) { log->slots_up.push_back(slot); },
+    [log](const published& x) { log->published.push_back(x); },
+    [log](const breaker_input& x) {
+      if (x.memory_share)
+        log->memory_shares.push_back(*x.memory_share);
+      else
+        log->breaker.push_back(x);
+    },
+    [log](atom::reachable) { ++log->reachable; },
+    [self, log](atom::status) -> caf::result<dispatcher_status> {
+      if (!log->silent)
+        return log->status;
+      log->unanswered.push_back(self->make_response_promise<dispatcher_status>());
+      return log->unanswered.back();
+    },
+    [](atom::drain, uint64_t) { return true; },
+    [](atom::tick) {},
+    [](atom::deadline) {},
+  };
+}
+
+// -- supervisor -------------------------------------------------------------------------
+
+struct supervisor_log {
+  std::vector<actors::channel_frame> frames;
+  std::vector<actors::channel_closed> closed;
+  std::vector<actors::job_done> jobs;
+  std::vector<actors::slot_switched> switched;
+  std::vector<actors::worker_hung> hung;
+  actors::supervisor_status status;
+  bool silent = false; ///< Never answers a request for its status.
+  std::vector<caf::typed_response_promise<actors::supervisor_status>> unanswered;
+};
+
+inline actors::supervisor_actor::behavior_type fake_supervisor(
+  actors::supervisor_actor::pointer self, std::shared_ptr<supervisor_log> log) {
+  using namespace actors;
+  return {
+    [](const server_frame&) {},
+    [](const server_closed&) {},
+    [log](const channel_frame& x) { log->frames.push_back(x); },
+    [log](const channel_closed& x) { log->closed.push_back(x); },
+    [log](const job_done& x) { log->jobs.push_back(x); },
+    [log](const slot_switched& x) { log->switched.push_back(x); },
+    [log](const worker_hung& x) { log->hung.push_back(x); },
+    [self, log](atom::status) -> caf::result<supervisor_status> {
+      if (!log->silent)
+        return log->status;
+      log->unanswered.push_back(self->make_response_promise<supervisor_status>());
+      return log->unanswered.back();
+    },
+    [](atom::drain, uint64_t) { return true; },
+    [](atom::tick) {},
+    [](atom::restart) {},
+    [](atom::deadline, uint64_t) {},
+  };
+}
+
+// -- publisher --------------------------------------------------------------------------
+
+inline actors::publisher_actor::behavior_type fake_publisher(
+  actors::publisher_actor::pointer, std::shared_ptr<std::vector<actors::publication>> log) {
+  using namespace actors;
+  return {
+    [log](const publication& x) { log->push_back(x); },
+    [](const messaging::delivery_report&) {},
+    [](atom::drain, uint64_t) { return true; },
+    [](atom::tick) {},
+    [](atom::deadline) {},
+  };
+}
+
+// -- inference --------------------------------------------------------------------------
+
+struct inference_log {
+  std::vector<actors::attempt_request> requests;
+  std::vector<actors::worker_link> links;
+  std::vector<actors::kill_notice> kills;
+  std::vector<actors::private_reading> readings;
+  std::vector<actors::channel_closed> closed;
+  /// Of the requests, in their order. Answered with the front of `answers` for each
+  /// message (deadline, 0).
+  std::deque<caf::typed_response_promise<actors::attempt_outcome>> open;
+  std::deque<actors::attempt_outcome> answers;
+};
+
+inline actors::inference_actor::behavior_type fake_inference(actors::inference_actor::pointer self,
+                                                             std::shared_ptr<inference_log> log) {
+  using namespace actors;
+  return {
+    [self, log](const attempt_request& x) -> caf::result<attempt_outcome> {
+      log->requests.push_back(x);
+      log->open.push_back(self->make_response_promise<attempt_outcome>());
+      return log->open.back();
+    },
+    [log](const worker_link& x) { log->links.push_back(x); },
+    [log](const kill_notice& x) { log->kills.push_back(x); },
+    [log](const private_reading& x) { log->readings.push_back(x); },
+    [](const channel_frame&) {},
+    [log](const channel_closed& x) { log->closed.push_back(x); },
+    [log](atom::deadline, uint64_t) {
+      log->open.front().deliver(log->answers.front());
+      log->open.pop_front();
+      log->answers.pop_front();
+    },
+  };
+}
+
+} // namespace ziyu::test

@@ -1,0 +1,114 @@
+#include "actors/intake.hpp"
+#include "actors/recent_ids.hpp"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <thread>
+
+namespace ziyu::actors {
+
+using namespace std::chrono_literals;
+
+TEST(Intake, ClosesAtItsLimitOfJobs) {
+  intake x{{2, 1'000}};
+  x.take(1);
+  EXPECT_TRUE(x.open());
+  x.take(1);
+  EXPECT_FALSE(x.open());
+  x.give(1);
+  EXPECT_TRUE(x.open());
+  EXPECT_EQ(x.jobs(), 1u);
+  EXPECT_EQ(x.bytes(), 1u);
+}
+
+TEST(Intake, ClosesAtItsLimitOfBytesWhichOneRecordMayOvershoot) {
+  intake x{{10, 1'000}};
+  x.take(5'000);
+  EXPECT_FALSE(x.open());
+  EXPECT_EQ(x.bytes(), 5'000u);
+  x.give(5'000);
+  EXPECT_TRUE(x.open());
+  x.take(999);
+  EXPECT_TRUE(x.open());
+  x.take(1);
+  EXPECT_FALSE(x.open());
+}
+
+TEST(Intake, StaysClosedOnHoldWhateverTheCredit) {
+  intake x{{10, 1'000}};
+  x.hold(true);
+  EXPECT_FALSE(x.open());
+  x.take(1);
+  x.give(1);
+  EXPECT_FALSE(x.open());
+  x.hold(false);
+  EXPECT_TRUE(x.open());
+}
+
+TEST(Intake, WakesWhoWaitsForCredit) {
+  intake x{{1, 1'000}};
+  x.take(1);
+  std::atomic<bool> opened{false};
+  std::thread waiter{[&] {
+    x.wait_open(30s);
+    opened = x.open();
+  }};
+  x.give(1);
+  waiter.join();
+  EXPECT_TRUE(opened);
+}
+
+TEST(Intake, WakesWhoWaitsForTheEndOfAHold) {
+  intake x{{1, 1'000}};
+  x.hold(true);
+  std::atomic<bool> opened{false};
+  std::thread waiter{[&] {
+    x.wait_open(30s);
+    opened = x.open();
+  }};
+  x.hold(false);
+  waiter.join();
+  EXPECT_TRUE(opened);
+}
+
+TEST(Intake, WaitsNoLongerThanAsked) {
+  intake x{{1, 1'000}};
+  x.hold(true);
+  x.wait_open(1ms);
+  EXPECT_FALSE(x.open());
+}
+
+TEST(IntakeDeathTest, CrashesWhenMoreIsGivenBackThanWasTaken) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  intake x{{2, 1'000}};
+  x.take(5);
+  EXPECT_DEATH(x.give(6), "more credit given back than taken");
+  x.give(5);
+  EXPECT_DEATH(x.give(0), "more credit given back than taken");
+}
+
+TEST(RecentIds, KnowsAnIdThatCameWithAnotherRecord) {
+  recent_ids x{10};
+  EXPECT_FALSE(x.seen_elsewhere("a", {"t", 0, 1}));
+  EXPECT_TRUE(x.seen_elsewhere("a", {"t", 0, 2}));
+  EXPECT_TRUE(x.seen_elsewhere("a", {"t", 1, 1}));
+  EXPECT_FALSE(x.seen_elsewhere("b", {"t", 0, 2}));
+}
+
+TEST(RecentIds, TakesARecordThatIsFetchedAgainForNoDuplicate) {
+  recent_ids x{10};
+  EXPECT_FALSE(x.seen_elsewhere("a", {"t", 0, 1}));
+  EXPECT_FALSE(x.seen_elsewhere("a", {"t", 0, 1}));
+}
+
+TEST(RecentIds, ForgetsTheOldestBeyondItsCapacity) {
+  recent_ids x{2};
+  x.seen_elsewhere("a", {"t", 0, 1});
+  x.seen_elsewhere("b", {"t", 0, 2});
+  x.seen_elsewhere("c", {"t", 0, 3});
+  EXPECT_FALSE(x.seen_elsewhere("a", {"t", 0, 4}));
+  EXPECT_TRUE(x.seen_elsewhere("c", {"t", 0, 5}));
+}
+
+} // namespace ziyu::actors

@@ -1,0 +1,249 @@
+#include "actors/source.hpp"
+
+#include "tests/support/actor_stage.hpp"
+#include "tests/support/fake_actors.hpp"
+#include "tests/support/fake_kafka.hpp"
+
+namespace ziyu::actors {
+
+namespace {
+
+using namespace ziyu::test;
+
+/// A BMP header that announces so many pixels.
+std::string bitmap(uint32_t width, uint32_t height) {
+  std::string x(64, '\0');
+  auto put = [&](size_t at, uint32_t value) {
+    for (size_t i = 0; i < 4; ++i)
+      x[at + i] = static_cast<char>(value >> (8 * i));
+  };
+  x[0] = 'B';
+  x[1] = 'M';
+  put(2, 64);
+  put(10, 54);
+  put(14, 40);
+  put(18, width);
+  put(22, height);
+  x[26] = 1;
+  x[28] = 24;
+  return x;
+}
+
+class SourceLoop : public actor_fixture {
+protected:
+  /// One turn, and whatever it tells the dispatcher.
+  bool turn() {
+    const auto go_on = aut.turn(0ms);
+    run();
+    return go_on;
+  }
+
+  void push(std::optional<std::string> value) {
+    auto x = make_record(next_offset++);
+    x.value = value ? std::make_shared<const std::string>(std::move(*value)) : nullptr;
+    consumer.events.emplace_back(std::move(x));
+  }
+
+  std::shared_ptr<dispatcher_log> log = std::make_shared<dispatcher_log>();
+  fake_consumer consumer;
+  intake credit{{2, 100'000}};
+  int64_t next_offset = 0;
+  dispatcher_actor to = spawn(fake_dispatcher, log);
+  source_loop aut{consumer, credit, to, limits(), env};
+
+  static messaging::job_limits limits() {
+    messaging::job_limits x;
+    x.max_bytes = 1'000;
+    x.max_pixels = 10'000;
+    return x;
+  }
+};
+
+} // namespace
+
+TEST_F(SourceLoop, HandsOnAJobWithItsCost) {
+  push(bitmap(10, 20));
+  EXPECT_TRUE(turn());
+  ASSERT_EQ(log->fetched.size(), 1u);
+  const auto& x = log->fetched[0];
+  ASSERT_TRUE(x.job);
+  EXPECT_EQ(x.job->id, "job-0-0");
+  EXPECT_EQ(x.fetched_us, env.us);
+  EXPECT_EQ(x.cost, x.job->bytes() + 10 * 20 * 3) << "encoded and decoded";
+  EXPECT_EQ(credit.bytes(), x.cost);
+  EXPECT_EQ(credit.jobs(), 1u);
+}
+
+TEST_F(SourceLoop, TakesAnImageWithoutAKnownHeaderAtItsEncodedSize) {
+  push("no image at all"); // the worker will say so
+  turn();
+  ASSERT_TRUE(log->fetched.at(0).job);
+  EXPECT_EQ(credit.bytes(), log->fetched[0].job->bytes());
+}
+
+TEST_F(SourceLoop, RefusesAnImageOfTooManyPixelsByItsHeader) {
+  push(bitmap(20'000, 20'000));
+  turn();
+  ASSERT_EQ(log->fetched.size(), 1u);
+  const auto& x = log->fetched[0];
+  EXPECT_FALSE(x.job);
+  EXPECT_EQ(x.reason.code, errc::image_too_large);
+  EXPECT_NE(x.reason.message.find("400000000"), std::string::npos) << x.reason.message;
+  EXPECT_NE(x.reason.message.find("10000"), std::string::npos) << x.reason.message;
+  EXPECT_EQ(credit.bytes(), x.cost) << "what it takes is what the dispatcher gives back";
+  EXPECT_LT(x.cost, 1'000u);
+}
+
+TEST_F(SourceLoop, AllowsExactlyAsManyPixelsAsTheLimit) {
+  push(bitmap(100, 100));
+  push(bitmap(100, 101));
+  turn();
+  turn();
+  EXPECT_TRUE(log->fetched.at(0).job);
+  EXPECT_FALSE(log->fetched.at(1).job);
+}
+
+TEST_F(SourceLoop, HandsOnTheReasonWhyARecordIsNoJob) {
+  push(std::nullopt);
+  push("");
+  turn();
+  turn();
+  ASSERT_EQ(log->fetched.size(), 2u);
+  EXPECT_EQ(log->fetched[0].reason.code, errc::tombstone);
+  EXPECT_EQ(log->fetched[1].reason.code, errc::empty_image);
+  EXPECT_TRUE(log->fetched[0].source);
+  EXPECT_EQ(credit.jobs(), 2u) << "bad input holds credit, too";
+  EXPECT_EQ(credit.bytes(), log->fetched[0].cost + log->fetched[1].cost);
+}
+
+TEST_F(SourceLoop, HandsOnEachReasonOfTheDecoder) {
+  const std::pair<std::string, errc> cases[] = {
+    {R"({"schema":"other/9","image":"aGk="})", errc::unknown_schema},
+    {R"({"job_id":"a"})", errc::missing_field},
+    {R"({"image":"%%%"})", errc::bad_base64},
+    {std::string(1'001, 'x'), errc::job_too_large},
+  };
+  for (const auto& [value, code] : cases) {
+    push(value);
+    turn();
+    EXPECT_EQ(log->fetched.back().reason.code, code) << value.substr(0, 40);
+    credit.give(log->fetched.back().cost);
+  }
+}
+
+TEST_F(SourceLoop, GatesItsConsumerWithoutCredit) {
+  for (auto i = 0; i < 3; ++i)
+    push("x");
+  turn();
+  turn();
+  EXPECT_FALSE(credit.open());
+  turn();
+  EXPECT_TRUE(consumer.gated);
+  EXPECT_EQ(log->fetched.size(), 2u);
+  credit.give(log->fetched[0].cost);
+  turn();
+  EXPECT_FALSE(consumer.gated);
+  EXPECT_EQ(log->fetched.size(), 3u);
+}
+
+TEST_F(SourceLoop, StillHearsOfPartitionsWhileGated) {
+  credit.hold(true);
+  consumer.events.emplace_back(messaging::partitions_assigned{3, {{"image.jobs", 0}}});
+  turn();
+  ASSERT_EQ(log->assigned.size(), 1u);
+  EXPECT_EQ(log->assigned[0].epoch, 3u);
+}
+
+TEST_F(SourceLoop, WaitsForRecordsOnlyWhenItMayTakeThem) {
+  aut.turn(7ms);
+  EXPECT_EQ(consumer.limits.back(), 7ms);
+  credit.hold(true);
+  aut.turn(1ms);
+  EXPECT_EQ(consumer.limits.back(), 0ms) << "gated, it waits for credit instead";
+}
+
+TEST_F(SourceLoop, EndsAtAFatalErrorOnly) {
+  consumer.events.emplace_back(messaging::consumer_failed{{errc::kafka, "brokers down"}});
+  consumer.events.emplace_back(messaging::consumer_failed{{errc::kafka_fatal, "fenced"}});
+  EXPECT_TRUE(turn());
+  EXPECT_FALSE(turn());
+  ASSERT_EQ(log->failures.size(), 2u);
+  EXPECT_EQ(log->failures[1].message, "fenced");
+}
+
+namespace {
+
+/// A real scheduler: the source's thread blocks while the dispatcher works.
+struct one_thread : caf::actor_system_config {
+  one_thread() { set("scheduler.max-threads", size_t{1}); }
+};
+
+} // namespace
+
+TEST(JobSource, GivesPartitionsUpOnlyAfterTheDispatcherHasHandledIt) {
+  auto log = std::make_shared<dispatcher_log>();
+  one_thread cfg;
+  caf::actor_system sys{cfg};
+  auto to = sys.spawn(fake_dispatcher, log);
+  fake_consumer consumer;
+  intake credit{{2, 1'000}};
+  fixed_environment env;
+  size_t handled_before_finish = 0;
+  consumer.on_finish_revoke = [&] { handled_before_finish = log->revoked.size(); };
+  consumer.events.emplace_back(messaging::partitions_revoked{4, {{"image.jobs", 1}}, false});
+  source_loop aut{consumer, credit, to, {}, env};
+  EXPECT_TRUE(aut.turn(0ms));
+  EXPECT_EQ(consumer.revokes_finished, 1u);
+  EXPECT_EQ(handled_before_finish, 1u);
+  caf::anon_send_exit(to, caf::exit_reason::user_shutdown);
+}
+
+TEST(JobSource, MakesAFreshConsumerAfterAFatalError) {
+  auto log = std::make_shared<dispatcher_log>();
+  one_thread cfg;
+  caf::actor_system sys{cfg};
+  auto to = sys.spawn(fake_dispatcher, log);
+  fixed_environment env;
+  auto credit = std::make_shared<intake>(intake::limits{2, 1'000});
+  std::promise<void> second;
+  std::atomic<int> made{0};
+  auto make = [&]() -> expected<std::unique_ptr<messaging::consumer>> {
+    auto x = std::make_unique<fake_consumer>();
+    if (++made == 1)
+      x->events.emplace_back(messaging::consumer_failed{{errc::kafka_fatal, "fenced"}});
+    else if (made == 2)
+      second.set_value();
+    return x;
+  };
+  job_source aut{make, credit, to, {}, env};
+  ASSERT_EQ(second.get_future().wait_for(30s), std::future_status::ready);
+  aut.stop(1s);
+  EXPECT_FALSE(aut.store({"image.jobs", 0}, 1)) << "nobody is there to commit it";
+  caf::anon_send_exit(to, caf::exit_reason::user_shutdown);
+}
+
+TEST(JobSource, TellsWhyItHasNoConsumerAndTriesAgain) {
+  auto log = std::make_shared<dispatcher_log>();
+  std::promise<void> again;
+  std::atomic<int> tries{0};
+  {
+    one_thread cfg;
+    caf::actor_system sys{cfg};
+    auto to = sys.spawn(fake_dispatcher, log);
+    fixed_environment env;
+    auto credit = std::make_shared<intake>(intake::limits{2, 1'000});
+    auto make = [&]() -> expected<std::unique_ptr<messaging::consumer>> {
+      if (++tries == 2)
+        again.set_value();
+      return fail(errc::kafka, "no client");
+    };
+    job_source aut{make, credit, to, {}, env};
+    ASSERT_EQ(again.get_future().wait_for(30s), std::future_status::ready);
+    aut.stop(1s);
+    caf::anon_send_exit(to, caf::exit_reason::user_shutdown);
+  }
+  ASSERT_GE(log->failures.size(), 1u);
+  EXPECT_EQ(log->failures[0].message, "no client");
+}
+
+} // namespace ziyu::actors
