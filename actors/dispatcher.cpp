@@ -159,7 +159,10 @@ void dispatcher_state::on_outcome(uint32_t index, const entry_ptr& item,
   where.running.reset();
   where.up = outcome.slot_up;
   const auto now = self->clock().now();
-  on_breaker(breaker->finished(!outcome.failure, now));
+  if (outcome.failure && outcome.failure->code == errc::unavailable)
+    breaker->not_begun();
+  else
+    on_breaker(breaker->finished(!outcome.failure, now));
   const auto& id = item->job.source->id;
   const auto epoch = item->job.source->epoch;
   if (!ledger.owns(id.where(), epoch)) {
@@ -176,8 +179,7 @@ void dispatcher_state::on_outcome(uint32_t index, const entry_ptr& item,
   } else if (outcome.failure->code == errc::unavailable) {
     // Nobody has begun: no attempt is spent.
     --item->attempts;
-    ledger.advance(id, epoch, record_state::queued);
-    queue.push_front(item);
+    try_again(item);
   } else {
     settings.report->stats()
       .failed_attempts.Add({{"code", std::string{to_string(outcome.failure->code)}}})
@@ -191,12 +193,19 @@ void dispatcher_state::on_outcome(uint32_t index, const entry_ptr& item,
                                                     + " attempts failed, the last with "
                                                     + outcome.failure->describe()});
     } else {
-      ledger.advance(id, epoch, record_state::queued);
-      queue.push_front(item);
+      try_again(item);
     }
   }
   dispatch();
   finish_drain_if_idle(false);
+}
+
+void dispatcher_state::try_again(const entry_ptr& item) {
+  ledger.advance(item->job.source->id, item->job.source->epoch, record_state::queued);
+  if (draining)
+    release(item); // the end of the drain hands it back
+  else
+    queue.push_front(item);
 }
 
 // -- publishing ----------------------------------------------------------------------------

@@ -63,6 +63,7 @@ struct dispatcher_state {
   void dispatch();
   void start(uint32_t index, entry_ptr x);
   void on_outcome(uint32_t index, const entry_ptr& x, const attempt_outcome& outcome);
+  void try_again(const entry_ptr& x);
   void publish_result(const entry_ptr& x, const attempt_outcome& outcome);
   void dead_letter(const entry_ptr& x, const error& reason);
   void publish(publication_kind kind, const entry_ptr& x, messaging::outgoing content);

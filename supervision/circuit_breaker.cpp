@@ -95,6 +95,11 @@ void circuit_breaker::started() {
     ++probes_running_;
 }
 
+void circuit_breaker::not_begun() {
+  if (state_ == breaker_state::half_open && probes_running_ > 0)
+    --probes_running_;
+}
+
 std::optional<circuit_breaker::transition> circuit_breaker::finished(bool success,
                                                                      clock::time_point now) {
   // A job that began before the breaker opened is no probe.

@@ -49,6 +49,9 @@ public:
   /// How many more jobs may start now: unlimited when closed, 0 when open.
   uint32_t admits() const;
   void started();
+  /// Instead of `finished`: the job that was `started` could not begin at all, which
+  /// proves nothing.
+  void not_begun();
   std::optional<transition> finished(bool success, clock::time_point now);
 
   breaker_state state() const { return state_; }
