@@ -29,6 +29,7 @@ bool publisher_state::ensure_producer() {
     return false;
   }
   producer = std::move(*made);
+  ++producers;
   return true;
 }
 
@@ -41,9 +42,9 @@ void publisher_state::accept(publication x) {
     }
     event_bytes += size;
   }
-  if (in_flight.empty() && backlog.empty())
+  if (x.kind != publication_kind::event && pending_jobs++ == 0)
     last_progress = self->clock().now();
-  backlog.push_back({std::move(x), {}, 0});
+  backlog.push_back({std::move(x), {}, 0, 0});
   pump();
 }
 
@@ -62,6 +63,7 @@ void publisher_state::pump() {
     auto content = *x.what.content;
     content.token = next_token;
     if (auto ok = producer->produce(content)) {
+      x.producer = producers;
       in_flight.emplace(next_token++, std::move(x));
       continue;
     } else if (ok.error().code == errc::queue_full) {
@@ -76,7 +78,7 @@ void publisher_state::pump() {
       producer.reset();
       not_before = now + retry->next(settings.report->env().random());
       return;
-    } else {
+    } else if (!drop_hopeless(x, ok.error())) {
       put_off(x, ok.error());
       backlog.push_back(std::move(x));
     }
@@ -99,9 +101,20 @@ void publisher_state::put_off(pending_publication& x, const error& why) {
   x.what.content = std::move(slim);
 }
 
+bool publisher_state::drop_hopeless(const pending_publication& x, const error& why) {
+  if (x.what.kind != publication_kind::event || why.code != errc::job_too_large)
+    return false;
+  spdlog::warn("an event was dropped: {}", why.describe());
+  settings.report->stats().events_dropped.Increment();
+  forget(x);
+  return true;
+}
+
 void publisher_state::forget(const pending_publication& x) {
   if (x.what.kind == publication_kind::event)
     event_bytes -= x.what.content->bytes();
+  else
+    --pending_jobs;
 }
 
 void publisher_state::on_report(const messaging::delivery_report& x) {
@@ -110,21 +123,28 @@ void publisher_state::on_report(const messaging::delivery_report& x) {
     return; // a report of a producer that was given up
   auto entry = std::move(i->second);
   in_flight.erase(i);
+  const auto is_event = entry.what.kind == publication_kind::event;
   if (!x.failure) {
-    last_progress = self->clock().now();
+    if (!is_event)
+      last_progress = self->clock().now();
     retry->reset();
     not_before = {};
-    set_failing(false, "");
     forget(entry);
-    if (entry.what.kind != publication_kind::event)
+    // An event that arrives says nothing about results that do not.
+    if (!is_event || pending_jobs == 0)
+      set_failing(false, "");
+    if (!is_event)
       self->send(settings.dispatcher,
                  published{entry.what.kind, entry.what.source, entry.what.epoch});
   } else {
     settings.report->stats().publish_retries.Increment();
-    if (x.failure->code == errc::kafka_fatal)
+    // Not for a report of its predecessor, of which there may be many.
+    if (x.failure->code == errc::kafka_fatal && entry.producer == producers)
       producer.reset();
-    put_off(entry, *x.failure);
-    backlog.push_back(std::move(entry));
+    if (!drop_hopeless(entry, *x.failure)) {
+      put_off(entry, *x.failure);
+      backlog.push_back(std::move(entry));
+    }
   }
   pump();
   finish_drain_if_empty(false);
@@ -143,7 +163,7 @@ void publisher_state::set_failing(bool on, const std::string& reason) {
 void publisher_state::on_tick() {
   pump();
   const auto now = self->clock().now();
-  if ((!in_flight.empty() || !backlog.empty()) && now - last_progress > settings.stall_limit)
+  if (pending_jobs > 0 && now - last_progress > settings.stall_limit)
     set_failing(true, "no delivery report for " + std::to_string(settings.stall_limit.count())
                         + " ms: is the broker reachable and the topic there?");
   finish_drain_if_empty(false);

@@ -25,7 +25,8 @@ struct publisher_settings {
   /// Events are dropped (and counted) when so many bytes of them are pending.
   /// Results and dead letters never are: the dispatcher's credit bounds them.
   uint64_t max_event_bytes = 8u << 20;
-  /// No report for so long while something is pending raises the breaker.
+  /// No acknowledgement for so long while results or dead letters are pending raises
+  /// the breaker. Events alone never do: without them the service is poorer, not stuck.
   std::chrono::milliseconds stall_limit{10'000};
 };
 
@@ -44,19 +45,22 @@ struct publisher_state {
     publication what;
     std::chrono::steady_clock::time_point not_before{};
     uint32_t tries = 0;
+    uint64_t producer = 0; ///< Number of the producer that has it.
   };
 
   publisher_actor::pointer self = nullptr;
   publisher_settings settings;
   std::unique_ptr<messaging::producer> producer;
+  uint64_t producers = 0; ///< Made so far; the number of the present one.
   uint64_t next_token = 1;
   std::map<uint64_t, pending_publication> in_flight; ///< By token.
   std::deque<pending_publication> backlog;
-  uint64_t event_bytes = 0; ///< Of pending events.
+  uint64_t event_bytes = 0;  ///< Of pending events.
+  uint64_t pending_jobs = 0; ///< Results and dead letters in flight or in the backlog.
   std::optional<supervision::backoff> retry;
-  std::chrono::steady_clock::time_point not_before{}; ///< No produce before this.
-  std::chrono::steady_clock::time_point last_progress{};
-  bool failing = false; ///< The breaker has been told.
+  std::chrono::steady_clock::time_point not_before{};    ///< No produce before this.
+  std::chrono::steady_clock::time_point last_progress{}; ///< Of results and dead letters.
+  bool failing = false;                                  ///< The breaker has been told.
   caf::typed_response_promise<bool> drained;
   static inline const char* name = "publisher";
 
@@ -66,6 +70,8 @@ private:
   void set_failing(bool on, const std::string& reason);
   /// Plans another try; a dead letter that is too large goes without payload.
   void put_off(pending_publication& x, const error& why);
+  /// True (and it is counted) for an event that no retry can deliver.
+  bool drop_hopeless(const pending_publication& x, const error& why);
 };
 
 static_assert(!std::is_aggregate_v<publisher_state>);

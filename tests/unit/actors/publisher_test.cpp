@@ -1,0 +1,315 @@
+#include "actors/publisher.hpp"
+
+#include "tests/support/actor_stage.hpp"
+#include "tests/support/fake_actors.hpp"
+#include "tests/support/fake_kafka.hpp"
+
+#include <algorithm>
+
+namespace ziyu::actors {
+
+namespace {
+
+using namespace ziyu::test;
+using trigger = supervision::circuit_breaker::trigger;
+using keys = std::vector<std::string>;
+
+class Publisher : public actor_fixture {
+protected:
+  void start(uint64_t max_event_bytes = 1'000) {
+    publisher_settings s;
+    s.make = kafka.factory();
+    s.dispatcher = spawn(fake_dispatcher, to_dispatcher);
+    s.report = report;
+    s.max_event_bytes = max_event_bytes;
+    s.stall_limit = 10s;
+    aut = spawn(publisher, s);
+  }
+
+  void publish(int64_t offset, publication_kind kind = publication_kind::result,
+               std::optional<std::string> value = "v") {
+    auto content = std::make_shared<messaging::outgoing>();
+    content->topic = kind == publication_kind::event ? "ziyu.events" : "image.results";
+    content->key = std::to_string(offset);
+    content->value = std::move(value);
+    send(aut, publication{kind, content, {"image.jobs", 0, offset}, 1});
+  }
+
+  void acknowledge_all() {
+    kafka.acknowledge_all();
+    run();
+  }
+
+  void fail_one(errc code) {
+    kafka.fail({code, "as the test says"});
+    run();
+  }
+
+  /// The keys of what was acknowledged, in order.
+  keys delivered() const {
+    keys xs;
+    for (const auto& x : kafka.delivered)
+      xs.push_back(*x.key);
+    return xs;
+  }
+
+  // Before the stage is gone, the producer, which uses it, is.
+  ~Publisher() override {
+    caf::anon_send_exit(aut, caf::exit_reason::user_shutdown);
+    run();
+  }
+
+  producer_script kafka;
+  std::shared_ptr<dispatcher_log> to_dispatcher = std::make_shared<dispatcher_log>();
+  publisher_actor aut;
+};
+
+} // namespace
+
+TEST_F(Publisher, TellsTheDispatcherOfADeliveryReportOnly) {
+  start();
+  publish(7);
+  EXPECT_EQ(kafka.queued.size(), 1u);
+  EXPECT_TRUE(to_dispatcher->published.empty());
+  acknowledge_all();
+  ASSERT_EQ(to_dispatcher->published.size(), 1u);
+  EXPECT_EQ(to_dispatcher->published[0].source.offset, 7);
+  EXPECT_EQ(to_dispatcher->published[0].epoch, 1u);
+  EXPECT_EQ(to_dispatcher->published[0].kind, publication_kind::result);
+}
+
+TEST_F(Publisher, KeepsWhatDoesNotFitTheProducersQueue) {
+  start();
+  kafka.take_nothing = true;
+  for (auto i = 0; i < 3; ++i)
+    publish(i);
+  kafka.take_nothing = false;
+  advance(200ms);
+  acknowledge_all();
+  EXPECT_EQ(delivered(), (keys{"0", "1", "2"}));
+}
+
+TEST_F(Publisher, TriesAFailedDeliveryAgainWithGrowingPauses) {
+  start();
+  publish(0);
+  std::vector<std::chrono::milliseconds> pauses;
+  for (auto i = 0; i < 4; ++i) {
+    fail_one(errc::kafka);
+    const auto before = kafka.queued.size();
+    auto pause = 0ms;
+    for (; kafka.queued.size() == before && pause < 60s; pause += 100ms)
+      advance(100ms);
+    pauses.push_back(pause);
+  }
+  EXPECT_GE(pauses[0], 50ms);
+  EXPECT_GT(pauses[3], pauses[0]);
+  EXPECT_LE(pauses[3], 1s);
+  acknowledge_all();
+  EXPECT_EQ(delivered(), keys{"0"});
+  EXPECT_EQ(to_dispatcher->published.size(), 1u);
+  EXPECT_EQ(metric("ziyu_publish_retries_total"), 4);
+}
+
+TEST_F(Publisher, LetsOthersPassARecordThatWaitsForItsRetry) {
+  start();
+  publish(0);
+  fail_one(errc::kafka);
+  publish(1);
+  acknowledge_all();
+  EXPECT_EQ(delivered(), keys{"1"});
+  advance(1s);
+  acknowledge_all();
+  EXPECT_EQ(delivered(), (keys{"1", "0"}));
+}
+
+TEST_F(Publisher, MakesANewProducerAfterAFatalRefusalAndLosesNothing) {
+  start();
+  publish(0);
+  publish(1);
+  kafka.refusals.push_back({errc::kafka_fatal, "fenced"});
+  publish(2);
+  EXPECT_EQ(kafka.destroyed, 1u);
+  for (auto i = 0; i < 20; ++i) {
+    advance(1s);
+    acknowledge_all();
+  }
+  EXPECT_EQ(kafka.made, 2u);
+  auto all = delivered();
+  std::sort(all.begin(), all.end());
+  EXPECT_EQ(all, (keys{"0", "1", "2"})) << "none lost, none twice";
+  EXPECT_EQ(to_dispatcher->published.size(), 3u);
+}
+
+TEST_F(Publisher, MakesOneNewProducerForManyFatalReportsOfTheOld) {
+  start();
+  // What a fatal error leaves behind is reported as fatal, record by record.
+  kafka.purge_code = {errc::kafka_fatal, "fenced"};
+  for (auto i = 0; i < 5; ++i)
+    publish(i);
+  fail_one(errc::kafka_fatal);
+  for (auto i = 0; i < 20; ++i) {
+    advance(1s);
+    acknowledge_all();
+  }
+  EXPECT_EQ(kafka.made, 2u) << "reports of the old producer are not the new one's fault";
+  EXPECT_EQ(delivered().size(), 5u);
+  EXPECT_EQ(to_dispatcher->published.size(), 5u);
+}
+
+TEST_F(Publisher, LeavesTheNewProducerAloneWhenLateReportsOfTheOldOneCome) {
+  start();
+  publish(0);
+  publish(1);
+  // Both reports are under way when the first is handled.
+  kafka.fail({errc::kafka_fatal, "fenced"});
+  kafka.fail({errc::kafka_fatal, "fenced"});
+  run();
+  publish(2);
+  EXPECT_EQ(kafka.made, 2u);
+  for (auto i = 0; i < 20; ++i) {
+    advance(1s);
+    acknowledge_all();
+  }
+  EXPECT_EQ(kafka.made, 2u);
+  EXPECT_EQ(delivered().size(), 3u);
+}
+
+TEST_F(Publisher, TriesAgainToMakeAProducerAndSaysSo) {
+  start();
+  kafka.make_failures.assign(3, {errc::kafka, "no client"});
+  publish(0);
+  ASSERT_EQ(to_dispatcher->breaker.size(), 1u);
+  EXPECT_EQ(to_dispatcher->breaker[0].which, trigger::publisher);
+  EXPECT_TRUE(to_dispatcher->breaker[0].raised);
+  advance(5s);
+  acknowledge_all();
+  EXPECT_EQ(delivered(), keys{"0"});
+  ASSERT_EQ(to_dispatcher->breaker.size(), 2u);
+  EXPECT_FALSE(to_dispatcher->breaker[1].raised);
+  EXPECT_EQ(to_dispatcher->reachable, 1u);
+}
+
+TEST_F(Publisher, SendsADeadLetterThatIsTooLargeWithoutItsPayload) {
+  start();
+  publish(0, publication_kind::dead_letter, std::string(2'000'000, 'x'));
+  fail_one(errc::job_too_large);
+  advance(1s);
+  acknowledge_all();
+  ASSERT_EQ(kafka.delivered.size(), 1u);
+  EXPECT_FALSE(kafka.delivered[0].value);
+  EXPECT_TRUE(messaging::find_header(kafka.delivered[0].headers, "ziyu-payload-omitted"));
+  EXPECT_EQ(to_dispatcher->published.at(0).kind, publication_kind::dead_letter);
+}
+
+TEST_F(Publisher, SlimsADeadLetterThatTheProducerRefusesAsTooLarge) {
+  start();
+  kafka.refusals.push_back({errc::job_too_large, "larger than message.max.bytes"});
+  publish(0, publication_kind::dead_letter, std::string(2'000'000, 'x'));
+  advance(1s);
+  acknowledge_all();
+  ASSERT_EQ(kafka.delivered.size(), 1u);
+  EXPECT_FALSE(kafka.delivered[0].value);
+}
+
+TEST_F(Publisher, RaisesTheBreakerWhenNothingIsReportedForLongAndLowersItAfter) {
+  start();
+  publish(0);
+  advance(9s);
+  EXPECT_TRUE(to_dispatcher->breaker.empty());
+  advance(2s);
+  ASSERT_EQ(to_dispatcher->breaker.size(), 1u);
+  EXPECT_EQ(to_dispatcher->breaker[0].which, trigger::publisher);
+  EXPECT_TRUE(to_dispatcher->breaker[0].raised);
+  EXPECT_NE(to_dispatcher->breaker[0].reason.find("10000 ms"), std::string::npos);
+  acknowledge_all();
+  ASSERT_EQ(to_dispatcher->breaker.size(), 2u);
+  EXPECT_FALSE(to_dispatcher->breaker[1].raised);
+}
+
+TEST_F(Publisher, IsNotStalledByIdleness) {
+  start();
+  advance(60s);
+  publish(0);
+  advance(1s);
+  EXPECT_TRUE(to_dispatcher->breaker.empty());
+}
+
+TEST_F(Publisher, NeverStopsIntakeForEventsAlone) {
+  start();
+  publish(0, publication_kind::event);
+  for (auto i = 0; i < 30; ++i) { // e.g., the events topic is missing
+    if (!kafka.in_flight.empty())
+      fail_one(errc::kafka);
+    advance(1s);
+  }
+  EXPECT_TRUE(to_dispatcher->breaker.empty());
+  publish(1); // a result after that starts the clock anew
+  advance(1s);
+  EXPECT_TRUE(to_dispatcher->breaker.empty());
+}
+
+TEST_F(Publisher, DropsAnEventThatNoBrokerWillEverTake) {
+  start();
+  publish(0, publication_kind::event);
+  fail_one(errc::job_too_large);
+  EXPECT_EQ(metric("ziyu_events_dropped_total"), 1);
+  auto drained = ask<bool>(aut, atom::drain{}, uint64_t{1'000});
+  ASSERT_TRUE(*drained);
+  EXPECT_TRUE(**drained);
+}
+
+TEST_F(Publisher, BoundsTheBytesOfPendingEventsButNotOfResults) {
+  start(1'000);
+  kafka.take_nothing = true;
+  for (auto i = 0; i < 5; ++i)
+    publish(i, publication_kind::event, std::string(300, 'e'));
+  const auto dropped = metric("ziyu_events_dropped_total");
+  EXPECT_GE(dropped, 2);
+  publish(9, publication_kind::result, std::string(5'000, 'r'));
+  kafka.take_nothing = false;
+  advance(1s);
+  acknowledge_all();
+  EXPECT_EQ(kafka.delivered.size(), 6 - static_cast<size_t>(dropped));
+  EXPECT_EQ(to_dispatcher->published.size(), 1u) << "events are nobody's record";
+  // Delivered events make room again.
+  publish(10, publication_kind::event, std::string(300, 'e'));
+  EXPECT_EQ(metric("ziyu_events_dropped_total"), dropped);
+}
+
+TEST_F(Publisher, DrainsToTrueWhenNothingIsPending) {
+  start();
+  publish(0);
+  auto drained = ask<bool>(aut, atom::drain{}, uint64_t{1'000});
+  EXPECT_FALSE(*drained);
+  acknowledge_all();
+  ASSERT_TRUE(*drained);
+  EXPECT_TRUE(**drained);
+}
+
+TEST_F(Publisher, DrainsToFalseAtItsDeadline) {
+  start();
+  publish(0);
+  auto drained = ask<bool>(aut, atom::drain{}, uint64_t{1'000});
+  advance(1100ms);
+  ASSERT_TRUE(*drained);
+  EXPECT_FALSE(**drained);
+}
+
+TEST_F(Publisher, DrainsAtOnceWhenIdle) {
+  start();
+  auto drained = ask<bool>(aut, atom::drain{}, uint64_t{1'000});
+  ASSERT_TRUE(*drained);
+  EXPECT_TRUE(**drained);
+}
+
+TEST_F(Publisher, IgnoresAReportThatItDoesNotKnow) {
+  start();
+  publish(0);
+  send(aut, messaging::delivery_report{999, error{errc::kafka_fatal, "old"}, {}});
+  EXPECT_EQ(kafka.made, 1u);
+  EXPECT_EQ(kafka.destroyed, 0u);
+  acknowledge_all();
+  EXPECT_EQ(to_dispatcher->published.size(), 1u);
+}
+
+} // namespace ziyu::actors
