@@ -44,6 +44,18 @@ struct demo_options {
   bool serve = false, comparison = true;
 };
 
+/// Whether a fault makes the worker grow; the others make it fail.
+bool is_leak(const std::string& fault) {
+  const auto name = fault.substr(0, fault.find(':'));
+  return !name.empty() && name != "crash" && name != "hang" && name != "slow" && name != "garbage"
+         && name != "oom";
+}
+
+/// "; slot 0 leaks: retain_tensors:6MiB"
+std::string described(const std::string& fault) {
+  return fault.empty() ? "" : (is_leak(fault) ? "; slot 0 leaks: " : "; slot 0 fails: ") + fault;
+}
+
 /// Exit codes as an error: what stopped the demo.
 struct stopped {
   int code;
@@ -197,22 +209,14 @@ private:
   clock::time_point started_ = clock::now(), stepped_{};
 };
 
-void add_series(chart& to, const demo_account& from, bool healed, bool leaks) {
-  static constexpr const char* healed_colours[] = {"#0f766e", "#1d4ed8", "#7c3aed", "#a16207"};
-  static constexpr const char* unhealed_colours[] = {"#dc2626", "#f59e0b", "#db2777", "#ea580c"};
-  for (const auto& [slot, readings] : from.by_slot()) {
-    chart_series s;
-    s.name = "slot " + std::to_string(slot) + (leaks && slot == 0 ? ", leaking" : "")
-             + (!leaks   ? ""
-                : healed ? ": healed"
-                         : ": left alone");
-    s.colour = (healed ? healed_colours : unhealed_colours)[slot % 4];
-    s.dashed = !healed;
-    for (const auto& x : readings)
-      s.points.emplace_back(static_cast<double>(x.at_result),
-                            static_cast<double>(x.private_bytes) / 1e6);
-    to.series.push_back(std::move(s));
-  }
+void add_series(chart& to, uint32_t slot, const std::vector<demo_account::reading>& readings,
+                std::string name, std::string colour, bool dashed = false) {
+  chart_series s{std::move(name), std::move(colour), dashed, {}};
+  for (const auto& x : readings)
+    s.points.emplace_back(static_cast<double>(x.at_result),
+                          static_cast<double>(x.private_bytes) / 1e6);
+  s.name = "slot " + std::to_string(slot) + s.name;
+  to.series.push_back(std::move(s));
 }
 
 /// A dot where each replaced worker stood last.
@@ -283,8 +287,8 @@ private:
     std::filesystem::path folder = o_.keep;
     if (folder.empty())
       folder = temporary.emplace("ziyu-demo").path();
-    else
-      std::filesystem::create_directories(folder);
+    else if (std::error_code status; !std::filesystem::create_directories(folder, status) && status)
+      give_up({errc::invalid_usage, "--keep " + o_.keep + ": " + status.message()});
     screen_.say("Starting a real Kafka broker ...");
     broker::broker_settings kafka;
     kafka.folder = folder / "kafka";
@@ -298,8 +302,7 @@ private:
     auto healed_stage = need(demo_stage::start(broker.bootstrap(), folder, images, settings));
     screen_.say("The service is at http://" + healed_stage.http()
                 + " (/health /workers /ledger /metrics).\n");
-    run healed{healed_stage, images, screen_,
-               "classifying images" + (o_.leak.empty() ? "" : "; slot 0 leaks: " + o_.leak),
+    run healed{healed_stage, images, screen_, "classifying images" + described(o_.leak),
                settings.budget_bytes};
     need(healed.submit(o_.jobs));
     need(healed.follow([](const demo_account&) { return false; }));
@@ -314,7 +317,7 @@ private:
       healed.read_rest();
     }
     std::optional<demo_account> unhealed;
-    if (!o_.leak.empty() && o_.comparison && !interrupted())
+    if (is_leak(o_.leak) && o_.comparison && !interrupted())
       unhealed = compare(broker, folder, images, settings);
     write_chart(healed.account(), unhealed ? &*unhealed : nullptr, settings.budget_bytes);
     return conclude(healed, unhealed ? &*unhealed : nullptr);
@@ -346,8 +349,7 @@ private:
     settings.name = "unhealed";
     settings.healing = false;
     auto stage = need(demo_stage::start(broker.bootstrap(), folder, images, settings));
-    run unhealed{stage, images, screen_, "left alone; slot 0 leaks: " + o_.leak,
-                 settings.budget_bytes};
+    run unhealed{stage, images, screen_, "left alone" + described(o_.leak), settings.budget_bytes};
     need(unhealed.submit(std::min(o_.jobs, unhealed_jobs)));
     need(unhealed.follow(
       [](const demo_account& x) { return x.peak_private_bytes() > unhealed_limit_bytes; }));
@@ -374,15 +376,22 @@ private:
     if (o_.chart.empty())
       return;
     chart c;
-    c.title = "Private memory per worker" + (o_.leak.empty() ? "" : "; slot 0 leaks: " + o_.leak);
+    c.title = "Private memory per worker" + described(o_.leak);
     c.x_label = "jobs finished";
     c.y_label = "MB";
     c.limit = {static_cast<double>(budget) / 1e6, "budget"};
     c.marks_name = "replaced by a warm standby";
-    add_series(c, healed, true, !o_.leak.empty());
+    static constexpr const char* colours[] = {"#0f766e", "#1d4ed8", "#7c3aed", "#a16207"};
+    for (const auto& [slot, readings] : healed.by_slot())
+      add_series(c, slot, readings,
+                 !is_leak(o_.leak) ? ""
+                 : slot == 0       ? ", leaking: healed"
+                                   : ", healthy",
+                 colours[slot % std::size(colours)]);
     add_marks(c, healed);
-    if (unhealed) {
-      add_series(c, *unhealed, false, true);
+    // Of the other run the leaking slot only: the rest is as flat as here.
+    if (unhealed && unhealed->by_slot().contains(0)) {
+      add_series(c, 0, unhealed->by_slot().at(0), ", leaking: left alone", "#dc2626", true);
       add_growth(c, *unhealed);
     }
     need(write_file(o_.chart, to_svg(c)));

@@ -101,6 +101,8 @@ private:
     lines_.emplace_back();
     put(start().add("private memory per worker; its budget is " + megabytes(now_.budget_bytes),
                     colour::grey));
+    if (a_.by_slot().empty())
+      put(start().add("  none yet", colour::grey));
     for (const auto& [slot, readings] : a_.by_slot()) {
       std::vector<double> values;
       for (const auto& x : readings)
@@ -147,6 +149,8 @@ private:
           .cell("worker", 10, colour::grey, true)
           .cell("work", 12, colour::grey, true)
           .cell("kept", 12, colour::grey, true));
+    if (count == 0)
+      put(start().add("  none yet", colour::grey));
     for (auto i = now_.latest.end() - static_cast<std::ptrdiff_t>(count); i != now_.latest.end();
          ++i) {
       auto row = start();
