@@ -73,6 +73,7 @@ constexpr std::string_view loop_names[] = {
   "execute_native_thread_routine",
   "ziyu::worker::run_worker",
   "ziyu::worker::run_fork_server",
+  "ziyu::worker::(anonymous namespace)::begin_thread",
 };
 constexpr std::string_view loop_prefixes[] = {
   "__libc_start",

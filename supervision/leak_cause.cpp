@@ -157,7 +157,7 @@ leak_cause name_cause(const cause_evidence& x, const std::vector<leak_site>& sit
   const auto most = std::max_element(bytes.begin(), bytes.end());
   const auto cause = static_cast<leak_cause>(most - bytes.begin());
   const auto clear = all > 0 && *most >= 0.5 * all && cause != leak_cause::unknown;
-  // What other threads keep may be missing in the live bytes of the job's thread.
+  // Stacks are private memory that is not live: leaked threads can look like hoarding.
   if (x.kind == growth::hoarding)
     return clear && cause == leak_cause::thread_local_growth ? cause : leak_cause::hoarding;
   return clear ? cause : name_cause(x);

@@ -1,8 +1,14 @@
 #include "model/worker/live_bytes.hpp"
 
+#include <array>
+#include <atomic>
 #include <charconv>
+#include <memory>
+#include <mutex>
 
+#include <dlfcn.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <unistd.h>
 
 #ifdef ZIYU_HAS_JEMALLOC
@@ -16,7 +22,117 @@ const char* malloc_conf = "oversize_threshold:0,dirty_decay_ms:-1,muzzy_decay_ms
                           "background_thread:false,narenas:1,prof:true,prof_active:false";
 #endif
 
+#ifdef ZIYU_HAS_JEMALLOC
+
 namespace ziyu::worker {
+
+namespace {
+
+using thread_function = void* (*)(void*);
+
+/// Where jemalloc counts a thread's bytes.
+struct thread_counters {
+  const uint64_t *allocated = nullptr, *deallocated = nullptr;
+  int64_t live() const { return static_cast<int64_t>(*allocated - *deallocated); }
+};
+
+/// All threads but the first. Never destroyed: threads may outlive main().
+struct other_threads {
+  /// More threads than a worker can have; a further one would go uncounted.
+  static constexpr size_t most = 8192;
+
+  std::mutex mutex;
+  std::atomic<bool> any = false; ///< So that a worker without them pays nothing.
+  std::array<thread_counters, most> running;
+  size_t count = 0;
+  int64_t ended = 0; ///< Live bytes that ended threads left behind.
+  pthread_key_t at_end;
+
+  other_threads() { ::pthread_key_create(&at_end, leave); }
+
+  static other_threads& get() {
+    alignas(other_threads) static char place[sizeof(other_threads)];
+    static auto only = new (place) other_threads;
+    return *only;
+  }
+
+  void enter() {
+    thread_counters x;
+    size_t size = sizeof x.allocated;
+    mallctl("thread.allocatedp", &x.allocated, &size, nullptr, 0);
+    mallctl("thread.deallocatedp", &x.deallocated, &size, nullptr, 0);
+    const std::lock_guard guard{mutex};
+    if (count == most)
+      return;
+    running[count++] = x;
+    any = true;
+    ::pthread_setspecific(at_end, x.allocated);
+  }
+
+  /// Runs in the ending thread, after its thread_local objects were destroyed.
+  static void leave(void* allocated) {
+    auto& all = get();
+    const std::lock_guard guard{all.mutex};
+    for (size_t i = 0; i < all.count; ++i)
+      if (all.running[i].allocated == allocated) {
+        all.ended += all.running[i].live();
+        all.running[i] = all.running[--all.count];
+        return;
+      }
+  }
+
+  int64_t live() {
+    if (!any)
+      return 0;
+    const std::lock_guard guard{mutex};
+    auto sum = ended;
+    for (size_t i = 0; i < count; ++i)
+      sum += running[i].live();
+    return sum;
+  }
+};
+
+struct thread_start {
+  thread_function function;
+  void* argument;
+};
+
+void* begin_thread(void* from) {
+  const auto start = *static_cast<thread_start*>(from);
+  delete static_cast<thread_start*>(from);
+  other_threads::get().enter();
+  return start.function(start.argument);
+}
+
+} // namespace
+
+} // namespace ziyu::worker
+
+/// Ours comes before libc's for every library of the process.
+extern "C" int pthread_create(pthread_t* thread, const pthread_attr_t* attributes,
+                              void* (*function)(void*), void* argument) noexcept {
+  using namespace ziyu::worker;
+  static const auto real =
+    reinterpret_cast<int (*)(pthread_t*, const pthread_attr_t*, thread_function, void*)>(
+      ::dlsym(RTLD_NEXT, "pthread_create"));
+  auto start = std::make_unique<thread_start>(thread_start{function, argument});
+  const auto code = real(thread, attributes, begin_thread, start.get());
+  if (code == 0)
+    static_cast<void>(start.release()); // the thread's now
+  return code;
+}
+
+#endif
+
+namespace ziyu::worker {
+
+int64_t memory_counters::live_of_other_threads() {
+#ifdef ZIYU_HAS_JEMALLOC
+  return other_threads::get().live();
+#else
+  return 0;
+#endif
+}
 
 memory_counters::memory_counters() {
   statm_ = ::open("/proc/self/statm", O_RDONLY | O_CLOEXEC);

@@ -6,15 +6,18 @@
 
 namespace ziyu::worker {
 
-/// The exact memory counters of this process. One thread only: jemalloc's counters
-/// are per thread.
+/// The exact memory counters of this process: of the thread that made this, and of all
+/// threads that were started after that (pthread_create is ours for it; jemalloc's
+/// counters are per thread). For one thread.
 class memory_counters {
 public:
   memory_counters();
 
-  /// Bytes allocated − deallocated by this thread since it began; 0 without jemalloc.
+  /// Bytes allocated − deallocated since this thread began, ended threads included;
+  /// 0 without jemalloc. Exact whenever the other threads rest.
   int64_t live() const {
-    return allocated_ ? static_cast<int64_t>(*allocated_ - *deallocated_) : 0;
+    return allocated_ ? static_cast<int64_t>(*allocated_ - *deallocated_) + live_of_other_threads()
+                      : 0;
   }
 
   /// All readings; allocates nothing.
@@ -24,6 +27,8 @@ public:
   void trim() const;
 
 private:
+  static int64_t live_of_other_threads();
+
   const uint64_t* allocated_ = nullptr;
   const uint64_t* deallocated_ = nullptr;
   int statm_ = -1; ///< Kept open: a reading costs 10 µs.

@@ -113,7 +113,7 @@ TEST(LeakReport, ScalesSamplesToTheExactGrowth) {
 
 TEST(LeakReport, DoesNotBelieveCountersThatContradictTheSamples) {
   auto request = request_of("heap_v2/4096\n@ 0x1\n  t*: 10: 900000 [0: 0]\n");
-  request.live_growth = 1'000; // other threads' memory is not in it
+  request.live_growth = 1'000;
   const auto x = explain_leak(request);
   ASSERT_TRUE(x);
   EXPECT_FALSE(x->calibrated);
