@@ -3,6 +3,7 @@
 #include "base/log.hpp"
 
 #include <algorithm>
+#include <thread>
 
 namespace ziyu::messaging {
 
@@ -104,21 +105,14 @@ const topic_metadata* cluster_metadata::find(const std::string& topic) const {
   return i == topics.end() ? nullptr : &*i;
 }
 
-expected<cluster_metadata> read_metadata(const kafka_properties& properties,
-                                         std::chrono::milliseconds limit) {
-  auto client = make_admin(properties);
-  if (!client)
-    return tl::unexpected(client.error());
+namespace {
+
+expected<cluster_metadata> ask_metadata(rd_kafka_t* client, std::chrono::milliseconds limit) {
   const rd_kafka_metadata_t* answer = nullptr;
-  const auto status = rd_kafka_metadata(client->get(), 1, nullptr, &answer,
+  const auto status = rd_kafka_metadata(client, 1, nullptr, &answer,
                                         static_cast<int>(limit.count()));
-  if (status != RD_KAFKA_RESP_ERR_NO_ERROR) {
-    auto i = properties.find("bootstrap.servers");
-    return fail(errc::unavailable, "no Kafka broker answers at "
-                                     + (i == properties.end() ? "(none given)" : i->second)
-                                     + " within " + std::to_string(limit.count())
-                                     + " ms: " + rd_kafka_err2str(status));
-  }
+  if (status != RD_KAFKA_RESP_ERR_NO_ERROR)
+    return fail(errc::unavailable, rd_kafka_err2str(status));
   cluster_metadata result;
   for (int i = 0; i < answer->broker_cnt; ++i)
     result.brokers.push_back(std::string{answer->brokers[i].host} + ":"
@@ -128,6 +122,39 @@ expected<cluster_metadata> read_metadata(const kafka_properties& properties,
       result.topics.push_back({answer->topics[i].topic, answer->topics[i].partition_cnt});
   rd_kafka_metadata_destroy(answer);
   return result;
+}
+
+/// A broker of KRaft answers to CreateTopics before it knows the new topics itself.
+expected<void> await_topics(rd_kafka_t* client, const std::vector<std::string>& names,
+                            std::chrono::milliseconds limit) {
+  const auto deadline = std::chrono::steady_clock::now() + limit;
+  for (;;) {
+    auto known = ask_metadata(client, limit);
+    if (known && std::all_of(names.begin(), names.end(), [&](const auto& name) {
+          return known->find(name) != nullptr;
+        }))
+      return {};
+    if (std::chrono::steady_clock::now() >= deadline)
+      return fail(errc::timeout,
+                  "the new topics do not show within " + std::to_string(limit.count()) + " ms");
+    std::this_thread::sleep_for(std::chrono::milliseconds{20});
+  }
+}
+
+} // namespace
+
+expected<cluster_metadata> read_metadata(const kafka_properties& properties,
+                                         std::chrono::milliseconds limit) {
+  auto client = make_admin(properties);
+  if (!client)
+    return tl::unexpected(client.error());
+  auto result = ask_metadata(client->get(), limit);
+  if (result)
+    return result;
+  auto i = properties.find("bootstrap.servers");
+  return fail(errc::unavailable,
+              "no Kafka broker answers at " + (i == properties.end() ? "(none given)" : i->second)
+                + " within " + std::to_string(limit.count()) + " ms: " + result.error().message);
 }
 
 expected<std::vector<std::string>> create_topics(const kafka_properties& properties,
@@ -172,6 +199,8 @@ expected<std::vector<std::string>> create_topics(const kafka_properties& propert
       return fail(errc::kafka,
                   "topic " + name + ": " + rd_kafka_topic_result_error_string(answers[i]));
   }
+  if (auto ok = await_topics(client->get(), created, limit); !ok)
+    return tl::unexpected(ok.error());
   return created;
 }
 

@@ -66,7 +66,8 @@ struct topic_specification {
   std::map<std::string, std::string> settings; ///< E.g., "max.message.bytes".
 };
 
-/// Creates the topics that do not exist yet; returns the names of the new ones.
+/// Creates the topics that do not exist yet; returns the names of the new ones, when
+/// all clients can see them.
 expected<std::vector<std::string>> create_topics(const kafka_properties& properties,
                                                  const std::vector<topic_specification>& topics,
                                                  std::chrono::milliseconds limit);
