@@ -39,7 +39,6 @@ void dispatcher_state::on_fetched(const fetched_job& x) {
   auto item = std::make_shared<entry>();
   item->job = x;
   settings.report->stats().fetched.Increment();
-  set_reachable();
   if (draining || !ledger.fetched(x.source->id, x.source->epoch)) {
     settings.credit->give(x.cost); // not ours any more, or fetched a second time
     return;

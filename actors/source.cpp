@@ -52,6 +52,7 @@ bool source_loop::turn(std::chrono::milliseconds limit) {
                  go_on = x.reason.code != errc::kafka_fatal;
                  caf::anon_send(to_, std::move(x));
                },
+               [&](messaging::consumer_recovered) { caf::anon_send(to_, atom::reachable{}); },
              },
              event);
   if (!open && idle)

@@ -29,11 +29,14 @@ struct consumer_failed {
   error reason;
 };
 
+/// A broker answers again after a `consumer_failed` that told of none.
+struct consumer_recovered {};
+
 /// A poll brought nothing within its time.
 struct nothing {};
 
-using consumer_event =
-  std::variant<nothing, record, partitions_assigned, partitions_revoked, consumer_failed>;
+using consumer_event = std::variant<nothing, record, partitions_assigned, partitions_revoked,
+                                    consumer_failed, consumer_recovered>;
 
 /// The port to a Kafka consumer group member. Thread rules: everything from one
 /// thread (the poll thread), except for `store`, which is thread-safe.

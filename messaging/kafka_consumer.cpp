@@ -2,7 +2,10 @@
 
 #include "base/log.hpp"
 
+#include <nlohmann/json.hpp>
+
 #include <algorithm>
+#include <utility>
 
 namespace ziyu::messaging {
 
@@ -134,6 +137,7 @@ private:
     switch (rd_kafka_event_type(&event)) {
     case RD_KAFKA_EVENT_REBALANCE: return on_rebalance(event);
     case RD_KAFKA_EVENT_ERROR: return on_error(event);
+    case RD_KAFKA_EVENT_STATS: return on_statistics(rd_kafka_event_stats(&event));
     default: return nothing{};
     }
   }
@@ -167,30 +171,42 @@ private:
     return news;
   }
 
-  bool anybody_there() const {
-    const rd_kafka_metadata_t* answer = nullptr;
-    constexpr auto limit_ms = 300;
-    if (rd_kafka_metadata(client_, 0, nullptr, &answer, limit_ms) != RD_KAFKA_RESP_ERR_NO_ERROR)
-      return false;
-    rd_kafka_metadata_destroy(answer);
-    return true;
-  }
-
   consumer_event on_error(rd_kafka_event_t& event) {
     const auto status = rd_kafka_event_error(&event);
     const std::string text = rd_kafka_event_error_string(&event);
     if (status == RD_KAFKA_RESP_ERR__FATAL || rd_kafka_event_error_is_fatal(&event))
       return consumer_failed{{errc::kafka_fatal, text}};
-    if (status == RD_KAFKA_RESP_ERR__TRANSPORT) {
-      // One broker of perhaps many. That all are down has a code of its own, but
-      // librdkafka does not send it as long as it has reached none: ask.
-      if (anybody_there())
-        return nothing{};
-      return consumer_failed{{errc::unavailable, "no Kafka broker can be reached: " + text}};
+    if (status == RD_KAFKA_RESP_ERR__TRANSPORT || status == RD_KAFKA_RESP_ERR__RESOLVE) {
+      connection_trouble_ = text; // one broker of perhaps many; the statistics tell
+      return nothing{};
     }
+    if (status == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN)
+      down_ = true;
     if (status == RD_KAFKA_RESP_ERR__MAX_POLL_EXCEEDED)
       spdlog::error("evicted from the consumer group: {}", text);
     return consumer_failed{to_error(status, text)};
+  }
+
+  /// Whether any broker can be reached: librdkafka has no event for the end of an
+  /// outage, and for its beginning (ALL_BROKERS_DOWN) not in all of its versions.
+  consumer_event on_statistics(const char* text) {
+    const auto news = nlohmann::json::parse(text, nullptr, false);
+    const auto brokers = news.find("brokers");
+    if (brokers == news.end())
+      return nothing{};
+    const auto up = std::any_of(brokers->begin(), brokers->end(), [](const auto& x) {
+      const auto state = x.value("state", "");
+      return state == "UP" || state == "UPDATE";
+    });
+    if (up) {
+      connection_trouble_.clear();
+      if (std::exchange(down_, false))
+        return consumer_recovered{};
+    } else if (!connection_trouble_.empty()) {
+      down_ = true;
+      return consumer_failed{{errc::unavailable, "no broker is reachable: " + connection_trouble_}};
+    }
+    return nothing{};
   }
 
   rd_kafka_t* client_;
@@ -198,6 +214,8 @@ private:
   partition_list_ptr revoking_;
   std::map<topic_partition, uint64_t> epochs_;
   uint64_t epoch_ = 0;
+  std::string connection_trouble_; ///< The last since a broker was seen up.
+  bool down_ = false;              ///< Told by `consumer_failed`: no broker is up.
   bool gated_ = false;
   bool closed_ = false;
 };
@@ -216,11 +234,14 @@ expected<std::unique_ptr<consumer>> make_kafka_consumer(kafka_properties propert
     {"queued.max.messages.kbytes", "16384"},
     // A topic that is created later is found within this.
     {"topic.metadata.refresh.interval.ms", "5000"},
+    // Tell whether a broker is up.
+    {"statistics.interval.ms", "1000"},
   });
   auto conf = make_conf(properties);
   if (!conf)
     return tl::unexpected(conf.error());
-  rd_kafka_conf_set_events(conf->get(), RD_KAFKA_EVENT_REBALANCE | RD_KAFKA_EVENT_ERROR);
+  rd_kafka_conf_set_events(conf->get(),
+                           RD_KAFKA_EVENT_REBALANCE | RD_KAFKA_EVENT_ERROR | RD_KAFKA_EVENT_STATS);
   char text[512];
   auto client = rd_kafka_new(RD_KAFKA_CONSUMER, conf->get(), text, sizeof text);
   if (client == nullptr)
