@@ -8,7 +8,9 @@
 #include <gmock/gmock.h>
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
 #include <csignal>
+#include <functional>
 
 using namespace ziyu;
 using namespace ziyu::e2e;
@@ -32,11 +34,6 @@ public:
   }
 
   std::string log() const { return read_file(log_).value_or(""); }
-  bool says(const std::string& words) {
-    return eventually([&] { return log().find(words) != std::string::npos || !guard_.running(); },
-                      120s)
-           && log().find(words) != std::string::npos;
-  }
   /// The demo itself and all that it started.
   std::vector<process_info> processes() const { return descendants(guard_.pid()); }
   /// Ctrl-C.
@@ -55,19 +52,35 @@ private:
   broker::guarded_process guard_;
 };
 
-/// Interrupts a demo once it has said `words`: it ends, and so does all that it started.
-void expect_clean_interrupt(const std::string& words, std::vector<std::string> options = {}) {
+/// Interrupts a demo at a moment: it ends, and so does all that it started.
+void expect_clean_interrupt(const std::function<bool(const running_demo&)>& moment,
+                            std::vector<std::string> options = {}) {
   options.insert(options.end(), {"--jobs", "5000", "--no-comparison"});
   running_demo demo{std::move(options)};
-  ASSERT_TRUE(demo.says(words)) << demo.log();
+  ASSERT_TRUE(eventually([&] { return moment(demo); }, 120s)) << demo.log();
   const auto before = demo.processes();
-  ASSERT_FALSE(before.empty());
+  ASSERT_FALSE(before.empty()) << demo.log();
   demo.interrupt();
   const auto how = demo.wait(60s);
   ASSERT_TRUE(how) << demo.log();
   EXPECT_EQ(how->exit_code, 130) << how->describe() << "\n" << demo.log();
   for (const auto& x : before)
     EXPECT_TRUE(eventually([&] { return !is_running(x.pid); }, 20s)) << to_string({x});
+}
+
+/// The moment when the demo has said this.
+auto says(const std::string& words) {
+  return [=](const running_demo& x) { return x.log().find(words) != std::string::npos; };
+}
+
+/// The moment when a process with this in its command line runs.
+auto runs(const std::string& words) {
+  return [=](const running_demo& x) {
+    const auto all = x.processes();
+    return std::any_of(all.begin(), all.end(), [&](const process_info& p) {
+      return p.command.find(words) != std::string::npos;
+    });
+  };
 }
 
 } // namespace
@@ -106,18 +119,24 @@ TEST(Demo, ShowsAHealedLeakAndReportsThatNothingWasLost) {
     EXPECT_THAT(ran.out, HasSubstr(words));
 }
 
-TEST(Demo, AnInterruptWhileKafkaStartsLeavesNothing) {
-  expect_clean_interrupt("Starting a Kafka broker");
+TEST(Demo, AnInterruptBeforeKafkaLeavesNothing) {
+  expect_clean_interrupt(says("Starting a Kafka broker"));
 }
+
+TEST(Demo, AnInterruptWhileKafkaStartsLeavesNothing) { expect_clean_interrupt(runs("/java -X")); }
 
 TEST(Demo, AnInterruptWhileTheServiceStartsLeavesNothing) {
-  expect_clean_interrupt("Starting the service");
+  expect_clean_interrupt(says("Starting the service"));
 }
 
-TEST(Demo, AnInterruptUnderLoadLeavesNothing) { expect_clean_interrupt("answered"); }
+TEST(Demo, AnInterruptWhileTheModelLoadsLeavesNothing) {
+  expect_clean_interrupt(runs("ziyu-worker --fork-server"));
+}
+
+TEST(Demo, AnInterruptUnderLoadLeavesNothing) { expect_clean_interrupt(says("answered")); }
 
 TEST(Demo, AnInterruptWhileAWorkerHangsLeavesNothing) {
-  expect_clean_interrupt("answered", {"--leak", "hang"});
+  expect_clean_interrupt(says("answered"), {"--leak", "hang"});
 }
 
 TEST(Demo, AnUnknownFaultIsWrongUsageAndNamesTheKnownOnes) {
