@@ -28,7 +28,8 @@ std::optional<forecast> forecast_jobs(const forecast_input& x) {
                              jobs_within(room - static_cast<double>(x.reserve),
                                          std::max(x.growth.upper, x.growth.bytes_per_job)));
   result.latest = std::max(result.jobs,
-                           jobs_within(room, std::min(x.growth.lower, x.growth.bytes_per_job)));
+                           jobs_within(room + static_cast<double>(x.reserve),
+                                       std::min(x.growth.lower, x.growth.bytes_per_job)));
   return result;
 }
 

@@ -19,8 +19,8 @@ struct forecast_input {
   uint64_t used = 0;   ///< Private memory now.
   uint64_t budget = 0; ///< 0: none, so there is no forecast.
   slope growth;        ///< Per job; with bounds.
-  /// What single jobs take for a while and give back, or steps beyond the slope:
-  /// taken off the room for `earliest`.
+  /// How far memory goes up and down around the slope: taken off the room for
+  /// `earliest`, added to it for `latest`.
   uint64_t reserve = 0;
 };
 

@@ -24,7 +24,14 @@ constexpr double most = 1e60;
 
 // How probable it is that a rise equals one of the last few: in a leak that keeps
 // the same thing each time, and in health.
-constexpr double repeats_in_leak = 0.5, repeats_in_health = 0.125;
+constexpr double repeats_in_leak = 0.5, repeats_in_health = 1. / 32;
+
+/// So few events may be the beginning of a leak on one job in many.
+constexpr uint64_t few_events = 5;
+constexpr double rate_of_few = 1. / 32;
+
+/// A lower level counts once it has not been left for so many jobs.
+constexpr uint64_t settled_jobs = 8;
 
 } // namespace
 
@@ -40,113 +47,129 @@ uint64_t growth_test::observe(const input& x) {
   } else {
     ++since_fall_;
   }
+  previous_ = x.value;
   // A rise that the very next job took back was a spike, not growth. (Counters that
   // go up and down all the time keep their highest level instead: their events are
   // records, of chance 1/n.)
-  if (event_job_ + 1 == jobs_ && event_job_ > 0 && x.value < level_ && quiet()) {
-    wealth_ = before_event_;
-    run_ = run_before_event_;
-    rises_ = rises_before_event_;
+  if (undoable_ > 0 && undoable_ + 1 == jobs_ && x.value < level_ && quiet()) {
+    hypotheses_ = before_event_;
     level_ = level_before_event_;
+    last_event_ = last_event_before_;
+    --event_count_;
   }
+  undoable_ = 0;
   // A lower level that has settled is the new one.
-  if (x.value + x.least <= level_ && since_fall_ >= 8 && quiet()) {
+  if (x.value + x.least <= level_ && since_fall_ >= settled_jobs && quiet()) {
     level_ = x.value;
     forget();
-    ++restarts_;
   }
-  const auto event = x.value >= level_ + std::max<uint64_t>(x.least, 1);
-  const auto rise = event ? x.value - level_ : 0;
-  if (event) {
-    before_event_ = wealth_;
-    run_before_event_ = run_;
-    rises_before_event_ = rises_;
+  const auto grew = x.value >= level_ + x.least;
+  const auto rise = grew ? x.value - level_ : 0;
+  if (grew) {
+    before_event_ = hypotheses_;
     level_before_event_ = level_;
-    event_job_ = jobs_;
+    last_event_before_ = last_event_;
+    undoable_ = jobs_;
   }
-  const auto repeat = event && x.exact
-                      && std::find(latest_rises_.begin(), latest_rises_.end(), rise)
-                           != latest_rises_.end();
-  weigh(x, event, repeat);
-  if (event) {
-    if (run_.events == 0)
-      run_.onset = jobs_;
-    ++run_.events;
-    run_.unexplained += x.chance < 1;
-    run_.repeats += repeat;
-    run_.grown += rise;
-    run_.last_event = jobs_;
-    rises_.add(static_cast<double>(rise));
-    run_.mean_rise = rises_.mean();
-    run_.rise_variance = rises_.variance();
-    latest_rises_[next_rise_++ % remembered] = rise;
+  // What is kept per kind of input may well take the same amount for each, at its first
+  // visit or its second.
+  const auto sizes = !grew || !x.exact || x.visit <= 2 ? 1
+                     : seen_of_late(rise)
+                       ? repeats_in_leak / repeats_in_health
+                       : (1 - repeats_in_leak) / (1 - repeats_in_health);
+  const auto onset = onset_weight(jobs_);
+  for (size_t i = 0; i < rates.size(); ++i)
+    weigh(hypotheses_[i], rates[i], rate_weights[i] * onset, x, grew, sizes);
+  weigh(hypotheses_[rates.size() + x.stratum], rates[0],
+        strata_weight / strata * onset_weight(++stratum_jobs_[x.stratum]), x, grew, sizes);
+  if (grew) {
+    steps_[event_count_++ % remembered] = {jobs_, rise};
+    last_event_ = jobs_;
     level_ = x.value;
   }
-  if (run_.events > 0)
-    run_.jobs = jobs_ - run_.onset + 1;
-  previous_ = x.value;
-  evidence_ = sum();
+  evidence_ = 0;
+  for (const auto& h : hypotheses_)
+    evidence_ += h.wealth;
   return rise;
 }
 
-void growth_test::weigh(const input& x, bool event, bool repeat) {
-  // Second visits may complete what the first began, with the same amounts.
-  const auto exact = x.exact && x.visit != 2;
-  const auto size_ratio = !exact || !event ? 1
-                          : repeat         ? repeats_in_leak / repeats_in_health
-                                           : (1 - repeats_in_leak) / (1 - repeats_in_health);
-  const auto ratio = [&](double rate) {
-    // A leak that is rarer than health's own events shows nothing here. (To count
-    // *missing* events for it would be wrong: health may well have fewer.)
-    if (rate <= x.chance)
-      return 1.;
-    return event ? rate / x.chance * size_ratio : (1 - rate) / (1 - x.chance);
-  };
-  const auto onset = onset_weight(jobs_);
-  for (size_t i = 0; i < rates.size(); ++i) {
-    auto& w = wealth_.by_rate[i];
-    w = std::min((w + rate_weights[i] * onset) * ratio(rates[i]), most);
-  }
-  auto& w = wealth_.by_stratum[x.stratum];
-  const auto here = onset_weight(++stratum_jobs_[x.stratum]);
-  w = std::min((w + strata_weight / strata * here) * ratio(rates[0]), most);
+bool growth_test::seen_of_late(uint64_t rise) const {
+  const auto n = std::min<uint64_t>(event_count_, remembered / 2);
+  for (size_t i = 0; i < n; ++i)
+    if (latest(i).rise == rise)
+      return true;
+  return false;
 }
 
-double growth_test::sum() const {
-  double total = 0;
-  for (const auto w : wealth_.by_rate)
-    total += w;
-  for (const auto w : wealth_.by_stratum)
-    total += w;
-  return total;
+void growth_test::weigh(hypothesis& x, double rate, double prior, const input& in, bool grew,
+                        double sizes) {
+  if (x.wealth <= 2 * x.priors) {
+    // Nothing speaks for an earlier onset.
+    x.priors = 0;
+    x.since = jobs_;
+    x.level = level_;
+    x.events = x.unexplained = 0;
+  }
+  x.wealth += prior;
+  x.priors += prior;
+  // A leak that is rarer than health's own events shows nothing here. (To count
+  // *missing* events for it would be wrong: health may well have fewer.)
+  if (rate > in.chance)
+    x.wealth *= grew ? rate / in.chance * sizes : (1 - rate) / (1 - in.chance);
+  x.wealth = std::min(x.wealth, most);
+  x.events += grew;
+  x.unexplained += grew && in.chance < 1;
+}
+
+const growth_test::hypothesis* growth_test::strongest() const {
+  return &*std::max_element(hypotheses_.begin(), hypotheses_.end(),
+                            [](const auto& a, const auto& b) { return a.wealth < b.wealth; });
+}
+
+growth_test::run growth_test::current() const {
+  const auto& x = *strongest();
+  if (x.events == 0)
+    return {};
+  return {x.since, x.events, x.unexplained, level_ - std::min(level_, x.level)};
 }
 
 bool growth_test::stopped(double alpha) const {
-  if (run_.events == 0)
+  const auto n = std::min<uint64_t>(event_count_, remembered);
+  if (n == 0)
     return true;
-  const auto busy = static_cast<double>(run_.last_event - run_.onset + 1);
-  // The first event opened the run: it tells nothing about the rate.
-  const auto rate = std::min(0.98, std::max(static_cast<double>(run_.events) - 1, 0.5) / busy);
-  const auto silent = static_cast<double>(jobs_ - run_.last_event);
-  return silent >= 8 && silent * std::log1p(-rate) < std::log(alpha);
+  // The first event opened the series: it tells nothing about the rate.
+  const auto span = static_cast<double>(last_event_ - latest(n - 1).job + 1);
+  auto rate = std::min(0.98, std::max(static_cast<double>(n) - 1, 0.5) / span);
+  if (n < few_events)
+    rate = std::min(rate, rate_of_few);
+  const auto silent = static_cast<double>(jobs_ - last_event_);
+  return silent >= settled_jobs && silent * std::log1p(-rate) < std::log(alpha);
 }
 
 void growth_test::forget() {
-  wealth_ = before_event_ = {};
-  run_ = run_before_event_ = {};
-  rises_ = rises_before_event_ = {};
-  event_job_ = 0;
+  hypotheses_ = before_event_ = {};
+  event_count_ = 0;
+  undoable_ = 0;
   evidence_ = 0;
 }
 
 slope growth_test::rate(double z) const {
-  if (run_.events == 0)
+  const auto n = std::min({event_count_, uint64_t{remembered}, current().events});
+  if (n < 2)
     return {};
-  const auto per_job = wilson(run_.events, run_.jobs, z);
-  const auto spread = z * std::sqrt(run_.rise_variance / static_cast<double>(run_.events));
-  return {static_cast<double>(run_.grown) / static_cast<double>(run_.jobs),
-          per_job.lower * std::max(0., run_.mean_rise - spread),
-          per_job.upper * (run_.mean_rise + spread)};
+  std::array<double, remembered> rises{};
+  double sum = 0;
+  for (size_t i = 0; i + 1 < n; ++i) {
+    rises[i] = static_cast<double>(latest(i).rise);
+    sum += rises[i];
+  }
+  std::sort(rises.begin(), rises.begin() + static_cast<std::ptrdiff_t>(n) - 1);
+  const auto jobs = jobs_ - latest(n - 1).job;
+  const auto often = wilson(n - 1, jobs, z);
+  const auto likely = sum / static_cast<double>(jobs);
+  const auto quarter = (n - 1) / 4;
+  return {likely, std::min(likely, often.lower * rises[quarter]),
+          std::max(likely, often.upper * rises[n - 2 - quarter])};
 }
 
 } // namespace ziyu::supervision

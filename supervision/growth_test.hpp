@@ -8,8 +8,8 @@
 
 namespace ziyu::supervision {
 
-/// Whether one exact counter (e.g., live bytes after each job) grows for ever: a
-/// sequential test that may be looked at after every job.
+/// Whether one counter (e.g., live bytes after each job) grows for ever: a sequential
+/// test that may be looked at after every job.
 ///
 /// An *event* is a job after which the counter stands higher than ever. A healthy
 /// counter has events too, but finitely many; the caller says for each job how
@@ -26,11 +26,11 @@ public:
 
   struct input {
     uint64_t value = 0;
-    double chance = 1;     ///< Of an event in health, at most; 0 < chance <= 1.
-    uint32_t visit = 1;    ///< How often this kind of input was seen, with this one.
-    size_t stratum = 0;    ///< < `strata`.
-    uint64_t least = 1;    ///< A smaller rise is no event.
-    bool exact = true;     ///< Equal rises mean something (bytes, not pages).
+    double chance = 1;  ///< Of an event in health, at most; 0 < chance <= 1.
+    uint32_t visit = 1; ///< How often this kind of input was seen, with this one.
+    size_t stratum = 0; ///< < `strata`.
+    uint64_t least = 1; ///< A smaller rise is no event; at least 1.
+    bool exact = true;  ///< Equal rises mean something (bytes, not pages).
   };
 
   /// Takes the counter after one more job. Returns by how much it stands higher
@@ -40,57 +40,62 @@ public:
   /// The evidence for a leak: 1/α is reached with probability at most α in health.
   double evidence() const { return evidence_; }
 
-  /// What has grown since `onset`: a run of events that health does not explain.
+  /// The growth that the strongest of the assumed leaks explains.
   struct run {
-    uint64_t onset = 0;       ///< Number (from 1) of the job with the first event.
-    uint64_t jobs = 0;        ///< From then to the latest one, both included.
-    uint64_t events = 0;      ///< Of them.
+    uint64_t onset = 0;       ///< Number (from 1) of its first job; 0: nothing grows.
+    uint64_t events = 0;      ///< Since then.
     uint64_t unexplained = 0; ///< Events whose chance was below 1.
-    uint64_t repeats = 0;     ///< Events with exactly a rise seen shortly before.
-    uint64_t grown = 0;       ///< Bytes, in sum.
-    uint64_t last_event = 0;  ///< Number of the job.
-    double mean_rise = 0, rise_variance = 0;
+    uint64_t grown = 0;       ///< Bytes.
   };
-  const run& current() const { return run_; }
+  run current() const;
 
-  /// Growth that went on at the rate of the current run would, with probability
-  /// 1 − `alpha`, have had another event by now: it has stopped.
+  /// Number of the job with the latest event; 0: none.
+  uint64_t last_event() const { return last_event_; }
+
+  /// Growth that went on at the rate of the latest events would, with probability
+  /// 1 − `alpha`, have had another one by now: it has stopped.
   bool stopped(double alpha) const;
 
-  /// Forgets the current run and its evidence; the counter's level stays.
+  /// Drops all evidence; the counter's level stays.
   void forget();
 
   uint64_t jobs() const { return jobs_; }
-  /// How often evidence was dropped because a lower level settled: each such fresh
-  /// start is another test.
-  uint64_t restarts() const { return restarts_; }
-  /// Bounds of the growth per job in the current run, each one-sided at the normal
-  /// quantile `z`: from the share of jobs with an event and the sizes of the rises.
+
+  /// Growth per job of late (the latest 16 events of the current run), with bounds,
+  /// each one-sided at the normal quantile `z`: from how often events come, and the quartiles of their
+  /// sizes. All 0 with fewer than two events.
   slope rate(double z) const;
 
 private:
   static constexpr std::array<double, 5> rates{0.98, 1. / 2, 1. / 8, 1. / 32, 1. / 128};
-  static constexpr size_t remembered = 8;
+  static constexpr size_t remembered = 16;
 
-  struct wealth {
-    std::array<double, 5> by_rate{};
-    std::array<double, strata> by_stratum{};
+  /// One assumed leak.
+  struct hypothesis {
+    double wealth = 0;
+    double priors = 0; ///< Of the onsets from `since` on, in sum.
+    uint64_t since = 0; ///< The job before which nothing speaks for it.
+    uint64_t level = 0; ///< The counter's, then.
+    uint32_t events = 0, unexplained = 0;
+  };
+  struct step {
+    uint64_t job = 0, rise = 0;
   };
 
   bool quiet() const { return falls_ * 8 <= jobs_; }
-  void weigh(const input& x, bool event, bool repeat);
-  double sum() const;
+  bool seen_of_late(uint64_t rise) const;
+  void weigh(hypothesis& x, double rate, double prior, const input& in, bool event, double sizes);
+  const hypothesis* strongest() const;
+  const step& latest(size_t back) const { return steps_[(event_count_ - 1 - back) % remembered]; }
 
-  wealth wealth_, before_event_;
-  run run_, run_before_event_;
-  running_moments rises_, rises_before_event_;
+  std::array<hypothesis, rates.size() + strata> hypotheses_, before_event_;
   std::array<uint64_t, strata> stratum_jobs_{};
-  std::array<uint64_t, remembered> latest_rises_{};
-  size_t next_rise_ = 0;
-  uint64_t jobs_ = 0, falls_ = 0, restarts_ = 0;
+  std::array<step, remembered> steps_{}; ///< The latest events, a ring.
+  uint64_t event_count_ = 0;
+  uint64_t jobs_ = 0, falls_ = 0, since_fall_ = 0;
   uint64_t level_ = 0, level_before_event_ = 0, previous_ = 0;
-  uint64_t since_fall_ = 0;
-  uint64_t event_job_ = 0; ///< Of the latest event that can still be undone.
+  uint64_t last_event_ = 0, last_event_before_ = 0;
+  uint64_t undoable_ = 0; ///< Job of the latest event, while it may be a spike.
   double evidence_ = 0;
 };
 

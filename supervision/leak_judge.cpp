@@ -6,19 +6,24 @@
 #include <bit>
 #include <cmath>
 #include <cstdio>
+#include <utility>
 
 namespace ziyu::supervision {
 
 namespace {
 
-/// Private memory is judged by the lows of so many jobs at a time.
-constexpr uint64_t block_jobs = 2;
+/// Private memory is judged by the lows of so many jobs at a time: few for what grows
+/// fast, many for what drowns in the ups and downs of single jobs.
+constexpr uint64_t short_block = 2, long_block = 16;
 
 /// Smaller steps of private memory are the allocator's business.
 constexpr uint64_t private_grain = 64 * 1024;
 
 /// A leak is never called by fewer events, whatever the evidence.
 constexpr uint64_t least_events = 3;
+
+/// So many of the latest inputs of new kinds tell whether there is a cache.
+constexpr uint64_t novel_window = 8;
 
 /// What is suspected: evidence worth a closer look (heap-profile sampling).
 constexpr double suspicious = 10;
@@ -28,9 +33,14 @@ constexpr double suspicious = 10;
 /// factor) and at the `visit`th input of one kind (what is kept per kind is
 /// complete after few). Never so small that one event could convince.
 double healthy_chance(uint64_t n, uint32_t visit) {
-  constexpr double by_visit[] = {1, 1, 0.75, 0.2, 0.04, 0.008};
+  constexpr double by_visit[] = {0, 0, 0, 0.2, 0.04, 0.008};
   const auto kept = visit < std::size(by_visit) ? by_visit[visit] : 0;
   return std::min(1., std::max({2. / static_cast<double>(n), kept, 1e-3}));
+}
+
+/// The same for the lows of private memory in the `n`th block of jobs.
+double settling_chance(uint64_t n) {
+  return std::min(1., 2 / std::pow(static_cast<double>(n), 0.6));
 }
 
 uint64_t kind_of(const job_memory& x) {
@@ -87,7 +97,12 @@ std::string_view to_string(leak_input x) noexcept {
 leak_judge::leak_judge(settings x)
   : settings_(x), z_(normal_quantile(std::clamp(x.confidence, 0.5, 0.99))),
     // Sizes in octaves: a shift is one of half an octave or more for some time.
-    size_shift_(32, 0.75, 12, 0.5) {
+    size_shift_(32, 0.75, 12, 0.5),
+    channels_{{{&point::live, 1, true, false},
+               {&point::gpu, 1, true, true},
+               {&point::owned, short_block, false, false},
+               {&point::owned, long_block, false, false},
+               {&point::reserved, short_block, false, true}}} {
   window_.reserve(settings_.window_jobs);
 }
 
@@ -98,65 +113,78 @@ leak_judge::verdict leak_judge::observe(job_memory x) {
     first_gpu_ = x.gpu_allocated;
   }
   const auto visit = census_.visit(kind_of(x));
-  auto chance = jobs_ <= settings_.warmup_jobs ? 1. : healthy_chance(jobs_, visit);
-  if (visit == 1 && jobs_ > settings_.warmup_jobs) {
-    // A cache may take each new kind in, but no cache is boundless.
-    const auto limit = settings_.budget_bytes > 0 ? settings_.budget_bytes / 4 : 64u << 20;
-    const auto kinds = static_cast<double>(settings_.cache_entries)
-                       / static_cast<double>(std::max<uint64_t>(novel_growth_, 1));
-    const auto bytes = static_cast<double>(limit)
-                       / static_cast<double>(std::max<uint64_t>(novel_bytes_, 1));
-    chance = std::max(healthy_chance(jobs_, 9),
-                      std::min({1., kinds * kinds, bytes * bytes}));
-  }
+  const auto judged = jobs_ > settings_.warmup_jobs;
+  auto chance = judged ? healthy_chance(jobs_, visit) : 1;
+  if (judged && visit <= cached_visits)
+    chance = std::max(chance, cache_chance(visit));
+  // What no input before needed may stay: buffers are as large as the largest so far.
+  const auto largest = x.decoded_bytes > largest_decoded_ || x.encoded_bytes > largest_encoded_;
+  largest_decoded_ = std::max(largest_decoded_, x.decoded_bytes);
+  largest_encoded_ = std::max(largest_encoded_, x.encoded_bytes);
+  if (largest)
+    chance = 1;
   const auto stratum = stratum_of(x);
-  const auto rise = live_.observe({x.live, chance, visit, stratum, 1, true});
-  const auto gpu_rise = gpu_.observe({x.gpu_allocated, chance, visit, stratum, 1, true});
-  if (rise + gpu_rise > 0 && visit == 1 && jobs_ > settings_.warmup_jobs) {
-    ++novel_growth_;
-    novel_bytes_ += rise + gpu_rise;
-    last_novel_growth_ = jobs_;
+  const auto rise = channels_[0].test.observe({x.live, chance, visit, stratum, 1, true});
+  const auto gpu_rise = channels_[1].test.observe({x.gpu_allocated, chance, visit, stratum, 1, true});
+  if (judged && visit <= cached_visits) {
+    auto& c = cache_[visit - 1];
+    ++c.jobs;
+    c.grew = static_cast<uint8_t>(c.grew << 1 | (rise + gpu_rise > 0));
+    if (rise + gpu_rise > 0) {
+      ++c.growths;
+      novel_bytes_ += rise + gpu_rise;
+      last_novel_growth_ = jobs_;
+    }
   }
   if (x.decoded_bytes > 0
       && size_shift_.observe(std::log2(static_cast<double>(x.decoded_bytes)))) {
     ++last_.workload_shifts;
-    fresh_blocks_ = 8; // the arenas settle anew
+    fresh_jobs_ = 16; // the arenas settle anew
   }
-  judge_private(x);
+  judge_private(x, largest);
   remember(x, rise + gpu_rise > 0);
   judge(x);
   return last_;
 }
 
-void leak_judge::judge_private(const job_memory& x) {
-  // What no input before needed may stay with the allocator.
-  const auto largest = x.decoded_bytes > largest_decoded_ || x.encoded_bytes > largest_encoded_;
-  largest_decoded_ = std::max(largest_decoded_, x.decoded_bytes);
-  largest_encoded_ = std::max(largest_encoded_, x.encoded_bytes);
-  if (previous_private_ > 0 && x.private_bytes > previous_private_)
-    largest_step_ = std::max(x.private_bytes - previous_private_, largest_step_ - largest_step_ / 64);
-  else
-    largest_step_ -= largest_step_ / 64; // steps of long ago say little
-  previous_private_ = x.private_bytes;
+double leak_judge::cache_chance(uint32_t visit) const {
+  const auto& c = cache_[visit - 1];
+  // A cache may take each new kind in, but no cache is boundless; and what takes in few
+  // of the new kinds is not keyed by them, so there are not many to come.
+  const auto bytes = settings_.budget_bytes > 0 ? settings_.budget_bytes / 6 : 40u << 20;
+  const auto keyed = wilson(c.growths, c.jobs, 3).upper >= 0.5;
+  const auto over = std::max(static_cast<double>(c.growths)
+                               / (keyed ? static_cast<double>(settings_.cache_entries) : 24),
+                             static_cast<double>(novel_bytes_) / static_cast<double>(bytes));
+  const auto chance = std::pow(std::max(over, 1.), -4);
+  // Nor is there such a cache where the latest new kinds left nothing; one that begins to
+  // fill has its excuse back within four.
+  return c.jobs < novel_window ? chance : std::min(chance, (std::popcount(c.grew) + 1.) / 5);
+}
+
+void leak_judge::judge_private(const job_memory& x, bool largest) {
   const auto owned = excess(x.private_bytes, x.live, first_live_);
   const auto reserved = excess(x.gpu_reserved, x.gpu_allocated, first_gpu_);
-  const auto first = (jobs_ - 1) % block_jobs == 0;
-  low_ = first ? owned : std::min(low_, owned);
-  low_reserved_ = first ? reserved : std::min(low_reserved_, reserved);
-  const auto expected = jobs_ <= settings_.warmup_jobs || largest || fresh_blocks_ > 0;
-  block_chance_ = std::max(first ? 0. : block_chance_, expected ? 1. : 0.);
-  if (jobs_ % block_jobs != 0)
+  const auto expected = jobs_ <= settings_.warmup_jobs || largest || fresh_jobs_ > 0;
+  fresh_jobs_ -= fresh_jobs_ > 0;
+  for (auto& c : channels_)
+    if (!c.leak)
+      add_to_block(c, c.gpu ? reserved : owned, expected);
+}
+
+void leak_judge::add_to_block(channel& x, uint64_t value, bool expected) {
+  const auto first = (jobs_ - 1) % x.scale == 0;
+  x.low = first ? value : std::min(x.low, value);
+  x.expected = (!first && x.expected) || expected;
+  if (jobs_ % x.scale != 0)
     return;
-  ++blocks_;
-  fresh_blocks_ -= fresh_blocks_ > 0;
   growth_test::input block;
-  block.chance = std::max(block_chance_, healthy_chance(blocks_, 9));
+  block.value = x.low;
   block.least = private_grain;
   block.exact = false;
-  block.value = low_;
-  hoard_.observe(block);
-  block.value = low_reserved_;
-  gpu_hoard_.observe(block);
+  // Arenas settle more slowly than counters: records come more often than one in n.
+  block.chance = x.expected ? 1 : settling_chance(x.test.jobs() + 1);
+  x.test.observe(block);
 }
 
 void leak_judge::remember(const job_memory& x, bool grew) {
@@ -174,16 +202,22 @@ void leak_judge::remember(const job_memory& x, bool grew) {
     window_[(jobs_ - 1) % settings_.window_jobs] = p;
 }
 
-double leak_judge::threshold() const {
-  // Bonferroni over the workers; the four counters share each one's part.
-  return 4. * std::max(1u, settings_.workers) / std::max(1 - settings_.confidence, 1e-12);
+double leak_judge::threshold(const channel& x) const {
+  // Finite growth rarely takes a quarter of the budget, so its mere size counts, too.
+  // Bonferroni over the workers; the counters share each one's part.
+  return static_cast<double>(channels_.size()) * std::max(1u, settings_.workers) / std::max(1 - settings_.confidence, 1e-12)
+         * (settings_.budget_bytes > 0 && x.run.grown >= settings_.budget_bytes / 4 ? 0.01 : 1)
+         // What is known of allocators is no law: ten times the evidence.
+         * (x.leak ? 1 : 10);
 }
 
-slope leak_judge::window_slope(double point::*what, uint64_t from) {
+void leak_judge::fill(double point::*what, uint64_t from) {
   x_.clear();
   y_.clear();
   const auto n = window_.size();
-  for (size_t i = 0; i < n; ++i) {
+  // The slopes of all pairs take their time: every second job of a long window will do.
+  const auto step = n > 40 ? (n + 39) / 40 : 1;
+  for (size_t i = (n - 1) % step; i < n; i += step) {
     // Oldest first; the ring's oldest is the one that is overwritten next.
     const auto& p = window_[n < settings_.window_jobs ? i : (jobs_ + i) % n];
     if (p.job >= static_cast<double>(from)) {
@@ -191,41 +225,54 @@ slope leak_judge::window_slope(double point::*what, uint64_t from) {
       y_.push_back(p.*what);
     }
   }
+}
+
+slope leak_judge::window_slope(double point::*what, uint64_t from) {
+  fill(what, from);
   if (x_.size() < 4)
     return {};
   return theil_sen(x_, y_, std::clamp(settings_.confidence, 0.5, 0.99), scratch_);
 }
 
-bool leak_judge::confirm(growth_test& test, bool& confirmed, slope& found, double point::*what,
-                         uint64_t events, uint64_t least_total) {
-  const auto alpha = 1 - std::clamp(settings_.confidence, 0.5, 0.9999);
-  const auto& run = test.current();
-  const auto scale = &test == &live_ || &test == &gpu_ ? uint64_t{1} : block_jobs;
-  if (run.events > 0 && test.stopped(alpha)) {
-    test.forget(); // a plateau: whatever comes next is judged by itself
-    confirmed = false;
-  }
-  if (run.events == 0) {
-    found = {};
+bool leak_judge::keeps_pace(double point::*what, uint64_t from) {
+  fill(what, from);
+  const auto n = y_.size();
+  if (n < 12)
     return false;
+  const auto low = [&](size_t begin) {
+    return *std::min_element(y_.begin() + static_cast<std::ptrdiff_t>(begin),
+                             y_.begin() + static_cast<std::ptrdiff_t>(begin + n / 4));
+  };
+  const auto first = low(0), middle = low((n - n / 4) / 2), last = low(n - n / 4);
+  return last - middle >= 0.75 * (middle - first) && middle > first;
+}
+
+void leak_judge::confirm(channel& x, uint64_t least_total) {
+  auto& test = x.test;
+  if (x.confirmed && test.stopped(1 - std::clamp(settings_.confidence, 0.5, 0.9999))) {
+    test.forget(); // a plateau: whatever comes next is another growth
+    x.confirmed = false;
   }
-  found = test.rate(z_);
-  found.bytes_per_job /= static_cast<double>(scale);
-  found.lower /= static_cast<double>(scale);
-  found.upper /= static_cast<double>(scale);
-  const auto worth = test.evidence() >= suspicious || confirmed;
-  if (worth && scale == 1 && run.events * 10 >= run.jobs * 7 && run.jobs >= 4) {
-    // Nearly each job: the slope is that of a line. One job before the onset, so that
-    // the first rise counts.
-    const auto line = window_slope(what, run.onset > 1 ? run.onset - 1 : 1);
+  x.run = test.current();
+  x.rate = {};
+  if (x.run.events == 0)
+    return;
+  const auto scale = static_cast<double>(x.scale);
+  const auto rate = test.rate(z_);
+  x.rate = {rate.bytes_per_job / scale, rate.lower / scale, rate.upper / scale};
+  const auto effect = static_cast<double>(settings_.min_effect_bytes);
+  if (!x.confirmed)
+    x.confirmed = test.evidence() >= threshold(x) && x.run.unexplained >= least_events
+                  && x.run.grown >= least_total && x.rate.bytes_per_job >= effect
+                  && x.rate.lower * 4 >= effect
+                  && (x.scale == 1 || keeps_pace(x.what, (x.run.onset - 1) * x.scale + 1));
+  const auto from = x.run.onset > 1 ? x.run.onset - 1 : 1; // so that the first rise counts
+  if (x.confirmed && x.scale == 1 && x.run.events * 10 >= (jobs_ - x.run.onset + 1) * 7) {
+    // Nearly each job: the slope is that of a line.
+    const auto line = window_slope(x.what, from);
     if (line.bytes_per_job > 0)
-      found = line;
+      x.rate = line;
   }
-  if (!confirmed)
-    confirmed = test.evidence() >= threshold() && run.unexplained >= events
-                && run.grown >= least_total
-                && found.lower >= static_cast<double>(settings_.min_effect_bytes);
-  return confirmed;
 }
 
 leak_input leak_judge::input_of(const growth_test::run& run) const {
@@ -266,46 +313,35 @@ leak_input leak_judge::input_of(const growth_test::run& run) const {
 void leak_judge::judge(const job_memory& x) {
   const auto hoard_total = std::max(settings_.hoarding_min_total_bytes,
                                     settings_.budget_bytes / 10);
-  confirm(live_, live_leaks_, last_.live, &point::live, least_events, 0);
-  slope gpu, hoard, gpu_hoard;
-  confirm(gpu_, gpu_leaks_, gpu, &point::gpu, least_events, 0);
-  confirm(hoard_, hoards_, hoard, &point::owned, least_events, hoard_total);
-  confirm(gpu_hoard_, gpu_hoards_, gpu_hoard, &point::reserved, least_events, hoard_total);
-  const auto leaks = live_leaks_ || gpu_leaks_;
-  const auto hoards = hoards_ || gpu_hoards_;
+  const channel* top = &channels_[0];
+  for (auto& c : channels_) {
+    confirm(c, c.leak ? 0 : hoard_total);
+    if (std::pair{c.confirmed, c.test.evidence()}
+        > std::pair{top->confirmed, top->test.evidence()})
+      top = &c;
+  }
+  const auto& [live, gpu, owned, owned_slowly, reserved] = channels_;
+  const auto leaks = live.confirmed || gpu.confirmed;
+  const auto hoards = owned.confirmed || owned_slowly.confirmed || reserved.confirmed;
+  const auto& hoard = owned.confirmed ? owned : owned_slowly;
   last_.jobs = jobs_;
-  last_.needed = threshold();
+  last_.needed = threshold(*top);
   last_.kinds = census_.distinct();
   last_.kinds_expected = census_.expected();
   last_.cached_bytes = novel_bytes_;
-  last_.plateau_jobs = jobs_ - std::max<uint64_t>(live_.current().last_event, 1);
-
-  struct candidate {
-    const growth_test* test;
-    bool confirmed, gpu, leak;
-    slope rate;
-  };
-  const candidate all[] = {{&live_, live_leaks_, false, true, last_.live},
-                           {&gpu_, gpu_leaks_, true, true, gpu},
-                           {&hoard_, hoards_, false, false, hoard},
-                           {&gpu_hoard_, gpu_hoards_, true, false, gpu_hoard}};
-  const auto* top = &all[0];
-  for (const auto& c : all)
-    if (std::pair{c.confirmed, c.test->evidence()}
-        > std::pair{top->confirmed, top->test->evidence()})
-      top = &c;
-  const auto& run = top->test->current();
-  const auto scale = top->leak ? uint64_t{1} : block_jobs;
-  last_.evidence = top->test->evidence();
+  last_.plateau_jobs = jobs_ - std::max<uint64_t>(live.test.last_event(), 1);
+  last_.live = live.rate;
+  last_.gpu = gpu.confirmed || !reserved.confirmed ? gpu.rate : reserved.rate;
+  last_.evidence = top->test.evidence();
   last_.on_gpu = top->gpu;
-  last_.gpu = gpu_leaks_ || !gpu_hoards_ ? gpu : gpu_hoard;
-  last_.onset = run.events > 0 ? (run.onset - 1) * scale + 1 : 0;
-  last_.growing_jobs = run.events;
-  last_.grown_bytes = run.grown;
-
-  const auto leans = top->test->evidence() >= suspicious && run.unexplained >= 2
+  last_.onset = top->run.events > 0 ? (top->run.onset - 1) * top->scale + 1 : 0;
+  last_.growing_jobs = top->run.events;
+  last_.grown_bytes = top->run.grown;
+  const auto& run = top->run;
+  const auto leans = top->test.evidence() >= (top->leak ? suspicious : threshold(*top))
+                     && run.unexplained >= 2
                      && top->rate.bytes_per_job >= static_cast<double>(settings_.min_effect_bytes)
-                     && (top->leak || run.grown >= hoard_total / 2);
+                     && (top->leak || run.grown >= hoard_total);
   const auto novel = last_novel_growth_ > 0 && jobs_ - last_novel_growth_ < 32;
   last_.kind = leaks && hoards                                    ? growth::mixed
                : leaks                                            ? growth::leak
@@ -317,17 +353,15 @@ void leak_judge::judge(const job_memory& x) {
   last_.input = leak_input::any;
   if (leaks) {
     last_.input = input_of(run);
-    // Growth with new kinds alone is not "any", however often they come.
-    if (run.repeats + run.unexplained > 0 && novel_growth_ > settings_.cache_entries
-        && last_.input == leak_input::some)
+    if (cache_[0].growths > settings_.cache_entries && last_novel_growth_ == live.test.last_event())
       last_.input = leak_input::new_kinds;
   }
   last_.private_memory = {};
-  if (last_.kind >= growth::suspected) {
+  if (is_confirmed(last_.kind)) {
     // The line through the window; its onset where that lies within.
     last_.private_memory = window_slope(&point::owned, last_.onset);
-    if (hoards_ && last_.private_memory.bytes_per_job < hoard.bytes_per_job)
-      last_.private_memory = hoard;
+    if (hoards && last_.private_memory.bytes_per_job < hoard.rate.bytes_per_job)
+      last_.private_memory = hoard.rate;
   }
   foretell(x);
 }
@@ -339,6 +373,7 @@ void leak_judge::foretell(const job_memory& x) {
   if (!is_confirmed(last_.kind))
     return;
   // What grows in the books grows in the pages: the steeper of the two counts.
+  const auto hoarding_only = last_.kind == growth::hoarding;
   forecast_input in;
   in.used = x.private_bytes;
   in.budget = settings_.budget_bytes;
@@ -346,9 +381,14 @@ void leak_judge::foretell(const job_memory& x) {
   if (last_.private_memory.bytes_per_job > in.growth.bytes_per_job)
     in.growth = last_.private_memory;
   in.growth.upper = std::max(last_.live.upper, last_.private_memory.upper);
-  // Beyond the slope, one more step like the largest of late.
-  const auto step = static_cast<double>(largest_step_) - in.growth.bytes_per_job;
-  in.reserve = step > 0 ? static_cast<uint64_t>(step) : 0;
+  // Around the slope, the ups and downs of single jobs: what the allocator holds ready
+  // may be used up first, or be needed once more.
+  auto least = window_.front().owned - window_.front().live, highest = least;
+  for (const auto& p : window_) {
+    least = std::min(least, p.owned - p.live);
+    highest = std::max(highest, p.owned - p.live);
+  }
+  in.reserve = hoarding_only ? 0 : static_cast<uint64_t>(highest - least);
   if (const auto f = forecast_jobs(in)) {
     last_.jobs_left = f->jobs;
     last_.jobs_left_earliest = f->earliest;

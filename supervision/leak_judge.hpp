@@ -5,6 +5,7 @@
 #include "supervision/robust.hpp"
 #include "supervision/shape_census.hpp"
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -67,7 +68,7 @@ public:
     uint64_t min_effect_bytes = 512;
     /// That no healthy worker of the pool is ever called a leak, over the lives of
     /// `workers` generations at once; also of slopes' bounds, at most 0.99.
-    double confidence = 0.999;
+    double confidence = 0.998;
     uint32_t workers = 1;      ///< Judged side by side: each gets its part of the doubt.
     uint64_t budget_bytes = 0; ///< Of private memory; 0: no forecast.
     /// Private memory is read in pages and steps, and an allocator's arenas settle
@@ -77,7 +78,7 @@ public:
     /// A cache keyed by the inputs' shapes holds no more kinds than this; more growth
     /// with new kinds counts against the worker. It also does where it has taken a
     /// quarter of the budget (64 MiB without one).
-    uint32_t cache_entries = 256;
+    uint32_t cache_entries = 1024;
   };
 
   using slope = supervision::slope;
@@ -121,31 +122,57 @@ private:
     bool ok, grew;
   };
 
+  /// One counter under test.
+  struct channel {
+    double point::*what;
+    uint64_t scale; ///< Jobs per value of the test.
+    bool leak;      ///< Else hoarding.
+    bool gpu;
+    growth_test test{};
+    bool confirmed = false;
+    growth_test::run run{};
+    slope rate{};
+    uint64_t low = 0;      ///< Of the block of jobs under way.
+    bool expected = false; ///< Growth in it is.
+  };
+
+  /// What came with the first, and with the second, visits of kinds of input: a cache
+  /// may fill at either.
+  static constexpr size_t cached_visits = 2;
+  struct cache {
+    uint64_t jobs = 0, growths = 0;
+    uint8_t grew = 0; ///< Which of the latest 8.
+  };
+
+  double cache_chance(uint32_t visit) const;
   void remember(const job_memory& x, bool grew);
   void judge(const job_memory& x);
-  double threshold() const;
-  void judge_private(const job_memory& x);
-  bool confirm(growth_test& test, bool& confirmed, slope& found, double point::*what,
-               uint64_t least_events, uint64_t least_total);
+  double threshold(const channel& x) const;
+  void judge_private(const job_memory& x, bool largest);
+  void add_to_block(channel& x, uint64_t value, bool expected);
+  void confirm(channel& x, uint64_t least_total);
+  /// Puts the window's values from job `from` on, oldest first, into `x_` and `y_`.
+  void fill(double point::*what, uint64_t from);
+  /// Grew as much in the later half as in the earlier: settling slows down.
+  bool keeps_pace(double point::*what, uint64_t from);
   slope window_slope(double point::*what, uint64_t from);
   leak_input input_of(const growth_test::run& x) const;
   void foretell(const job_memory& x);
 
   settings settings_;
   double z_; ///< Of slopes' bounds.
+  std::array<cache, cached_visits> cache_{};
   shape_census census_;
   cusum size_shift_;
-  growth_test live_, gpu_, hoard_, gpu_hoard_;
-  bool live_leaks_ = false, gpu_leaks_ = false, hoards_ = false, gpu_hoards_ = false;
+  /// Live, GPU allocated, private in short and in long blocks, GPU reserved.
+  std::array<channel, 5> channels_;
   std::vector<point> window_; ///< A ring of `window_jobs`.
   std::vector<double> x_, y_, scratch_;
-  uint64_t jobs_ = 0, novel_growth_ = 0, last_novel_growth_ = 0, novel_bytes_ = 0;
+  uint64_t jobs_ = 0;
+  uint64_t last_novel_growth_ = 0, novel_bytes_ = 0;
   uint64_t first_live_ = 0, first_gpu_ = 0;
-  uint64_t low_ = 0, low_reserved_ = 0; ///< Lows of the block of jobs under way.
-  uint64_t blocks_ = 0, fresh_blocks_ = 0;
+  uint64_t fresh_jobs_ = 0; ///< Private memory settles anew for so long.
   uint64_t largest_decoded_ = 0, largest_encoded_ = 0;
-  uint64_t previous_private_ = 0, largest_step_ = 0;
-  double block_chance_ = 0;
   verdict last_;
 };
 

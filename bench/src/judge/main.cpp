@@ -35,10 +35,16 @@ struct options {
   std::string recorded;
 };
 
+/// Leaks with some jobs only.
+bool is_seldom(const std::string& kind) {
+  return kind == "leak_one_in_k" || kind == "leak_bad_inputs" || kind == "leak_large_images";
+}
+
 /// What a rule, or the judge, made of one trace.
 struct outcome {
   uint64_t alarm = 0; ///< Job of the first alarm; 0: none.
   growth kind = growth::healthy; ///< The judge's worst verdict up to there.
+  std::string why;
 };
 
 /// Summary over traces of one rule.
@@ -73,7 +79,8 @@ struct score {
       ++leaks_64k;
       found_64k += found;
     }
-    if (!found)
+    // Delays are those of leaks with each job, which is what they are given per job.
+    if (!found || is_seldom(t.kind))
       return;
     if (t.bytes_per_job == kib)
       delay_1k.push_back(delay);
@@ -118,6 +125,7 @@ struct totals {
   std::map<std::string, score> peers;
   std::map<std::string, std::map<std::string, uint64_t>> confusion;
   std::map<std::string, std::pair<uint64_t, uint64_t>> by_kind; ///< right, all
+  std::map<std::string, std::map<double, std::vector<double>>> delays; ///< Of the judge.
   uint64_t traces = 0, jobs = 0, beyond = 0, beyond_alarms = 0;
   uint64_t forecasts = 0, covered = 0, early_enough = 0;
   double seconds = 0;
@@ -139,6 +147,7 @@ outcome judge_trace(const trace& t, totals& all) {
       worst = std::max(worst, verdict.kind);
     if (x.alarm == 0 && is_confirmed(verdict.kind)) {
       x.alarm = job;
+      x.why = explain(verdict);
       if (t.onset == 0 || job < t.onset)
         break;
     }
@@ -149,6 +158,8 @@ outcome judge_trace(const trace& t, totals& all) {
   all.seconds += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   all.jobs += job;
   x.kind = worst;
+  if (x.alarm == 0)
+    x.why = explain(judge.last());
   // The traces that ended at the budget show what the forecast was worth.
   if (foretold && t.jobs.back().memory.private_bytes + 3 * t.bytes_per_job + 64 * mib >= budget
       && t.jobs.size() < t.onset + 1499) {
@@ -175,7 +186,11 @@ void evaluate(const trace& t, const std::vector<named_rule>& others, totals& all
   auto& [right, count] = all.by_kind[t.kind];
   ++count;
   right += t.what == truth::healthy ? x.alarm == 0 : x.alarm >= t.onset && x.alarm > 0;
-  for (const auto& other : others) {
+  if (x.alarm >= t.onset && t.onset > 0)
+    all.delays[t.kind][t.bytes_per_job].push_back(static_cast<double>(x.alarm - t.onset + 1));
+  if (std::getenv("SHOW") && (t.what == truth::healthy ? x.alarm > 0 : x.alarm < t.onset || x.alarm == 0))
+    std::fprintf(stderr, "wrong %s %g onset %llu n %zu alarm %llu: %s\n", t.kind.c_str(), t.bytes_per_job, (unsigned long long)t.onset, t.jobs.size(), (unsigned long long)x.alarm, x.why.c_str());
+  if (!std::getenv("QUICK")) for (const auto& other : others) {
     const auto rule = other.make(t);
     outcome y;
     uint64_t job = 0;
@@ -226,7 +241,7 @@ void print(const totals& all) {
   std::fprintf(stderr, "%-20s %7s", "what it is", "traces");
   for (const auto& c : columns)
     std::fprintf(stderr, " %9s", c.c_str());
-  std::fprintf(stderr, "    right\n");
+  std::fprintf(stderr, "    right  median delay at each size\n");
   auto rows = healthy_kinds();
   for (auto list : {growing_kinds(), beyond_kinds()})
     rows.insert(rows.end(), list.begin(), list.end());
@@ -241,7 +256,11 @@ void print(const totals& all) {
       const auto i = row.find(c);
       std::fprintf(stderr, " %9llu", static_cast<unsigned long long>(i == row.end() ? 0 : i->second));
     }
-    std::fprintf(stderr, "  %6.2f%%\n", 100. * score::ratio(right, count));
+    std::fprintf(stderr, "  %6.2f%%", 100. * score::ratio(right, count));
+    if (const auto i = all.delays.find(kind); i != all.delays.end())
+      for (const auto& [size, list] : i->second)
+        std::fprintf(stderr, " %6d", score::quantile(list, 0.5).get<int>());
+    std::fprintf(stderr, "\n");
   }
   std::fprintf(stderr, "\n%-18s %7s %10s %11s %9s %9s %9s\n", "rule", "false", "recall 1K+",
                "recall 64K+", "delay 1K", "delay 64K", "delay 1M");

@@ -114,10 +114,10 @@ public:
     if (is("spikes"))
       spike_share_ = d.spread(0.003, 0.1);
     if (is("shape_cache"))
-      entry_ = size_class(d.spread(300, 48 * kib)), entry_varies_ = d.happens(0.5);
+      entry_ = size_class(d.spread(300, 24 * kib)), entry_varies_ = d.happens(0.5);
     if (is("two_stage_cache"))
-      entry_ = size_class(d.spread(300, 24 * kib)), stages_ = 2;
-    full_ = d.whole(16, 512);
+      entry_ = size_class(d.spread(300, 12 * kib)), stages_ = 2;
+    full_ = d.whole(16, 1024); // as oneDNN's primitive cache
     high_water_ = is("high_water");
     last_image_ = is("last_image");
     if (is("step_then_flat"))
@@ -242,14 +242,15 @@ private:
 /// How a growing kind grows: the mean over all of its jobs is `rate`.
 class grower {
 public:
-  grower(dice& d, const std::string& kind, double rate) : dice_(d), rate_(rate) {
+  grower(dice& d, const std::string& kind, double rate, uint64_t most_every)
+    : dice_(d), rate_(rate) {
     const auto is = [&](const char* name) { return kind == name; };
     varies_ = is("leak_varying_sizes");
     images_ = is("leak_images");
     bad_only_ = is("leak_bad_inputs");
     large_only_ = is("leak_large_images");
     // Seldom, and yet the same mean: more at a time.
-    every_ = is("leak_one_in_k") ? static_cast<double>(d.whole(2, 50)) : 1;
+    every_ = is("leak_one_in_k") ? static_cast<double>(d.whole(2, most_every)) : 1;
     regular_ = d.happens(0.5);
     container_ = d.happens(0.4);
   }
@@ -324,12 +325,14 @@ trace generate(const std::string& kind, double bytes_per_job, uint64_t budget, u
   }
   stream in{d, kind == "leak_large_images" || kind == "leak_images"};
   if (kind == "leak_bad_inputs")
-    in.need_bad(d.spread(0.03, 0.3));
+    in.need_bad(std::max(d.spread(0.03, 0.3), std::min(0.5, 10 * bytes_per_job / static_cast<double>(budget))));
   if (kind == "bad_path")
     in.need_bad(0.02);
   keeper keep{d, behind};
   allocator heap{d};
-  grower leak{d, kind, bytes_per_job};
+  // A leak of which ten jobs do not fit into the budget is not for the judge.
+  const auto jobs_in_budget = static_cast<double>(budget) / 10 / std::max(bytes_per_job, 1.);
+  grower leak{d, kind, bytes_per_job, static_cast<uint64_t>(std::clamp(jobs_in_budget, 2., 50.))};
   const auto large = in.large();
   // How often the leaking kind of input comes, found by asking a copy of the stream.
   double bad_share = 0, large_share = 0;
@@ -348,7 +351,8 @@ trace generate(const std::string& kind, double bytes_per_job, uint64_t budget, u
   t.onset = !grows ? 0 : late ? d.whole(5, 400) : 1;
   if (kind == "leak_after_steps")
     t.onset += 300;
-  const auto length = grows ? t.onset + 1500 : d.whole(400, 3000);
+  const auto length = kind == "leak_one_in_k" ? t.onset + 3000
+                      : grows ? t.onset + 1500 : d.whole(400, 3000);
   const auto shared = d.uniform(150, 480) * mib;
   const auto base_live = std::floor(d.spread(1 * mib, 60 * mib));
   const auto shift_at = kind == "workload_shift" ? d.whole(50, 400) : 0;
