@@ -38,7 +38,7 @@ void supervisor_state::on_job_done(const job_done& x) {
   ++w.jobs;
   w.last_delta = x.delta_live;
   w.live_bytes = x.memory.live;
-  w.last_step_bytes = x.private_bytes > w.private_bytes ? x.private_bytes - w.private_bytes : 0;
+  w.before_job_bytes = w.private_bytes;
   w.private_bytes = x.private_bytes;
   w.peak_bytes = std::max(w.peak_bytes, w.private_bytes);
   w.encoded_sum += static_cast<double>(x.encoded_bytes);
@@ -74,7 +74,8 @@ void supervisor_state::heal(worker_entry& x) {
     w.verdict = x.judge->last();
     w.baseline_bytes = x.baseline_bytes;
     w.private_bytes = x.private_bytes;
-    w.last_step_bytes = x.last_step_bytes;
+    w.last_step_bytes = x.private_bytes > x.before_job_bytes ? x.private_bytes - x.before_job_bytes
+                                                             : 0;
     w.trimmed = x.trimmed;
     return w;
   };

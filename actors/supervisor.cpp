@@ -48,6 +48,11 @@ void supervisor_state::trigger(trigger_kind which, bool raised, std::string reas
   self->send(settings.dispatcher, breaker_input{which, raised, std::move(reason), {}});
 }
 
+void supervisor_state::give_up(error why) {
+  if (!std::exchange(given_up, true))
+    settings.on_fatal(std::move(why));
+}
+
 // -- fork server --------------------------------------------------------------------------
 
 void supervisor_state::start_server() {
@@ -58,7 +63,7 @@ void supervisor_state::start_server() {
     trouble = "cannot start the fork server: " + pid.error().describe();
     spdlog::error("{}", trouble);
     if (!ever_ready) {
-      settings.on_fatal(error{pid.error().code, trouble});
+      give_up(error{pid.error().code, trouble});
       return;
     }
     trigger(trigger_kind::fork_server, true, trouble);
@@ -97,21 +102,27 @@ void supervisor_state::on_server_frame(const server_frame& x) {
     spdlog::error("{}", trouble);
     // A model that never loaded will not load the next time either.
     if (!ever_ready)
-      settings.on_fatal(error{code, failed->error_message});
+      give_up(error{code, failed->error_message});
   } else if (auto made = std::get_if<wire::spawned>(x.content.get())) {
     auto entry = find(made->spawn_id);
     if (!entry)
       return;
     if (made->pid == 0) {
       spdlog::error("fork failed: {}", made->error_message);
-      entry->expected_end = true;
       spawn_after = self->clock().now() + worker_backoff->next(settings.report->env().random());
-      return; // its socket closes, too
+      entry->expected_end = true;
+      if (entry->closed) // else its socket closes, too
+        workers.erase(made->spawn_id);
+      return;
     }
     entry->pid = made->pid;
     if (entry->state == phase::spawning)
       entry->state = phase::warming;
     settings.host->adopt(entry->id, made->pid);
+    if (entry->closed) { // before we heard that it lived
+      settings.host->signal(entry->id, SIGKILL);
+      note_death();
+    }
   } else if (auto ended = std::get_if<wire::exited>(x.content.get())) {
     for (auto& [id, entry] : workers)
       if (entry.pid == ended->pid) {
@@ -126,6 +137,8 @@ void supervisor_state::on_server_closed(const server_closed& x) {
     return;
   settings.host->stop_server(true);
   server_up = server_ready = false;
+  // Nobody will say any more whether these were forked.
+  std::erase_if(workers, [](const auto& w) { return w.second.pid == 0 && w.second.closed; });
   if (draining)
     return;
   settings.report->emit(spdlog::level::err, "fork_server_died",
@@ -133,8 +146,8 @@ void supervisor_state::on_server_closed(const server_closed& x) {
                          {"server", server},
                          {"reason", x.reason ? x.reason->describe() : trouble}});
   if (!ever_ready) {
-    settings.on_fatal(error{
-      errc::unavailable, !trouble.empty() ? trouble : "the fork server ended before it was ready"});
+    give_up(error{errc::unavailable,
+                  !trouble.empty() ? trouble : "the fork server ended before it was ready"});
     return;
   }
   // The workers live on. Only while there is no way to replace them for long
@@ -148,7 +161,7 @@ void supervisor_state::on_server_closed(const server_closed& x) {
 // -- workers' lives --------------------------------------------------------------------------
 
 void supervisor_state::fill() {
-  if (draining || !server_ready || self->clock().now() < spawn_after)
+  if (draining || given_up || !server_ready || self->clock().now() < spawn_after)
     return;
   const auto empty = static_cast<uint32_t>(std::count_if(
     slots.begin(), slots.end(), [](const slot& x) { return x.worker == 0 && x.linked == 0; }));
@@ -186,14 +199,14 @@ void supervisor_state::on_ready(worker_entry& x, const wire::ready& news) {
                news.warmup_us / 1000, x.private_bytes);
   if (auto ok = policy->check_baseline(x.baseline_bytes); !ok) {
     trouble = ok.error().message;
-    settings.on_fatal(ok.error());
+    give_up(ok.error());
     return;
   }
   supply();
 }
 
 void supervisor_state::supply() {
-  if (draining)
+  if (draining || given_up)
     return;
   auto next_standby = [this]() -> worker_entry* {
     for (auto& [id, x] : workers)
@@ -238,7 +251,9 @@ void supervisor_state::on_switched(const slot_switched& x) {
   if (!entry || where.linked != x.worker)
     return;
   entry->state = phase::serving;
-  where.worker = x.worker;
+  // By our own books: the slot may have switched to a worker that died at once and
+  // have forgotten this one.
+  const auto previous = std::exchange(where.worker, x.worker);
   where.linked = 0;
   settings.report->stats()
     .worker_generation.Add({{"slot", std::to_string(x.slot)}})
@@ -250,7 +265,7 @@ void supervisor_state::on_switched(const slot_switched& x) {
                          {"private_bytes", entry->private_bytes}});
   if (where.wanted)
     where.wanted->switched_us = settings.report->env().monotonic_us();
-  if (auto old = find(x.previous)) {
+  if (auto old = find(previous)) {
     read_private(*old);
     if (where.wanted && where.wanted->old_worker == old->id)
       where.wanted->old_private = old->private_bytes;
@@ -296,8 +311,8 @@ void supervisor_state::on_deadline(uint64_t id) {
     spdlog::error("worker {} was not ready within {} ms", id, settings.start_timeout.count());
     if (x->pid != 0)
       kill(*x, error{errc::timeout, "not ready in time"});
-    else
-      caf::anon_send_exit(x->channel, caf::exit_reason::user_shutdown);
+    else if (server_up) // it hangs; another will fork
+      settings.host->stop_server(true);
   }
 }
 
@@ -313,11 +328,16 @@ void supervisor_state::on_channel_closed(const channel_closed& x) {
   if (x.reason && !entry->killed)
     entry->killed = *x.reason; // rubbish on the socket
   if (entry->pid == 0) {
-    // Never forked: its fork server is gone, or could not.
-    workers.erase(entry->id);
-    fill();
+    // Not forked, or dead before the fork server's word of it came: that decides. A
+    // new one is not asked for before, or a worker that always dies were forked in a
+    // tight loop.
+    if (entry->expected_end || !server_up)
+      workers.erase(entry->id);
     return;
   }
+  // The channel itself tells its slot only if it had heard of it in time.
+  if (was == phase::linked || was == phase::serving)
+    self->send(slots[entry->slot].actor, x);
   if (was == phase::linked) {
     auto& where = slots[entry->slot];
     if (where.linked == entry->id)
@@ -342,23 +362,27 @@ void supervisor_state::on_channel_closed(const channel_closed& x) {
       where.wanted = std::move(next);
     }
   }
-  if (!entry->expected_end && !draining) {
-    const auto now = self->clock().now();
-    const auto pause = worker_backoff->next(settings.report->env().random());
-    if (!intensity->admit(now)) {
-      spawn_after = now + pause;
-      if (!intensity_exceeded) {
-        intensity_exceeded = true;
-        auto reason = std::to_string(intensity->recent(now)) + " workers died within "
-                      + std::to_string(settings.restart_period.count())
-                      + " ms, restart.intensity is " + std::to_string(settings.restart_intensity);
-        settings.report->emit(spdlog::level::critical, "restart_intensity_exceeded",
-                              {{"reason", reason}});
-        trigger(trigger_kind::restart_intensity, true, reason);
-      }
-    }
-  }
+  if (!entry->expected_end)
+    note_death();
   supply();
+}
+
+void supervisor_state::note_death() {
+  if (draining)
+    return;
+  const auto now = self->clock().now();
+  const auto pause = worker_backoff->next(settings.report->env().random());
+  if (intensity->admit(now))
+    return;
+  spawn_after = now + pause;
+  if (std::exchange(intensity_exceeded, true))
+    return;
+  auto reason = std::to_string(intensity->recent(now)) + " workers died within "
+                + std::to_string(settings.restart_period.count()) + " ms, restart.intensity is "
+                + std::to_string(settings.restart_intensity);
+  settings.report->emit(spdlog::level::critical, "restart_intensity_exceeded",
+                        {{"reason", reason}});
+  trigger(trigger_kind::restart_intensity, true, reason);
 }
 
 void supervisor_state::reap(uint64_t id, const std::optional<wire::exited>& how) {

@@ -51,8 +51,8 @@ struct worker_entry {
   uint32_t slot = 0;
   uint64_t generation = 0;
   uint64_t baseline_bytes = 0, private_bytes = 0, live_bytes = 0, peak_bytes = 0;
-  uint64_t last_step_bytes = 0;
-  int64_t private_offset = 0; ///< private − anonymous at the latest reading.
+  uint64_t before_job_bytes = 0; ///< Private, before its latest job.
+  int64_t private_offset = 0;    ///< private − anonymous at the latest reading.
   uint64_t jobs = 0;
   int64_t last_delta = 0;
   std::optional<supervision::leak_judge> judge;
@@ -112,6 +112,7 @@ struct supervisor_state {
   void on_deadline(uint64_t worker);
   void end(worker_entry& x); ///< Soft, grace, hard.
   void kill(worker_entry& x, error why);
+  void note_death(); ///< Of a worker that should have lived.
   void reap(uint64_t worker, const std::optional<wire::exited>& how);
   // -- memory (healing.cpp)
   void on_job_done(const job_done& x);
@@ -128,6 +129,7 @@ struct supervisor_state {
   // -- the rest
   void on_tick();
   void finish_drain_if_gone();
+  void give_up(error why); ///< The service can never work.
   void trigger(supervision::circuit_breaker::trigger which, bool raised, std::string reason = {});
   supervisor_status status() const;
   worker_entry* find(uint64_t id);
@@ -156,6 +158,7 @@ struct supervisor_state {
   supervision::container_memory container;
   uint64_t replacements = 0;
   bool draining = false;
+  bool given_up = false;
   std::chrono::steady_clock::time_point kill_at{};
   caf::typed_response_promise<bool> drained;
   static inline const char* name = "supervisor";

@@ -1,0 +1,304 @@
+#pragma once
+
+#include "actors/worker_host.hpp"
+
+#include <caf/actor_system.hpp>
+#include <caf/event_based_actor.hpp>
+#include <caf/send.hpp>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <csignal>
+#include <map>
+#include <set>
+#include <vector>
+
+#include <unistd.h>
+
+namespace ziyu::test {
+
+/// A fork server and workers that exist only as messages. By default all is well: the
+/// server loads its model at once, workers are ready at once, each job is answered at
+/// once. A test takes any of that away. For a system on the test scheduler.
+class fake_host : public actors::worker_host {
+public:
+  struct worker {
+    uint64_t id = 0;
+    int32_t pid = 0; ///< 0: not forked yet.
+    caf::actor channel, supervisor, owner;
+    bool closed = false;  ///< Its socket.
+    bool alive = false;   ///< Its process.
+    bool adopted = false; ///< The host has a handle of it.
+    bool forgotten = false;
+    uint32_t slot = 0;
+    uint64_t generation = 0; ///< 0: a standby.
+    std::string fault;
+    std::vector<wire::frame> received;
+    std::vector<int> signals;
+    uint64_t private_bytes = 10u << 20, live = 1u << 20;
+    uint64_t leak = 0;  ///< Kept of each job.
+    uint64_t hoard = 0; ///< The same, but free in the allocator's books.
+    uint64_t trimmable = 0;
+    bool hangs = false;         ///< Takes jobs, never answers.
+    bool ignores_stop = false;  ///< Only a signal ends it.
+    bool closes_at_own = false; ///< Its socket closes just before its slot listens.
+    size_t jobs = 0;
+  };
+
+  explicit fake_host(caf::actor_system& sys) : sys_(sys) {}
+
+  ~fake_host() override { release(); }
+
+  /// Ends the channels and drops all handles, so that the actors can end.
+  void release() {
+    for (auto& [id, x] : workers) {
+      caf::anon_send_exit(x.channel, caf::exit_reason::user_shutdown);
+      x.channel = x.supervisor = x.owner = caf::actor{};
+    }
+    supervisor_ = caf::actor{};
+  }
+
+  // -- what a test does to them -----------------------------------------------------------
+
+  bool auto_server = true; ///< A started server has its model at once.
+  bool auto_fork = true;   ///< A wanted worker is forked at once.
+  bool auto_ready = true;  ///< A forked worker is ready at once.
+  bool server_ignores_stop = false;
+  std::optional<error> start_failure, spawn_failure;
+  /// Applied to each new worker.
+  std::function<void(worker&)> prepare;
+  /// Instead of an answer, when it returns true.
+  std::function<bool(worker&, const wire::job&)> on_job;
+
+  std::map<uint64_t, worker> workers; ///< All there ever were.
+  uint64_t server = 0;                ///< Number of the latest.
+  bool server_alive = false;
+  size_t servers_started = 0, server_kills = 0;
+  supervision::container_memory container{100, 1000, "fake"};
+
+  void server_ready() {
+    wire::server_ready x;
+    x.pid = server_pid();
+    x.model_name = "digits";
+    x.model_version = "1";
+    x.model_sha256 = "abc";
+    x.precision = "fp32";
+    x.classes = 10;
+    x.memory.live = 3u << 20;
+    say(x);
+  }
+
+  void say(wire::frame x) {
+    caf::anon_send(supervisor_,
+                   actors::server_frame{server, std::make_shared<const wire::frame>(std::move(x))});
+  }
+
+  void server_dies(std::optional<error> rubbish = {}) {
+    if (!std::exchange(server_alive, false))
+      return;
+    caf::anon_send(supervisor_, actors::server_closed{server, std::move(rubbish)});
+    // Sockets on their way to it are closed by the kernel.
+    for (auto& [id, x] : workers)
+      if (x.pid == 0)
+        close(x);
+  }
+
+  void fork(worker& x) {
+    x.pid = static_cast<int32_t>(1000 + x.id);
+    x.alive = true;
+    say(wire::spawned{x.id, x.pid, 900, ""});
+    if (auto_ready)
+      ready(x);
+    for (const auto& early : x.received)
+      if (std::holds_alternative<wire::stop>(early))
+        die(x, 0);
+  }
+
+  void ready(worker& x) { send(x, wire::ready{x.pid, 4'000, reading(x)}); }
+
+  /// The process ends: closed socket, and the fork server's word on it.
+  void die(worker& x, int signal, int code = 0) {
+    if (!std::exchange(x.alive, false))
+      return;
+    close(x);
+    if (server_alive)
+      say(wire::exited{x.pid, code, signal, x.private_bytes});
+  }
+
+  void close(worker& x, std::optional<error> rubbish = {}) {
+    if (std::exchange(x.closed, true))
+      return;
+    if (x.owner != x.supervisor)
+      caf::anon_send(x.owner, actors::channel_closed{x.id, rubbish});
+    caf::anon_send(x.supervisor, actors::channel_closed{x.id, rubbish});
+  }
+
+  void send(worker& x, wire::frame content) {
+    if (!x.closed)
+      caf::anon_send(x.owner, actors::channel_frame{
+                                x.id, std::make_shared<const wire::frame>(std::move(content))});
+  }
+
+  /// The answer to a job, after what the job did to the worker's memory.
+  void answer(worker& x, const wire::job& job) {
+    ++x.jobs;
+    x.live += x.leak;
+    x.private_bytes += x.leak + x.hoard;
+    wire::result r;
+    r.attempt_id = job.attempt_id;
+    r.top_k = {{3, 0.9f, "三"}, {8, 0.1f, "八"}};
+    r.width = 12;
+    r.height = 10;
+    r.delta_live = static_cast<int64_t>(x.leak);
+    r.memory = reading(x);
+    send(x, r);
+  }
+
+  /// The worker that serves `slot`: the latest that was told so and is alive.
+  worker* serving(uint32_t slot) {
+    worker* found = nullptr;
+    for (auto& [id, x] : workers)
+      if (x.alive && x.generation > 0 && x.slot == slot
+          && (!found || x.generation > found->generation))
+        found = &x;
+    return found;
+  }
+
+  size_t alive() const {
+    return static_cast<size_t>(
+      std::count_if(workers.begin(), workers.end(), [](const auto& x) { return x.second.alive; }));
+  }
+
+  int32_t server_pid() const { return static_cast<int32_t>(500 + server); }
+
+  static wire::memory_reading reading(const worker& x) {
+    return {x.live, x.private_bytes - shared_pages, 0, 0};
+  }
+
+  /// Private memory that is not anonymous.
+  static constexpr uint64_t shared_pages = 4096;
+
+  // -- the port -------------------------------------------------------------------------------
+
+  expected<int32_t> start_server(uint64_t number, caf::actor supervisor) override {
+    if (start_failure)
+      return tl::unexpected(*start_failure);
+    EXPECT_FALSE(server_alive) << "a second fork server beside the first";
+    server = number;
+    supervisor_ = std::move(supervisor);
+    server_alive = true;
+    ++servers_started;
+    if (auto_server)
+      server_ready();
+    return server_pid();
+  }
+
+  void stop_server(bool kill) override {
+    server_kills += kill && server_alive;
+    if (kill || !server_ignores_stop)
+      server_dies();
+  }
+
+  bool server_running() override { return server_alive; }
+
+  expected<caf::actor> spawn(uint64_t id, caf::actor supervisor) override {
+    if (spawn_failure)
+      return tl::unexpected(*spawn_failure);
+    if (!server_alive)
+      return fail(errc::unavailable, "there is no fork server");
+    auto& x = workers[id];
+    x.id = id;
+    x.supervisor = x.owner = std::move(supervisor);
+    x.channel = sys_.spawn([this, id](caf::event_based_actor*) -> caf::behavior {
+      return {
+        [this, id](const actors::outgoing_frame& bytes) { receive(workers.at(id), *bytes.bytes); },
+        [this, id](actors::atom::own, const caf::actor& owner) {
+          auto& me = workers.at(id);
+          if (me.closes_at_own)
+            die(me, SIGSEGV);
+          if (!me.closed)
+            me.owner = owner;
+        },
+      };
+    });
+    if (prepare)
+      prepare(x);
+    if (auto_fork)
+      fork(x);
+    return x.channel;
+  }
+
+  void adopt(uint64_t id, int32_t pid) override {
+    EXPECT_EQ(workers.at(id).pid, pid);
+    workers.at(id).adopted = true;
+  }
+
+  void signal(uint64_t id, int number) override {
+    auto& x = workers.at(id);
+    if (!x.adopted || !x.alive)
+      return;
+    x.signals.push_back(number);
+    if (number == SIGKILL)
+      die(x, SIGKILL);
+  }
+
+  bool gone(uint64_t id) override { return !workers.at(id).adopted || !workers.at(id).alive; }
+
+  void forget(uint64_t id) override {
+    EXPECT_FALSE(workers.at(id).alive) << "worker " << id << " was forgotten while it lives";
+    workers.at(id).forgotten = true;
+  }
+
+  expected<supervision::process_memory> read_memory(int32_t pid) override {
+    supervision::process_memory m;
+    if (pid == ::getpid()) {
+      m.private_bytes = 20u << 20;
+      return m;
+    }
+    for (auto& [id, x] : workers)
+      if (x.pid == pid && x.alive) {
+        m.private_bytes = x.private_bytes;
+        m.anonymous = x.private_bytes - shared_pages;
+        return m;
+      }
+    return fail(errc::io, "no such process");
+  }
+
+  expected<supervision::container_memory> read_container() override { return container; }
+
+private:
+  void receive(worker& x, const std::string& bytes) {
+    if (x.closed)
+      return;
+    wire::frame_reader reader;
+    reader.feed(bytes);
+    auto content = reader.next();
+    ASSERT_TRUE(content && *content) << "an ill-formed frame for worker " << x.id;
+    x.received.push_back(**content);
+    if (!x.alive)
+      return; // waits in the socket until it is forked
+    if (auto news = std::get_if<wire::assign>(&**content)) {
+      x.slot = news->slot;
+      x.generation = news->generation;
+      x.fault = news->fault;
+    } else if (auto job = std::get_if<wire::job>(&**content)) {
+      if (!(on_job && on_job(x, *job)) && !x.hangs)
+        answer(x, *job);
+    } else if (std::holds_alternative<wire::trim>(**content)) {
+      wire::trimmed done;
+      done.before = reading(x);
+      x.private_bytes -= std::exchange(x.trimmable, 0);
+      done.after = reading(x);
+      done.duration_us = 1'500;
+      send(x, done);
+    } else if (std::holds_alternative<wire::stop>(**content)) {
+      if (!x.ignores_stop && !x.hangs)
+        die(x, 0);
+    }
+  }
+
+  caf::actor_system& sys_;
+  caf::actor supervisor_;
+};
+
+} // namespace ziyu::test

@@ -1,0 +1,764 @@
+#include "actors/supervisor.hpp"
+
+#include "actors/inference.hpp"
+#include "tests/support/actor_stage.hpp"
+#include "tests/support/fake_actors.hpp"
+#include "tests/support/fake_host.hpp"
+#include "tests/support/fake_kafka.hpp"
+
+#include <nlohmann/json.hpp>
+
+namespace ziyu::actors {
+
+namespace {
+
+using namespace ziyu::test;
+using nlohmann::json;
+using trigger = supervision::circuit_breaker::trigger;
+
+constexpr uint64_t MiB = 1u << 20;
+
+/// The supervisor with real inference actors, over workers that are only messages.
+class Supervisor : public actor_fixture {
+protected:
+  Supervisor() {
+    settings.slots = 2;
+    settings.standbys = 1;
+    settings.start_timeout = 10s;
+    settings.grace = 2s;
+    settings.probe_interval = 1s;
+    settings.judge.budget_bytes = 100 * MiB;
+    settings.healing.budget_bytes = 100 * MiB;
+    settings.healing.hard_limit_bytes = 200 * MiB;
+    settings.restart_intensity = 3;
+    settings.restart_period = 60s;
+    settings.host = host;
+    settings.report = report;
+    settings.on_model = [this](const messaging::model_identity& x) { models.push_back(x.name); };
+    settings.on_fatal = [this](error x) { fatal.push_back(std::move(x)); };
+  }
+
+  ~Supervisor() override {
+    report->disconnect();
+    caf::anon_send_exit(aut, caf::exit_reason::user_shutdown);
+    host->release();
+    run();
+  }
+
+  void start_with(std::function<inference_actor(uint32_t, supervisor_actor)> make) {
+    report->connect(spawn(fake_publisher, published));
+    if (!settings.dispatcher)
+      settings.dispatcher = spawn(fake_dispatcher, to_dispatcher);
+    aut = spawn(supervisor, settings, std::move(make));
+    run();
+  }
+
+  void start() {
+    settings.dispatcher = spawn(fake_dispatcher, to_dispatcher);
+    inference_settings each;
+    each.job_timeout = 5s;
+    each.dispatcher = settings.dispatcher;
+    auto make = [this, each](uint32_t slot, supervisor_actor boss) mutable {
+      each.slot = slot;
+      each.supervisor = std::move(boss);
+      slots.push_back(sys.spawn(inference, each));
+      return slots.back();
+    };
+    start_with(make);
+  }
+
+  std::shared_ptr<std::optional<attempt_outcome>> request(uint32_t slot) {
+    auto job = std::make_shared<const messaging::job>(
+      *messaging::decode_job(make_record(next_offset++), messaging::job_limits{}));
+    return ask<attempt_outcome>(slots.at(slot), attempt_request{job, 1});
+  }
+
+  /// Runs jobs on a slot; each must succeed.
+  void work(uint32_t slot, int jobs) {
+    for (auto i = 0; i < jobs; ++i) {
+      auto outcome = request(slot);
+      ASSERT_TRUE(*outcome);
+      ASSERT_FALSE((*outcome)->failure) << (*outcome)->failure->describe();
+      advance(10ms);
+    }
+  }
+
+  fake_host::worker& serving(uint32_t slot) {
+    auto x = host->serving(slot);
+    EXPECT_NE(x, nullptr) << "nobody serves slot " << slot;
+    return *x;
+  }
+
+  supervisor_status status() { return **ask<supervisor_status>(aut, atom::status{}); }
+
+  /// The details of all events of a type.
+  std::vector<json> details(const std::string& type) const {
+    std::vector<json> xs;
+    for (const auto& x : *published) {
+      auto event = json::parse(*x.content->value);
+      if (event["type"] == type)
+        xs.push_back(event["detail"]);
+    }
+    return xs;
+  }
+
+  size_t triggers(trigger which, bool raised) const {
+    return static_cast<size_t>(
+      std::count_if(to_dispatcher->breaker.begin(), to_dispatcher->breaker.end(),
+                    [&](const auto& x) { return x.which == which && x.raised == raised; }));
+  }
+
+  std::shared_ptr<fake_host> host = std::make_shared<fake_host>(sys);
+  std::shared_ptr<dispatcher_log> to_dispatcher = std::make_shared<dispatcher_log>();
+  std::shared_ptr<std::vector<publication>> published =
+    std::make_shared<std::vector<publication>>();
+  supervisor_settings settings;
+  std::vector<inference_actor> slots;
+  std::vector<std::string> models;
+  std::vector<error> fatal;
+  int64_t next_offset = 0;
+  supervisor_actor aut;
+};
+
+} // namespace
+
+// -- start ----------------------------------------------------------------------------------
+
+TEST_F(Supervisor, StartsTheServerAndFillsSlotsAndStandbys) {
+  start();
+  EXPECT_EQ(host->servers_started, 1u);
+  EXPECT_EQ(models, std::vector<std::string>{"digits"});
+  EXPECT_EQ(host->alive(), 3u);
+  EXPECT_EQ(serving(0).generation, 1u);
+  EXPECT_EQ(serving(1).generation, 1u);
+  const auto s = status();
+  EXPECT_TRUE(s.model_ready);
+  EXPECT_EQ(s.slots_up, 2u);
+  EXPECT_EQ(s.standbys, 1u);
+  EXPECT_TRUE(s.trouble.empty());
+  EXPECT_EQ(details("worker_started").size(), 2u);
+  EXPECT_EQ(json::parse(s.workers)["workers"].size(), 3u);
+  EXPECT_EQ(json::parse(s.workers)["fork_server"]["ready"], true);
+  EXPECT_TRUE(fatal.empty());
+}
+
+TEST_F(Supervisor, AsksForNoWorkerBeforeTheModelIsLoaded) {
+  host->auto_server = false;
+  start();
+  advance(1s);
+  EXPECT_TRUE(host->workers.empty());
+  EXPECT_FALSE(status().model_ready);
+  host->server_ready();
+  run();
+  EXPECT_EQ(host->workers.size(), 3u);
+}
+
+TEST_F(Supervisor, GivesASlotsFaultToEachOfItsWorkers) {
+  settings.slot_faults[1] = "crash";
+  start();
+  EXPECT_EQ(serving(0).fault, "");
+  EXPECT_EQ(serving(1).fault, "crash");
+  host->die(serving(1), SIGSEGV);
+  run();
+  EXPECT_EQ(serving(1).fault, "crash");
+}
+
+TEST_F(Supervisor, AcceptsAWorkerThatIsReadyBeforeItsForkIsReported) {
+  host->auto_fork = false;
+  start();
+  auto& x = host->workers.at(1);
+  x.pid = 1001;
+  x.alive = true;
+  host->ready(x);
+  run();
+  host->say(wire::spawned{1, 1001, 900, ""});
+  run();
+  EXPECT_EQ(serving(0).id, 1u);
+  EXPECT_TRUE(x.adopted);
+}
+
+TEST_F(Supervisor, TellsOnceThatTheModelCannotBeLoaded) {
+  host->auto_server = false;
+  start();
+  host->say(wire::server_failed{"model_missing", "models/x: no model.json"});
+  host->server_dies();
+  advance(10s);
+  ASSERT_EQ(fatal.size(), 1u);
+  EXPECT_EQ(fatal[0].code, errc::model_missing);
+  EXPECT_NE(fatal[0].message.find("models/x"), std::string::npos);
+  EXPECT_EQ(host->servers_started, 1u) << "it will not load the next time either";
+  EXPECT_FALSE(status().model_ready);
+}
+
+TEST_F(Supervisor, GivesUpWhenTheServerEndsBeforeItWasReady) {
+  host->auto_server = false;
+  start();
+  host->server_dies();
+  run();
+  ASSERT_EQ(fatal.size(), 1u);
+  EXPECT_EQ(fatal[0].code, errc::unavailable);
+}
+
+TEST_F(Supervisor, GivesUpWhenTheServerIsNotReadyInTime) {
+  host->auto_server = false;
+  start();
+  advance(11s);
+  EXPECT_EQ(host->server_kills, 1u);
+  ASSERT_EQ(fatal.size(), 1u);
+  EXPECT_NE(fatal[0].message.find("not ready within 10000 ms"), std::string::npos);
+}
+
+TEST_F(Supervisor, GivesUpWhenTheServerCannotBeStarted) {
+  host->start_failure = error{errc::io, "ziyu-worker: no such file"};
+  start();
+  ASSERT_EQ(fatal.size(), 1u);
+  EXPECT_NE(fatal[0].message.find("no such file"), std::string::npos);
+}
+
+TEST_F(Supervisor, RefusesABudgetThatAFreshWorkerExceeds) {
+  settings.healing.budget_bytes = 8 * MiB;
+  start(); // a fresh worker has 10 MiB
+  advance(1s);
+  ASSERT_EQ(fatal.size(), 1u);
+  EXPECT_EQ(fatal[0].code, errc::invalid_config);
+  EXPECT_NE(fatal[0].message.find("8"), std::string::npos) << fatal[0].message;
+  EXPECT_NE(fatal[0].message.find("10"), std::string::npos) << fatal[0].message;
+  EXPECT_EQ(status().slots_up, 0u);
+}
+
+// -- death ------------------------------------------------------------------------------------
+
+TEST_F(Supervisor, LetsTheStandbyTakeOverFromAWorkerThatDied) {
+  start();
+  const auto standby = host->workers.at(3).id;
+  auto& victim = serving(0);
+  auto outcome = request(1); // the other slot's life goes on
+  host->die(victim, SIGSEGV);
+  run();
+  EXPECT_EQ(serving(0).id, standby);
+  EXPECT_EQ(serving(0).generation, 2u);
+  EXPECT_EQ(serving(1).generation, 1u);
+  EXPECT_TRUE(victim.forgotten);
+  EXPECT_EQ(host->alive(), 3u) << "and there is a new standby";
+  const auto died = details("worker_died");
+  ASSERT_EQ(died.size(), 1u);
+  EXPECT_EQ(died[0]["slot"], 0);
+  EXPECT_EQ(died[0]["pid"], victim.pid);
+  EXPECT_EQ(died[0]["how"], "signal 11 (SIGSEGV)");
+  const auto replaced = details("worker_replaced");
+  ASSERT_EQ(replaced.size(), 1u);
+  EXPECT_EQ(replaced[0]["cause"], "crash");
+  EXPECT_EQ(replaced[0]["new_generation"], 2);
+  EXPECT_EQ(replaced[0]["new_pid"], serving(0).pid);
+  EXPECT_TRUE(replaced[0]["ms"].is_number());
+  EXPECT_TRUE(replaced[0]["bytes_recovered"].is_number());
+  EXPECT_EQ(status().replacements, 1u);
+  work(0, 3);
+}
+
+TEST_F(Supervisor, AnswersTheJobOfAWorkerThatDied) {
+  host->on_job = [](auto&, const auto&) { return true; }; // no answer yet
+  start();
+  auto outcome = request(0);
+  host->die(serving(0), SIGKILL);
+  run();
+  ASSERT_TRUE(*outcome);
+  EXPECT_EQ((*outcome)->failure->code, errc::worker_died);
+}
+
+TEST_F(Supervisor, ReplacesAStandbyThatDied) {
+  start();
+  host->die(host->workers.at(3), SIGKILL);
+  run();
+  EXPECT_EQ(host->alive(), 3u);
+  EXPECT_EQ(status().standbys, 1u);
+  EXPECT_EQ(status().replacements, 0u);
+}
+
+TEST_F(Supervisor, CountsGenerationsPerSlot) {
+  start();
+  for (auto i = 0; i < 3; ++i) {
+    host->die(serving(1), SIGKILL);
+    advance(30s);
+  }
+  EXPECT_EQ(serving(0).generation, 1u);
+  EXPECT_EQ(serving(1).generation, 4u);
+}
+
+TEST_F(Supervisor, EndsAWorkerThatSendsRubbish) {
+  start();
+  auto& victim = serving(0);
+  host->close(victim, error{errc::bad_frame, "no magic"});
+  run();
+  EXPECT_FALSE(victim.alive);
+  EXPECT_EQ(victim.signals, std::vector<int>{SIGKILL});
+  EXPECT_EQ(serving(0).generation, 2u);
+  EXPECT_EQ(details("worker_replaced").at(0)["cause"], "bad_frame");
+}
+
+TEST_F(Supervisor, EndsAWorkerThatOnlyClosedItsSocket) {
+  start();
+  auto& victim = serving(0);
+  host->close(victim);
+  run();
+  EXPECT_FALSE(victim.alive);
+  EXPECT_EQ(serving(0).generation, 2u);
+}
+
+TEST_F(Supervisor, KillsAWorkerThatHangsAndRunsTheSlotOn) {
+  start();
+  auto& victim = serving(0);
+  victim.hangs = true;
+  auto outcome = request(0);
+  advance(6s);
+  EXPECT_FALSE(victim.alive);
+  ASSERT_TRUE(*outcome);
+  EXPECT_EQ((*outcome)->failure->code, errc::deadline_exceeded);
+  EXPECT_EQ(details("worker_killed").at(0)["code"], "deadline_exceeded");
+  EXPECT_EQ(details("worker_replaced").at(0)["cause"], "hang");
+  work(0, 1);
+}
+
+TEST_F(Supervisor, KillsAWorkerThatIsNotReadyInTime) {
+  host->auto_ready = false;
+  start();
+  EXPECT_EQ(host->alive(), 3u);
+  host->auto_ready = true;
+  advance(11s);
+  EXPECT_EQ(host->workers.at(1).signals, std::vector<int>{SIGKILL});
+  EXPECT_EQ(status().slots_up, 2u) << "others take their places";
+}
+
+TEST_F(Supervisor, ReplacesAForkServerThatDoesNotFork) {
+  start();
+  host->auto_fork = false;
+  host->die(serving(0), SIGKILL); // the standby takes over; the next one never comes
+  for (auto i = 0; i < 120 && host->server_kills == 0; ++i)
+    advance(100ms);
+  EXPECT_EQ(host->server_kills, 1u) << "it hangs";
+  host->auto_fork = true;
+  advance(5s);
+  EXPECT_EQ(host->servers_started, 2u);
+  EXPECT_EQ(status().slots_up, 2u);
+  EXPECT_EQ(status().standbys, 1u);
+}
+
+TEST_F(Supervisor, WaitsAfterAForkThatFailed) {
+  start();
+  host->auto_fork = false;
+  host->die(serving(0), SIGKILL);
+  run();
+  auto& wanted = host->workers.rbegin()->second;
+  host->say(wire::spawned{wanted.id, 0, 0, "fork: Resource temporarily unavailable"});
+  host->close(wanted);
+  run();
+  const auto before = host->workers.size();
+  host->auto_fork = true;
+  advance(5s);
+  EXPECT_EQ(host->workers.size(), before + 1);
+  EXPECT_EQ(status().standbys, 1u);
+}
+
+TEST_F(Supervisor, WaitsAfterASpawnThatFailed) {
+  start();
+  host->spawn_failure = error{errc::io, "socketpair: Too many open files"};
+  host->die(serving(0), SIGKILL);
+  run();
+  EXPECT_EQ(status().standbys, 0u);
+  host->spawn_failure.reset();
+  advance(5s);
+  EXPECT_EQ(status().standbys, 1u);
+}
+
+TEST_F(Supervisor, SurvivesAWorkerThatDiesJustWhenItIsLinked) {
+  start();
+  host->auto_fork = false;
+  host->workers.at(3).closes_at_own = true; // the standby
+  host->die(serving(0), SIGKILL);
+  run();
+  auto outcome = request(0);
+  ASSERT_TRUE(*outcome) << "the job waits for a worker that is dead";
+  EXPECT_FALSE((*outcome)->slot_up);
+  host->auto_fork = true;
+  for (auto& [id, x] : host->workers)
+    if (x.pid == 0)
+      host->fork(x);
+  run();
+  work(0, 2);
+  EXPECT_EQ(status().slots_up, 2u);
+  EXPECT_EQ(host->alive(), 3u);
+}
+
+TEST_F(Supervisor, EndsTheOldWorkerThoughItsFirstSuccessorDiedWhenLinked) {
+  // The slot's news come late: it has switched to a worker that was dead already.
+  settings.slots = 1;
+  auto slot = std::make_shared<inference_log>();
+  start_with([&](uint32_t, supervisor_actor) { return spawn(fake_inference, slot); });
+  send(aut, slot_switched{0, 1, 0});
+  auto& old = host->workers.at(1);
+  for (auto i = 0; i < 12; ++i) {
+    old.live += 6 * MiB;
+    old.private_bytes += 6 * MiB;
+    job_done news;
+    news.worker = 1;
+    news.delta_live = 6 * MiB;
+    news.memory = fake_host::reading(old);
+    news.private_bytes = old.private_bytes;
+    send(aut, news);
+  }
+  ASSERT_EQ(slot->links.size(), 2u) << "a replacement is wanted";
+  host->die(host->workers.at(2), SIGSEGV);
+  run();
+  send(aut, slot_switched{0, 2, 1}); // overtaken by the death
+  ASSERT_EQ(slot->links.size(), 3u);
+  EXPECT_TRUE(old.alive);
+  send(aut, slot_switched{0, slot->links[2].worker, 0});
+  EXPECT_FALSE(old.alive) << "nobody else would ever end it";
+  EXPECT_EQ(details("worker_replaced").size(), 1u);
+  EXPECT_EQ(host->alive(), 2u);
+}
+
+// -- leaks --------------------------------------------------------------------------------------
+
+TEST_F(Supervisor, ReplacesALeakingWorkerBeforeItsBudget) {
+  start();
+  auto& old = serving(0);
+  old.leak = 6 * MiB;
+  for (auto i = 0; i < 20; ++i)
+    work(0, 1);
+  EXPECT_FALSE(old.alive);
+  const auto peak = old.private_bytes;
+  EXPECT_TRUE(old.signals.empty()) << "it was asked to stop, not killed";
+  EXPECT_LT(peak, 100 * MiB);
+  EXPECT_EQ(serving(0).generation, 2u);
+  const auto replaced = details("worker_replaced");
+  ASSERT_EQ(replaced.size(), 1u);
+  EXPECT_EQ(replaced[0]["slot"], 0);
+  EXPECT_EQ(replaced[0]["generation"], 1);
+  EXPECT_EQ(replaced[0]["verdict"], "leak");
+  EXPECT_EQ(replaced[0]["bytes_recovered"], peak - 10 * MiB);
+  EXPECT_TRUE(replaced[0]["ms"].is_number());
+  EXPECT_NEAR(replaced[0]["live_slope"]["bytes_per_job"].get<double>(), 6. * MiB, 1);
+  EXPECT_FALSE(replaced[0]["series"]["rows"].empty());
+  EXPECT_EQ(details("leak_confirmed").size(), 1u);
+  EXPECT_TRUE(details("worker_died").empty()) << "a wanted end is no death";
+  EXPECT_EQ(serving(1).generation, 1u);
+}
+
+TEST_F(Supervisor, NamesReloadedModelsAndRetainedImages) {
+  start();
+  serving(0).leak = 3 * MiB; // what the model takes
+  serving(1).leak = 12 * 10 * 3 + 7;
+  for (auto i = 0; i < 40; ++i) {
+    work(0, 1);
+    work(1, 1);
+  }
+  ASSERT_FALSE(details("worker_replaced").empty());
+  EXPECT_EQ(details("worker_replaced")[0]["cause"], "model_reloaded");
+}
+
+TEST_F(Supervisor, LeavesAHealthyWorkerAlone) {
+  start();
+  work(0, 100);
+  EXPECT_EQ(serving(0).generation, 1u);
+  EXPECT_TRUE(details("worker_replaced").empty());
+  EXPECT_TRUE(details("leak_suspected").empty());
+}
+
+TEST_F(Supervisor, KeepsThatManySlotsAtWorkDuringReplacements) {
+  settings.standbys = 2;
+  settings.healing.max_unavailable = 0.5; // of two slots
+  start();
+  // Both leak alike, and successors take their time.
+  host->prepare = [](auto& x) { x.hangs = false; };
+  host->auto_ready = false;
+  host->die(host->workers.at(3), SIGKILL);
+  host->die(host->workers.at(4), SIGKILL);
+  run();
+  serving(0).leak = serving(1).leak = 6 * MiB;
+  for (auto i = 0; i < 9; ++i) {
+    work(0, 1);
+    work(1, 1);
+  }
+  EXPECT_TRUE(serving(0).alive);
+  EXPECT_TRUE(serving(1).alive) << "make before break: nobody ends before a successor is ready";
+  host->auto_ready = true;
+  for (auto& [id, x] : host->workers)
+    if (x.alive && x.generation == 0)
+      host->ready(x);
+  advance(2s);
+  EXPECT_EQ(serving(0).generation, 2u);
+  EXPECT_EQ(serving(1).generation, 2u);
+}
+
+TEST_F(Supervisor, KillsAtTheHardLimitAndRunsTheJobElsewhere) {
+  start();
+  auto& victim = serving(0);
+  host->on_job = [&](fake_host::worker& x, const wire::job&) {
+    if (x.id == victim.id)
+      x.private_bytes = 250 * MiB; // and no answer
+    return x.id == victim.id;
+  };
+  auto outcome = request(0);
+  advance(2s); // the probe sees it, not the worker's word
+  EXPECT_FALSE(victim.alive);
+  ASSERT_TRUE(*outcome);
+  EXPECT_EQ((*outcome)->failure->code, errc::hard_limit);
+  EXPECT_EQ(details("worker_killed").at(0)["code"], "hard_limit");
+  EXPECT_EQ(serving(0).generation, 2u);
+}
+
+TEST_F(Supervisor, TrimsAHoardingWorkerFirst) {
+  start();
+  auto& x = serving(0);
+  x.hoard = 2 * MiB;
+  for (auto i = 0; i < 40 && details("worker_trimmed").empty(); ++i) {
+    x.trimmable = x.private_bytes - 10 * MiB;
+    work(0, 1);
+  }
+  const auto trimmed = details("worker_trimmed");
+  ASSERT_EQ(trimmed.size(), 1u);
+  EXPECT_EQ(trimmed[0]["verdict"], "hoarding");
+  EXPECT_GT(trimmed[0]["bytes_recovered"].get<uint64_t>(), 20 * MiB);
+  EXPECT_TRUE(x.alive);
+  EXPECT_TRUE(details("worker_replaced").empty());
+}
+
+TEST_F(Supervisor, ReplacesAHoardingWorkerThatATrimDoesNotHelp) {
+  start();
+  auto& x = serving(0);
+  x.hoard = 2 * MiB;
+  for (auto i = 0; i < 45; ++i)
+    work(0, 1);
+  EXPECT_EQ(details("worker_trimmed").size(), 1u);
+  EXPECT_FALSE(x.alive);
+  ASSERT_EQ(details("worker_replaced").size(), 1u);
+  EXPECT_EQ(details("worker_replaced")[0]["cause"], "hoarding");
+}
+
+TEST_F(Supervisor, DecidesByItsOwnReadingNotByTheWorkersWord) {
+  start();
+  auto& x = serving(0);
+  host->on_job = [&](fake_host::worker& w, const wire::job& job) {
+    if (w.id != x.id)
+      return false;
+    wire::result r; // claims to be at the hard limit
+    r.attempt_id = job.attempt_id;
+    r.memory = {w.live, 500 * MiB, 0, 0};
+    host->send(w, r);
+    return true;
+  };
+  request(0);
+  advance(1s);
+  EXPECT_TRUE(x.alive);
+  EXPECT_EQ(serving(0).generation, 1u);
+}
+
+TEST_F(Supervisor, ReportsTheContainersMemoryToTheBreaker) {
+  start();
+  host->container = {900, 1000, "fake"};
+  advance(2s);
+  ASSERT_FALSE(to_dispatcher->memory_shares.empty());
+  EXPECT_DOUBLE_EQ(to_dispatcher->memory_shares.back(), 0.9);
+  EXPECT_EQ(status().container_limit, 1000u);
+  EXPECT_EQ(status().container_source, "fake");
+}
+
+// -- restart intensity ------------------------------------------------------------------------------
+
+TEST_F(Supervisor, RaisesTheBreakerOnceWhenTooManyDieAndLowersItLater) {
+  start();
+  for (auto i = 0; i < 6; ++i) {
+    if (host->serving(0))
+      host->die(serving(0), SIGSEGV);
+    advance(1s);
+  }
+  EXPECT_EQ(triggers(trigger::restart_intensity, true), 1u);
+  EXPECT_EQ(triggers(trigger::restart_intensity, false), 0u);
+  EXPECT_EQ(details("restart_intensity_exceeded").size(), 1u);
+  EXPECT_EQ(status().trouble, "too many workers died of late");
+  advance(61s);
+  EXPECT_EQ(triggers(trigger::restart_intensity, false), 1u);
+  EXPECT_TRUE(status().trouble.empty());
+  EXPECT_EQ(status().slots_up, 2u);
+  EXPECT_EQ(status().standbys, 1u);
+}
+
+TEST_F(Supervisor, DoesNotForkInATightLoopWhenEachWorkerDiesAtOnce) {
+  host->auto_ready = false;
+  start();
+  for (auto i = 0; i < 100; ++i) { // a second
+    for (auto& [id, x] : host->workers)
+      if (x.alive)
+        host->die(x, SIGSEGV);
+    advance(10ms);
+  }
+  EXPECT_LT(host->workers.size(), 40u);
+  EXPECT_EQ(triggers(trigger::restart_intensity, true), 1u);
+}
+
+TEST_F(Supervisor, CountsWorkersThatDieBeforeTheirForkIsReported) {
+  host->auto_fork = false;
+  start();
+  for (auto i = 0; i < 50; ++i) {
+    std::vector<uint64_t> asked;
+    for (auto& [id, x] : host->workers)
+      if (x.pid == 0 && !x.closed)
+        asked.push_back(id);
+    for (auto id : asked) {
+      auto& x = host->workers.at(id);
+      x.pid = static_cast<int32_t>(1000 + id);
+      host->close(x); // overtakes the fork server's word
+      host->say(wire::spawned{id, x.pid, 900, ""});
+      host->say(wire::exited{x.pid, 0, SIGSEGV, 0});
+    }
+    advance(100ms);
+  }
+  EXPECT_LT(host->workers.size(), 60u);
+  EXPECT_EQ(triggers(trigger::restart_intensity, true), 1u);
+}
+
+// -- death of the fork server -------------------------------------------------------------------------
+
+TEST_F(Supervisor, StartsTheForkServerAgainWhileItsWorkersLiveOn) {
+  start();
+  host->server_dies();
+  run();
+  EXPECT_EQ(host->alive(), 3u);
+  work(0, 2);
+  EXPECT_EQ(host->servers_started, 1u) << "not at once";
+  advance(1s);
+  EXPECT_EQ(host->servers_started, 2u);
+  EXPECT_EQ(host->alive(), 3u);
+  EXPECT_EQ(serving(0).generation, 1u);
+  EXPECT_EQ(details("fork_server_died").size(), 1u);
+  EXPECT_EQ(details("fork_server_started").size(), 2u);
+  EXPECT_EQ(triggers(trigger::fork_server, true), 0u) << "one death is no trouble";
+}
+
+TEST_F(Supervisor, NoticesTheEndOfAnOrphanByItself) {
+  host->auto_server = false;
+  start();
+  host->server_ready();
+  run();
+  host->server_dies();
+  run();
+  auto& victim = serving(0);
+  host->die(victim, SIGKILL); // no fork server to tell of it
+  advance(1s);
+  EXPECT_TRUE(victim.forgotten);
+  EXPECT_EQ(serving(0).generation, 2u) << "the standby was there";
+  EXPECT_EQ(details("worker_died").at(0)["how"], "unknown");
+}
+
+TEST_F(Supervisor, RaisesTheBreakerWhenTheForkServerKeepsDying) {
+  start();
+  host->auto_server = false;
+  host->server_dies();
+  for (auto i = 0; i < 3; ++i) {
+    advance(5s);
+    host->server_dies();
+    run();
+  }
+  EXPECT_GE(triggers(trigger::fork_server, true), 1u);
+  EXPECT_TRUE(fatal.empty()) << "it has worked before";
+  host->auto_server = true;
+  advance(10s);
+  EXPECT_EQ(to_dispatcher->breaker.back().which, trigger::fork_server);
+  EXPECT_FALSE(to_dispatcher->breaker.back().raised);
+  EXPECT_EQ(host->alive(), 3u);
+}
+
+TEST_F(Supervisor, TreatsRubbishFromTheForkServerAsItsDeath) {
+  start();
+  host->server_dies(error{errc::bad_frame, "no magic"});
+  advance(1s);
+  EXPECT_EQ(host->servers_started, 2u);
+  EXPECT_EQ(details("fork_server_died").at(0)["reason"], "bad_frame: no magic");
+}
+
+TEST_F(Supervisor, IgnoresWhatAnOldForkServerSays) {
+  start();
+  host->server_dies();
+  advance(1s);
+  send(aut, server_closed{1, {}});
+  send(aut,
+       server_frame{1, std::make_shared<const wire::frame>(wire::exited{serving(0).pid, 0, 9, 0})});
+  EXPECT_TRUE(details("worker_died").empty());
+  EXPECT_EQ(host->servers_started, 2u);
+  EXPECT_TRUE(host->server_alive);
+}
+
+// -- drain -----------------------------------------------------------------------------------------------
+
+TEST_F(Supervisor, DrainsSoftly) {
+  start();
+  auto drained = ask<bool>(aut, atom::drain{}, uint64_t{2'000});
+  advance(100ms);
+  ASSERT_TRUE(*drained);
+  EXPECT_TRUE(**drained);
+  EXPECT_EQ(host->alive(), 0u);
+  EXPECT_FALSE(host->server_alive);
+  EXPECT_EQ(host->server_kills, 0u);
+  for (const auto& [id, x] : host->workers)
+    EXPECT_TRUE(x.signals.empty());
+  EXPECT_TRUE(details("worker_died").empty());
+  EXPECT_EQ(host->workers.size(), 3u) << "nobody is forked during a drain";
+}
+
+TEST_F(Supervisor, KillsAtTheDeadlineOfTheDrainWhatDoesNotStop) {
+  settings.grace = 60s;
+  start();
+  serving(1).ignores_stop = true;
+  host->server_ignores_stop = true;
+  auto drained = ask<bool>(aut, atom::drain{}, uint64_t{2'000});
+  advance(1900ms);
+  EXPECT_FALSE(*drained);
+  EXPECT_EQ(host->alive(), 1u);
+  advance(300ms);
+  ASSERT_TRUE(*drained);
+  EXPECT_EQ(host->alive(), 0u);
+  EXPECT_EQ(host->server_kills, 1u);
+}
+
+TEST_F(Supervisor, KillsAWorkerThatOutlivesItsGrace) {
+  start();
+  auto& old = serving(0);
+  old.ignores_stop = true;
+  old.leak = 6 * MiB;
+  work(0, 12);
+  EXPECT_EQ(serving(0).generation, 2u);
+  EXPECT_TRUE(old.alive);
+  advance(3s);
+  EXPECT_FALSE(old.alive);
+  EXPECT_EQ(old.signals, std::vector<int>{SIGKILL});
+  EXPECT_EQ(details("worker_replaced").size(), 1u);
+}
+
+TEST_F(Supervisor, DrainsWorkersThatAreJustBeingForked) {
+  host->auto_fork = false;
+  start();
+  auto drained = ask<bool>(aut, atom::drain{}, uint64_t{2'000});
+  advance(100ms);
+  for (auto id : {1, 2})
+    host->fork(host->workers.at(static_cast<uint64_t>(id)));
+  advance(100ms);
+  EXPECT_FALSE(*drained);
+  advance(2s); // the third never comes
+  ASSERT_TRUE(*drained);
+  EXPECT_EQ(host->alive(), 0u);
+}
+
+TEST_F(Supervisor, StartsNoForkServerDuringADrain) {
+  start();
+  serving(0).ignores_stop = true;
+  auto drained = ask<bool>(aut, atom::drain{}, uint64_t{2'000});
+  host->server_dies();
+  advance(1s);
+  EXPECT_EQ(host->servers_started, 1u);
+  EXPECT_FALSE(*drained);
+  advance(2s);
+  EXPECT_TRUE(*drained);
+}
+
+} // namespace ziyu::actors

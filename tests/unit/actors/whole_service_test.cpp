@@ -1,0 +1,409 @@
+// Dispatcher, supervisor, inference actors and publisher together, over a broker and
+// workers that exist only as messages, in hundreds of schedules drawn from seeds. A
+// failure names its seed.
+
+#include "actors/dispatcher.hpp"
+#include "actors/inference.hpp"
+#include "actors/publisher.hpp"
+#include "actors/source.hpp"
+#include "actors/supervisor.hpp"
+#include "tests/support/actor_stage.hpp"
+#include "tests/support/fake_host.hpp"
+#include "tests/support/fake_kafka.hpp"
+
+#include <nlohmann/json.hpp>
+
+#include <random>
+#include <set>
+
+namespace ziyu::actors {
+
+namespace {
+
+using namespace ziyu::test;
+
+constexpr uint64_t MiB = 1u << 20;
+constexpr int32_t partitions = 2;
+constexpr int64_t records = 20; // per partition
+
+class world {
+public:
+  explicit world(uint64_t seed) : stage_(seed), dice_(seed) {
+    dispatcher_settings d;
+    d.results_topic = "image.results";
+    d.dead_letters_topic = "image.jobs-dlt";
+    d.slots = 2;
+    d.job_timeout = 2s;
+    d.credit = credit_;
+    d.report = stage_.report;
+    d.store = [this](const messaging::topic_partition& where, int64_t next) {
+      return store(where, next);
+    };
+    d.model = [] { return messaging::model_identity{}; };
+    dispatcher_ = stage_.spawn(dispatcher, d);
+    publisher_settings p;
+    p.make = kafka_.factory();
+    p.dispatcher = dispatcher_;
+    p.report = stage_.report;
+    publisher_ = stage_.spawn(publisher, p);
+    caf::anon_send(dispatcher_, publisher_);
+    stage_.report->connect(publisher_);
+    supervisor_settings s;
+    s.slots = 2;
+    s.standbys = 1;
+    s.start_timeout = 5s;
+    s.grace = 1s;
+    s.judge.budget_bytes = s.healing.budget_bytes = 100 * MiB;
+    s.healing.hard_limit_bytes = 150 * MiB;
+    s.restart_intensity = 5;
+    s.restart_period = 5s;
+    s.host = host_;
+    s.report = stage_.report;
+    s.dispatcher = dispatcher_;
+    s.on_model = [](const auto&) {};
+    s.on_fatal = [](error x) { ADD_FAILURE() << "fatal: " << x.describe(); };
+    inference_settings i;
+    i.job_timeout = d.job_timeout;
+    i.dispatcher = dispatcher_;
+    auto make = [this, i](uint32_t slot, supervisor_actor boss) mutable {
+      i.slot = slot;
+      i.supervisor = std::move(boss);
+      return stage_.sys.spawn(inference, i);
+    };
+    host_->prepare = [this](fake_host::worker& x) {
+      if (calm_)
+        return;
+      if (one_in(5))
+        x.leak = 6 * MiB;
+      x.ignores_stop = one_in(20);
+      x.closes_at_own = one_in(20);
+    };
+    host_->on_job = [this](fake_host::worker& x, const wire::job& job) {
+      return misbehave(x, job);
+    };
+    supervisor_ = stage_.spawn(supervisor, s,
+                               std::function<inference_actor(uint32_t, supervisor_actor)>{make});
+    source_.emplace(consumer_, *credit_, dispatcher_, messaging::job_limits{}, stage_.env);
+    for (int32_t i_ = 0; i_ < partitions; ++i_)
+      assign(i_);
+  }
+
+  ~world() {
+    stage_.report->disconnect();
+    for (const auto& x :
+         {caf::actor_cast<caf::actor>(supervisor_), caf::actor_cast<caf::actor>(dispatcher_),
+          caf::actor_cast<caf::actor>(publisher_)})
+      caf::anon_send_exit(x, caf::exit_reason::user_shutdown);
+    host_->release();
+    stage_.run();
+  }
+
+  /// Something happens.
+  void act() {
+    switch (draw(14)) {
+    case 0:
+    case 1:
+    case 2:
+    case 3: fetch(); break;
+    case 4:
+    case 5: acknowledge(); break;
+    case 6:
+      if (!kafka_.in_flight.empty())
+        kafka_.fail({one_in(10) ? errc::kafka_fatal : errc::kafka, "by the seed"});
+      break;
+    case 7: kafka_.take_nothing = one_in(4); break;
+    case 8:
+      if (one_in(4))
+        kafka_.refusals.push_back({one_in(3) ? errc::kafka_fatal : errc::kafka, "by the seed"});
+      break;
+    case 9:
+      if (one_in(3))
+        kill_one();
+      break;
+    case 10:
+      if (one_in(6))
+        host_->server_dies();
+      break;
+    case 11:
+      if (one_in(3)) {
+        // A partition comes or goes.
+        const auto partition = static_cast<int32_t>(draw(partitions));
+        if (parts_[partition].assigned)
+          revoke(partition);
+        else
+          assign(partition);
+      }
+      break;
+    case 12: stage_.advance(std::chrono::milliseconds{draw(300)}); break;
+    default: break;
+    }
+    // Often the next thing happens while messages are still under way.
+    for (auto n = draw(30); n > 0; --n)
+      stage_.sched.try_run_once();
+  }
+
+  /// No more faults: everything must come to its end.
+  void settle() {
+    calm_ = true;
+    kafka_.take_nothing = false;
+    kafka_.refusals.clear();
+    for (auto& [id, x] : host_->workers)
+      x.ignores_stop = x.closes_at_own = false;
+    for (int32_t i = 0; i < partitions; ++i)
+      if (!parts_[i].assigned)
+        assign(i);
+    for (auto i = 0; i < 2'000 && !all_done(); ++i) {
+      for (auto n = 0; n < 8; ++n)
+        fetch();
+      stage_.run();
+      kafka_.acknowledge_all();
+      stage_.advance(50ms);
+    }
+    EXPECT_TRUE(all_done()) << "stuck: " << stuck();
+    stage_.advance(1s);
+    kafka_.acknowledge_all();
+    stage_.run();
+    EXPECT_EQ(credit_->jobs(), 0u);
+    EXPECT_EQ(credit_->bytes(), 0u);
+    for (int32_t i = 0; i < partitions; ++i)
+      EXPECT_EQ(parts_[i].stored, records) << "partition " << i;
+    const auto total = ledger();
+    EXPECT_TRUE(total["balanced"].get<bool>()) << total;
+    EXPECT_EQ(total["in_flight"], 0) << total;
+    for (const auto& [key, count] : delivered_) {
+      EXPECT_LE(count.first + count.second, fetched_[key]) << key << " came out too often";
+      if (bad(key) || poison(key)) {
+        EXPECT_EQ(count.first, 0u) << key << " has a result";
+      }
+    }
+    // Healed: both slots are served, and a standby is there.
+    for (uint32_t slot = 0; slot < 2; ++slot)
+      EXPECT_NE(host_->serving(slot), nullptr);
+    stage_.advance(10s);
+    EXPECT_EQ(host_->alive(), 3u);
+  }
+
+  /// SIGTERM at any moment.
+  void stop() {
+    calm_ = true;
+    credit_->hold(true);
+    auto drained = stage_.ask<bool>(dispatcher_, atom::drain{}, uint64_t{5'000});
+    for (auto i = 0; i < 60 && !*drained; ++i) {
+      kafka_.take_nothing = one_in(3);
+      kafka_.acknowledge_all();
+      stage_.advance(100ms);
+    }
+    EXPECT_TRUE(*drained) << "no answer to a drain";
+    const auto total = ledger();
+    EXPECT_TRUE(total["balanced"].get<bool>()) << total;
+    EXPECT_EQ(total["in_flight"], 0) << total;
+    auto ended = stage_.ask<bool>(supervisor_, atom::drain{}, uint64_t{2'000});
+    stage_.advance(3s);
+    EXPECT_TRUE(*ended);
+    EXPECT_EQ(host_->alive(), 0u);
+    EXPECT_FALSE(host_->server_alive);
+    kafka_.take_nothing = false;
+    for (auto i = 0; i < 400 && credit_->jobs() > 0; ++i) {
+      kafka_.acknowledge_all();
+      stage_.advance(100ms);
+    }
+    EXPECT_EQ(credit_->jobs(), 0u) << "credit that nobody gave back";
+  }
+
+private:
+  struct part {
+    bool assigned = false;
+    uint64_t epoch = 0;
+    int64_t position = 0;
+    int64_t stored = 0; ///< For the next assignment, too: it is committed when it goes.
+  };
+
+  uint64_t draw(uint64_t below) { return dice_() % below; }
+  bool one_in(uint64_t n) { return draw(n) == 0; }
+
+  static std::string key_of(int32_t partition, int64_t offset) {
+    return "job-" + std::to_string(partition) + "-" + std::to_string(offset);
+  }
+  static int64_t offset_of(const std::string& key) { return std::stoll(key.substr(6)); }
+  static bool bad(const std::string& key) { return offset_of(key) % 7 == 3; }
+  static bool poison(const std::string& key) { return offset_of(key) % 11 == 5; }
+
+  // -- the broker's side -------------------------------------------------------------------
+
+  void fetch() {
+    const auto partition = static_cast<int32_t>(draw(partitions));
+    auto& x = parts_[partition];
+    if (x.assigned && x.position < records && credit_->open() && consumer_.events.empty()) {
+      auto r = make_record(x.position, x.epoch, partition);
+      if (bad(*r.key))
+        r.value = nullptr;
+      else
+        r.value = std::make_shared<const std::string>(*r.key);
+      ++fetched_[*r.key];
+      ++x.position;
+      consumer_.events.emplace_back(std::move(r));
+    }
+    EXPECT_TRUE(source_->turn(0ms));
+  }
+
+  void assign(int32_t partition) {
+    auto& x = parts_[partition];
+    x.assigned = true;
+    x.epoch = ++epoch_;
+    x.position = x.stored;
+    consumer_.events.emplace_back(
+      messaging::partitions_assigned{x.epoch, {{"image.jobs", partition}}});
+    EXPECT_TRUE(source_->turn(0ms));
+  }
+
+  void revoke(int32_t partition) {
+    // As the source does it, but for the blocking wait.
+    auto handled = std::make_shared<std::promise<void>>();
+    auto done = handled->get_future();
+    auto& x = parts_[partition];
+    caf::anon_send(dispatcher_, revocation{{x.epoch, {{"image.jobs", partition}}, false}, handled});
+    while (done.wait_for(0s) != std::future_status::ready && stage_.sched.try_run_once()) {
+    }
+    EXPECT_EQ(done.wait_for(0s), std::future_status::ready);
+    x.assigned = false;
+  }
+
+  expected<void> store(const messaging::topic_partition& where, int64_t next) {
+    auto& x = parts_[where.partition];
+    EXPECT_TRUE(x.assigned) << "an offset of a partition that is not ours";
+    EXPECT_GT(next, x.stored);
+    for (auto offset = int64_t{0}; offset < next; ++offset)
+      EXPECT_TRUE(done(key_of(where.partition, offset)))
+        << "offset " << next << " passes the unfinished " << offset;
+    x.stored = next;
+    return {};
+  }
+
+  void acknowledge() {
+    for (auto n = draw(4); n > 0 && !kafka_.in_flight.empty(); --n)
+      kafka_.acknowledge();
+    count_deliveries();
+  }
+
+  void count_deliveries() {
+    for (; counted_ < kafka_.delivered.size(); ++counted_) {
+      const auto& x = kafka_.delivered[counted_];
+      if (x.topic == "image.results")
+        ++delivered_[*x.key].first;
+      else if (x.topic == "image.jobs-dlt")
+        ++delivered_[*x.key].second;
+    }
+  }
+
+  bool done(const std::string& key) {
+    count_deliveries();
+    return delivered_.count(key) > 0;
+  }
+
+  bool all_done() {
+    count_deliveries();
+    return delivered_.size() == static_cast<size_t>(partitions * records) && credit_->jobs() == 0
+           && std::all_of(parts_.begin(), parts_.end(),
+                          [](const auto& x) { return x.second.stored == records; });
+  }
+
+  std::string stuck() {
+    std::string text;
+    for (int32_t p = 0; p < partitions; ++p)
+      for (int64_t o = 0; o < records; ++o)
+        if (!done(key_of(p, o)))
+          text += key_of(p, o) + " ";
+    const auto d = stage_.ask<dispatcher_status>(dispatcher_, atom::status{});
+    const auto v = stage_.ask<supervisor_status>(supervisor_, atom::status{});
+    if (*d)
+      text += "queued=" + std::to_string((*d)->queued) + " running=" + std::to_string((*d)->running)
+              + " up=" + std::to_string((*d)->slots_up) + " breaker=" + (*d)->breaker_reason;
+    if (*v)
+      text += " workers=" + (*v)->workers.substr(0, 2'000);
+    return text;
+  }
+
+  nlohmann::json ledger() {
+    const auto x = stage_.ask<dispatcher_status>(dispatcher_, atom::status{});
+    return nlohmann::json::parse((*x)->ledger)["total"];
+  }
+
+  // -- the workers' side -------------------------------------------------------------------
+
+  bool misbehave(fake_host::worker& x, const wire::job& job) {
+    if (poison(job.image)) {
+      host_->die(x, SIGSEGV);
+      return true;
+    }
+    if (calm_)
+      return false;
+    switch (draw(30)) {
+    case 0: host_->die(x, SIGSEGV); return true;
+    case 1: return true; // hangs
+    case 2: host_->close(x, error{errc::bad_frame, "rubbish"}); return true;
+    case 3: x.private_bytes += 60 * MiB; return false;
+    default: return false;
+    }
+  }
+
+  void kill_one() {
+    std::vector<fake_host::worker*> xs;
+    for (auto& [id, x] : host_->workers)
+      if (x.alive)
+        xs.push_back(&x);
+    if (!xs.empty())
+      host_->die(*xs[draw(xs.size())], SIGKILL);
+  }
+
+  producer_script kafka_; // outlives the publisher
+  actor_stage stage_;
+  std::mt19937_64 dice_;
+  std::shared_ptr<fake_host> host_ = std::make_shared<fake_host>(stage_.sys);
+  fake_consumer consumer_;
+  std::shared_ptr<intake> credit_ = std::make_shared<intake>(intake::limits{8, 100'000});
+  std::map<int32_t, part> parts_;
+  std::map<std::string, std::pair<uint64_t, uint64_t>> delivered_; ///< Results, dead letters.
+  std::map<std::string, uint64_t> fetched_;
+  size_t counted_ = 0;
+  uint64_t epoch_ = 0;
+  bool calm_ = false;
+  dispatcher_actor dispatcher_;
+  publisher_actor publisher_;
+  supervisor_actor supervisor_;
+  std::optional<source_loop> source_;
+};
+
+/// Each shard runs 20 seeds.
+class WholeService : public ::testing::TestWithParam<uint64_t> {
+protected:
+  void SetUp() override { spdlog::set_level(spdlog::level::off); }
+  void TearDown() override { spdlog::set_level(spdlog::level::info); }
+
+  template <class F>
+  void for_each_seed(F body) {
+    for (uint64_t i = 0; i < 20; ++i) {
+      const auto seed = GetParam() * 20 + i + 1;
+      SCOPED_TRACE("seed " + std::to_string(seed));
+      world x{seed};
+      for (auto n = 0; n < 300; ++n)
+        x.act();
+      body(x);
+      if (HasFailure())
+        return;
+    }
+  }
+};
+
+TEST_P(WholeService, FinishesEveryRecordWhateverHappens) {
+  for_each_seed([](world& x) { x.settle(); });
+}
+
+TEST_P(WholeService, HandsEveryUnfinishedRecordBackWhenItStops) {
+  for_each_seed([](world& x) { x.stop(); });
+}
+
+INSTANTIATE_TEST_SUITE_P(Seeds, WholeService, ::testing::Range<uint64_t>(0, 10));
+
+} // namespace
+
+} // namespace ziyu::actors
