@@ -1,0 +1,255 @@
+#include "actors/http.hpp"
+
+#include "tests/support/fake_actors.hpp"
+
+#include <caf/actor_system.hpp>
+#include <caf/actor_system_config.hpp>
+#include <caf/scoped_actor.hpp>
+#include <gtest/gtest.h>
+#include <httplib.h>
+#include <nlohmann/json.hpp>
+
+namespace ziyu::actors {
+
+namespace {
+
+using namespace ziyu::test;
+using nlohmann::json;
+
+struct one_thread : caf::actor_system_config {
+  one_thread() { set("scheduler.max-threads", size_t{1}); }
+};
+
+class HttpServer : public ::testing::Test {
+protected:
+  HttpServer() {
+    auto& d = to_dispatcher->status;
+    d.ledger = R"({"total":{"fetched":7},"partitions":[]})";
+    d.consuming = true;
+    d.slots_up = 2;
+    d.results = 5;
+    d.dead_letters = 2;
+    d.queued = 3;
+    d.running = 1;
+    auto& s = to_supervisor->status;
+    s.workers = R"({"workers":[{"pid":1}],"replacements":4})";
+    s.model_ready = true;
+    s.slots = 2;
+    s.slots_up = 2;
+    s.standbys = 1;
+    s.replacements = 4;
+    s.container_used = 300;
+    s.container_limit = 1000;
+    s.container_source = "cgroup2";
+  }
+
+  ~HttpServer() override {
+    server.reset();
+    caf::scoped_actor self{sys};
+    self->send_exit(dispatcher_, caf::exit_reason::kill);
+    self->send_exit(supervisor_, caf::exit_reason::kill);
+    self->wait_for(dispatcher_, supervisor_);
+    // Promises hold on to their actors.
+    to_dispatcher->unanswered.clear();
+    to_supervisor->unanswered.clear();
+  }
+
+  http_settings settings() {
+    if (!dispatcher_) {
+      dispatcher_ = sys.spawn(fake_dispatcher, to_dispatcher);
+      supervisor_ = sys.spawn(fake_supervisor, to_supervisor);
+    }
+    http_settings x;
+    x.dispatcher = dispatcher_;
+    x.supervisor = supervisor_;
+    x.stats = stats;
+    return x;
+  }
+
+  /// After the fakes' answers have been set.
+  void start() {
+    auto x = http_server::start(sys, settings());
+    ASSERT_TRUE(x) << x.error().describe();
+    server = std::move(*x);
+  }
+
+  struct reply {
+    int status = 0;
+    std::string text, type;
+    json body;
+  };
+
+  reply get(const std::string& path) {
+    httplib::Client client{"127.0.0.1", server->port()};
+    client.set_read_timeout(30);
+    auto x = client.Get(path.c_str());
+    if (!x) {
+      ADD_FAILURE() << "no answer to " << path;
+      return {};
+    }
+    return {x->status, x->body, x->get_header_value("Content-Type"),
+            json::parse(x->body, nullptr, false)};
+  }
+
+  std::vector<std::string> reasons() { return get("/readyz").body["reasons"]; }
+
+  std::shared_ptr<dispatcher_log> to_dispatcher = std::make_shared<dispatcher_log>();
+  std::shared_ptr<supervisor_log> to_supervisor = std::make_shared<supervisor_log>();
+  std::shared_ptr<metrics> stats = std::make_shared<metrics>();
+  one_thread cfg;
+  caf::actor_system sys{cfg};
+  std::unique_ptr<http_server> server;
+
+private:
+  dispatcher_actor dispatcher_;
+  supervisor_actor supervisor_;
+};
+
+} // namespace
+
+TEST_F(HttpServer, AnswersAllSixPaths) {
+  stats->fetched.Increment(7);
+  start();
+  auto x = get("/livez");
+  EXPECT_EQ(x.status, 200);
+  EXPECT_EQ(x.body["status"], "ok");
+  EXPECT_EQ(x.type, "application/json; charset=utf-8");
+  x = get("/readyz");
+  EXPECT_EQ(x.status, 200) << x.text;
+  EXPECT_EQ(x.body["ready"], true);
+  EXPECT_TRUE(x.body["reasons"].empty());
+  x = get("/workers");
+  EXPECT_EQ(x.status, 200);
+  EXPECT_EQ(x.body, json::parse(to_supervisor->status.workers));
+  x = get("/ledger");
+  EXPECT_EQ(x.status, 200);
+  EXPECT_EQ(x.body, json::parse(to_dispatcher->status.ledger));
+  x = get("/metrics");
+  EXPECT_EQ(x.status, 200);
+  EXPECT_EQ(x.type, "text/plain; version=0.0.4; charset=utf-8");
+  EXPECT_NE(x.text.find("ziyu_jobs_fetched_total 7"), std::string::npos) << x.text;
+  x = get("/health");
+  EXPECT_EQ(x.status, 200);
+  EXPECT_EQ(x.body["status"], "healthy");
+  EXPECT_DOUBLE_EQ(x.body["memory_percent"].get<double>(), 30);
+  EXPECT_EQ(x.body["threshold_exceeded"], false);
+  EXPECT_EQ(x.body["breaker"], "closed");
+  EXPECT_EQ(x.body["memory_source"], "cgroup2");
+  EXPECT_EQ(x.body["slots"], 2);
+  EXPECT_EQ(x.body["standbys"], 1);
+  EXPECT_EQ(x.body["replacements"], 4);
+  EXPECT_EQ(x.body["queued"], 3);
+  EXPECT_EQ(x.body["results"], 5);
+  EXPECT_EQ(x.body["dead_letters"], 2);
+}
+
+TEST_F(HttpServer, ListsItsPathsWhenAskedForAnother) {
+  start();
+  const auto x = get("/nothing");
+  EXPECT_EQ(x.status, 404);
+  EXPECT_EQ(x.body["error"], "there is no /nothing");
+  EXPECT_EQ(x.body["paths"],
+            (json{"/health", "/livez", "/readyz", "/metrics", "/workers", "/ledger"}));
+}
+
+TEST_F(HttpServer, SurvivesAPathThatIsNoText) {
+  start();
+  EXPECT_EQ(get("/%ff%fe").status, 404);
+  EXPECT_EQ(get("/livez").status, 200);
+}
+
+TEST_F(HttpServer, SaysThatMemoryIsAboveTheThreshold) {
+  to_supervisor->status.container_used = 850;
+  start();
+  const auto x = get("/health");
+  EXPECT_EQ(x.status, 200) << "a restart would not help";
+  EXPECT_EQ(x.body["status"], "degraded");
+  EXPECT_EQ(x.body["threshold_exceeded"], true);
+}
+
+TEST_F(HttpServer, SaysThatNoWorkerIsUpYet) {
+  to_dispatcher->status.slots_up = 0;
+  to_supervisor->status.container_limit = 0;
+  start();
+  const auto x = get("/health");
+  EXPECT_EQ(x.body["status"], "starting");
+  EXPECT_DOUBLE_EQ(x.body["memory_percent"].get<double>(), 0);
+}
+
+TEST_F(HttpServer, GivesEachReasonWhyItIsNotReady) {
+  to_supervisor->status.model_ready = false;
+  to_supervisor->status.trouble = "too many workers died of late";
+  to_dispatcher->status.slots_up = 0;
+  to_dispatcher->status.consuming = false;
+  to_dispatcher->status.trouble = "all brokers are down";
+  to_dispatcher->status.breaker = supervision::breaker_state::open;
+  to_dispatcher->status.breaker_reason = "memory: 91 %";
+  to_dispatcher->status.draining = true;
+  start();
+  EXPECT_EQ(get("/readyz").status, 503);
+  EXPECT_EQ(reasons(), (std::vector<std::string>{
+                         "the model is not loaded yet", "no worker is up",
+                         "kafka: all brokers are down", "too many workers died of late",
+                         "the breaker is open: memory: 91 %", "shutting down"}));
+  EXPECT_EQ(get("/livez").status, 200) << "it lives nevertheless";
+}
+
+TEST_F(HttpServer, IsReadyWithAHalfOpenBreaker) {
+  to_dispatcher->status.breaker = supervision::breaker_state::half_open;
+  start();
+  EXPECT_EQ(get("/readyz").status, 200);
+}
+
+TEST_F(HttpServer, AnswersWhenTheDispatcherHangs) {
+  to_dispatcher->silent = true;
+  start();
+  for (const auto path : {"/livez", "/readyz", "/health", "/ledger"}) {
+    const auto x = get(path);
+    EXPECT_EQ(x.status, 503) << path;
+    EXPECT_EQ(x.body["status"], "error");
+    EXPECT_EQ(x.body["error"], "timeout: the dispatcher does not answer");
+  }
+  EXPECT_EQ(get("/workers").status, 200);
+  EXPECT_EQ(get("/metrics").status, 200);
+}
+
+TEST_F(HttpServer, AnswersWhenTheSupervisorHangs) {
+  to_supervisor->silent = true;
+  start();
+  for (const auto path : {"/livez", "/readyz", "/health", "/workers"}) {
+    const auto x = get(path);
+    EXPECT_EQ(x.status, 503) << path;
+    EXPECT_EQ(x.body["error"], "timeout: the supervisor does not answer");
+  }
+  EXPECT_EQ(get("/ledger").status, 200);
+}
+
+TEST_F(HttpServer, RefusesAPortThatIsTakenAndSaysWhatToDo) {
+  start();
+  auto second = settings();
+  second.port = server->port();
+  auto x = http_server::start(sys, std::move(second));
+  ASSERT_FALSE(x);
+  EXPECT_EQ(x.error().code, errc::io);
+  EXPECT_NE(x.error().message.find(std::to_string(server->port())), std::string::npos);
+  EXPECT_NE(x.error().message.find("--set http.port="), std::string::npos) << x.error().message;
+  EXPECT_EQ(get("/livez").status, 200) << "the first one is not disturbed";
+}
+
+TEST_F(HttpServer, RefusesAnAddressThatIsNotOurs) {
+  auto elsewhere = settings();
+  elsewhere.host = "192.0.2.1"; // TEST-NET-1, RFC 5737
+  auto x = http_server::start(sys, std::move(elsewhere));
+  ASSERT_FALSE(x);
+  EXPECT_NE(x.error().message.find("192.0.2.1"), std::string::npos);
+}
+
+TEST_F(HttpServer, StopsAtOnceAndTwice) {
+  start();
+  server->stop();
+  server->stop();
+  httplib::Client client{"127.0.0.1", server->port()};
+  EXPECT_FALSE(client.Get("/livez"));
+}
+
+} // namespace ziyu::actors
