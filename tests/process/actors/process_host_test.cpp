@@ -1,0 +1,275 @@
+// The supervisor and its inference actors over a real fork server and real workers.
+
+#include "actors/process_host.hpp"
+
+#include "actors/inference.hpp"
+#include "actors/supervisor.hpp"
+#include "tests/support/fork_server_process.hpp"
+
+#include <caf/actor_system.hpp>
+#include <caf/actor_system_config.hpp>
+#include <caf/io/middleman.hpp>
+#include <caf/scoped_actor.hpp>
+#include <nlohmann/json.hpp>
+
+#include <mutex>
+
+namespace ziyu::actors {
+
+namespace {
+
+using namespace ziyu::test;
+using nlohmann::json;
+
+struct system_config : caf::actor_system_config {
+  system_config() {
+    set("scheduler.max-threads", size_t{2});
+    load<caf::io::middleman>();
+  }
+};
+
+/// A dispatcher that has no jobs.
+dispatcher_actor::behavior_type idle_dispatcher(dispatcher_actor::pointer) {
+  return {
+    [](const publisher_actor&) {},
+    [](const fetched_job&) {},
+    [](const messaging::partitions_assigned&) {},
+    [](const revocation&) {},
+    [](const messaging::consumer_failed&) {},
+    [](atom::slot_up, uint32_t, const inference_actor&) {},
+    [](const published&) {},
+    [](const breaker_input&) {},
+    [](atom::reachable) {},
+    [](atom::status) { return dispatcher_status{}; },
+    [](atom::drain, uint64_t) { return true; },
+    [](atom::tick) {},
+    [](atom::deadline) {},
+  };
+}
+
+class ProcessHost : public ::testing::Test {
+protected:
+  ~ProcessHost() override {
+    if (!slots_.empty()) {
+      if (!drained_)
+        drain(2'000);
+      self->send_exit(aut, caf::exit_reason::user_shutdown);
+      self->wait_for(aut);
+    }
+    self->send_exit(dispatcher_, caf::exit_reason::user_shutdown);
+    for (auto pid : seen_)
+      if (!gone(pid))
+        ::kill(pid, SIGKILL);
+  }
+
+  void start(const std::filesystem::path& model = digits_model) {
+    process_host_settings p;
+    p.executable = std::filesystem::path{ZIYU_BIN_DIR} / "ziyu-worker";
+    p.model = model;
+    p.faults_allowed = true;
+    settings.slots = 1;
+    settings.standbys = 1;
+    settings.grace = 500ms;
+    settings.healing.hard_limit_bytes = uint64_t{1} << 30;
+    settings.host = std::make_shared<process_host>(sys, std::move(p));
+    settings.report = report;
+    settings.dispatcher = dispatcher_;
+    settings.on_model = [](const auto&) {};
+    settings.on_fatal = [this](error x) {
+      std::lock_guard guard{mutex_};
+      fatal_ = std::move(x);
+    };
+    inference_settings each;
+    each.job_timeout = patience;
+    each.faults_allowed = true;
+    each.dispatcher = dispatcher_;
+    auto make = [this, each](uint32_t slot, supervisor_actor boss) mutable {
+      each.slot = slot;
+      each.supervisor = std::move(boss);
+      auto x = sys.spawn(inference, each);
+      std::lock_guard guard{mutex_};
+      slots_.push_back(x);
+      return x;
+    };
+    aut = sys.spawn(supervisor, settings,
+                    std::function<inference_actor(uint32_t, supervisor_actor)>{make});
+  }
+
+  std::optional<error> fatal() {
+    std::lock_guard guard{mutex_};
+    return fatal_;
+  }
+
+  json status() {
+    json x;
+    self->request(aut, patience, atom::status{})
+      .receive([&](const supervisor_status& s) { x = json::parse(s.workers); },
+               [](const caf::error&) { ADD_FAILURE() << "the supervisor does not answer"; });
+    for (const auto& w : x["workers"])
+      if (w["pid"] != 0)
+        seen_.insert(w["pid"].get<int32_t>());
+    if (x["fork_server"]["pid"] != 0)
+      seen_.insert(x["fork_server"]["pid"].get<int32_t>());
+    return x;
+  }
+
+  /// The worker in this state, or null.
+  static json in_state(const json& x, const std::string& state) {
+    for (const auto& w : x["workers"])
+      if (w["state"] == state)
+        return w;
+    return {};
+  }
+
+  /// Waits for a worker that serves with this generation, and a standby.
+  json healed(uint64_t generation) {
+    json x;
+    EXPECT_TRUE(wait_until([&] {
+      x = status();
+      const auto serving = in_state(x, "serving");
+      return !serving.is_null() && serving["generation"] == generation
+             && !in_state(x, "standby").is_null();
+    }))
+      << x;
+    return x;
+  }
+
+  attempt_outcome run(const std::string& fault = "") {
+    auto job = std::make_shared<messaging::job>();
+    job->id = "job";
+    job->image = std::make_shared<const std::string>(digit_image(5));
+    job->fault = fault;
+    attempt_outcome outcome;
+    self->request(slot(), 2 * patience, attempt_request{job, 1})
+      .receive([&](const attempt_outcome& x) { outcome = x; },
+               [](const caf::error&) { ADD_FAILURE() << "the slot does not answer"; });
+    return outcome;
+  }
+
+  void expect_five() {
+    const auto x = run();
+    ASSERT_FALSE(x.failure) << x.failure->describe();
+    ASSERT_TRUE(x.answer);
+    ASSERT_TRUE(x.answer->error_code.empty()) << x.answer->error_message;
+    EXPECT_EQ(x.answer->top_k.at(0).label, "五");
+  }
+
+  inference_actor slot() {
+    std::lock_guard guard{mutex_};
+    return slots_.at(0);
+  }
+
+  bool drain(uint64_t limit_ms) {
+    auto answer = false;
+    self->request(aut, patience, atom::drain{}, limit_ms)
+      .receive([&](bool x) { answer = x; }, [](const caf::error&) {});
+    drained_ = true;
+    return answer;
+  }
+
+  size_t replacements() { return status()["replacements"].get<size_t>(); }
+
+  std::shared_ptr<reporter> report = std::make_shared<reporter>(
+    system_environment(), "test", "ziyu.events", std::make_shared<metrics>());
+  system_config cfg;
+  caf::actor_system sys{cfg};
+  caf::scoped_actor self{sys};
+  supervisor_settings settings;
+  supervisor_actor aut;
+  std::set<int32_t> seen_; ///< All pids there ever were, as far as we know.
+
+private:
+  dispatcher_actor dispatcher_ = sys.spawn(idle_dispatcher);
+  std::mutex mutex_;
+  std::vector<inference_actor> slots_;
+  std::optional<error> fatal_;
+  bool drained_ = false;
+};
+
+} // namespace
+
+TEST_F(ProcessHost, HealsAKilledWorkerAndAKilledForkServer) {
+  start();
+  auto x = healed(1);
+  expect_five();
+  // The worker dies while idle.
+  ::kill(in_state(x, "serving")["pid"].get<int32_t>(), SIGKILL);
+  x = healed(2);
+  expect_five();
+  // The fork server dies; its workers do not.
+  const auto old_server = x["fork_server"]["pid"].get<int32_t>();
+  const auto worker = in_state(x, "serving")["pid"].get<int32_t>();
+  ::kill(old_server, SIGKILL);
+  expect_five();
+  ASSERT_TRUE(wait_until([&] {
+    x = status();
+    return x["fork_server"]["ready"] == true && x["fork_server"]["pid"] != old_server;
+  }))
+    << x;
+  EXPECT_EQ(in_state(x, "serving")["pid"], worker);
+  EXPECT_TRUE(gone(old_server));
+  // An orphan of the old server dies, and a child of the new one comes after it.
+  ::kill(worker, SIGKILL);
+  healed(3);
+  EXPECT_TRUE(wait_until([&] { return gone(worker); })) << "nobody reaped the orphan";
+  expect_five();
+  EXPECT_TRUE(drain(5'000));
+  for (auto pid : seen_)
+    EXPECT_TRUE(wait_until([pid] { return gone(pid); })) << pid;
+}
+
+TEST_F(ProcessHost, AnswersTheJobOfAWorkerThatCrashes) {
+  start();
+  healed(1);
+  const auto outcome = run("crash");
+  ASSERT_TRUE(outcome.failure);
+  EXPECT_EQ(outcome.failure->code, errc::worker_died);
+  healed(2);
+  expect_five();
+}
+
+TEST_F(ProcessHost, ReplacesALeakingWorkerBeforeItsBudget) {
+  constexpr uint64_t budget = uint64_t{160} << 20;
+  settings.healing.budget_bytes = settings.judge.budget_bytes = budget;
+  settings.slot_faults[0] = "retain_tensors:6MiB";
+  start();
+  healed(1);
+  uint64_t peak = 0;
+  for (auto i = 0; i < 200 && replacements() == 0; ++i) {
+    const auto outcome = run();
+    ASSERT_FALSE(outcome.failure) << outcome.failure->describe();
+    peak = std::max(peak, outcome.private_bytes);
+  }
+  EXPECT_GE(replacements(), 1u);
+  EXPECT_LT(peak, budget);
+  EXPECT_GT(peak, budget / 4);
+  expect_five();
+}
+
+TEST_F(ProcessHost, EndsAWorkerThatHangsAtTheDeadlineOfTheDrain) {
+  start();
+  healed(1);
+  auto job = std::make_shared<messaging::job>();
+  job->image = std::make_shared<const std::string>(digit_image(5));
+  job->fault = "hang";
+  self->send(slot(), attempt_request{job, 1});
+  EXPECT_TRUE(drain(1'000));
+  for (auto pid : seen_)
+    EXPECT_TRUE(wait_until([pid] { return gone(pid); })) << pid;
+}
+
+TEST_F(ProcessHost, SaysWhyAModelCannotBeLoaded) {
+  start("/nowhere/digits/1");
+  ASSERT_TRUE(wait_until([&] { return fatal().has_value(); }));
+  EXPECT_EQ(fatal()->code, errc::model_missing);
+}
+
+TEST_F(ProcessHost, SaysThatAWorkerProgramIsMissing) {
+  process_host host{sys, {"/nowhere/ziyu-worker", digits_model, 0, false, 0}};
+  auto pid = host.start_server(1, caf::actor_cast<caf::actor>(self));
+  if (pid) // exec fails in the child: seen by its end
+    EXPECT_TRUE(wait_until([&] { return !host.server_running(); }));
+  EXPECT_FALSE(host.server_running());
+}
+
+} // namespace ziyu::actors
