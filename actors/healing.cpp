@@ -50,7 +50,15 @@ void supervisor_state::on_job_done(const job_done& x) {
   auto& stats = settings.report->stats();
   stats.worker_live_bytes.Add({{"slot", slot_label}}).Set(static_cast<double>(w.live_bytes));
   stats.worker_private_bytes.Add({{"slot", slot_label}}).Set(static_cast<double>(w.private_bytes));
-  w.judge->observe({x.memory.live, x.private_bytes});
+  supervision::job_memory memory;
+  memory.live = x.memory.live;
+  memory.private_bytes = x.private_bytes;
+  memory.gpu_allocated = x.memory.gpu_allocated;
+  memory.gpu_reserved = x.memory.gpu_reserved;
+  memory.encoded_bytes = x.encoded_bytes;
+  memory.decoded_bytes = x.decoded_bytes;
+  memory.ok = x.ok;
+  w.judge->observe(memory);
   tell_verdict(w);
   heal(w);
 }
@@ -62,7 +70,7 @@ void supervisor_state::tell_verdict(worker_entry& x) {
   const auto before = std::exchange(x.told, kind);
   if (kind == growth::suspected)
     settings.report->emit(spdlog::level::info, "leak_suspected", evidence_of(x));
-  else if (kind == growth::leak || kind == growth::hoarding)
+  else if (supervision::is_confirmed(kind))
     settings.report->emit(spdlog::level::warn, "leak_confirmed", evidence_of(x));
   else if (before > growth::suspected)
     spdlog::info("growth of worker {} (slot {}) has stopped", x.id, x.slot);
@@ -163,6 +171,10 @@ nlohmann::json supervisor_state::evidence_of(const worker_entry& x) const {
     {"pid", x.pid},
     {"jobs", x.jobs},
     {"verdict", to_string(verdict.kind)},
+    {"judgement", supervision::explain(verdict)},
+    {"evidence", verdict.evidence},
+    {"onset_job", verdict.onset},
+    {"with_inputs", to_string(verdict.input)},
     {"live_slope", show(verdict.live)},
     {"private_slope", show(verdict.private_memory)},
     {"live_bytes", x.live_bytes},
@@ -175,6 +187,7 @@ nlohmann::json supervisor_state::evidence_of(const worker_entry& x) const {
   if (verdict.jobs_left) {
     detail["jobs_left"] = *verdict.jobs_left;
     detail["jobs_left_earliest"] = *verdict.jobs_left_earliest;
+    detail["jobs_left_latest"] = *verdict.jobs_left_latest;
   }
   auto series = nlohmann::json::array();
   for (const auto& point : x.recent)

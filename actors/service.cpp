@@ -129,6 +129,8 @@ supervisor_settings to_supervisor_settings(const configs::config& c) {
   s.judge.window_jobs = c.judge.window_jobs;
   s.judge.min_effect_bytes = c.judge.min_effect_bytes;
   s.judge.confidence = c.judge.confidence;
+  s.judge.cache_entries = c.judge.cache_entries;
+  s.judge.workers = c.workers.slots;
   s.judge.budget_bytes = c.memory.worker_budget_bytes;
   s.healing.enabled = c.healing.enabled;
   s.healing.budget_bytes = c.memory.worker_budget_bytes;

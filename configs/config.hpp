@@ -44,11 +44,12 @@ struct config {
     uint64_t probe_interval_ms = 1'000;   ///< Supervisor's own readings.
   } memory;
   struct judge {
-    uint32_t warmup_jobs = 3;        ///< Not judged at all.
-    uint32_t min_jobs = 5;           ///< Judged jobs before a verdict.
+    uint32_t warmup_jobs = 3;        ///< Growth in them is expected.
+    uint32_t min_jobs = 5;           ///< Judged jobs before `healthy`.
     uint32_t window_jobs = 64;       ///< Most recent jobs looked at.
     uint64_t min_effect_bytes = 512; ///< Per job; smaller growth is no leak.
-    double confidence = 0.99;        ///< Of the slope's lower bound, one-sided.
+    double confidence = 0.998;       ///< That no healthy worker is called a leak.
+    uint32_t cache_entries = 1024;   ///< Kinds of input a healthy cache may hold.
   } judge;
   struct healing {
     bool enabled = true;

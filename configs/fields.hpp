@@ -30,6 +30,7 @@ void for_each_field(Config& x, F&& f) {
   f("judge.window_jobs", x.judge.window_jobs);
   f("judge.min_effect_bytes", x.judge.min_effect_bytes);
   f("judge.confidence", x.judge.confidence);
+  f("judge.cache_entries", x.judge.cache_entries);
   f("healing.enabled", x.healing.enabled);
   f("healing.replace_at", x.healing.replace_at);
   f("healing.forecast_jobs", x.healing.forecast_jobs);

@@ -74,9 +74,8 @@ uint64_t growth_test::observe(const input& x) {
   // What is kept per kind of input may well take the same amount for each, at its first
   // visit or its second.
   const auto sizes = !grew || !x.exact || x.visit <= 2 ? 1
-                     : seen_of_late(rise)
-                       ? repeats_in_leak / repeats_in_health
-                       : (1 - repeats_in_leak) / (1 - repeats_in_health);
+                     : seen_of_late(rise)              ? repeats_in_leak / repeats_in_health
+                                          : (1 - repeats_in_leak) / (1 - repeats_in_health);
   const auto onset = onset_weight(jobs_);
   for (size_t i = 0; i < rates.size(); ++i)
     weigh(hypotheses_[i], rates[i], rate_weights[i] * onset, x, grew, sizes);

@@ -73,7 +73,7 @@ private:
   /// One assumed leak.
   struct hypothesis {
     double wealth = 0;
-    double priors = 0; ///< Of the onsets from `since` on, in sum.
+    double priors = 0;  ///< Of the onsets from `since` on, in sum.
     uint64_t since = 0; ///< The job before which nothing speaks for it.
     uint64_t level = 0; ///< The counter's, then.
     uint32_t events = 0, unexplained = 0;

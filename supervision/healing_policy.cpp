@@ -42,7 +42,7 @@ healing_step healing_policy::decide(const worker& x) const {
     return {};
   const auto budget = amount(static_cast<double>(settings_.budget_bytes));
   const auto last_resort = x.private_bytes + x.last_step_bytes >= settings_.budget_bytes;
-  const auto confirmed = x.verdict.kind == growth::leak || x.verdict.kind == growth::hoarding;
+  const auto confirmed = is_confirmed(x.verdict.kind);
   const auto replace_or_trim = [&](std::string reason) -> healing_step {
     // What is hoarded may be had back without a new process.
     if (x.verdict.kind == growth::hoarding && !x.trimmed)

@@ -129,7 +129,7 @@ leak_cause cause_of(const call_stack& stack, uint32_t threads) {
 leak_cause name_cause(const cause_evidence& x) {
   if (x.kind == growth::hoarding)
     return leak_cause::hoarding;
-  if (x.kind != growth::leak)
+  if (x.kind != growth::leak && x.kind != growth::mixed)
     return leak_cause::unknown;
   // What is kept of an image is as large as the image: the growth follows the
   // images' sizes from job to job, or equals their mean.

@@ -44,7 +44,7 @@ double settling_chance(uint64_t n) {
 }
 
 uint64_t kind_of(const job_memory& x) {
-  return (x.decoded_bytes * 0x9e3779b97f4a7c15) ^ (uint64_t{x.batch} << 1) ^ uint64_t{x.ok};
+  return (x.decoded_bytes * 0x9e3779b97f4a7c15) ^ (uint64_t{x.batch} << 1) ^ uint64_t { x.ok };
 }
 
 /// Bad inputs are one, others go by the octave of their size.
@@ -97,12 +97,11 @@ std::string_view to_string(leak_input x) noexcept {
 leak_judge::leak_judge(settings x)
   : settings_(x), z_(normal_quantile(std::clamp(x.confidence, 0.5, 0.99))),
     // Sizes in octaves: a shift is one of half an octave or more for some time.
-    size_shift_(32, 0.75, 12, 0.5),
-    channels_{{{&point::live, 1, true, false},
-               {&point::gpu, 1, true, true},
-               {&point::owned, short_block, false, false},
-               {&point::owned, long_block, false, false},
-               {&point::reserved, short_block, false, true}}} {
+    size_shift_(32, 0.75, 12, 0.5), channels_{{{&point::live, 1, true, false},
+                                               {&point::gpu, 1, true, true},
+                                               {&point::owned, short_block, false, false},
+                                               {&point::owned, long_block, false, false},
+                                               {&point::reserved, short_block, false, true}}} {
   window_.reserve(settings_.window_jobs);
 }
 
@@ -125,7 +124,8 @@ leak_judge::verdict leak_judge::observe(job_memory x) {
     chance = 1;
   const auto stratum = stratum_of(x);
   const auto rise = channels_[0].test.observe({x.live, chance, visit, stratum, 1, true});
-  const auto gpu_rise = channels_[1].test.observe({x.gpu_allocated, chance, visit, stratum, 1, true});
+  const auto gpu_rise = channels_[1].test.observe(
+    {x.gpu_allocated, chance, visit, stratum, 1, true});
   if (judged && visit <= cached_visits) {
     auto& c = cache_[visit - 1];
     ++c.jobs;
@@ -136,8 +136,7 @@ leak_judge::verdict leak_judge::observe(job_memory x) {
       last_novel_growth_ = jobs_;
     }
   }
-  if (x.decoded_bytes > 0
-      && size_shift_.observe(std::log2(static_cast<double>(x.decoded_bytes)))) {
+  if (x.decoded_bytes > 0 && size_shift_.observe(std::log2(static_cast<double>(x.decoded_bytes)))) {
     ++last_.workload_shifts;
     fresh_jobs_ = 16; // the arenas settle anew
   }
@@ -205,7 +204,8 @@ void leak_judge::remember(const job_memory& x, bool grew) {
 double leak_judge::threshold(const channel& x) const {
   // Finite growth rarely takes a quarter of the budget, so its mere size counts, too.
   // Bonferroni over the workers; the counters share each one's part.
-  return static_cast<double>(channels_.size()) * std::max(1u, settings_.workers) / std::max(1 - settings_.confidence, 1e-12)
+  return static_cast<double>(channels_.size()) * std::max(1u, settings_.workers)
+         / std::max(1 - settings_.confidence, 1e-12)
          * (settings_.budget_bytes > 0 && x.run.grown >= settings_.budget_bytes / 4 ? 0.01 : 1)
          // What is known of allocators is no law: ten times the evidence.
          * (x.leak ? 1 : 10);
@@ -215,15 +215,14 @@ void leak_judge::fill(double point::*what, uint64_t from) {
   x_.clear();
   y_.clear();
   const auto n = window_.size();
+  const auto latest = static_cast<uint64_t>(jobs_);
+  const auto first = std::max<uint64_t>({from, latest - std::min<uint64_t>(latest, n) + 1, 1});
   // The slopes of all pairs take their time: every second job of a long window will do.
-  const auto step = n > 40 ? (n + 39) / 40 : 1;
-  for (size_t i = (n - 1) % step; i < n; i += step) {
-    // Oldest first; the ring's oldest is the one that is overwritten next.
-    const auto& p = window_[n < settings_.window_jobs ? i : (jobs_ + i) % n];
-    if (p.job >= static_cast<double>(from)) {
-      x_.push_back(p.job);
-      y_.push_back(p.*what);
-    }
+  const auto step = (latest - first) / 40 + 1;
+  for (auto job = first + (latest - first) % step; job <= latest; job += step) {
+    const auto& p = window_[(job - 1) % settings_.window_jobs];
+    x_.push_back(p.job);
+    y_.push_back(p.*what);
   }
 }
 
@@ -316,8 +315,7 @@ void leak_judge::judge(const job_memory& x) {
   const channel* top = &channels_[0];
   for (auto& c : channels_) {
     confirm(c, c.leak ? 0 : hoard_total);
-    if (std::pair{c.confirmed, c.test.evidence()}
-        > std::pair{top->confirmed, top->test.evidence()})
+    if (std::pair{c.confirmed, c.test.evidence()} > std::pair{top->confirmed, top->test.evidence()})
       top = &c;
   }
   const auto& [live, gpu, owned, owned_slowly, reserved] = channels_;
@@ -343,13 +341,13 @@ void leak_judge::judge(const job_memory& x) {
                      && top->rate.bytes_per_job >= static_cast<double>(settings_.min_effect_bytes)
                      && (top->leak || run.grown >= hoard_total);
   const auto novel = last_novel_growth_ > 0 && jobs_ - last_novel_growth_ < 32;
-  last_.kind = leaks && hoards                                    ? growth::mixed
-               : leaks                                            ? growth::leak
-               : hoards                                           ? growth::hoarding
-               : leans                                            ? growth::suspected
-               : novel                                            ? growth::caching
+  last_.kind = leaks && hoards                                      ? growth::mixed
+               : leaks                                              ? growth::leak
+               : hoards                                             ? growth::hoarding
+               : leans                                              ? growth::suspected
+               : novel                                              ? growth::caching
                : jobs_ < settings_.warmup_jobs + settings_.min_jobs ? growth::warming_up
-                                                                  : growth::healthy;
+                                                                    : growth::healthy;
   last_.input = leak_input::any;
   if (leaks) {
     last_.input = input_of(run);
@@ -401,18 +399,16 @@ std::string explain(const leak_judge::verdict& x) {
   const auto since = [&] {
     char odds[32];
     std::snprintf(odds, sizeof odds, "%.1e", x.evidence);
-    return " since job " + text(x.onset) + ", " + text(x.growing_jobs)
-           + " events, evidence " + odds + ":1";
+    return " since job " + text(x.onset) + ", " + text(x.growing_jobs) + " events, evidence " + odds
+           + ":1";
   };
   switch (x.kind) {
-  case growth::warming_up:
-    return "warming up: " + text(x.jobs) + " jobs so far";
-  case growth::healthy:
-    return "flat for " + text(x.plateau_jobs) + " jobs";
+  case growth::warming_up: return "warming up: " + text(x.jobs) + " jobs so far";
+  case growth::healthy: return "flat for " + text(x.plateau_jobs) + " jobs";
   case growth::caching:
-    return "grew by " + amount(static_cast<double>(x.cached_bytes)) + " with inputs of new kinds only: "
-           + text(x.kinds) + " kinds seen, about " + text(static_cast<uint64_t>(x.kinds_expected))
-           + " expected";
+    return "grew by " + amount(static_cast<double>(x.cached_bytes))
+           + " with inputs of new kinds only: " + text(x.kinds) + " kinds seen, about "
+           + text(static_cast<uint64_t>(x.kinds_expected)) + " expected";
   case growth::suspected:
     return "may grow: " + amount(static_cast<double>(x.grown_bytes)) + since();
   case growth::hoarding:
@@ -434,8 +430,7 @@ std::string explain(const leak_judge::verdict& x) {
     auto line = std::string{gpu ? "GPU memory" : "live bytes"} + " grow by "
                 + with_bounds(gpu ? x.gpu : x.live) + with + since();
     if (x.kind == growth::mixed)
-      line += "; beyond that private memory grows, "
-              + with_bounds(x.private_memory) + " in all";
+      line += "; beyond that private memory grows, " + with_bounds(x.private_memory) + " in all";
     return line;
   }
   }

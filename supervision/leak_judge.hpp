@@ -31,12 +31,12 @@ constexpr bool is_confirmed(growth x) noexcept { return x >= growth::leak; }
 
 /// Which inputs a leak grows with.
 enum class leak_input : uint8_t {
-  any,        ///< Each job, or nearly.
-  some,       ///< One job in several, of no kind that we can tell.
-  bad,        ///< Inputs that end in an error.
-  large,      ///< Images above some size.
-  small,      ///< Images below some size.
-  new_kinds,  ///< Only inputs of sizes not seen before: a cache without a bound.
+  any,       ///< Each job, or nearly.
+  some,      ///< One job in several, of no kind that we can tell.
+  bad,       ///< Inputs that end in an error.
+  large,     ///< Images above some size.
+  small,     ///< Images below some size.
+  new_kinds, ///< Only inputs of sizes not seen before: a cache without a bound.
 };
 std::string_view to_string(leak_input x) noexcept;
 
@@ -62,9 +62,9 @@ struct job_memory {
 class leak_judge {
 public:
   struct settings {
-    uint32_t warmup_jobs = 3;   ///< Growth in them is expected.
-    uint32_t min_jobs = 5;      ///< Judged jobs before a worker is called healthy.
-    uint32_t window_jobs = 64;  ///< For slopes of what grows.
+    uint32_t warmup_jobs = 3;  ///< Growth in them is expected.
+    uint32_t min_jobs = 5;     ///< Judged jobs before a worker is called healthy.
+    uint32_t window_jobs = 64; ///< For slopes of what grows.
     uint64_t min_effect_bytes = 512;
     /// That no healthy worker of the pool is ever called a leak, over the lives of
     /// `workers` generations at once; also of slopes' bounds, at most 0.99.
@@ -94,17 +94,17 @@ public:
     std::optional<uint64_t> jobs_left, jobs_left_earliest, jobs_left_latest;
 
     // The evidence, for events.
-    double evidence = 0; ///< e-value of the test that is nearest to its threshold.
-    double needed = 0;   ///< Its threshold.
-    uint64_t onset = 0;  ///< Job (from 1) that the growth began with; 0: none.
+    double evidence = 0;       ///< e-value of the test that is nearest to its threshold.
+    double needed = 0;         ///< Its threshold.
+    uint64_t onset = 0;        ///< Job (from 1) that the growth began with; 0: none.
     uint64_t growing_jobs = 0; ///< Jobs since the onset after which memory was higher.
     uint64_t grown_bytes = 0;  ///< Since the onset.
     leak_input input = leak_input::any;
-    bool on_gpu = false;       ///< The growth is the GPU's.
-    uint64_t plateau_jobs = 0; ///< Jobs since live bytes were last higher than before.
-    uint64_t kinds = 0;        ///< Kinds of input seen.
-    double kinds_expected = 0; ///< How many there will be at least (Chao 1984).
-    uint64_t cached_bytes = 0; ///< Growth that came with new kinds.
+    bool on_gpu = false;          ///< The growth is the GPU's.
+    uint64_t plateau_jobs = 0;    ///< Jobs since live bytes were last higher than before.
+    uint64_t kinds = 0;           ///< Kinds of input seen.
+    double kinds_expected = 0;    ///< How many there will be at least (Chao 1984).
+    uint64_t cached_bytes = 0;    ///< Growth that came with new kinds.
     uint64_t workload_shifts = 0; ///< Changes of the inputs' sizes found so far.
   };
 

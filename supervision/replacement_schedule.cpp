@@ -32,8 +32,9 @@ replacement_schedule::plan replacement_schedule::decide(std::vector<doomed_worke
   const auto n = workers.size();
   std::vector<double> latest_start(n);
   for (auto i = n; i-- > 0;) {
-    const auto end = i + machines < n ? std::min(deadline_of(workers[i]), latest_start[i + machines])
-                                      : deadline_of(workers[i]);
+    const auto end = i + machines < n
+                       ? std::min(deadline_of(workers[i]), latest_start[i + machines])
+                       : deadline_of(workers[i]);
     latest_start[i] = end - takes;
   }
   const auto free = machines - std::min(machines, replacing);

@@ -25,7 +25,7 @@ struct doomed_worker {
 class replacement_schedule {
 public:
   struct settings {
-    uint32_t max_unavailable = 1;  ///< At least 1.
+    uint32_t max_unavailable = 1;   ///< At least 1.
     double replacement_seconds = 1; ///< One replacement, pessimistically.
     double margin_seconds = 1;      ///< Starts so much before it must.
   };

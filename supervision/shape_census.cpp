@@ -55,7 +55,8 @@ uint32_t shape_census::visit(uint64_t key) {
 
 double shape_census::expected() const {
   const auto one = static_cast<double>(once_);
-  return static_cast<double>(distinct_) + one * std::max(one - 1, 0.) / (2. * (static_cast<double>(twice_) + 1));
+  return static_cast<double>(distinct_)
+         + one * std::max(one - 1, 0.) / (2. * (static_cast<double>(twice_) + 1));
 }
 
 double shape_census::unseen() const {

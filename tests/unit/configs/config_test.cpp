@@ -125,6 +125,7 @@ TEST(Config, TakesEveryKeyFromTheDocumentNotFromItsNeighbour) {
                                            "judge.window_jobs=19",
                                            "judge.min_effect_bytes=20",
                                            "judge.confidence=0.75",
+                                           "judge.cache_entries=40",
                                            "healing.enabled=false",
                                            "healing.replace_at=0.25",
                                            "healing.forecast_jobs=21",

@@ -1,4 +1,4 @@
-#include "trace.hpp"
+#include "judge_traces.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -43,9 +43,9 @@ public:
   stream(dice& d, bool varied) : dice_(d) {
     const auto which = d.uniform(0, 1);
     catalogue_ = which < (varied ? 0. : .25) ? 1
-                 : which < .60             ? d.whole(3, 12)
-                 : which < .90             ? d.whole(30, 300)
-                                           : 0;
+                 : which < .60               ? d.whole(3, 12)
+                 : which < .90               ? d.whole(30, 300)
+                                             : 0;
     zipf_ = d.happens(0.6);
     for (uint64_t i = 0; i < catalogue_; ++i)
       sizes_.push_back(size());
@@ -139,7 +139,8 @@ public:
 
   double after(uint64_t job, const supervision::job_memory& x) {
     if (job <= warm_within_ && warm_steps_ > 0
-        && dice_.happens(static_cast<double>(warm_steps_) / static_cast<double>(warm_within_ - job + 1))) {
+        && dice_.happens(static_cast<double>(warm_steps_)
+                         / static_cast<double>(warm_within_ - job + 1))) {
       --warm_steps_;
       kept_ += size_class(warm_size_ * dice_.uniform(0.2, 1));
       warm_size_ *= dice_.uniform(0.3, 0.9);
@@ -183,7 +184,8 @@ public:
       --bad_steps_;
       kept_ += size_class(dice_.spread(100, 64 * kib));
     }
-    const auto spike = dice_.happens(spike_share_) ? size_class(dice_.spread(1 * kib, 30 * mib)) : 0.;
+    const auto spike = dice_.happens(spike_share_) ? size_class(dice_.spread(1 * kib, 30 * mib))
+                                                   : 0.;
     if (spike > 0)
       spike_left_ = dice_.happens(0.8) ? 1 : dice_.whole(2, 4), spike_ = spike;
     const auto now = spike_left_ > 0 ? spike_ : 0.;
@@ -193,7 +195,8 @@ public:
 
 private:
   dice& dice_;
-  uint64_t warm_steps_ = 0, warm_within_ = 0, stages_ = 1, capacity_ = 0, history_ = 0, bad_steps_ = 0;
+  uint64_t warm_steps_ = 0, warm_within_ = 0, stages_ = 1, capacity_ = 0, history_ = 0,
+           bad_steps_ = 0;
   uint64_t spike_left_ = 0, full_ = 0;
   double warm_size_ = 0, spike_share_ = 0, entry_ = 0, fill_ = 0, fill_share_ = 0;
   double history_entry_ = 0, spike_ = 0;
@@ -261,15 +264,16 @@ public:
 
   /// What this job leaks; `frequency` of the jobs that do.
   double next(const supervision::job_memory& x, double large, double frequency, uint64_t since) {
-    if (bad_only_ ? x.ok
-        : large_only_
-          ? !x.ok || static_cast<double>(x.decoded_bytes) < large
-          : every_ > 1
-              && (regular_ ? since % static_cast<uint64_t>(every_) != 0 : !dice_.happens(1 / every_)))
+    if (bad_only_     ? x.ok
+        : large_only_ ? !x.ok || static_cast<double>(x.decoded_bytes) < large
+                      : every_ > 1
+                          && (regular_ ? since % static_cast<uint64_t>(every_) != 0
+                                       : !dice_.happens(1 / every_)))
       return 0;
     auto amount = rate_ / frequency;
     if (images_) // as large as what came in, around the mean
-      amount *= (static_cast<double>(x.decoded_bytes) + static_cast<double>(x.encoded_bytes)) / (3 * 2e6);
+      amount *= (static_cast<double>(x.decoded_bytes) + static_cast<double>(x.encoded_bytes))
+                / (3 * 2e6);
     if (varies_)
       amount *= dice_.lognormal(0.7) / std::exp(0.245);
     amount = size_class(std::max(amount, 16.));
@@ -291,14 +295,14 @@ private:
 } // namespace
 
 std::vector<std::string> healthy_kinds() {
-  return {"flat",         "warm_up",        "spikes",          "shape_cache",   "two_stage_cache",
-          "high_water",   "last_image",     "step_then_flat",  "plateau",       "evicting_cache",
-          "short_history", "bad_path",      "workload_shift"};
+  return {"flat",          "warm_up",    "spikes",         "shape_cache", "two_stage_cache",
+          "high_water",    "last_image", "step_then_flat", "plateau",     "evicting_cache",
+          "short_history", "bad_path",   "workload_shift"};
 }
 
 std::vector<std::string> growing_kinds() {
-  return {"leak_steady",     "leak_from_birth",   "leak_varying_sizes", "leak_images",
-          "leak_one_in_k",   "leak_bad_inputs",   "leak_large_images",  "leak_behind_cache",
+  return {"leak_steady",      "leak_from_birth",  "leak_varying_sizes", "leak_images",
+          "leak_one_in_k",    "leak_bad_inputs",  "leak_large_images",  "leak_behind_cache",
           "leak_with_spikes", "leak_after_steps", "hoarding",           "leak_and_hoarding"};
 }
 
@@ -312,7 +316,10 @@ trace generate(const std::string& kind, double bytes_per_job, uint64_t budget, u
   const auto grows = std::find(growing.begin(), growing.end(), kind) != growing.end();
   const auto hoards = kind == "hoarding" || kind == "leak_and_hoarding";
   const auto leaks = grows && kind != "hoarding";
-  t.what = leaks && hoards ? truth::mixed : leaks ? truth::leak : hoards ? truth::hoarding : truth::healthy;
+  t.what = leaks && hoards ? truth::mixed
+           : leaks         ? truth::leak
+           : hoards        ? truth::hoarding
+                           : truth::healthy;
   t.beyond = kind == "long_history";
   // A leak comes on top of something healthy.
   auto behind = kind;
@@ -325,7 +332,8 @@ trace generate(const std::string& kind, double bytes_per_job, uint64_t budget, u
   }
   stream in{d, kind == "leak_large_images" || kind == "leak_images"};
   if (kind == "leak_bad_inputs")
-    in.need_bad(std::max(d.spread(0.03, 0.3), std::min(0.5, 10 * bytes_per_job / static_cast<double>(budget))));
+    in.need_bad(std::max(d.spread(0.03, 0.3),
+                         std::min(0.5, 10 * bytes_per_job / static_cast<double>(budget))));
   if (kind == "bad_path")
     in.need_bad(0.02);
   keeper keep{d, behind};
@@ -352,7 +360,8 @@ trace generate(const std::string& kind, double bytes_per_job, uint64_t budget, u
   if (kind == "leak_after_steps")
     t.onset += 300;
   const auto length = kind == "leak_one_in_k" ? t.onset + 3000
-                      : grows ? t.onset + 1500 : d.whole(400, 3000);
+                      : grows                 ? t.onset + 1500
+                                              : d.whole(400, 3000);
   const auto shared = d.uniform(150, 480) * mib;
   const auto base_live = std::floor(d.spread(1 * mib, 60 * mib));
   const auto shift_at = kind == "workload_shift" ? d.whole(50, 400) : 0;
@@ -368,7 +377,8 @@ trace generate(const std::string& kind, double bytes_per_job, uint64_t budget, u
     if (leaks && job >= t.onset)
       leaked += leak.next(r.memory, large, frequency, job - t.onset);
     if (hoards && job >= t.onset) {
-      const auto rate = kind == "leak_and_hoarding" ? std::max(bytes_per_job, 64 * kib) : bytes_per_job;
+      const auto rate = kind == "leak_and_hoarding" ? std::max(bytes_per_job, 64 * kib)
+                                                    : bytes_per_job;
       hoarded += hoard_regular ? rate * d.uniform(0.5, 1.5) : d.exponential(rate);
     }
     const auto live = base_live + healthy + leaked;
@@ -377,7 +387,8 @@ trace generate(const std::string& kind, double bytes_per_job, uint64_t budget, u
     r.memory.live = bytes(live);
     r.memory.private_bytes = heap.after(job, healthy + leaked, transient, hoarded);
     r.rss = r.memory.private_bytes + bytes(shared);
-    peak = std::max(peak, std::max(r.rss, r.memory.private_bytes + bytes(shared + 0.2 * transient)));
+    peak = std::max(peak,
+                    std::max(r.rss, r.memory.private_bytes + bytes(shared + 0.2 * transient)));
     r.peak_rss = peak;
     if (r.memory.private_bytes >= budget)
       break;

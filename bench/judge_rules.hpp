@@ -1,6 +1,6 @@
 #pragma once
 
-#include "trace.hpp"
+#include "judge_traces.hpp"
 
 #include <functional>
 #include <memory>

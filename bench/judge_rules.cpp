@@ -1,4 +1,4 @@
-#include "rules.hpp"
+#include "judge_rules.hpp"
 
 #include "supervision/robust.hpp"
 

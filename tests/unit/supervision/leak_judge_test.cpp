@@ -1,0 +1,329 @@
+#include "supervision/healing_policy.hpp"
+#include "supervision/leak_judge.hpp"
+
+#include <gmock/gmock.h>
+
+#include <functional>
+#include <random>
+
+using namespace ziyu::supervision;
+using testing::HasSubstr;
+
+namespace {
+
+constexpr uint64_t kib = 1024, mib = 1024 * 1024;
+
+leak_judge::settings usual() {
+  leak_judge::settings s;
+  s.budget_bytes = 256 * mib;
+  return s;
+}
+
+job_memory at(uint64_t live, uint64_t owned = 20 * mib) {
+  job_memory x;
+  x.live = live;
+  x.private_bytes = owned;
+  x.decoded_bytes = 150'528;
+  x.encoded_bytes = 10'000;
+  return x;
+}
+
+/// Runs a worker of `jobs` jobs; returns the first job with a confirmed verdict, 0: none.
+uint64_t alarm(leak_judge& aut, uint64_t jobs, const std::function<job_memory(uint64_t)>& job) {
+  for (uint64_t i = 1; i <= jobs; ++i)
+    if (is_confirmed(aut.observe(job(i)).kind))
+      return i;
+  return 0;
+}
+
+} // namespace
+
+TEST(LeakJudge, CallsAFlatWorkerHealthy) {
+  leak_judge aut{usual()};
+  EXPECT_EQ(aut.observe(at(5 * mib)).kind, growth::warming_up);
+  EXPECT_EQ(alarm(aut, 5000, [](auto) { return at(5 * mib); }), 0u);
+  EXPECT_EQ(aut.last().kind, growth::healthy);
+  EXPECT_EQ(aut.last().live.bytes_per_job, 0);
+  EXPECT_FALSE(aut.last().jobs_left);
+}
+
+TEST(LeakJudge, FindsALateLeakWithinFourJobs) {
+  for (const auto bytes : {kib, 64 * kib, mib}) {
+    leak_judge aut{usual()};
+    const auto job = alarm(aut, 300, [&](uint64_t i) {
+      const auto leaked = i < 200 ? 0 : (i - 199) * bytes;
+      return at(5 * mib + leaked, 20 * mib + leaked);
+    });
+    EXPECT_GE(job, 202u) << bytes;
+    EXPECT_LE(job, 203u) << bytes;
+    EXPECT_EQ(aut.last().kind, growth::leak);
+    EXPECT_EQ(aut.last().live.bytes_per_job, static_cast<double>(bytes));
+    EXPECT_EQ(aut.last().onset, 200u);
+    EXPECT_EQ(aut.last().input, leak_input::any);
+  }
+}
+
+TEST(LeakJudge, FindsALeakFromBirthWithinSixteenJobs) {
+  leak_judge aut{usual()};
+  const auto job = alarm(aut, 100, [](uint64_t i) { return at(5 * mib + i * kib); });
+  EXPECT_GT(job, usual().warmup_jobs);
+  EXPECT_LE(job, 16u);
+}
+
+TEST(LeakJudge, LetsAWorkerWarmUp) {
+  // The steps of a JIT: seven, each of another size, within the first ten jobs.
+  const uint64_t steps[] = {0,         900'000,   1'400'000, 1'400'000, 1'700'000,
+                            1'720'000, 1'720'000, 1'731'000, 1'731'000, 1'731'512};
+  leak_judge aut{usual()};
+  EXPECT_EQ(
+    alarm(aut, 1000, [&](uint64_t i) { return at(5 * mib + steps[std::min<uint64_t>(i - 1, 9)]); }),
+    0u);
+  EXPECT_EQ(aut.last().kind, growth::healthy);
+}
+
+TEST(LeakJudge, ForgivesSpikesAndSteps) {
+  leak_judge aut{usual()};
+  EXPECT_EQ(alarm(aut, 3000,
+                  [](uint64_t i) {
+                    const auto spike = i % 37 == 0 ? 10 * mib + i * kib : 0;
+                    const auto step = i > 700 ? 8 * mib : 0;
+                    return at(5 * mib + spike + step);
+                  }),
+            0u);
+}
+
+TEST(LeakJudge, FindsALeakBetweenSpikes) {
+  leak_judge aut{usual()};
+  const auto job = alarm(aut, 400, [](uint64_t i) {
+    const auto spike = i % 11 == 0 ? 10 * mib : 0;
+    return at(5 * mib + spike + (i < 100 ? 0 : (i - 99) * 4 * kib));
+  });
+  EXPECT_GE(job, 102u);
+  EXPECT_LE(job, 115u);
+}
+
+TEST(LeakJudge, LetsACachePerShapeFill) {
+  leak_judge aut{usual()};
+  std::vector<bool> seen(200);
+  uint64_t cached = 0;
+  std::mt19937 random{3};
+  bool caching = false;
+  for (int i = 0; i < 3000; ++i) {
+    const auto shape = random() % seen.size();
+    if (!seen[shape])
+      seen[shape] = true, cached += 64 * kib;
+    auto x = at(5 * mib + cached);
+    x.decoded_bytes = 3000 * (shape + 1);
+    x.encoded_bytes = 1000;
+    const auto kind = aut.observe(x).kind;
+    ASSERT_FALSE(is_confirmed(kind)) << "at job " << i << ": " << explain(aut.last());
+    caching = caching || kind == growth::caching;
+  }
+  EXPECT_TRUE(caching);
+  EXPECT_EQ(aut.last().kind, growth::healthy);
+  EXPECT_EQ(aut.last().kinds, 200u);
+}
+
+TEST(LeakJudge, DoesNotExcuseGrowthWithKindsSeenBefore) {
+  leak_judge aut{usual()};
+  const auto job = alarm(aut, 500, [](uint64_t i) {
+    auto x = at(5 * mib + (i < 100 ? 0 : (i - 99) * kib));
+    x.decoded_bytes = 3000 * (i % 10 + 1);
+    return x;
+  });
+  EXPECT_GE(job, 102u);
+  EXPECT_LE(job, 106u);
+}
+
+TEST(LeakJudge, FindsACacheWithoutABound) {
+  auto s = usual();
+  s.cache_entries = 100;
+  leak_judge aut{s};
+  const auto job = alarm(aut, 1000, [](uint64_t i) {
+    auto x = at(5 * mib + i * 10 * kib);
+    x.decoded_bytes = 3000 * (5000 - i); // each size once, none the largest so far
+    x.encoded_bytes = 1000;
+    return x;
+  });
+  EXPECT_GT(job, 100u);
+  EXPECT_LT(job, 200u);
+}
+
+TEST(LeakJudge, FindsALeakOnOneJobInTwenty) {
+  leak_judge aut{usual()};
+  const auto job = alarm(aut, 2000, [](uint64_t i) { return at(5 * mib + i / 20 * 64 * kib); });
+  EXPECT_GT(job, 40u);
+  EXPECT_LT(job, 400u);
+  EXPECT_EQ(aut.last().input, leak_input::some);
+}
+
+TEST(LeakJudge, NamesTheInputsThatALeakComesWith) {
+  const auto run = [](const std::function<bool(const job_memory&)>& leaks) {
+    leak_judge aut{usual()};
+    uint64_t leaked = 0;
+    std::mt19937 random{5};
+    const auto job = alarm(aut, 3000, [&](uint64_t i) {
+      auto x = at(0);
+      x.decoded_bytes = 100'000 * (random() % 10 + 1);
+      x.encoded_bytes = 1000;
+      x.ok = random() % 6 != 0;
+      if (!x.ok)
+        x.decoded_bytes = 0;
+      if (i > 200 && leaks(x))
+        leaked += 16 * kib;
+      x.live = 5 * mib + leaked;
+      return x;
+    });
+    EXPECT_GT(job, 200u);
+    EXPECT_LT(job, 400u);
+    return aut.last().input;
+  };
+  EXPECT_EQ(run([](const job_memory& x) { return !x.ok; }), leak_input::bad);
+  EXPECT_EQ(run([](const job_memory& x) { return x.decoded_bytes > 600'000; }), leak_input::large);
+  EXPECT_EQ(run([](const job_memory&) { return true; }), leak_input::any);
+}
+
+TEST(LeakJudge, TellsHoardingFromALeak) {
+  leak_judge aut{usual()};
+  const auto job = alarm(aut, 400,
+                         [](uint64_t i) { return at(5 * mib, 20 * mib + i * 512 * kib); });
+  EXPECT_GT(job, 0u);
+  EXPECT_EQ(aut.last().kind, growth::hoarding);
+  EXPECT_EQ(aut.last().live.bytes_per_job, 0);
+  EXPECT_NEAR(aut.last().private_memory.bytes_per_job, 512 * kib, kib);
+}
+
+TEST(LeakJudge, CallsBothAtOnceMixed) {
+  leak_judge aut{usual()};
+  auto kind = growth::healthy;
+  for (uint64_t i = 1; i <= 200; ++i)
+    kind = aut.observe(at(5 * mib + i * 64 * kib, 20 * mib + i * 576 * kib)).kind;
+  EXPECT_EQ(kind, growth::mixed);
+}
+
+TEST(LeakJudge, LetsArenasSettle) {
+  leak_judge aut{usual()};
+  EXPECT_EQ(alarm(aut, 3000,
+                  [](uint64_t i) {
+                    const auto x = static_cast<double>(i);
+                    return at(5 * mib, 20 * mib + static_cast<uint64_t>(30e6 * x / (x + 40)));
+                  }),
+            0u);
+}
+
+TEST(LeakJudge, SeesLeaksOfGpuMemory) {
+  leak_judge aut{usual()};
+  const auto job = alarm(aut, 200, [](uint64_t i) {
+    auto x = at(5 * mib);
+    x.gpu_allocated = 100 * mib + (i < 50 ? 0 : i - 49) * mib;
+    x.gpu_reserved = 600 * mib;
+    return x;
+  });
+  EXPECT_GE(job, 51u);
+  EXPECT_LE(job, 55u);
+  EXPECT_TRUE(aut.last().on_gpu);
+  EXPECT_EQ(aut.last().gpu.bytes_per_job, static_cast<double>(mib));
+}
+
+TEST(LeakJudge, TakesTheVerdictBackWhenGrowthStops) {
+  leak_judge aut{usual()};
+  const auto grow = [](uint64_t i) { return at(5 * mib + std::min<uint64_t>(i, 60) * 8 * kib); };
+  EXPECT_GT(alarm(aut, 60, grow), 0u);
+  auto kind = growth::leak;
+  for (uint64_t i = 61; i < 400; ++i)
+    kind = aut.observe(grow(i)).kind;
+  EXPECT_EQ(kind, growth::healthy);
+}
+
+TEST(LeakJudge, IgnoresGrowthBelowTheMinimumEffect) {
+  leak_judge aut{usual()};
+  EXPECT_EQ(alarm(aut, 2000, [](uint64_t i) { return at(5 * mib + i * 64); }), 0u);
+}
+
+TEST(LeakJudge, NeedsMoreEvidenceTheMoreWorkersThereAre) {
+  auto one = usual(), many = usual();
+  many.workers = 1000;
+  leak_judge a{one}, b{many};
+  const auto leak = [](uint64_t i) { return at(5 * mib + i * kib); };
+  const auto first = alarm(a, 100, leak), second = alarm(b, 100, leak);
+  EXPECT_GT(first, 0u);
+  EXPECT_LT(first, second);
+  EXPECT_DOUBLE_EQ(b.last().needed, 1000 * a.last().needed);
+}
+
+TEST(LeakJudge, DoesNotDependOnWhereTheBytesStart) {
+  const auto trace = [](uint64_t base) {
+    leak_judge aut{usual()};
+    std::mt19937 random{11};
+    uint64_t live = base;
+    std::vector<growth> kinds;
+    for (int i = 0; i < 300; ++i) {
+      live += i > 120 && random() % 3 == 0 ? 4 * kib : 0;
+      kinds.push_back(aut.observe(at(live)).kind);
+    }
+    return kinds;
+  };
+  EXPECT_EQ(trace(mib), trace(900 * mib));
+}
+
+TEST(LeakJudge, DoesNotDependOnTheUnitOfGrowth) {
+  const auto first = [](uint64_t unit) {
+    leak_judge aut{usual()};
+    return alarm(aut, 300, [&](uint64_t i) { return at(mib + (i < 60 ? 0 : i - 59) * unit); });
+  };
+  EXPECT_EQ(first(kib), first(100 * kib));
+}
+
+TEST(LeakJudge, ForetellsTheBudget) {
+  leak_judge aut{usual()};
+  const auto leak = [](uint64_t i) {
+    const auto leaked = i < 20 ? 0 : (i - 19) * 6 * mib;
+    return at(5 * mib + leaked, 20 * mib + leaked);
+  };
+  const auto job = alarm(aut, 100, leak);
+  ASSERT_GT(job, 0u);
+  const auto room = (256 * mib - leak(job).private_bytes) / (6 * mib);
+  ASSERT_TRUE(aut.last().jobs_left);
+  EXPECT_NEAR(static_cast<double>(*aut.last().jobs_left), static_cast<double>(room), 1);
+  EXPECT_LE(*aut.last().jobs_left_earliest, *aut.last().jobs_left);
+  EXPECT_GE(*aut.last().jobs_left_latest, *aut.last().jobs_left);
+}
+
+TEST(LeakJudge, HasAReplacementBeforeTheBudgetOnlyForTheLeakingWorker) {
+  auto s = usual();
+  s.budget_bytes = 128 * mib;
+  healing_policy::settings heal;
+  heal.budget_bytes = s.budget_bytes;
+  heal.hard_limit_bytes = 256 * mib;
+  const healing_policy policy{heal};
+  for (const auto leaks : {true, false}) {
+    leak_judge aut{s};
+    uint64_t replaced = 0, owned = 0;
+    for (uint64_t i = 1; i <= 1000 && replaced == 0; ++i) {
+      const auto leaked = leaks ? i * 6 * mib : 0;
+      owned = 15 * mib + leaked;
+      healing_policy::worker w;
+      w.verdict = aut.observe(at(5 * mib + leaked, owned));
+      w.baseline_bytes = 15 * mib;
+      w.private_bytes = owned;
+      w.last_step_bytes = leaks ? 6 * mib : 0;
+      if (policy.decide(w).action == rung::replace)
+        replaced = i;
+    }
+    if (leaks) {
+      EXPECT_GT(replaced, 0u);
+      EXPECT_LT(owned, s.budget_bytes);
+    } else {
+      EXPECT_EQ(replaced, 0u);
+    }
+  }
+}
+
+TEST(LeakJudge, ExplainsItselfInOneLine) {
+  leak_judge aut{usual()};
+  alarm(aut, 200, [](uint64_t i) { return at(5 * mib + (i < 100 ? 0 : i - 99) * 4392); });
+  const auto text = explain(aut.last());
+  EXPECT_THAT(text, HasSubstr("live bytes grow by 4392 B per job (4392 B to 4392 B)"));
+  EXPECT_THAT(text, HasSubstr("since job 100"));
+  EXPECT_EQ(text.find('\n'), std::string::npos);
+}
