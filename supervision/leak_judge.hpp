@@ -57,7 +57,7 @@ struct job_memory {
 /// and flat on a healthy worker, so they are judged by events (`growth_test`), not
 /// by noise; private memory comes in pages and steps, so it is judged by its lows.
 /// Jobs are the x-axis, never seconds. `docs/leak-judgement.md` has the method.
-/// Pure; not thread-safe; bounded memory; takes 0.1 µs per job of a healthy worker,
+/// Pure; not thread-safe; bounded memory; takes about 1 µs per job of a healthy worker,
 /// some 10 µs while one grows.
 class leak_judge {
 public:
