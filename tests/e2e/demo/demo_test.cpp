@@ -85,17 +85,19 @@ auto runs(const std::string& words) {
 
 } // namespace
 
+// Enough jobs for the leaking slot to reach its budget, also where fresh memory is so slow that
+// the other slot does nearly all of them.
 TEST(Demo, ShowsAHealedLeakAndReportsThatNothingWasLost) {
   temp_dir folder;
   const auto report_file = folder.path() / "r.json", chart = folder.path() / "memory.svg";
-  const auto ran = run_program({ziyu_program(), "demo", "--jobs", "60", "--leak",
+  const auto ran = run_program({ziyu_program(), "demo", "--jobs", "1000", "--leak",
                                 "retain_tensors:6MiB", "--report", report_file.string(), "--chart",
                                 chart.string()},
                                200s);
   ASSERT_EQ(ran.exit_code, 0) << ran.err << ran.out;
   const auto report = json::parse(must(read_file(report_file)));
-  EXPECT_EQ(report.at("submitted"), 60);
-  EXPECT_EQ(report.at("results"), 60);
+  EXPECT_EQ(report.at("submitted"), 1000);
+  EXPECT_EQ(report.at("results"), 1000);
   EXPECT_EQ(report.at("dead_lettered"), 0);
   EXPECT_EQ(report.at("lost"), 0);
   EXPECT_EQ(report.at("duplicates"), 0);
@@ -111,9 +113,9 @@ TEST(Demo, ShowsAHealedLeakAndReportsThatNothingWasLost) {
     EXPECT_GT(x.at("bytes_recovered").get<uint64_t>(), job);
     EXPECT_GT(x.at("ms").get<double>(), 0);
   }
-  // What the same leak grows to when it is left alone.
-  EXPECT_GT(report.at("without_healing").at("peak_private_bytes").get<uint64_t>(),
-            report.at("peak_private_bytes").get<uint64_t>());
+  // The same leak, left alone for some of the jobs.
+  EXPECT_EQ(report.at("without_healing").at("results"), 160);
+  EXPECT_GT(report.at("without_healing").at("peak_private_bytes").get<uint64_t>(), job);
   EXPECT_THAT(must(read_file(chart)), HasSubstr("<svg"));
   for (const auto words : {"submitted", "lost", "replacements", "duplicates"})
     EXPECT_THAT(ran.out, HasSubstr(words));

@@ -13,8 +13,10 @@ namespace {
 
 constexpr uint64_t mib = uint64_t{1} << 20;
 
+/// Slot 0 leaks; slot 1 is slow, so that it leaves work to the other, which touching fresh
+/// memory makes slow, too.
 json leaking(const std::string& fault) {
-  return {{"faults", {{"allowed", true}, {"slots", {{"0", fault}}}}},
+  return {{"faults", {{"allowed", true}, {"slots", {{"0", fault}, {"1", "slow:30"}}}}},
           {"memory",
            {{"container_limit_bytes", uint64_t{1} << 42},
             {"worker_budget_bytes", 128 * mib},
@@ -89,9 +91,7 @@ TEST(Leak, KeptImagesAreNamed) {
 
 TEST(Leak, AWorkerThatJumpsOverTheHardLimitIsKilledAndItsJobRunsAgain) {
   stage x{shared_broker()};
-  auto patch = leaking("native_malloc:300MiB");
-  patch["faults"]["slots"]["1"] = "slow:30"; // leaves some for the other
-  auto s = x.serve(patch);
+  auto s = x.serve(leaking("native_malloc:300MiB"));
   s.await_workers(2, 1);
   x.submit_digits(150);
   ASSERT_TRUE(x.read_all_answers()) << x.account() << s.log();
