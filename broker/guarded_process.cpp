@@ -35,6 +35,11 @@ expected<guarded_process> guarded_process::start(const std::vector<std::string>&
   return result;
 }
 
+guarded_process::~guarded_process() {
+  // Not by the handle's own destructor: it would kill the guard before the program.
+  end(std::chrono::milliseconds{0});
+}
+
 supervision::exit_status guarded_process::end(std::chrono::milliseconds grace) {
   guard_.signal(SIGTERM);
   if (auto how = guard_.wait(grace))

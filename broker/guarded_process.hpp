@@ -18,6 +18,12 @@ public:
                                          const std::filesystem::path& log,
                                          std::optional<int> stdout_fd = {});
 
+  guarded_process() = default;
+  guarded_process(guarded_process&&) noexcept = default;
+  guarded_process& operator=(guarded_process&&) noexcept = default;
+  /// Ends the program: SIGTERM, and SIGKILL after the guard's grace of 10 s.
+  ~guarded_process();
+
   bool running() { return guard_.running(); }
   int32_t pid() const { return guard_.pid(); } ///< Of the guard.
   std::optional<supervision::exit_status> wait(std::chrono::milliseconds limit) {
