@@ -93,7 +93,8 @@ struct account {
 bool wait_for_turn(uint64_t started_us, uint64_t n, double rate) {
   if (rate <= 0)
     return true;
-  const auto due = started_us + static_cast<uint64_t>(static_cast<double>(n) / rate * 1e6);
+  const auto due = static_cast<int64_t>(started_us)
+                   + static_cast<int64_t>(static_cast<double>(n) / rate * 1e6);
   for (auto now = system_environment().monotonic_us(); now < due && !interrupted();
        now = system_environment().monotonic_us())
     std::this_thread::sleep_for(
