@@ -232,17 +232,12 @@ expected<std::vector<stack_growth>> diff(const heap_profile& before, const heap_
   return result;
 }
 
-uint8_t choose_sample_rate(double bytes_per_job, uint64_t jobs, double allocated_per_job) {
+uint8_t choose_sample_rate(double bytes_per_job, uint64_t jobs) {
   // n samples of small objects are good to 1/√n: 400 for two standard errors of 10 %.
   constexpr double samples = 400, lowest = 9, highest = 19;
-  // A sample costs about 25 µs (stack, tables); a job with 100 of them pays 2.5 ms.
-  constexpr double most_samples_per_job = 100;
   const auto growth = std::max(bytes_per_job, 1.0)
                       * static_cast<double>(std::max<uint64_t>(jobs, 1));
-  auto log2 = std::floor(std::log2(growth / samples));
-  if (allocated_per_job > 0)
-    log2 = std::max(log2, std::ceil(std::log2(allocated_per_job / most_samples_per_job)));
-  return static_cast<uint8_t>(std::clamp(log2, lowest, highest));
+  return static_cast<uint8_t>(std::clamp(std::floor(std::log2(growth / samples)), lowest, highest));
 }
 
 } // namespace ziyu::supervision

@@ -89,10 +89,9 @@ struct stack_growth {
 expected<std::vector<stack_growth>> diff(const heap_profile& before, const heap_profile& after);
 
 /// The log2 of the sampling rate to use for a leak of about `bytes_per_job` that is to
-/// be watched over `jobs` jobs, each of which allocates about `allocated_per_job`
-/// bytes (0: unknown): as many samples as make an estimate good to ±10 %
-/// (two standard errors), but no more than cost a tenth of the throughput. In
-/// 9..19. See docs/leak-explanation.md for the measurements.
-uint8_t choose_sample_rate(double bytes_per_job, uint64_t jobs, double allocated_per_job = 0);
+/// be watched over `jobs` jobs: as many samples as make an estimate good to ±10 % (two
+/// standard errors). In 9..19. That this costs too much is not to be feared: the
+/// worker samples only as many jobs as it can afford.
+uint8_t choose_sample_rate(double bytes_per_job, uint64_t jobs);
 
 } // namespace ziyu::supervision

@@ -207,8 +207,13 @@ expected<leak_report> explain_leak(const leak_request& x) {
   leak_report report;
   report.sample_bytes = after->sample_bytes;
   report.jobs = x.jobs;
-  for (const auto& stack : *growth)
+  const auto jobs_per_sampled =
+    x.sampled_jobs > 0 ? static_cast<double>(x.jobs) / static_cast<double>(x.sampled_jobs) : 1;
+  for (auto& stack : *growth) {
+    stack.bytes *= jobs_per_sampled;
+    stack.objects *= jobs_per_sampled;
     report.estimated_bytes += stack.bytes;
+  }
   std::stable_sort(growth->begin(), growth->end(),
                    [](const stack_growth& a, const stack_growth& b) {
                      return std::abs(a.bytes) > std::abs(b.bytes);
@@ -216,10 +221,11 @@ expected<leak_report> explain_leak(const leak_request& x) {
   if (growth->size() > max_named)
     growth->resize(max_named);
   // Sampling knows the shares to some percent; the allocator's counters know the sum to
-  // the byte. Where they contradict, something was not sampled, and each stands alone.
+  // the byte. Where they contradict grossly, something was not sampled, and each stands
+  // alone.
   auto scale = 1.0;
   const auto exact = static_cast<double>(x.live_growth);
-  if (exact > 0 && report.estimated_bytes > 0.5 * exact && report.estimated_bytes < 2 * exact) {
+  if (exact > 0 && report.estimated_bytes > exact / 5 && report.estimated_bytes < 5 * exact) {
     scale = exact / report.estimated_bytes;
     report.calibrated = true;
   }
@@ -294,6 +300,7 @@ json to_json(const leak_request& x) {
           {"maps", x.maps},
           {"live_growth", x.live_growth},
           {"jobs", x.jobs},
+          {"sampled_jobs", x.sampled_jobs},
           {"max_sites", x.max_sites},
           {"evidence",
            {{"kind", static_cast<int>(e.kind)},
@@ -315,6 +322,7 @@ expected<leak_request> leak_request_from_json(const json& x) {
     result.maps = x.at("maps");
     result.live_growth = x.at("live_growth");
     result.jobs = x.at("jobs");
+    result.sampled_jobs = x.at("sampled_jobs");
     result.max_sites = x.at("max_sites");
     const auto& from = x.at("evidence");
     auto& e = result.evidence;

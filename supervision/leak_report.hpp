@@ -32,7 +32,9 @@ struct leak_request {
   /// Exact growth of live bytes between the dumps, 0: unknown. Sampling tells the
   /// sites' shares; this their sum.
   int64_t live_growth = 0;
-  uint64_t jobs = 0;
+  uint64_t jobs = 0; ///< Between the dumps.
+  /// So many of them were sampled: estimates are for all; 0: all.
+  uint64_t sampled_jobs = 0;
   cause_evidence evidence; ///< What the counters say.
   size_t max_sites = 10;
 };

@@ -72,7 +72,8 @@ void fields(F& f, profile& x) {
 }
 template <class F>
 void fields(F& f, profiled& x) {
-  f(x.what), f(x.error_message), f(x.duration_us), f(x.jobs), f(x.live), f(x.heap), f(x.maps);
+  f(x.what), f(x.error_message), f(x.duration_us), f(x.jobs), f(x.sampled_jobs);
+  f(x.live), f(x.heap), f(x.maps);
 }
 
 class writer {

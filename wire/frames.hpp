@@ -127,9 +127,12 @@ struct profiled {
   std::string error_message;
   uint64_t duration_us = 0; ///< How long the worker's jobs had to wait for this.
   uint64_t jobs = 0;        ///< Answered since `start`.
-  uint64_t live = 0;        ///< Exact live bytes when the dump was taken.
-  std::string heap;         ///< jemalloc's heap_v2 text without its MAPPED_LIBRARIES.
-  std::string maps;         ///< The executable lines of /proc/self/maps.
+  /// So many of them were sampled: as many as a tenth of the time allows, chosen at
+  /// random. What they hold stands for all.
+  uint64_t sampled_jobs = 0;
+  uint64_t live = 0; ///< Exact live bytes when the dump was taken.
+  std::string heap;  ///< jemalloc's heap_v2 text without its MAPPED_LIBRARIES.
+  std::string maps;  ///< The executable lines of /proc/self/maps.
   bool operator==(const profiled&) const = default;
 };
 

@@ -5,8 +5,10 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <ctime>
 #include <fstream>
 #include <string_view>
+#include <utility>
 
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -26,6 +28,12 @@ tl::unexpected<error> failed(const char* what, int code) {
   return fail(errc::unavailable, std::string{what} + ": " + std::strerror(code));
 }
 
+double processor_us() {
+  timespec now{};
+  ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+  return static_cast<double>(now.tv_sec) * 1e6 + static_cast<double>(now.tv_nsec) / 1e3;
+}
+
 void set_active(bool on) { mallctl("prof.active", nullptr, nullptr, &on, sizeof on); }
 
 } // namespace
@@ -39,9 +47,32 @@ expected<void> heap_profiler::start(uint8_t log2_sample) {
   size_t log2 = std::clamp<uint8_t>(log2_sample, 9, 30);
   if (auto code = mallctl("prof.reset", nullptr, nullptr, &log2, sizeof log2); code != 0)
     return failed("prof.reset", code);
-  set_active(true);
-  started_ = true;
+  budget_.restart();
+  jobs_ = sampled_jobs_ = 0;
+  started_ = on_ = true;
   return {};
+}
+
+void heap_profiler::begin_job() {
+  if (on_) {
+    sampling_ = budget_.admit();
+    if (sampling_)
+      set_active(true);
+  }
+  begin_us_ = processor_us();
+}
+
+void heap_profiler::end_job() {
+  const auto sampled = std::exchange(sampling_, false);
+  if (sampled)
+    set_active(false);
+  random_ ^= random_ << 13, random_ ^= random_ >> 7, random_ ^= random_ << 17;
+  budget_.finished(sampled, processor_us() - begin_us_,
+                   static_cast<double>(random_ >> 11) * 0x1p-53);
+  if (on_) {
+    ++jobs_;
+    sampled_jobs_ += sampled ? 1 : 0;
+  }
 }
 
 expected<heap_dump> heap_profiler::dump(size_t max_bytes) {
@@ -71,7 +102,7 @@ expected<heap_dump> heap_profiler::dump(size_t max_bytes) {
   return result;
 }
 
-void heap_profiler::stop() { set_active(false); }
+void heap_profiler::stop() { on_ = false; }
 
 #else
 
@@ -84,6 +115,8 @@ expected<heap_dump> heap_profiler::dump(size_t) {
 }
 
 void heap_profiler::stop() {}
+void heap_profiler::begin_job() {}
+void heap_profiler::end_job() {}
 
 #endif
 

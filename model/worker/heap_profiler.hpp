@@ -1,6 +1,7 @@
 #pragma once
 
 #include "base/error.hpp"
+#include "model/worker/sampling_budget.hpp"
 
 #include <cstdint>
 #include <string>
@@ -13,7 +14,7 @@ struct heap_dump {
 };
 
 /// jemalloc's heap-profile sampling of this process. It costs nothing while it is
-/// off. Its own tables are jemalloc's internal memory: they count neither as
+/// off, and never much: see `sampling_budget`. Its own tables are jemalloc's internal memory: they count neither as
 /// allocated nor as freed, so the exact live bytes of a job stay exact.
 ///
 /// While it is on, a *sampled* small object takes a page run of its own (16 KiB), so
@@ -31,8 +32,21 @@ public:
 
   void stop();
 
+  /// Around each job, always. Decides whether it is sampled.
+  void begin_job();
+  void end_job();
+
+  uint64_t jobs() const { return jobs_; }                 ///< Since `start`.
+  uint64_t sampled_jobs() const { return sampled_jobs_; } ///< Of these.
+
 private:
-  bool started_ = false;
+  bool started_ = false; ///< There is something to dump.
+  bool on_ = false;      ///< Between `start` and `stop`.
+  bool sampling_ = false;
+  uint64_t jobs_ = 0, sampled_jobs_ = 0;
+  uint64_t random_ = 0x9e3779b97f4a7c15; ///< State of a xorshift generator.
+  double begin_us_ = 0;
+  sampling_budget budget_;
 };
 
 /// The lines of this process's /proc/self/maps that may hold code.

@@ -150,10 +150,11 @@ private:
     if (settings_.faults_allowed && !job.fault.empty())
       if (auto own = wire::parse_fault(job.fault))
         fault = *own;
+    profiler_.begin_job();
     auto outcome = by_.classify(job.image, job.top_k);
     if (auto done = faults_.inject(fault, by_, job.image); !done)
       outcome = tl::unexpected<error>(done.error());
-    ++jobs_since_start_;
+    profiler_.end_job();
     if (fault.what == wire::fault_spec::kind::garbage) {
       constexpr std::string_view rubbish = "\x7f not a frame \xff";
       write_all(socket_.get(), rubbish.data(), rubbish.size());
@@ -170,7 +171,6 @@ private:
     expected<void> done;
     if (request.what == wire::profile::start) {
       done = profiler_.start(request.log2_sample);
-      jobs_since_start_ = 0;
     } else if (request.what == wire::profile::dump) {
       if (auto dump = profiler_.dump()) {
         news.heap = std::move(dump->heap);
@@ -183,7 +183,8 @@ private:
     }
     if (!done)
       news.error_message = done.error().describe();
-    news.jobs = jobs_since_start_;
+    news.jobs = profiler_.jobs();
+    news.sampled_jobs = profiler_.sampled_jobs();
     news.duration_us = us_since(start);
     const auto bytes = wire::encode(std::move(news));
     write_all(socket_.get(), bytes.data(), bytes.size());
@@ -216,7 +217,6 @@ private:
   worker_settings settings_;
   memory_counters counters_;
   heap_profiler profiler_;
-  uint64_t jobs_since_start_ = 0; ///< Of the profiling.
   fault_injector faults_;
   wire::fault_spec slot_fault_;
   std::vector<char> answer_;

@@ -120,6 +120,7 @@ inline supervision::leak_request compare(const wire::profiled& before,
   x.maps = after.maps;
   x.live_growth = static_cast<int64_t>(after.live) - static_cast<int64_t>(before.live);
   x.jobs = after.jobs - before.jobs;
+  x.sampled_jobs = after.sampled_jobs - before.sampled_jobs;
   x.evidence.kind = supervision::growth::leak;
   return x;
 }

@@ -111,6 +111,18 @@ TEST(LeakReport, ScalesSamplesToTheExactGrowth) {
   EXPECT_NEAR(x->sites[0].share, 1, 1e-9);
 }
 
+TEST(LeakReport, TakesTheSampledJobsForAll) {
+  auto request = request_of("heap_v2/4096\n@ 0x1\n  t*: 10: 900000 [0: 0]\n");
+  request.jobs = 50;
+  request.sampled_jobs = 10;
+  const auto x = explain_leak(request);
+  ASSERT_TRUE(x);
+  EXPECT_FALSE(x->calibrated);
+  EXPECT_NEAR(x->growth_bytes, 4'500'000, 5);
+  ASSERT_THAT(x->sites, SizeIs(1));
+  EXPECT_NEAR(x->sites[0].objects, 50, 1e-3);
+}
+
 TEST(LeakReport, DoesNotBelieveCountersThatContradictTheSamples) {
   auto request = request_of("heap_v2/4096\n@ 0x1\n  t*: 10: 900000 [0: 0]\n");
   request.live_growth = 1'000;
@@ -150,6 +162,7 @@ TEST(LeakReport, KeepsARequestAsJson) {
   x.maps = "1-2 r-xp 0 0:0 0 /a\n";
   x.live_growth = -5;
   x.jobs = 3;
+  x.sampled_jobs = 2;
   x.evidence.kind = supervision::growth::hoarding;
   x.evidence.gpu_reserved_per_job = 1.5;
   const auto back = leak_request_from_json(to_json(x));

@@ -25,6 +25,7 @@ TEST(ProfileFrames, ArriveAsTheyWereSent) {
   answer.duration_us = 1;
   answer.jobs = 2;
   answer.live = 3;
+  answer.sampled_jobs = 4;
   answer.heap = std::string(100'000, 'h');
   answer.maps = "maps\n";
   EXPECT_EQ(through_the_wire(answer), answer);
