@@ -22,7 +22,7 @@ struct code_location {
 /// where a file (or its separate debug file below /usr/lib/debug/.build-id) has it.
 ///
 /// One pass over a library's symbol table serves all addresses in it, so ask for
-/// many at once: 1000 addresses in libtorch (545 000 symbols) take about 0.1 s. Holds
+/// many at once: hundreds of addresses in libtorch (545 000 symbols) take about 0.1 s. Holds
 /// some MB while it works, tens with DWARF: meant for a helper process. Touches only
 /// the files, never the process.
 class symbolizer {
