@@ -45,6 +45,8 @@ std::vector<frame> samples() {
     server_failed{"model_missing", "models/digits/1 is not there"},
     spawned{17, -1, 2'000, "fork: Cannot allocate memory"},
     exited{4321, 3, 9, uint64_t{1} << 33},
+    profile{profile::dump, 14},
+    profiled{profile::dump, "没有", 900, 50, 10, 1 << 20, "heap_v2/16384\n", "maps\n"},
   };
 }
 
