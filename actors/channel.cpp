@@ -89,7 +89,10 @@ caf::actor spawn_channel(caf::actor_system& system, uint64_t worker, wire::uniqu
     return behave(
       self, std::move(*holder),
       [=](std::shared_ptr<const wire::frame> x) {
-        self->send(self->state.owner, channel_frame{worker, std::move(x)});
+        // Answers to jobs are for the slot; what else a worker says is for its
+        // supervisor, also when the slot has gone on to another worker.
+        const auto& to = std::holds_alternative<wire::result>(*x) ? self->state.owner : supervisor;
+        self->send(to, channel_frame{worker, std::move(x)});
       },
       [=](std::optional<error> reason) {
         channel_closed msg{worker, std::move(reason)};

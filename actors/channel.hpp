@@ -8,9 +8,9 @@
 namespace ziyu::actors {
 
 /// Spawns the CHANNEL of a worker: a CAF broker that adopts our end of the
-/// worker's socket. Writes each `outgoing_frame`; sends `channel_frame` to its
-/// owner (`(own, caf::actor)` changes it) and, once, `channel_closed` to owner and
-/// supervisor. An exit message closes the socket.
+/// worker's socket. Writes each `outgoing_frame`; sends a `channel_frame` with a result
+/// to its owner (`(own, caf::actor)` changes it), with anything else to the supervisor
+/// and, once, `channel_closed` to both. An exit message closes the socket.
 caf::actor spawn_channel(caf::actor_system& system, uint64_t worker, wire::unique_fd socket,
                          caf::actor supervisor);
 

@@ -1,4 +1,4 @@
-// The supervisor's care for memory: readings, verdicts, and the healing ladder.
+// The supervisor's care for memory: verdicts and the healing ladder.
 
 #include "actors/supervisor.hpp"
 
@@ -9,26 +9,11 @@
 #include <algorithm>
 #include <cmath>
 
-#include <unistd.h>
-
 namespace ziyu::actors {
 
 using phase = worker_entry::phase;
 using supervision::growth;
 using supervision::rung;
-
-bool supervisor_state::read_private(worker_entry& x) {
-  auto memory = settings.host->read_memory(x.pid);
-  if (!memory)
-    return false; // it is just ending; the channel will tell
-  x.private_bytes = memory->private_bytes;
-  x.peak_bytes = std::max(x.peak_bytes, x.private_bytes);
-  x.private_offset = static_cast<int64_t>(memory->private_bytes)
-                     - static_cast<int64_t>(memory->anonymous);
-  if (x.state == phase::serving)
-    self->send(slots[x.slot].actor, private_reading{x.id, x.private_offset});
-  return true;
-}
 
 void supervisor_state::on_job_done(const job_done& x) {
   auto entry = find(x.worker);
@@ -41,6 +26,9 @@ void supervisor_state::on_job_done(const job_done& x) {
   w.before_job_bytes = w.private_bytes;
   w.private_bytes = x.private_bytes;
   w.peak_bytes = std::max(w.peak_bytes, w.private_bytes);
+  ++jobs_done;
+  w.reported_anonymous = x.memory.rss_anon;
+  w.largest_decoded = std::max(w.largest_decoded, x.decoded_bytes);
   w.encoded_sum += static_cast<double>(x.encoded_bytes);
   w.decoded_sum += static_cast<double>(x.decoded_bytes);
   w.recent.push_back({w.jobs, x.delta_live, x.decoded_bytes, x.memory.live, x.private_bytes});
@@ -50,15 +38,15 @@ void supervisor_state::on_job_done(const job_done& x) {
   auto& stats = settings.report->stats();
   stats.worker_live_bytes.Add({{"slot", slot_label}}).Set(static_cast<double>(w.live_bytes));
   stats.worker_private_bytes.Add({{"slot", slot_label}}).Set(static_cast<double>(w.private_bytes));
-  supervision::job_memory memory;
-  memory.live = x.memory.live;
-  memory.private_bytes = x.private_bytes;
-  memory.gpu_allocated = x.memory.gpu_allocated;
-  memory.gpu_reserved = x.memory.gpu_reserved;
-  memory.encoded_bytes = x.encoded_bytes;
-  memory.decoded_bytes = x.decoded_bytes;
-  memory.ok = x.ok;
-  w.judge->observe(memory);
+  w.judge->observe({.live = x.memory.live,
+                    .private_bytes = x.private_bytes,
+                    .gpu_allocated = x.memory.gpu_allocated,
+                    .gpu_reserved = x.memory.gpu_reserved,
+                    .encoded_bytes = x.encoded_bytes,
+                    .decoded_bytes = x.decoded_bytes,
+                    .batch = 1,
+                    .ok = x.ok});
+  watch_allocations(w);
   tell_verdict(w);
   heal(w);
 }
@@ -133,7 +121,7 @@ void supervisor_state::want_replacement(worker_entry& x, const std::string& reas
     return;
   replacement next;
   next.old_worker = x.id;
-  next.cause = cause_of(x);
+  next.cause = to_string(supervision::name_cause(counters_of(x)));
   next.reason = reason;
   next.decided_us = settings.report->env().monotonic_us();
   next.old_private = x.private_bytes;
@@ -144,7 +132,7 @@ void supervisor_state::want_replacement(worker_entry& x, const std::string& reas
   supply();
 }
 
-std::string supervisor_state::cause_of(const worker_entry& x) const {
+supervision::cause_evidence supervisor_state::counters_of(const worker_entry& x) const {
   supervision::cause_evidence e;
   const auto& verdict = x.judge->last();
   e.kind = verdict.kind;
@@ -156,7 +144,7 @@ std::string supervisor_state::cause_of(const worker_entry& x) const {
   }
   e.model_bytes = model_bytes;
   e.delta_image_correlation = x.delta_image_correlation();
-  return std::string{to_string(supervision::name_cause(e))};
+  return e;
 }
 
 nlohmann::json supervisor_state::evidence_of(const worker_entry& x) const {
@@ -237,36 +225,9 @@ void supervisor_state::finish_replacement(uint32_t index) {
   detail["bytes_recovered"] = recovered;
   detail["ms"] = ms;
   auto& stats = settings.report->stats();
-  stats.replacements.Add({{"cause", done.cause}}).Increment();
   stats.recovered_bytes.Increment(static_cast<double>(recovered));
   stats.replacement_seconds.Observe(ms / 1000);
-  settings.report->emit(spdlog::level::warn, "worker_replaced", std::move(detail));
-}
-
-void supervisor_state::probe() {
-  uint32_t ready = 0;
-  for (auto& [id, x] : workers) {
-    ready += x.state == phase::standby;
-    if (x.state != phase::serving && x.state != phase::standby)
-      continue;
-    if (read_private(x) && x.state == phase::serving)
-      heal(x);
-  }
-  auto& stats = settings.report->stats();
-  stats.standbys.Set(ready);
-  if (auto memory = settings.host->read_container()) {
-    container = *memory;
-    stats.container_used_bytes.Set(static_cast<double>(container.used));
-    stats.container_limit_bytes.Set(static_cast<double>(container.limit));
-    breaker_input msg;
-    msg.which = supervision::circuit_breaker::trigger::memory;
-    msg.memory_share = container.share();
-    self->send(settings.dispatcher, std::move(msg));
-  } else {
-    spdlog::warn("cannot read the container's memory: {}", memory.error().describe());
-  }
-  if (auto own = settings.host->read_memory(::getpid()))
-    stats.control_private_bytes.Set(static_cast<double>(own->private_bytes));
+  report_replacement(index, std::move(detail));
 }
 
 } // namespace ziyu::actors

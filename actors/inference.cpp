@@ -81,8 +81,6 @@ void inference_state::on_frame(const channel_frame& x) {
   if (auto answer = std::get_if<wire::result>(x.content.get())) {
     if (answer->attempt_id == attempt_id && promise.pending())
       on_result(*answer);
-  } else {
-    self->send(settings.supervisor, x); // e.g., trimmed
   }
 }
 

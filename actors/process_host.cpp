@@ -103,4 +103,24 @@ expected<supervision::container_memory> process_host::read_container() {
   return supervision::read_container_memory("/", settings_.container_limit_bytes);
 }
 
+expected<uint64_t> process_host::explain(const supervision::leak_request& x) {
+  auto started = supervision::leak_explainer::start(settings_.explainer, x);
+  if (!started)
+    return tl::unexpected(started.error());
+  explainers_.emplace(next_explainer_, std::move(*started));
+  return next_explainer_++;
+}
+
+std::optional<expected<supervision::leak_report>> process_host::explained(uint64_t number) {
+  auto i = explainers_.find(number);
+  if (i == explainers_.end())
+    return fail(errc::unavailable, "there is no such explanation");
+  auto report = i->second.poll();
+  if (report)
+    explainers_.erase(i);
+  return report;
+}
+
+void process_host::stop_explaining(uint64_t number) { explainers_.erase(number); }
+
 } // namespace ziyu::actors

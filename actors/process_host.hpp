@@ -1,6 +1,8 @@
 #pragma once
 
 #include "actors/worker_host.hpp"
+#include "base/file.hpp"
+#include "supervision/leak_explainer.hpp"
 
 #include <filesystem>
 #include <map>
@@ -14,6 +16,8 @@ struct process_host_settings {
   uint64_t max_pixels = 0;
   bool faults_allowed = false;
   uint64_t container_limit_bytes = 0; ///< 0: the cgroup's, else the host's.
+  /// The program that names call stacks: `ziyu`.
+  std::filesystem::path explainer = executable_dir() / "ziyu";
 };
 
 /// Real processes: one `ziyu-worker --fork-server` and what it forks.
@@ -32,6 +36,9 @@ public:
   void forget(uint64_t worker) override;
   expected<supervision::process_memory> read_memory(int32_t pid) override;
   expected<supervision::container_memory> read_container() override;
+  expected<uint64_t> explain(const supervision::leak_request& x) override;
+  std::optional<expected<supervision::leak_report>> explained(uint64_t number) override;
+  void stop_explaining(uint64_t number) override;
 
 private:
   caf::actor_system& system_;
@@ -40,6 +47,8 @@ private:
   caf::actor control_;
   wire::unique_fd control_socket_; ///< For frames with descriptors; CAF reads a duplicate.
   std::map<uint64_t, supervision::process_handle> workers_;
+  std::map<uint64_t, supervision::leak_explainer> explainers_;
+  uint64_t next_explainer_ = 1;
 };
 
 } // namespace ziyu::actors

@@ -8,11 +8,15 @@ namespace ziyu::actors {
 
 namespace {
 
+/// Texts beyond this are not for the log.
+constexpr size_t max_logged = 300;
+
 /// "key=value key=value", texts unquoted, for people.
 std::string flatten(const nlohmann::json& detail) {
   std::string result;
   for (const auto& [key, value] : detail.items()) {
-    if (value.is_structured())
+    if (value.is_structured()
+        || (value.is_string() && value.get_ref<const std::string&>().size() > max_logged))
       continue; // series and the like are for machines
     result += ' ';
     result += key;

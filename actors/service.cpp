@@ -32,6 +32,9 @@ namespace {
 
 using namespace std::chrono_literals;
 
+/// What a stop grants to the helper that names the call stacks of a leak.
+constexpr uint64_t explain_ms = 3'000;
+
 struct system_config : caf::actor_system_config {
   system_config() {
     // Two threads run all actors: the work is in the worker processes.
@@ -139,6 +142,8 @@ supervisor_settings to_supervisor_settings(const configs::config& c) {
   s.healing.forecast_jobs = c.healing.forecast_jobs;
   s.healing.min_life_jobs = c.healing.min_life_jobs;
   s.healing.max_unavailable = c.healing.max_unavailable;
+  s.explain = c.healing.explain;
+  s.explain_interval = milliseconds{c.healing.explain_interval_ms};
   s.restart_intensity = c.restart.intensity;
   s.restart_period = milliseconds{c.restart.period_ms};
   s.backoff_initial = milliseconds{c.restart.backoff_initial_ms};
@@ -233,8 +238,10 @@ public:
       source_->stop(5s);
     if (http_)
       http_->stop();
-    if (!ask_drain(supervisor_, config_.workers.grace_ms))
-      spdlog::warn("not every worker ended within {} ms", config_.workers.grace_ms);
+    // Beyond the grace period, for the explanation of a leak that is under way.
+    const auto end_ms = config_.workers.grace_ms + explain_ms;
+    if (!ask_drain(supervisor_, end_ms))
+      spdlog::warn("not every worker ended within {} ms", end_ms);
     std::string ledger = "{}";
     self->request(dispatcher_, 2s, atom::status{})
       .receive([&](dispatcher_status& x) { ledger = std::move(x.ledger); },

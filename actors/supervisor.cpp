@@ -269,7 +269,13 @@ void supervisor_state::on_switched(const slot_switched& x) {
     read_private(*old);
     if (where.wanted && where.wanted->old_worker == old->id)
       where.wanted->old_private = old->private_bytes;
-    end(*old);
+    // It is idle now, so that its dump holds up nobody.
+    if (wants_dump(*old)) {
+      old->end_after_dump = true;
+      ask_for_dump(*old);
+    } else {
+      end(*old);
+    }
   }
   finish_replacement(x.slot);
 }
@@ -356,7 +362,7 @@ void supervisor_state::on_channel_closed(const channel_closed& x) {
                      ? "hang"
                      : std::string{to_string(entry->killed->code)};
       if (entry->killed && entry->killed->code == errc::hard_limit)
-        next.cause = cause_of(*entry);
+        next.cause = to_string(supervision::name_cause(counters_of(*entry)));
       next.reason = entry->killed ? entry->killed->message : "the worker process ended by itself";
       next.evidence = evidence_of(*entry);
       where.wanted = std::move(next);
@@ -426,6 +432,10 @@ void supervisor_state::on_tick() {
       ended.push_back(id);
   for (auto id : ended)
     reap(id, std::nullopt);
+  for (auto& [id, x] : workers)
+    if (x.end_after_dump && x.state != phase::ending && now >= x.dump_by)
+      end(x);
+  follow_explanations();
   if (server_up && !server_ready && now - server_started > settings.start_timeout) {
     trouble = "the fork server was not ready within "
               + std::to_string(settings.start_timeout.count()) + " ms";
@@ -441,6 +451,11 @@ void supervisor_state::on_tick() {
     probe();
   }
   if (draining && now >= kill_at) {
+    while (!explanations.empty()) {
+      if (auto number = explanations.front().number)
+        settings.host->stop_explaining(*number);
+      finish_explanation(fail(errc::stopping, "the service stops"));
+    }
     for (auto& [id, x] : workers)
       settings.host->signal(id, SIGKILL);
     settings.host->stop_server(true);
@@ -450,7 +465,7 @@ void supervisor_state::on_tick() {
 }
 
 void supervisor_state::finish_drain_if_gone() {
-  if (!draining || !drained.pending() || !workers.empty())
+  if (!draining || !drained.pending() || !workers.empty() || !explanations.empty())
     return;
   if (settings.host->server_running()) {
     if (self->clock().now() < kill_at)
@@ -489,10 +504,18 @@ supervisor_status supervisor_state::status() const {
     }
     list.push_back(std::move(item));
   }
+  auto processes = nlohmann::json::array();
+  for (const auto* own : {&control, &fork_server})
+    if (own->pid != 0)
+      processes.push_back({{"name", own->name},
+                           {"pid", own->pid},
+                           {"private_bytes", own->private_bytes},
+                           {"verdict", to_string(own->told)}});
   x.workers =
     nlohmann::json{
       {"workers", list},
       {"replacements", replacements},
+      {"processes", std::move(processes)},
       {"fork_server",
        {{"pid", server_pid}, {"up", server_up}, {"ready", server_ready}, {"number", server}}}}
       .dump();
@@ -528,6 +551,8 @@ supervisor_actor::behavior_type supervisor(
         state.on_ready(*entry, *ready);
       else if (auto news = std::get_if<wire::trimmed>(x.content.get()))
         state.on_trimmed(*entry, *news);
+      else if (auto heap = std::get_if<wire::profiled>(x.content.get()))
+        state.on_profiled(*entry, *heap);
     },
     [self](const channel_closed& x) { self->state.on_channel_closed(x); },
     [self](const job_done& x) { self->state.on_job_done(x); },

@@ -24,6 +24,9 @@ struct supervisor_settings {
   std::chrono::milliseconds restart_period{60'000};
   std::chrono::milliseconds backoff_initial{50}, backoff_max{5'000};
   std::map<uint32_t, std::string> slot_faults;
+  /// Whether leaks are explained by their call stacks, and how often for one slot.
+  bool explain = true;
+  std::chrono::milliseconds explain_interval{60'000};
   std::shared_ptr<worker_host> host;
   std::shared_ptr<reporter> report;
   dispatcher_actor dispatcher;
@@ -66,10 +69,21 @@ struct worker_entry {
   static constexpr size_t recent_limit = 64;
   std::deque<point> recent; ///< Its latest jobs.
   bool trimmed = false, trimming = false;
-  bool closed = false;         ///< Its channel is closed.
-  uint32_t gone_ticks = 0;     ///< Ticks since its process was seen ended.
-  bool expected_end = false;   ///< We ended it: no restart is counted.
-  std::optional<error> killed; ///< Why we killed it.
+  /// Of its allocations, to explain a leak.
+  enum class sampling_phase : uint8_t { off, asked, on, dumping };
+  sampling_phase sampled = sampling_phase::off;
+  uint64_t sampled_from = 0;                       ///< Its jobs when sampling began.
+  uint64_t sampled_from_live = 0;                  ///< Its live bytes then.
+  std::chrono::steady_clock::time_point dump_by{}; ///< While dumping.
+  bool end_after_dump = false;                     ///< Another worker serves its slot.
+  uint64_t reported_anonymous = 0;                 ///< What it said after its latest job.
+  uint64_t seen_anonymous = 0;                     ///< What we have read ourselves.
+  uint64_t largest_decoded = 0;                    ///< Of its jobs, bytes.
+  uint32_t lies = 0;                               ///< Readings in a row that contradict ours.
+  bool closed = false;                             ///< Its channel is closed.
+  uint32_t gone_ticks = 0;                         ///< Ticks since its process was seen ended.
+  bool expected_end = false;                       ///< We ended it: no restart is counted.
+  std::optional<error> killed;                     ///< Why we killed it.
 
   /// Pearson's, over `recent`; 0 when one of the two does not vary.
   double delta_image_correlation() const;
@@ -99,6 +113,37 @@ struct supervisor_state {
     uint64_t replacements = 0;
   };
 
+  /// A heap dump of a slot's worker that a helper is, or will be, reading.
+  struct explanation {
+    uint32_t slot = 0;
+    std::string report; ///< Its id.
+    double bytes_per_job = 0;
+    supervision::leak_request request; ///< Until it is handed over.
+    std::optional<uint64_t> number;    ///< The host's, once handed over.
+    nlohmann::json detail;             ///< Of the worker when it was dumped.
+    std::chrono::steady_clock::time_point give_up_at{};
+    int64_t asked_us = 0;
+    std::vector<nlohmann::json> waiting; ///< Replacements that want its cause.
+  };
+
+  /// The latest explained leak of a slot.
+  struct known_leak {
+    std::string report, cause;
+    double bytes_per_job = 0;
+    std::chrono::steady_clock::time_point when{};
+    nlohmann::json sites;
+  };
+
+  /// A process of ours that is judged like a worker, by its private memory.
+  struct own_process {
+    explicit own_process(std::string what) : name(std::move(what)) {}
+    std::string name; ///< "control" or "fork_server"
+    int32_t pid = 0;
+    uint64_t private_bytes = 0, jobs = 0;
+    std::optional<supervision::leak_judge> judge;
+    supervision::growth told = supervision::growth::warming_up;
+  };
+
   // -- fork server (supervisor.cpp)
   void start_server();
   void on_server_frame(const server_frame& x);
@@ -120,12 +165,34 @@ struct supervisor_state {
   void heal(worker_entry& x);
   void tell_verdict(worker_entry& x);
   void want_replacement(worker_entry& x, const std::string& reason);
-  nlohmann::json evidence_of(const worker_entry& x) const;
-  std::string cause_of(const worker_entry& x) const;
-  bool read_private(worker_entry& x); ///< The supervisor's own reading.
-  void probe();
   /// Reports the replacement of `slot` once it serves again and `old` is gone.
   void finish_replacement(uint32_t slot);
+  nlohmann::json evidence_of(const worker_entry& x) const;
+  supervision::cause_evidence counters_of(const worker_entry& x) const;
+  // -- readings (probing.cpp)
+  bool read_private(worker_entry& x); ///< The supervisor's own reading.
+  void probe();
+  /// Kills a worker whose word and our reading of its memory do not agree.
+  void distrust(worker_entry& x);
+  /// Judges our own processes.
+  void watch_ourselves();
+  void watch_own(own_process& x, int32_t pid);
+  // -- reasons (explaining.cpp)
+  void tell_worker(const worker_entry& x, wire::frame what);
+  /// Starts and stops sampling of a suspect, and asks for its dump.
+  void watch_allocations(worker_entry& x);
+  bool is_explained(const worker_entry& x) const;
+  bool wants_dump(const worker_entry& x); ///< Before it ends.
+  void ask_for_dump(worker_entry& x);
+  void on_profiled(worker_entry& x, const wire::profiled& news);
+  void begin_explanation(const worker_entry& x, const wire::profiled& news);
+  explanation* explanation_of(uint32_t slot);
+  void follow_explanations();
+  void finish_explanation(expected<supervision::leak_report> found);
+  void publish_report(const explanation& e, const supervision::leak_report& x);
+  /// Publishes a replacement, at once or when its cause is known.
+  void report_replacement(uint32_t slot, nlohmann::json detail);
+  void publish_replacement(uint32_t slot, nlohmann::json detail);
   // -- the rest
   void on_tick();
   void finish_drain_if_gone();
@@ -154,6 +221,10 @@ struct supervisor_state {
   std::chrono::steady_clock::time_point next_probe{};
   bool intensity_exceeded = false;
   uint64_t model_bytes = 0;
+  std::deque<explanation> explanations;
+  std::map<uint32_t, known_leak> known_leaks; ///< By slot.
+  own_process control{"control"}, fork_server{"fork_server"};
+  uint64_t jobs_done = 0; ///< By all workers.
   std::string trouble;
   supervision::container_memory container;
   uint64_t replacements = 0;

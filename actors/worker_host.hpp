@@ -1,7 +1,10 @@
 #pragma once
 
 #include "actors/protocol.hpp"
+#include "supervision/leak_report.hpp"
 #include "supervision/memory_probe.hpp"
+
+#include <optional>
 
 namespace ziyu::actors {
 
@@ -41,6 +44,16 @@ public:
 
   virtual expected<supervision::process_memory> read_memory(int32_t pid) = 0;
   virtual expected<supervision::container_memory> read_container() = 0;
+
+  /// Has a leak explained outside of this process; returns the explanation's number.
+  virtual expected<uint64_t> explain(const supervision::leak_request& x) = 0;
+
+  /// The report of that number once it is there, or why there is none; it is given out
+  /// once.
+  virtual std::optional<expected<supervision::leak_report>> explained(uint64_t number) = 0;
+
+  /// Gives an explanation up.
+  virtual void stop_explaining(uint64_t number) = 0;
 };
 
 } // namespace ziyu::actors

@@ -31,6 +31,7 @@ constexpr std::array entries{
   entry{errc::deadline_exceeded, "deadline_exceeded"},
   entry{errc::hard_limit, "hard_limit"},
   entry{errc::bad_frame, "bad_frame"},
+  entry{errc::misreported, "misreported"},
   entry{errc::inference_failed, "inference_failed"},
   entry{errc::max_attempts, "max_attempts"},
   entry{errc::io, "io"},

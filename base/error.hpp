@@ -35,6 +35,7 @@ enum class errc : uint8_t {
   deadline_exceeded, ///< No answer before the job's deadline.
   hard_limit,        ///< The worker went over its hard memory limit.
   bad_frame,         ///< Rubbish on a worker's socket.
+  misreported,       ///< What the worker says of its memory is not what we read.
   inference_failed,  ///< The model threw on this input.
   max_attempts,      ///< The job has used up its attempts.
   // -- the surroundings ---------------------------------------------------------

@@ -57,6 +57,8 @@ struct config {
     uint32_t forecast_jobs = 4;   ///< …or when so few jobs are left until the budget.
     uint64_t min_life_jobs = 4;   ///< A younger worker is replaced only at its budget.
     double max_unavailable = 0.5; ///< Share of the slots replaced at once, at least one.
+    bool explain = true;          ///< Name the call stacks of leaks.
+    uint64_t explain_interval_ms = 60'000; ///< Between two explanations of one slot.
   } healing;
   struct restart {
     uint32_t intensity = 10; ///< Deaths tolerated within `period_ms`.

@@ -58,7 +58,7 @@ healing_step healing_policy::decide(const worker& x) const {
   const auto grown = static_cast<double>(x.private_bytes) - static_cast<double>(x.baseline_bytes);
   const auto room = static_cast<double>(settings_.budget_bytes)
                     - static_cast<double>(x.baseline_bytes);
-  const auto slope = x.verdict.kind == growth::leak ? x.verdict.live : x.verdict.private_memory;
+  const auto slope = x.verdict.kind == growth::hoarding ? x.verdict.private_memory : x.verdict.live;
   const auto rate = amount(slope.bytes_per_job) + " per job (" + amount(slope.lower) + " to "
                     + amount(slope.upper) + ")";
   if (grown >= settings_.replace_at * room)

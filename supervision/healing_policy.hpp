@@ -55,6 +55,8 @@ public:
   /// always none.
   healing_step decide(const worker& x) const;
 
+  bool enabled() const { return settings_.enabled; }
+
   /// How many of `slots` may be without their own worker for replacements at once.
   uint32_t max_replacing(uint32_t slots) const;
 

@@ -75,6 +75,9 @@ public:
   bool server_alive = false;
   size_t servers_started = 0, server_kills = 0;
   supervision::container_memory container{100, 1000, "fake"};
+  std::vector<supervision::leak_request> requests;                ///< Explanations asked for.
+  std::map<uint64_t, expected<supervision::leak_report>> reports; ///< Their answers, by number.
+  std::vector<uint64_t> given_up;
 
   void server_ready() {
     wire::server_ready x;
@@ -134,9 +137,11 @@ public:
   }
 
   void send(worker& x, wire::frame content) {
-    if (!x.closed)
-      caf::anon_send(x.owner, actors::channel_frame{
-                                x.id, std::make_shared<const wire::frame>(std::move(content))});
+    if (x.closed)
+      return;
+    const auto& to = std::holds_alternative<wire::result>(content) ? x.owner : x.supervisor;
+    caf::anon_send(
+      to, actors::channel_frame{x.id, std::make_shared<const wire::frame>(std::move(content))});
   }
 
   /// The answer to a job, after what the job did to the worker's memory.
@@ -263,6 +268,22 @@ public:
       }
     return fail(errc::io, "no such process");
   }
+
+  expected<uint64_t> explain(const supervision::leak_request& x) override {
+    requests.push_back(x);
+    return requests.size();
+  }
+
+  std::optional<expected<supervision::leak_report>> explained(uint64_t number) override {
+    auto i = reports.find(number);
+    if (i == reports.end())
+      return std::nullopt;
+    auto report = std::move(i->second);
+    reports.erase(i);
+    return report;
+  }
+
+  void stop_explaining(uint64_t number) override { given_up.push_back(number); }
 
   expected<supervision::container_memory> read_container() override { return container; }
 

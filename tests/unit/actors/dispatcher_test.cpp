@@ -451,7 +451,9 @@ TEST_F(Dispatcher, SaysOnceThatTheBrokerIsAwayAndOnceThatItIsBack) {
   send(aut, messaging::consumer_failed{{errc::kafka, "all brokers are down"}});
   EXPECT_FALSE(status().consuming);
   EXPECT_EQ(events("broker_unavailable"), 1);
-  fetch(make_record(0));
+  fetch(make_record(0)); // prefetched: no sign of life
+  EXPECT_FALSE(status().consuming);
+  send(aut, atom::reachable{});
   EXPECT_TRUE(status().consuming);
   EXPECT_EQ(events("broker_available"), 1);
 }

@@ -291,13 +291,6 @@ TEST_F(Inference, IgnoresAnAnswerToAnotherAttempt) {
   EXPECT_FALSE(*outcome);
 }
 
-TEST_F(Inference, PassesOnWhatIsForTheSupervisor) {
-  start();
-  link(1);
-  send(aut, channel_frame{1, std::make_shared<const wire::frame>(wire::trimmed{})});
-  EXPECT_EQ(to_supervisor->frames.size(), 1u);
-}
-
 TEST_F(Inference, GivesAJobsFaultToTheWorkerOnlyIfAllowed) {
   start(false);
   link(1);

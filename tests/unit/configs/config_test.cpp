@@ -131,6 +131,8 @@ TEST(Config, TakesEveryKeyFromTheDocumentNotFromItsNeighbour) {
                                            "healing.forecast_jobs=21",
                                            "healing.min_life_jobs=22",
                                            "healing.max_unavailable=0.375",
+                                           "healing.explain=false",
+                                           "healing.explain_interval_ms=41",
                                            "restart.intensity=23",
                                            "restart.period_ms=24",
                                            "restart.backoff_initial_ms=25",
