@@ -39,10 +39,12 @@ public:
     uint64_t leak = 0;  ///< Kept of each job.
     uint64_t hoard = 0; ///< The same, but free in the allocator's books.
     uint64_t trimmable = 0;
+    uint64_t hidden = 0;        ///< Of its memory, not in what it says.
     bool hangs = false;         ///< Takes jobs, never answers.
     bool ignores_stop = false;  ///< Only a signal ends it.
     bool closes_at_own = false; ///< Its socket closes just before its slot listens.
     size_t jobs = 0;
+    uint64_t sampled_from = 0; ///< Its jobs when sampling began.
   };
 
   explicit fake_host(caf::actor_system& sys) : sys_(sys) {}
@@ -78,6 +80,9 @@ public:
   std::vector<supervision::leak_request> requests;                ///< Explanations asked for.
   std::map<uint64_t, expected<supervision::leak_report>> reports; ///< Their answers, by number.
   std::vector<uint64_t> given_up;
+  bool answers_dumps = true;
+  std::string sampling_failure;                             ///< Why workers cannot be sampled.
+  uint64_t own_bytes = 20u << 20, server_bytes = 90u << 20; ///< Private, of our own processes.
 
   void server_ready() {
     wire::server_ready x;
@@ -177,7 +182,7 @@ public:
   int32_t server_pid() const { return static_cast<int32_t>(500 + server); }
 
   static wire::memory_reading reading(const worker& x) {
-    return {x.live, x.private_bytes - shared_pages, 0, 0};
+    return {x.live, x.private_bytes - shared_pages - x.hidden, 0, 0};
   }
 
   /// Private memory that is not anonymous.
@@ -257,7 +262,11 @@ public:
   expected<supervision::process_memory> read_memory(int32_t pid) override {
     supervision::process_memory m;
     if (pid == ::getpid()) {
-      m.private_bytes = 20u << 20;
+      m.private_bytes = own_bytes;
+      return m;
+    }
+    if (pid == server_pid() && server_alive) {
+      m.private_bytes = server_bytes;
       return m;
     }
     for (auto& [id, x] : workers)
@@ -288,6 +297,23 @@ public:
   expected<supervision::container_memory> read_container() override { return container; }
 
 private:
+  void profile(worker& x, const wire::profile& ask) {
+    wire::profiled done;
+    done.what = ask.what;
+    done.live = x.live;
+    done.error_message = sampling_failure;
+    if (ask.what == wire::profile::start) {
+      x.sampled_from = x.jobs;
+    } else if (ask.what == wire::profile::dump) {
+      if (!answers_dumps)
+        return;
+      done.jobs = done.sampled_jobs = x.jobs - x.sampled_from;
+      done.heap = "heap of worker " + std::to_string(x.id);
+      done.maps = "maps";
+    }
+    send(x, done);
+  }
+
   void receive(worker& x, const std::string& bytes) {
     if (x.closed)
       return;
@@ -312,6 +338,8 @@ private:
       done.after = reading(x);
       done.duration_us = 1'500;
       send(x, done);
+    } else if (auto ask = std::get_if<wire::profile>(&**content)) {
+      profile(x, *ask);
     } else if (std::holds_alternative<wire::stop>(**content)) {
       if (!x.ignores_stop && !x.hangs)
         die(x, 0);

@@ -1,123 +1,15 @@
-#include "actors/supervisor.hpp"
-
-#include "actors/inference.hpp"
-#include "tests/support/actor_stage.hpp"
-#include "tests/support/fake_actors.hpp"
-#include "tests/support/fake_host.hpp"
-#include "tests/support/fake_kafka.hpp"
-
-#include <nlohmann/json.hpp>
+#include "tests/support/supervisor_stage.hpp"
 
 namespace ziyu::actors {
 
 namespace {
 
 using namespace ziyu::test;
-using nlohmann::json;
 using trigger = supervision::circuit_breaker::trigger;
 
-constexpr uint64_t MiB = 1u << 20;
-
-/// The supervisor with real inference actors, over workers that are only messages.
-class Supervisor : public actor_fixture {
+class Supervisor : public supervisor_fixture {
 protected:
-  Supervisor() {
-    settings.slots = 2;
-    settings.standbys = 1;
-    settings.start_timeout = 10s;
-    settings.grace = 2s;
-    settings.probe_interval = 1s;
-    settings.judge.budget_bytes = 100 * MiB;
-    settings.healing.budget_bytes = 100 * MiB;
-    settings.healing.hard_limit_bytes = 200 * MiB;
-    settings.restart_intensity = 3;
-    settings.restart_period = 60s;
-    settings.host = host;
-    settings.report = report;
-    settings.on_model = [this](const messaging::model_identity& x) { models.push_back(x.name); };
-    settings.on_fatal = [this](error x) { fatal.push_back(std::move(x)); };
-  }
-
-  ~Supervisor() override {
-    report->disconnect();
-    caf::anon_send_exit(aut, caf::exit_reason::user_shutdown);
-    host->release();
-    run();
-  }
-
-  void start_with(std::function<inference_actor(uint32_t, supervisor_actor)> make) {
-    report->connect(spawn(fake_publisher, published));
-    if (!settings.dispatcher)
-      settings.dispatcher = spawn(fake_dispatcher, to_dispatcher);
-    aut = spawn(supervisor, settings, std::move(make));
-    run();
-  }
-
-  void start() {
-    settings.dispatcher = spawn(fake_dispatcher, to_dispatcher);
-    inference_settings each;
-    each.job_timeout = 5s;
-    each.dispatcher = settings.dispatcher;
-    auto make = [this, each](uint32_t slot, supervisor_actor boss) mutable {
-      each.slot = slot;
-      each.supervisor = std::move(boss);
-      slots.push_back(sys.spawn(inference, each));
-      return slots.back();
-    };
-    start_with(make);
-  }
-
-  std::shared_ptr<std::optional<attempt_outcome>> request(uint32_t slot) {
-    auto job = std::make_shared<const messaging::job>(
-      *messaging::decode_job(make_record(next_offset++), messaging::job_limits{}));
-    return ask<attempt_outcome>(slots.at(slot), attempt_request{job, 1});
-  }
-
-  /// Runs jobs on a slot; each must succeed.
-  void work(uint32_t slot, int jobs) {
-    for (auto i = 0; i < jobs; ++i) {
-      auto outcome = request(slot);
-      ASSERT_TRUE(*outcome);
-      ASSERT_FALSE((*outcome)->failure) << (*outcome)->failure->describe();
-      advance(10ms);
-    }
-  }
-
-  fake_host::worker& serving(uint32_t slot) {
-    auto x = host->serving(slot);
-    EXPECT_NE(x, nullptr) << "nobody serves slot " << slot;
-    return *x;
-  }
-
-  supervisor_status status() { return **ask<supervisor_status>(aut, atom::status{}); }
-
-  /// The details of all events of a type.
-  std::vector<json> details(const std::string& type) const {
-    std::vector<json> xs;
-    for (const auto& x : *published) {
-      auto event = json::parse(*x.content->value);
-      if (event["type"] == type)
-        xs.push_back(event["detail"]);
-    }
-    return xs;
-  }
-
-  size_t triggers(trigger which, bool raised) const {
-    return static_cast<size_t>(
-      std::count_if(to_dispatcher->breaker.begin(), to_dispatcher->breaker.end(),
-                    [&](const auto& x) { return x.which == which && x.raised == raised; }));
-  }
-
-  std::shared_ptr<fake_host> host = std::make_shared<fake_host>(sys);
-  std::shared_ptr<dispatcher_log> to_dispatcher = std::make_shared<dispatcher_log>();
-  std::shared_ptr<std::vector<publication>> published =
-    std::make_shared<std::vector<publication>>();
-  supervisor_settings settings;
-  std::vector<inference_actor> slots;
-  std::vector<std::string> models;
-  std::vector<error> fatal;
-  int64_t next_offset = 0;
-  supervisor_actor aut;
+  Supervisor() { settings.explain = false; } // explaining_test.cpp
 };
 
 } // namespace
