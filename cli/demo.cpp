@@ -8,6 +8,7 @@
 #include "cli/demo_account.hpp"
 #include "cli/demo_screen.hpp"
 #include "cli/demo_stage.hpp"
+#include "cli/drawing.hpp"
 #include "cli/follow.hpp"
 #include "cli/interrupt.hpp"
 #include "cli/picture.hpp"

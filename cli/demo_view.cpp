@@ -2,63 +2,17 @@
 
 #include "base/bytes.hpp"
 #include "base/text.hpp"
-#include "cli/terminal.hpp"
+#include "cli/drawing.hpp"
 
 #include <algorithm>
-#include <cstdio>
 
 namespace ziyu::cli {
 
 namespace {
 
-constexpr double rate_window_s = 3;
 constexpr size_t max_results = 6, max_replacements = 3;
 
-template <class... Ts>
-std::string format(const char* pattern, Ts... values) {
-  char text[256];
-  std::snprintf(text, sizeof text, pattern, values...);
-  return text;
-}
-
 std::string megabytes(uint64_t bytes) { return format_bytes(static_cast<int64_t>(bytes)); }
-
-std::string counted(uint64_t n, const std::string& one) {
-  return std::to_string(n) + " " + one + (n == 1 ? "" : "s");
-}
-
-/// A line that never gets wider than its columns.
-class line {
-public:
-  line(size_t columns, bool colours) : room_(columns), colours_(colours) {}
-
-  line& add(std::string_view text, std::optional<colour> x = {}) {
-    auto shown = printable(text);
-    if (display_width(shown) > room_)
-      shown = fit(shown, room_);
-    room_ -= display_width(shown);
-    out_ += x ? paint(shown, *x, colours_ && !shown.empty()) : shown;
-    return *this;
-  }
-
-  line& cell(std::string_view text, size_t columns, std::optional<colour> x = {},
-             bool right_aligned = false) {
-    return add(fit(text, columns, right_aligned), x);
-  }
-
-  size_t room() const { return room_; }
-  std::string take() { return std::move(out_); }
-
-private:
-  size_t room_;
-  bool colours_;
-  std::string out_;
-};
-
-/// How near to its budget a worker is.
-colour level_of(double share) {
-  return share < .5 ? colour::green : share < 1 ? colour::yellow : colour::red;
-}
 
 class view {
 public:
@@ -74,8 +28,8 @@ public:
   }
 
 private:
-  line start() const { return {columns_, colours_}; }
-  void put(line x) { lines_.push_back(x.take()); }
+  styled_line start() const { return {columns_, colours_}; }
+  void put(styled_line x) { lines_.push_back(x.take()); }
 
   void head() {
     put(start().add("Ziyu 自愈", colour::bold).add("  " + now_.phase));
@@ -88,11 +42,7 @@ private:
     // As wide with few digits as with many, so that the bar does not jump.
     const auto taken = std::max(display_width(tail), size_t{32} + 2 * digits(a_.total()));
     const auto cells = columns_ > taken + 8 ? columns_ - taken : 0;
-    const auto full = static_cast<size_t>(std::clamp(share, 0., 1.) * static_cast<double>(cells));
-    std::string done, open;
-    for (size_t i = 0; i < cells; ++i)
-      (i < full ? done : open) += i < full ? "█" : "░";
-    put(start().add(done, colour::cyan).add(open, colour::grey).add(tail));
+    put(start().bar(share, cells, colour::cyan).add(tail));
   }
 
   static size_t digits(uint64_t x) { return std::to_string(x).size(); }
@@ -116,26 +66,9 @@ private:
       const auto numbers = fit(megabytes(last.private_bytes), 10, true)
                            + format(" %4.0f %%", share * 100);
       const auto cells = row.room() > numbers.size() ? row.room() - numbers.size() : 0;
-      add_sparkline(row, values, cells, budget);
+      row.levels(values, cells, budget);
       put(row.add(numbers, level_of(share)));
     }
-  }
-
-  /// In the colours of the levels, so that the way up to a replacement is seen.
-  static void add_sparkline(line& row, const std::vector<double>& values, size_t cells,
-                            double budget) {
-    const auto shown = std::min(cells, values.size());
-    std::vector<double> part;
-    for (auto i = values.end() - static_cast<std::ptrdiff_t>(shown); i != values.end(); ++i) {
-      if (!part.empty() && level_of(part.back() / budget) != level_of(*i / budget)) {
-        row.add(sparkline(part, part.size(), budget), level_of(part.back() / budget));
-        part.clear();
-      }
-      part.push_back(*i);
-    }
-    if (!part.empty())
-      row.add(sparkline(part, part.size(), budget), level_of(part.back() / budget));
-    row.add(std::string(cells - shown, ' '));
   }
 
   void results() {
@@ -224,19 +157,6 @@ private:
 
 } // namespace
 
-std::string sparkline(const std::vector<double>& values, size_t columns, double max) {
-  static constexpr const char* blocks[] = {"▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"};
-  std::string result;
-  const auto from = values.size() > columns ? values.size() - columns : 0;
-  for (auto i = from; i < values.size(); ++i) {
-    const auto share = max > 0 ? std::clamp(values[i] / max, 0., 1.) : 0.;
-    result += blocks[std::min<size_t>(7, static_cast<size_t>(share * 8))];
-  }
-  for (auto i = values.size() - from; i < columns; ++i)
-    result += ' ';
-  return result;
-}
-
 std::vector<std::string> draw_demo(const demo_account& a, const demo_moment& now, size_t columns,
                                    size_t rows, bool colours) {
   return view{a, now, columns, rows, colours}.draw();
@@ -247,14 +167,14 @@ std::vector<std::string> draw_ledger(const demo_account& a, const demo_outcome& 
   std::vector<std::string> lines;
   auto row = [&](const std::string& name, const std::string& value, std::optional<colour> how = {},
                  const std::string& more = {}) {
-    line x{columns, colours};
+    styled_line x{columns, colours};
     x.cell("  " + name, 22).cell(value, 10, how, true);
     if (!more.empty())
       x.add("   " + more, colour::grey);
     lines.push_back(x.take());
   };
   auto good_if = [](bool x) { return x ? colour::green : colour::red; };
-  lines.push_back(line{columns, colours}.add("The ledger", colour::bold).take());
+  lines.push_back(styled_line{columns, colours}.add("The ledger", colour::bold).take());
   row("submitted", std::to_string(a.total()));
   row("results", std::to_string(a.results()), {},
       format("%.1f jobs/s in %.1f s",
@@ -288,20 +208,9 @@ std::vector<std::string> draw_ledger(const demo_account& a, const demo_outcome& 
   if (!o.pointers.empty())
     lines.emplace_back();
   for (const auto& [name, text] : o.pointers)
-    lines.push_back(line{columns, colours}.cell("  " + name, 16, colour::grey).add(text).take());
+    lines.push_back(
+      styled_line{columns, colours}.cell("  " + name, 16, colour::grey).add(text).take());
   return lines;
-}
-
-void rate_meter::add(double seconds, uint64_t done) {
-  recent_.emplace_back(seconds, done);
-  while (recent_.size() > 2 && seconds - recent_[1].first >= rate_window_s)
-    recent_.pop_front();
-}
-
-double rate_meter::per_second() const {
-  const auto& [from, before] = recent_.front();
-  const auto& [to, after] = recent_.back();
-  return to > from ? static_cast<double>(after - before) / (to - from) : 0;
 }
 
 } // namespace ziyu::cli

@@ -2,7 +2,6 @@
 
 #include "cli/demo_account.hpp"
 
-#include <deque>
 #include <optional>
 #include <string>
 #include <vector>
@@ -34,20 +33,5 @@ struct demo_outcome {
 /// The final table, in lines of at most `columns` columns. Pure.
 std::vector<std::string> draw_ledger(const demo_account& account, const demo_outcome& outcome,
                                      size_t columns, bool colours);
-
-/// The latest values as block characters, `columns` of them, scaled to `max`.
-std::string sparkline(const std::vector<double>& values, size_t columns, double max);
-
-/// Jobs per second over the latest seconds: from the first moment on, however short the
-/// run. Pure.
-class rate_meter {
-public:
-  /// So many were done at `seconds`, which never decreases.
-  void add(double seconds, uint64_t done);
-  double per_second() const;
-
-private:
-  std::deque<std::pair<double, uint64_t>> recent_{{0, 0}};
-};
 
 } // namespace ziyu::cli

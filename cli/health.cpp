@@ -6,9 +6,9 @@
 #include "cli/connection.hpp"
 #include "cli/follow.hpp"
 #include "cli/interrupt.hpp"
+#include "cli/service.hpp"
 #include "cli/terminal.hpp"
 
-#include <httplib.h>
 #include <nlohmann/json.hpp>
 
 #include <cstdio>
@@ -28,8 +28,7 @@ using std::chrono::milliseconds;
 constexpr milliseconds between_tries{100};
 
 struct health_options {
-  std::string url, file;
-  std::vector<std::string> overrides;
+  service_options service;
   double timeout_s = 5, wait_s = 0;
   bool ready = false, as_json = false;
 };
@@ -43,45 +42,13 @@ struct answer {
   json body; ///< An object.
 };
 
-/// "http://host:port" out of what was given: with or without scheme and last slash.
-expected<std::string> normalised(std::string url) {
-  if (url.starts_with("https://"))
-    return fail(errc::invalid_usage, url + ": the service speaks http only");
-  if (!url.starts_with("http://"))
-    url = "http://" + url;
-  const auto slash = url.find('/', std::string_view{"http://"}.size());
-  if (slash != std::string::npos && slash + 1 != url.size())
-    return fail(errc::invalid_usage, url + ": no path, please; --ready asks /readyz");
-  return url.substr(0, slash);
-}
-
-/// Where the service of a configuration listens, as seen from this machine.
-expected<std::string> address_of(const configs::config& x) {
-  if (x.http.port == 0)
-    return fail(errc::invalid_usage, "http.port is 0, so the service prints its address when it"
-                                     " starts: give that as URL");
-  const auto& host = x.http.host;
-  const auto reachable = host == "0.0.0.0" ? "127.0.0.1" : host == "::" ? "::1" : host;
-  const auto is_v6 = reachable.find(':') != std::string::npos;
-  return "http://" + (is_v6 ? "[" + reachable + "]" : reachable) + ":"
-         + std::to_string(x.http.port);
-}
-
 /// What the service says. `unavailable` when nobody answers, `io` when it is not ziyu.
 expected<answer> ask(const std::string& url, const health_options& options, milliseconds limit) {
-  const auto* path = options.ready ? "/readyz" : "/health";
-  httplib::Client client{url};
-  client.set_connection_timeout(limit);
-  client.set_read_timeout(limit);
-  client.set_write_timeout(limit);
-  const auto said = client.Get(path);
+  auto said = ask_service(url, options.ready ? "/readyz" : "/health", limit);
   if (!said)
-    return fail(errc::unavailable, url + " does not answer: " + httplib::to_string(said.error()));
+    return tl::unexpected(said.error());
   answer result;
-  result.body = json::parse(said->body, nullptr, false);
-  if (!result.body.is_object())
-    return fail(errc::io, url + path + " does not answer as ziyu does (HTTP "
-                            + std::to_string(said->status) + ")");
+  result.body = std::move(said->body);
   result.good = said->status == 200
                 && (options.ready ? result.body.value("ready", json{}) == true
                                   : result.body.value("status", json{}) == "healthy");
@@ -140,28 +107,10 @@ void print(const std::string& url, const health_options& options, const answer& 
       print_row("because", reason.is_string() ? reason.get<std::string>() : reason.dump());
 }
 
-expected<std::string> find_service(const health_options& options, bool& printed) {
-  if (!options.url.empty())
-    return normalised(options.url);
-  if (options.file.empty())
-    return std::string{"http://127.0.0.1:8080"};
-  const auto loaded = configs::load(options.file, options.overrides);
-  if (!loaded) {
-    print_errors(loaded.error());
-    printed = true;
-    return fail(errc::invalid_config, options.file);
-  }
-  return address_of(loaded->values);
-}
-
 int health(const health_options& options) {
-  auto printed = false;
-  const auto url = find_service(options, printed);
-  if (!url) {
-    if (!printed)
-      print_error(url.error());
+  const auto url = options.service.find();
+  if (!url)
     return exit_wrong_usage;
-  }
   catch_interrupts();
   const auto deadline = clock::now() + to_milliseconds(options.wait_s);
   auto said = ask(*url, options, to_milliseconds(options.timeout_s));
@@ -182,15 +131,7 @@ int health(const health_options& options) {
 void add_health_command(CLI::App& app, int& exit_code) {
   auto* command = app.add_subcommand("health", "Ask a running service how it is");
   auto options = std::make_shared<health_options>();
-  command
-    ->add_option("url", options->url,
-                 "host:port or http://host:port; default: as the configuration says, else "
-                 "http://127.0.0.1:8080")
-    ->type_name("URL");
-  command->add_option("-c,--config", options->file, "Configuration file of the service")
-    ->envname("ZIYU_CONFIG")
-    ->type_name("FILE");
-  add_override_option(*command, options->overrides);
+  options->service.add_to(*command);
   command->add_flag("--ready", options->ready,
                     "Ask instead whether a job submitted now would be worked on, and why not");
   command->add_option("--wait", options->wait_s, "Ask again until all is well, for so many seconds")

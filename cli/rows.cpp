@@ -2,11 +2,10 @@
 
 #include "base/bytes.hpp"
 #include "base/text.hpp"
-#include "cli/terminal.hpp"
+#include "cli/drawing.hpp"
 #include "messaging/job.hpp"
 #include "messaging/result.hpp"
 
-#include <cstdio>
 #include <ctime>
 
 namespace ziyu::cli {
@@ -26,14 +25,12 @@ std::string not_ours(const messaging::record& x, const char* what, bool colours)
   return paint(messaging::to_string(x.id) + " is no " + what, colour::yellow, colours);
 }
 
-template <class... Ts>
-std::string format(const char* pattern, Ts... xs) {
-  char buffer[64];
-  std::snprintf(buffer, sizeof buffer, pattern, xs...);
-  return buffer;
+std::string header_or(const messaging::record& x, const char* name, const char* otherwise = "") {
+  return to_utf8(find_header(x.headers, name).value_or(otherwise));
 }
 
-/// Local time with milliseconds.
+} // namespace
+
 std::string time_of(int64_t ms) {
   const auto seconds = static_cast<std::time_t>(ms / 1000);
   std::tm parts{};
@@ -42,14 +39,6 @@ std::string time_of(int64_t ms) {
   std::strftime(buffer, sizeof buffer, "%m-%d %H:%M:%S", &parts);
   return buffer + format(".%03d", static_cast<int>(ms % 1000));
 }
-
-std::string signed_bytes(int64_t x) { return (x > 0 ? "+" : "") + format_bytes(x); }
-
-std::string header_or(const messaging::record& x, const char* name, const char* otherwise = "") {
-  return to_utf8(find_header(x.headers, name).value_or(otherwise));
-}
-
-} // namespace
 
 // -- results ------------------------------------------------------------------------
 

@@ -11,6 +11,9 @@ namespace ziyu::cli {
 // Table rows for people, one line each without the line break. Columns are
 // aligned by display width; colours only when `colours`.
 
+/// Local time with milliseconds, 18 columns: "11-25 00:12:03.123".
+std::string time_of(int64_t ms);
+
 std::string result_head(bool colours);
 
 /// A row for a result record (ziyu.result.v1), or a note when it is none.

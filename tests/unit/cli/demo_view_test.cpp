@@ -153,29 +153,3 @@ TEST_F(DemoView, LedgerAddsUpAndComparesWithTheUnhealedRun) {
                            "155.0 MB   after 160 jobs", "306.0 MB recovered"})
     EXPECT_NE(text.find(part), text.npos) << part << " in\n" << text;
 }
-
-TEST(Sparkline, IsScaledAndHoldsTheLatest) {
-  EXPECT_EQ(sparkline({0, 4, 8}, 3, 8), "▁▅█");
-  EXPECT_EQ(sparkline({0, 4, 8}, 2, 8), "▅█");
-  EXPECT_EQ(sparkline({8}, 3, 8), "█  ");
-  EXPECT_EQ(sparkline({}, 2, 8), "  ");
-  EXPECT_EQ(sparkline({-5, 1e300}, 2, 8), "▁█");
-  EXPECT_EQ(sparkline({5}, 1, 0), "▁");
-}
-
-TEST(RateMeter, KnowsTheRateOfAShortRun) {
-  rate_meter aut;
-  EXPECT_EQ(aut.per_second(), 0);
-  aut.add(0.1, 5);
-  EXPECT_DOUBLE_EQ(aut.per_second(), 50);
-}
-
-TEST(RateMeter, ForgetsWhatIsLongAgo) {
-  rate_meter aut;
-  for (int i = 1; i <= 10; ++i)
-    aut.add(i, 100);
-  EXPECT_EQ(aut.per_second(), 0);
-  for (int i = 11; i <= 20; ++i)
-    aut.add(i, 100 + static_cast<uint64_t>(i - 10) * 20);
-  EXPECT_DOUBLE_EQ(aut.per_second(), 20);
-}

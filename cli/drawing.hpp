@@ -1,0 +1,76 @@
+#pragma once
+
+#include "cli/terminal.hpp"
+
+#include <cstdio>
+#include <deque>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace ziyu::cli {
+
+// What tables and live views are drawn with. Pure.
+
+/// printf into a string of at most 255 bytes: for numbers.
+template <class... Ts>
+std::string format(const char* pattern, Ts... values) {
+  char text[256];
+  std::snprintf(text, sizeof text, pattern, values...);
+  return text;
+}
+
+/// A line that never gets wider than its columns, whatever is added.
+class styled_line {
+public:
+  styled_line(size_t columns, bool colours) : room_(columns), colours_(colours) {}
+
+  styled_line& add(std::string_view text, std::optional<colour> x = {});
+
+  /// `text` in exactly `columns` columns, as far as there is room.
+  styled_line& cell(std::string_view text, size_t columns, std::optional<colour> x = {},
+                    bool right_aligned = false);
+
+  /// A bar of `columns` columns, `share` (0..1) of it full.
+  styled_line& bar(double share, size_t columns, colour x);
+
+  /// The latest of `values` as a sparkline of `columns` columns, in the colours of their
+  /// levels, so that the way up to a budget is seen.
+  styled_line& levels(const std::vector<double>& values, size_t columns, double budget);
+
+  size_t room() const { return room_; }
+  std::string take() { return std::move(out_); }
+
+private:
+  size_t room_;
+  bool colours_;
+  std::string out_;
+};
+
+/// The colour of a share of a budget.
+colour level_of(double share);
+
+/// The latest values as block characters, `columns` of them, scaled to `max`.
+std::string sparkline(const std::vector<double>& values, size_t columns, double max);
+
+/// "3 slots", "1 slot".
+std::string counted(uint64_t n, const std::string& one);
+
+/// "+6.3 MB", "-16 B", "0 B".
+std::string signed_bytes(int64_t x);
+
+/// Jobs per second over the latest seconds: from the first moment on, however short the
+/// run.
+class rate_meter {
+public:
+  /// So many were done at `seconds`, which never decreases.
+  void add(double seconds, uint64_t done);
+  double per_second() const;
+
+private:
+  std::deque<std::pair<double, uint64_t>> recent_{{0, 0}};
+};
+
+} // namespace ziyu::cli

@@ -1,0 +1,86 @@
+#include "cli/service.hpp"
+
+#include "cli/connection.hpp"
+
+#include <httplib.h>
+
+namespace ziyu::cli {
+
+using nlohmann::json;
+
+namespace {
+
+/// "http://host:port" out of what was given: with or without scheme and last slash.
+expected<std::string> normalised(std::string url) {
+  if (url.starts_with("https://"))
+    return fail(errc::invalid_usage, url + ": the service speaks http only");
+  if (!url.starts_with("http://"))
+    url = "http://" + url;
+  const auto slash = url.find('/', std::string_view{"http://"}.size());
+  if (slash != std::string::npos && slash + 1 != url.size())
+    return fail(errc::invalid_usage, url + ": no path, please; --ready asks /readyz");
+  return url.substr(0, slash);
+}
+
+/// Where the service of a configuration listens, as seen from this machine.
+expected<std::string> address_of(const configs::config& x) {
+  if (x.http.port == 0)
+    return fail(errc::invalid_usage, "http.port is 0, so the service prints its address when it"
+                                     " starts: give that as URL");
+  const auto& host = x.http.host;
+  const auto reachable = host == "0.0.0.0" ? "127.0.0.1" : host == "::" ? "::1" : host;
+  const auto is_v6 = reachable.find(':') != std::string::npos;
+  return "http://" + (is_v6 ? "[" + reachable + "]" : reachable) + ":"
+         + std::to_string(x.http.port);
+}
+
+} // namespace
+
+void service_options::add_to(CLI::App& command) {
+  command
+    .add_option("url", url_,
+                "host:port or http://host:port; default: as the configuration says, else "
+                "http://127.0.0.1:8080")
+    ->type_name("URL");
+  command.add_option("-c,--config", file_, "Configuration file of the service")
+    ->envname("ZIYU_CONFIG")
+    ->type_name("FILE");
+  add_override_option(command, overrides_);
+}
+
+std::optional<std::string> service_options::find() const {
+  if (url_.empty() && file_.empty())
+    return "http://127.0.0.1:8080";
+  auto url = normalised(url_);
+  if (url_.empty()) {
+    const auto loaded = configs::load(file_, overrides_);
+    if (!loaded) {
+      print_errors(loaded.error());
+      return {};
+    }
+    url = address_of(loaded->values);
+  }
+  if (!url) {
+    print_error(url.error());
+    return {};
+  }
+  return std::move(*url);
+}
+
+expected<service_answer> ask_service(const std::string& url, const std::string& path,
+                                     std::chrono::milliseconds limit) {
+  httplib::Client client{url};
+  client.set_connection_timeout(limit);
+  client.set_read_timeout(limit);
+  client.set_write_timeout(limit);
+  const auto said = client.Get(path);
+  if (!said)
+    return fail(errc::unavailable, url + " does not answer: " + httplib::to_string(said.error()));
+  service_answer result{said->status, json::parse(said->body, nullptr, false)};
+  if (!result.body.is_object())
+    return fail(errc::io, url + path + " does not answer as ziyu does (HTTP "
+                            + std::to_string(said->status) + ")");
+  return result;
+}
+
+} // namespace ziyu::cli

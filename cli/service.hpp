@@ -1,0 +1,40 @@
+#pragma once
+
+#include "base/error.hpp"
+
+#include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
+
+#include <chrono>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace ziyu::cli {
+
+/// The options by which a command learns which running service to ask: an address, or
+/// the configuration of the service.
+class service_options {
+public:
+  void add_to(CLI::App& command);
+
+  /// "http://host:port", or nothing after the errors were printed to standard error (the
+  /// caller exits with `exit_wrong_usage`).
+  std::optional<std::string> find() const;
+
+private:
+  std::string url_, file_;
+  std::vector<std::string> overrides_;
+};
+
+struct service_answer {
+  int status = 0;      ///< Of HTTP.
+  nlohmann::json body; ///< An object.
+};
+
+/// GET `url` + `path`, giving up after `limit`. `unavailable` when nobody answers, `io`
+/// when it is not ziyu that does.
+expected<service_answer> ask_service(const std::string& url, const std::string& path,
+                                     std::chrono::milliseconds limit);
+
+} // namespace ziyu::cli
