@@ -2,6 +2,8 @@
 
 #include "base/log.hpp"
 
+#include <set>
+
 namespace ziyu::messaging {
 
 namespace {
@@ -10,7 +12,8 @@ using message_ptr = std::unique_ptr<rd_kafka_message_t, destroy_with<rd_kafka_me
 
 class kafka_topic_reader : public topic_reader {
 public:
-  explicit kafka_topic_reader(kafka_ptr client) : client_(std::move(client)) {
+  kafka_topic_reader(kafka_ptr client, size_t partitions)
+    : client_(std::move(client)), partitions_(partitions) {
     rd_kafka_poll_set_consumer(client_.get());
   }
 
@@ -20,16 +23,26 @@ public:
     message_ptr message{rd_kafka_consumer_poll(client_.get(), static_cast<int>(limit.count()))};
     if (!message)
       return std::optional<record>{};
-    if (message->err == RD_KAFKA_RESP_ERR_NO_ERROR)
+    if (message->err == RD_KAFKA_RESP_ERR_NO_ERROR) {
+      ended_.erase(message->partition);
       return std::optional{to_record(*message, 0)};
+    }
+    if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
+      ended_.insert(message->partition);
+      return std::optional<record>{};
+    }
     if (message->err == RD_KAFKA_RESP_ERR__FATAL)
       return tl::unexpected(to_error(message->err, rd_kafka_message_errstr(message.get())));
     spdlog::debug("reader: {}", rd_kafka_message_errstr(message.get()));
     return std::optional<record>{};
   }
 
+  bool at_end() const override { return ended_.size() == partitions_; }
+
 private:
   kafka_ptr client_;
+  size_t partitions_;
+  std::set<int32_t> ended_; ///< Read up to their ends.
 };
 
 } // namespace
@@ -48,6 +61,7 @@ expected<std::unique_ptr<topic_reader>> read_topic(kafka_properties properties,
   // Assigned by hand: the group's name is never told to the broker.
   properties["group.id"] = "ziyu-reader";
   properties["enable.auto.commit"] = "false";
+  properties["enable.partition.eof"] = "true";
   properties.insert({{"client.id", "ziyu-reader"}, {"fetch.wait.max.ms", "50"}});
   auto conf = make_conf(properties);
   if (!conf)
@@ -76,7 +90,8 @@ expected<std::unique_ptr<topic_reader>> read_topic(kafka_properties properties,
         status != RD_KAFKA_RESP_ERR_NO_ERROR)
       return tl::unexpected(to_error(status, "assign"));
   }
-  return std::make_unique<kafka_topic_reader>(std::move(client));
+  return std::make_unique<kafka_topic_reader>(std::move(client),
+                                              static_cast<size_t>(found->partitions));
 }
 
 } // namespace ziyu::messaging

@@ -15,6 +15,10 @@ public:
   /// The next record, waiting up to `limit`; nothing when none came. Trouble that
   /// may pass (no broker) is logged and waited out; the error is for what will not.
   virtual expected<std::optional<record>> next(std::chrono::milliseconds limit) = 0;
+
+  /// True if all records that the partitions hold have been handed out by `next`, as
+  /// far as the broker has said.
+  virtual bool at_end() const = 0;
 };
 
 /// `unavailable` when the topic's metadata cannot be had within `limit` or the

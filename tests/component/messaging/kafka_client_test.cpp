@@ -91,6 +91,22 @@ TEST_F(TopicReader, OfAnEmptyTopicHasNothing) {
   EXPECT_FALSE(*next);
 }
 
+TEST_F(TopicReader, KnowsWhenItHasReadAll) {
+  produce("a", 10);
+  auto reader = open(topic_reader::start::beginning);
+  ASSERT_TRUE(reader);
+  EXPECT_FALSE(reader->at_end()) << "nothing was read yet";
+  size_t read = 0;
+  const auto deadline = std::chrono::steady_clock::now() + patience;
+  while (!reader->at_end() && std::chrono::steady_clock::now() < deadline) {
+    const auto next = reader->next(milliseconds{1000});
+    ASSERT_TRUE(next);
+    read += next->has_value();
+  }
+  EXPECT_TRUE(reader->at_end());
+  EXPECT_EQ(read, 10u);
+}
+
 TEST_F(TopicReader, WaitsOutABrokerThatIsAway) {
   produce("a", 1);
   auto reader = open(topic_reader::start::beginning);
