@@ -82,12 +82,11 @@ void add_verbose_flags(CLI::App& app) {
   for (auto* x : app.get_subcommands([](const CLI::App*) { return true; })) {
     if (x->get_name() == "serve" || x->get_name() == "completion")
       continue; // The first has the log of its configuration, the second nothing to tell.
-    if (x->get_subcommands([](const CLI::App*) { return true; }).empty())
+    if (x->get_require_subcommand_min() == 0)
       x->add_flag_callback(
         "-v,--verbose", [] { spdlog::set_level(spdlog::level::debug); },
         "Also what the Kafka clients log, on standard error");
-    else
-      add_verbose_flags(*x);
+    add_verbose_flags(*x);
   }
 }
 
@@ -109,6 +108,7 @@ void set_up(CLI::App& app, int& exit_code) {
   add_results_command(app, exit_code);
   add_events_command(app, exit_code);
   add_dlq_command(app, exit_code);
+  add_leaks_command(app, exit_code);
   add_demo_command(app, exit_code);
   add_broker_command(app, exit_code);
   add_completion_command(app, exit_code);

@@ -25,9 +25,11 @@ void add_demo_command(CLI::App& app, int& exit_code);
 void add_dlq_command(CLI::App& app, int& exit_code);
 void add_events_command(CLI::App& app, int& exit_code);
 void add_health_command(CLI::App& app, int& exit_code);
+void add_leaks_command(CLI::App& app, int& exit_code);
 void add_results_command(CLI::App& app, int& exit_code);
 void add_serve_command(CLI::App& app, int& exit_code);
 void add_submit_command(CLI::App& app, int& exit_code);
+void add_top_command(CLI::App& app, int& exit_code);
 void add_topics_command(CLI::App& app, int& exit_code);
 
 } // namespace ziyu::cli

@@ -16,6 +16,8 @@ using clock = std::chrono::steady_clock;
 
 constexpr std::chrono::seconds connect_limit{10};
 constexpr std::chrono::milliseconds poll_limit{200};
+/// A topic is given up when it is silent for so long before its end.
+constexpr std::chrono::seconds silence_limit{20};
 
 clock::duration seconds(double x) {
   return std::chrono::duration_cast<clock::duration>(std::chrono::duration<double>(x));
@@ -91,6 +93,27 @@ int follow(const follow_options& options,
   print_error({errc::timeout,
                "only " + std::to_string(shown) + " of " + std::to_string(options.count) + " came"});
   return exit_failed;
+}
+
+expected<void> read_all(const configs::config& x, const std::string& topic,
+                        const std::function<void(const messaging::record&)>& visit) {
+  auto reader = messaging::read_topic(configs::consumer_properties(x), topic,
+                                      messaging::topic_reader::start::beginning, connect_limit);
+  if (!reader)
+    return tl::unexpected(reader.error());
+  auto last = clock::now();
+  while (!(*reader)->at_end()) {
+    auto next = (*reader)->next(poll_limit);
+    if (!next)
+      return tl::unexpected(next.error());
+    if (*next) {
+      last = clock::now();
+      visit(**next);
+    } else if (clock::now() - last >= silence_limit) {
+      return fail(errc::timeout, "nothing came from topic " + topic + " any more");
+    }
+  }
+  return {};
 }
 
 std::optional<std::string> json_line(const messaging::record& x) {

@@ -32,6 +32,12 @@ int follow(const follow_options& options,
            const std::function<std::string(const configs::config&)>& topic,
            const std::function<void()>& show_head, const show_record& show);
 
+/// Reads the whole topic of a configuration, from its beginning to where it ends now,
+/// and hands each record to `visit`. `unavailable` when broker or topic are not there,
+/// `timeout` when nothing comes any more before its end.
+expected<void> read_all(const configs::config& x, const std::string& topic,
+                        const std::function<void(const messaging::record&)>& visit);
+
 /// The value of a record as JSON on one line; nothing, after a note on standard error,
 /// when it is not JSON.
 std::optional<std::string> json_line(const messaging::record& x);

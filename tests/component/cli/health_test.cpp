@@ -1,7 +1,8 @@
 // `ziyu health` against a service that a test makes up.
 
-#include "cli/app.hpp"
 #include "cli/command.hpp"
+#include "support/command_line.hpp"
+#include "support/service_answers.hpp"
 
 #include <gtest/gtest.h>
 #include <httplib.h>
@@ -11,47 +12,14 @@
 #include <thread>
 
 using namespace ziyu;
+using namespace ziyu::test;
 using nlohmann::json;
 
 namespace {
 
-struct outcome {
-  int code;
-  std::string out, err;
-};
-
 outcome run(std::vector<std::string> arguments) {
-  std::vector<const char*> argv{"ziyu", "health"};
-  for (const auto& x : arguments)
-    argv.push_back(x.c_str());
-  testing::internal::CaptureStdout();
-  testing::internal::CaptureStderr();
-  outcome result;
-  result.code = cli::run(static_cast<int>(argv.size()), argv.data());
-  result.out = testing::internal::GetCapturedStdout();
-  result.err = testing::internal::GetCapturedStderr();
-  return result;
-}
-
-/// What /health says when all is well.
-json healthy() {
-  return {{"status", "healthy"},
-          {"memory_percent", 31.27},
-          {"threshold_exceeded", false},
-          {"memory_used_bytes", 335'544'320},
-          {"memory_limit_bytes", 1'073'741'824},
-          {"memory_source", "cgroup2"},
-          {"breaker", "closed"},
-          {"breaker_reason", ""},
-          {"consuming", true},
-          {"slots", 2},
-          {"slots_up", 2},
-          {"standbys", 1},
-          {"replacements", 3},
-          {"queued", 0},
-          {"running", 1},
-          {"results", 512},
-          {"dead_letters", 4}};
+  arguments.insert(arguments.begin(), "health");
+  return run_ziyu(arguments);
 }
 
 class Health : public ::testing::Test {
@@ -85,7 +53,7 @@ protected:
   int port_ = 0, status_ = 200;
   std::atomic<int> asked_ = 0;
   int before_count_ = 0;
-  std::string before_, body_ = healthy().dump();
+  std::string before_, body_ = healthy_answer().dump();
 };
 
 } // namespace
@@ -107,7 +75,7 @@ TEST_F(Health, AcceptsASchemeAndALastSlash) {
 }
 
 TEST_F(Health, FailsForADegradedService) {
-  auto body = healthy();
+  auto body = healthy_answer();
   body["status"] = "degraded";
   body["threshold_exceeded"] = true;
   body["breaker"] = "open";
@@ -131,7 +99,7 @@ TEST_F(Health, SaysWhyTheServiceCannotTell) {
 TEST_F(Health, PrintsTheAnswerItselfWithJson) {
   const auto x = run({url(), "--json"});
   EXPECT_EQ(x.code, cli::exit_ok);
-  EXPECT_EQ(json::parse(x.out), healthy());
+  EXPECT_EQ(json::parse(x.out), healthy_answer());
 }
 
 TEST_F(Health, AsksWhetherItIsReadyAndWhyNot) {

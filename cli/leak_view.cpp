@@ -1,0 +1,272 @@
+#include "cli/leak_view.hpp"
+
+#include "base/bytes.hpp"
+#include "base/text.hpp"
+#include "cli/drawing.hpp"
+#include "cli/rows.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+namespace ziyu::cli {
+
+namespace {
+
+constexpr uint64_t rows_every_jobs = 10;
+constexpr size_t id_columns = 16, cause_columns = 18, head_columns = 10;
+
+std::string bytes_of(double x) { return format_bytes(std::llround(x)); }
+
+std::string signed_of(double x) { return signed_bytes(std::llround(x)); }
+
+std::string worker_of(const leak_story& x) {
+  return std::to_string(x.slot) + "." + std::to_string(x.generation);
+}
+
+/// "6.3 MB", or "6.3 MB (6.2 to 6.4 MB)" where the bounds tell more.
+std::string with_interval(const leak_story& x) {
+  const auto value = signed_of(x.bytes_per_job), lower = signed_of(x.lower),
+             upper = signed_of(x.upper);
+  if (lower == value && upper == value)
+    return value;
+  return value + " (" + lower + " to " + upper + ")";
+}
+
+std::string site_name(const reported_site& x) { return supervision::describe(x.responsible); }
+
+int64_t recovered_by(const std::vector<healing>& healed) {
+  int64_t sum = 0;
+  for (const auto& x : healed)
+    sum += x.bytes_recovered;
+  return sum;
+}
+
+/// "file.cpp:42", where that is known.
+std::string place_of(const supervision::code_location& x) {
+  return x.file.empty() ? "" : x.file + (x.line > 0 ? ":" + std::to_string(x.line) : "");
+}
+
+class story_view {
+public:
+  story_view(const leak_story& x, const std::vector<healing>& healed, size_t columns, bool full,
+             bool colours)
+    : x_(x), healed_(healed), columns_(columns), full_(full), colours_(colours) {}
+
+  std::vector<std::string> draw() {
+    head();
+    memory();
+    sites();
+    healing_done();
+    return std::move(lines_);
+  }
+
+private:
+  styled_line start() const { return {columns_, colours_}; }
+  void put(styled_line x) { lines_.push_back(x.take()); }
+
+  /// Never cut: a name or a reason that ends in an ellipsis is of no use.
+  void put_prose(const char* name, const std::string& text) {
+    lines_.push_back(paint(fit(name, head_columns), colour::grey, colours_) + printable(text));
+  }
+
+  void title(const std::string& text) {
+    lines_.emplace_back();
+    lines_.push_back(paint(printable(text), colour::bold, colours_));
+  }
+
+  void head() {
+    lines_.push_back(paint("leak " + printable(x_.id), colour::bold, colours_) + "  "
+                     + paint(printable(x_.cause), colour::red, colours_));
+    put_prose("worker", "slot " + std::to_string(x_.slot) + " generation "
+                          + std::to_string(x_.generation) + ", pid " + std::to_string(x_.pid)
+                          + (x_.instance.empty() ? "" : ", of " + x_.instance));
+    put_prose("time", time_of(x_.time_ms));
+    put_prose("verdict", x_.verdict + (x_.reason.empty() ? "" : ": " + x_.reason));
+    put_prose("growth", bytes_of(static_cast<double>(x_.growth_bytes)) + " in "
+                          + counted(x_.growth_jobs, "job") + ", " + with_interval(x_) + " per job");
+    put_prose("private", format_bytes(x_.private_bytes) + " now, " + format_bytes(x_.baseline_bytes)
+                           + " when fresh, " + format_bytes(x_.peak_private_bytes)
+                           + " at its peak; the budget is " + format_bytes(x_.budget_bytes));
+    if (x_.left)
+      put_prose("forecast", counted(x_.left->jobs_left, "job") + " left until the budget ("
+                              + (x_.left->latest ? std::to_string(x_.left->earliest) + " to "
+                                                     + std::to_string(*x_.left->latest)
+                                                 : "at least " + std::to_string(x_.left->earliest))
+                              + ")");
+    else
+      put_prose("forecast", "none: the growth does not lead to the budget so far");
+  }
+
+  void memory() {
+    if (x_.series.empty())
+      return;
+    title("memory every " + std::to_string(rows_every_jobs) + " jobs (delta: since the row above)");
+    put(start()
+          .cell("JOB", 9, colour::grey, true)
+          .cell("DELTA", 13, colour::grey, true)
+          .cell("LIVE", 12, colour::grey, true)
+          .cell("PRIVATE", 12, colour::grey, true)
+          .add("  OF THE BUDGET", colour::grey));
+    int64_t delta = 0;
+    for (size_t i = 0; i < x_.series.size(); ++i) {
+      const auto& job = x_.series[i];
+      delta += job.delta_bytes;
+      const auto shown = i == 0 || i + 1 == x_.series.size() || job.job % rows_every_jobs == 0;
+      if (!shown)
+        continue;
+      auto row = start();
+      row.cell(std::to_string(job.job), 9, {}, true)
+        .cell(signed_bytes(delta), 13, delta > 0 ? colour::yellow : colour::grey, true)
+        .cell(format_bytes(job.live_bytes), 12, {}, true)
+        .cell(format_bytes(job.private_bytes), 12, {}, true);
+      if (x_.budget_bytes > 0) {
+        const auto share = static_cast<double>(job.private_bytes)
+                           / static_cast<double>(x_.budget_bytes);
+        row.add("  ").bar(share, std::min<size_t>(24, row.room()), level_of(share));
+      }
+      put(std::move(row));
+      delta = 0;
+    }
+  }
+
+  void sites() {
+    if (x_.sites.empty()) {
+      title("where it grew");
+      lines_.push_back("  not known: this worker's allocations were not sampled");
+      return;
+    }
+    title("where it grew, by "
+          + (x_.sample_bytes > 0
+               ? "a sample every " + format_bytes(static_cast<int64_t>(x_.sample_bytes))
+               : std::string{"samples"})
+          + (x_.calibrated ? ", scaled to the exact growth" : ", estimated"));
+    for (const auto& site : x_.sites) {
+      auto row = start();
+      row.cell(format("%.1f %%", site.share * 100), 9, {}, true)
+        .add(" ")
+        .bar(site.share, 20, colour::red)
+        .cell(format_bytes(site.bytes), 11, {}, true)
+        .add("  ")
+        .add(site.cause, colour::yellow)
+        .add("  " + counted(static_cast<uint64_t>(std::max<int64_t>(0, site.objects)), "object"),
+             colour::grey);
+      if (site.threads > 1)
+        row.add(" in " + counted(site.threads, "thread"), colour::grey);
+      put(std::move(row));
+      frames(full_ && !site.full_stack.empty() ? site.full_stack : site.stack, site);
+    }
+  }
+
+  /// The one to blame stands out.
+  void frames(const supervision::call_stack& stack, const reported_site& site) {
+    auto blamed = false;
+    for (const auto& frame : stack) {
+      const auto is_it = !blamed && frame == site.responsible;
+      blamed |= is_it;
+      const auto place = place_of(frame);
+      lines_.push_back(
+        (is_it ? "        > " : "          ")
+        + paint(printable(supervision::describe(frame)), is_it ? colour::bold : colour::grey,
+                colours_)
+        + (place.empty() ? "" : "  " + paint(printable(place), colour::cyan, colours_)));
+    }
+  }
+
+  void healing_done() {
+    title("what healed it");
+    if (healed_.empty())
+      lines_.push_back("  no replacement so far");
+    for (const auto& x : healed_) {
+      lines_.push_back(
+        "  " + fit(time_of(x.time_ms), 18) + "  slot " + std::to_string(x.slot) + " generation "
+        + std::to_string(x.generation) + " replaced by " + std::to_string(x.new_generation) + " in "
+        + format("%.0f ms, ", x.ms)
+        + paint(format_bytes(x.bytes_recovered) + " recovered", colour::green, colours_));
+      if (x.reason != x_.reason && !x.reason.empty())
+        lines_.push_back("    " + paint(printable(x.reason), colour::grey, colours_));
+    }
+  }
+
+  const leak_story& x_;
+  const std::vector<healing>& healed_;
+  size_t columns_;
+  bool full_, colours_;
+  std::vector<std::string> lines_;
+};
+
+} // namespace
+
+std::string leak_head(bool colours) {
+  return paint(fit("REPORT", id_columns) + " " + fit("TIME", 18) + " " + fit("WORKER", 7) + " "
+                 + fit("CAUSE", cause_columns) + " " + fit("PER JOB", 32) + " "
+                 + fit("GROWN", 9, true) + " " + fit("HEALED", 6, true) + " "
+                 + fit("RECOVERED", 9, true) + " TOP SITE",
+               colour::bold, colours);
+}
+
+std::string leak_row(const leak_story& x, const std::vector<healing>& healed, bool colours) {
+  return fit(x.id, id_columns) + " " + fit(time_of(x.time_ms), 18) + " " + fit(worker_of(x), 7)
+         + " " + paint(fit(x.cause, cause_columns), colour::yellow, colours) + " "
+         + fit(with_interval(x), 32) + " " + fit(format_bytes(x.growth_bytes), 9, true) + " "
+         + fit(std::to_string(healed.size()), 6, true) + " "
+         + paint(fit(format_bytes(recovered_by(healed)), 9, true), colour::green,
+                 colours && !healed.empty())
+         + " "
+         + (x.sites.empty() ? "?"
+                            : format("%.0f %% ", x.sites.front().share * 100)
+                                + printable(site_name(x.sites.front())));
+}
+
+std::vector<std::string> draw_leak(const leak_story& x, const std::vector<healing>& healed,
+                                   size_t columns, bool full, bool colours) {
+  return story_view{x, healed, columns, full, colours}.draw();
+}
+
+chart leak_chart(const leak_story& x) {
+  chart c;
+  c.title = "Leak " + x.id + ": " + x.cause + ", " + signed_of(x.bytes_per_job) + " per job";
+  if (x.series.empty()) {
+    c.x_label = "no series in the report";
+    return c;
+  }
+  auto lowest = [&x](int64_t reported_job::*what) {
+    auto result = x.series.front().*what;
+    for (const auto& job : x.series)
+      result = std::min(result, job.*what);
+    return result;
+  };
+  const auto live = lowest(&reported_job::live_bytes),
+             private_bytes = lowest(&reported_job::private_bytes);
+  int64_t highest = 1;
+  for (const auto& job : x.series)
+    highest = std::max({highest, job.live_bytes - live, job.private_bytes - private_bytes});
+  const auto [unit, name] = highest >= 1'000'000'000 ? std::pair{1e9, "GB"}
+                            : highest >= 1'000'000   ? std::pair{1e6, "MB"}
+                            : highest >= 1000        ? std::pair{1e3, "kB"}
+                                                     : std::pair{1., "B"};
+  // Jobs from the first one that is known: the series is of the latest ones.
+  const auto first = x.series.front().job;
+  c.x_label = "jobs of this worker since its job " + std::to_string(first);
+  c.y_label = name;
+  chart_series all_live{"live bytes, above " + format_bytes(live), "#dc2626", false, {}},
+    all_private{"private memory, above " + format_bytes(private_bytes), "#0f766e", false, {}};
+  for (const auto& job : x.series) {
+    const auto at = static_cast<double>(job.job - first);
+    all_live.points.emplace_back(at, static_cast<double>(job.live_bytes - live) / unit);
+    all_private.points.emplace_back(at,
+                                    static_cast<double>(job.private_bytes - private_bytes) / unit);
+  }
+  chart_series slope{"slope " + with_interval(x) + " per job", "#6b7280", true, {}};
+  if (x.bytes_per_job > 0) {
+    const auto span = static_cast<double>(x.series.back().job - first);
+    slope.points = {{0, 0}, {span, x.bytes_per_job * span / unit}};
+  }
+  c.series = {std::move(all_live), std::move(all_private)};
+  if (!slope.points.empty())
+    c.series.push_back(std::move(slope));
+  if (const auto room = x.budget_bytes - private_bytes; room > 0 && room <= 4 * highest)
+    c.limit = {static_cast<double>(room) / unit, "budget " + format_bytes(x.budget_bytes)};
+  return c;
+}
+
+} // namespace ziyu::cli

@@ -1,0 +1,29 @@
+#pragma once
+
+#include "cli/chart.hpp"
+#include "cli/leak_book.hpp"
+
+#include <string>
+#include <vector>
+
+namespace ziyu::cli {
+
+// Leak reports for people. Pure.
+
+std::string leak_head(bool colours);
+
+/// A report in a line: id, time, worker, cause, growth, top site, what healed it.
+std::string leak_row(const leak_story& x, const std::vector<healing>& healed, bool colours);
+
+/// A report as whoever has to mend the leak reads it: verdict, numbers, memory every
+/// 10 jobs, forecast, call stacks, what healed it. Lines are cut at `columns`, but for
+/// those that hold prose or call stacks.
+/// @param full All frames of the stacks instead of the part that tells something.
+std::vector<std::string> draw_leak(const leak_story& x, const std::vector<healing>& healed,
+                                   size_t columns, bool full, bool colours);
+
+/// How live bytes and private memory grew over the jobs of the series, each above its
+/// lowest; the budget's line where the growth comes near to it.
+chart leak_chart(const leak_story& x);
+
+} // namespace ziyu::cli
