@@ -10,11 +10,11 @@ namespace ziyu::messaging {
 /// Something that happened to the service, for the topic `ziyu.events` (schema
 /// `configs/event.schema.json`, "ziyu.event.v1"), the log and the metrics.
 /// Types: service_started, service_stopping, service_stopped, worker_started,
-/// worker_ready, leak_suspected, leak_confirmed, leak_report, self_growth, worker_trimmed, worker_replaced,
-/// worker_died, worker_killed, fork_server_started, fork_server_died,
-/// restart_intensity_exceeded, breaker_opened, breaker_half_open,
+/// worker_ready, leak_suspected, leak_confirmed, leak_report, worker_trimmed,
+/// worker_replaced, worker_died, worker_killed, fork_server_started,
+/// fork_server_died, restart_intensity_exceeded, breaker_opened, breaker_half_open,
 /// breaker_closed, broker_unavailable, broker_available, partitions_assigned,
-/// partitions_revoked, dead_lettered.
+/// partitions_revoked, dead_lettered, self_growth.
 struct event {
   std::string type;
   int64_t time_ms = 0;                              ///< Wall clock.

@@ -6,6 +6,7 @@
 #include "messaging/event.hpp"
 #include "messaging/job.hpp"
 #include "messaging/result.hpp"
+#include "support/leak_events.hpp"
 
 #include <gtest/gtest.h>
 
@@ -66,6 +67,7 @@ TEST(EventSchema, KnowsTheTypesAndLeavesTheDetailFree) {
   messaging::event x{
     "worker_replaced", 1'700'000'000'000, "host-1", {{"slot", 1}, {"bytes_recovered", 5}}};
   EXPECT_EQ(violations("event.schema.json", to_json_value(x)), "");
+  EXPECT_EQ(violations("event.schema.json", test::leak_report_event()), "");
   x.type = "worker_exploded";
   EXPECT_NE(violations("event.schema.json", to_json_value(x)), "");
 }
