@@ -109,6 +109,7 @@ void set_up(CLI::App& app, int& exit_code) {
   add_events_command(app, exit_code);
   add_dlq_command(app, exit_code);
   add_leaks_command(app, exit_code);
+  add_top_command(app, exit_code);
   add_demo_command(app, exit_code);
   add_broker_command(app, exit_code);
   add_completion_command(app, exit_code);

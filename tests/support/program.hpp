@@ -14,6 +14,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pty.h>
+#include <sys/ioctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -99,6 +100,26 @@ public:
       if (!read_some(deadline))
         return found();
     return true;
+  }
+
+  /// The same for what its output holds from byte `from` on.
+  bool wait_for_after(size_t from, const std::string& text) {
+    const auto deadline = clock::now() + limit;
+    while (out_.find(text, from) == out_.npos)
+      if (!read_some(deadline))
+        return out_.find(text, from) != out_.npos;
+    return true;
+  }
+
+  /// Types on its terminal.
+  void type(const std::string& keys) {
+    EXPECT_EQ(::write(out_fd_, keys.data(), keys.size()), static_cast<ssize_t>(keys.size()));
+  }
+
+  /// Gives its terminal another size.
+  void resize(unsigned short rows, unsigned short columns) {
+    winsize size{rows, columns, 0, 0};
+    EXPECT_EQ(::ioctl(out_fd_, TIOCSWINSZ, &size), 0);
   }
 
   /// We read no more of what it writes; to it a closed pipe.

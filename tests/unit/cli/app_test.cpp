@@ -58,7 +58,7 @@ TEST(App, PrintsHelpToStandardOutput) {
   EXPECT_EQ(x.exit_code, exit_ok);
   EXPECT_EQ(x.err, "");
   for (const auto* command : {"serve", "check", "topics", "submit", "results", "events", "dlq",
-                              "demo", "broker", "completion", "自愈"})
+                              "leaks", "top", "demo", "broker", "completion", "自愈"})
     EXPECT_NE(x.out.find(command), std::string::npos) << command;
 }
 
@@ -77,7 +77,7 @@ TEST_F(AppTree, EachOptionHasADescription) {
 }
 
 TEST_F(AppTree, EachCommandThatAsksABrokerCanBeVerbose) {
-  for (const auto* name : {"check", "submit", "results", "events", "demo", "broker"})
+  for (const auto* name : {"check", "submit", "results", "events", "leaks", "demo", "broker"})
     EXPECT_NE(app.get_subcommand(name)->get_option_no_throw("--verbose"), nullptr) << name;
 }
 
@@ -112,6 +112,10 @@ TEST(App, RefusesWrongValues) {
          {"submit", "-b", "x:1", "--repeat", "0", "f"},
          {"submit", "-b", "x:1"},
          {"demo", "--jobs", "0"},
+         {"leaks", "-b", "x:1", "surplus"},
+         {"leaks", "show", "-b", "x:1"},
+         {"top", "--interval", "0"},
+         {"top", "a:1", "b:2"},
          {"dlq"},
          {"topics"},
          {"completion"},
