@@ -28,12 +28,9 @@ inline double real_from(const nlohmann::json& x) {
   return x.is_number() && std::isfinite(x.get<double>()) ? x.get<double>() : 0;
 }
 
-/// Rounded, and within ±4·10^18.
+/// Rounded, and within ±10^15, so that nobody can overflow by adding some up.
 inline int64_t whole_from(const nlohmann::json& x) {
-  if (x.is_number_integer() && !x.is_number_unsigned())
-    return std::clamp(x.get<int64_t>(), int64_t{-4'000'000'000'000'000'000},
-                      int64_t{4'000'000'000'000'000'000});
-  return static_cast<int64_t>(std::clamp(std::round(real_from(x)), -4e18, 4e18));
+  return static_cast<int64_t>(std::clamp(std::round(real_from(x)), -1e15, 1e15));
 }
 
 inline double real_in(const nlohmann::json& x, const char* key) { return real_from(field(x, key)); }

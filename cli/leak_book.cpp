@@ -38,29 +38,6 @@ reported_site site(const json& x) {
   return result;
 }
 
-/// The rows of a series, by the names of its columns.
-std::vector<reported_job> series(const json& x) {
-  std::vector<reported_job> result;
-  const auto &columns = field(x, "columns"), &rows = field(x, "rows");
-  if (!columns.is_array() || !rows.is_array())
-    return result;
-  auto index = [&columns](const char* name) {
-    return static_cast<size_t>(std::find(columns.begin(), columns.end(), name) - columns.begin());
-  };
-  const auto job = index("job"), delta = index("delta_bytes"), live = index("live_bytes"),
-             private_bytes = index("private_bytes");
-  for (const auto& row : rows) {
-    auto cell = [&row](size_t i) -> const json& {
-      static const json nothing;
-      return row.is_array() && i < row.size() ? row[i] : nothing;
-    };
-    result.push_back({static_cast<uint64_t>(std::max<int64_t>(0, whole_from(cell(job)))),
-                      whole_from(cell(delta)), whole_from(cell(live)),
-                      whole_from(cell(private_bytes))});
-  }
-  return result;
-}
-
 healing healing_from(const json& event) {
   const auto& detail = field(event, "detail");
   healing x;
@@ -98,6 +75,28 @@ void insert_by_time(std::vector<T>& all, T x) {
 }
 
 } // namespace
+
+std::vector<reported_job> series_from(const json& x) {
+  std::vector<reported_job> result;
+  const auto &columns = field(x, "columns"), &rows = field(x, "rows");
+  if (!columns.is_array() || !rows.is_array())
+    return result;
+  auto index = [&columns](const char* name) {
+    return static_cast<size_t>(std::find(columns.begin(), columns.end(), name) - columns.begin());
+  };
+  const auto job = index("job"), delta = index("delta_bytes"), live = index("live_bytes"),
+             private_bytes = index("private_bytes");
+  for (const auto& row : rows) {
+    auto cell = [&row](size_t i) -> const json& {
+      static const json nothing;
+      return row.is_array() && i < row.size() ? row[i] : nothing;
+    };
+    result.push_back({static_cast<uint64_t>(std::max<int64_t>(0, whole_from(cell(job)))),
+                      whole_from(cell(delta)), whole_from(cell(live)),
+                      whole_from(cell(private_bytes))});
+  }
+  return result;
+}
 
 expected<leak_story> story_from_json(const json& event) {
   const auto& detail = field(event, "detail");
@@ -138,7 +137,7 @@ expected<leak_story> story_from_json(const json& event) {
     for (const auto& item : sites)
       x.sites.push_back(site(item));
   x.flame = text_in(detail, "flame");
-  x.series = series(field(detail, "series"));
+  x.series = series_from(field(detail, "series"));
   x.explain_ms = real_in(detail, "explain_ms");
   x.event = event;
   return x;

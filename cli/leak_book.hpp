@@ -24,11 +24,15 @@ struct reported_site {
   supervision::call_stack full_stack; ///< All of it.
 };
 
-/// One job of the series of a report.
+/// One job of a series.
 struct reported_job {
   uint64_t job = 0;
   int64_t delta_bytes = 0, live_bytes = 0, private_bytes = 0;
 };
+
+/// The rows of {"columns": […], "rows": [[…], …]}, as events and /workers have them, by
+/// the names of the columns; what is missing is 0.
+std::vector<reported_job> series_from(const nlohmann::json& x);
 
 /// An event `leak_report`: one worker's leak, explained. What the event does not say
 /// stays 0 or empty.

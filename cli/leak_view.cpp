@@ -13,6 +13,8 @@ namespace ziyu::cli {
 namespace {
 
 constexpr uint64_t rows_every_jobs = 10;
+/// Of a site below this share of the growth only the frame to blame is shown.
+constexpr double brief_share = 0.02;
 constexpr size_t id_columns = 16, cause_columns = 18, head_columns = 10;
 
 std::string bytes_of(double x) { return format_bytes(std::llround(x)); }
@@ -153,7 +155,12 @@ private:
       if (site.threads > 1)
         row.add(" in " + counted(site.threads, "thread"), colour::grey);
       put(std::move(row));
-      frames(full_ && !site.full_stack.empty() ? site.full_stack : site.stack, site);
+      if (full_ && !site.full_stack.empty())
+        frames(site.full_stack, site);
+      else if (site.share < brief_share)
+        frames({site.responsible}, site);
+      else
+        frames(site.stack, site);
     }
   }
 
@@ -246,26 +253,31 @@ chart leak_chart(const leak_story& x) {
                                                      : std::pair{1., "B"};
   // Jobs from the first one that is known: the series is of the latest ones.
   const auto first = x.series.front().job;
+  auto since_first = [first](const reported_job& job) {
+    return static_cast<double>(job.job) - static_cast<double>(first);
+  };
   c.x_label = "jobs of this worker since its job " + std::to_string(first);
   c.y_label = name;
   chart_series all_live{"live bytes, above " + format_bytes(live), "#dc2626", false, {}},
     all_private{"private memory, above " + format_bytes(private_bytes), "#0f766e", false, {}};
   for (const auto& job : x.series) {
-    const auto at = static_cast<double>(job.job - first);
+    const auto at = since_first(job);
     all_live.points.emplace_back(at, static_cast<double>(job.live_bytes - live) / unit);
     all_private.points.emplace_back(at,
                                     static_cast<double>(job.private_bytes - private_bytes) / unit);
   }
+  if (const auto room = x.budget_bytes - private_bytes; room > 0 && room <= 4 * highest)
+    c.limit = {static_cast<double>(room) / unit, "budget " + format_bytes(x.budget_bytes)};
   chart_series slope{"slope " + with_interval(x) + " per job", "#6b7280", true, {}};
   if (x.bytes_per_job > 0) {
-    const auto span = static_cast<double>(x.series.back().job - first);
-    slope.points = {{0, 0}, {span, x.bytes_per_job * span / unit}};
+    // On to the budget, where that is in the picture.
+    const auto span = since_first(x.series.back());
+    const auto ahead = c.limit && x.left ? static_cast<double>(x.left->jobs_left) : 0;
+    slope.points = {{0, 0}, {span + ahead, x.bytes_per_job * (span + ahead) / unit}};
   }
   c.series = {std::move(all_live), std::move(all_private)};
   if (!slope.points.empty())
     c.series.push_back(std::move(slope));
-  if (const auto room = x.budget_bytes - private_bytes; room > 0 && room <= 4 * highest)
-    c.limit = {static_cast<double>(room) / unit, "budget " + format_bytes(x.budget_bytes)};
   return c;
 }
 

@@ -3,6 +3,7 @@
 #include "base/bytes.hpp"
 #include "base/text.hpp"
 #include "cli/json_fields.hpp"
+#include "cli/leak_book.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -16,20 +17,6 @@ namespace {
 constexpr size_t wide_columns = 150;
 /// Of a worker's line: up to its private memory, its slope, its forecast, its verdict.
 constexpr size_t slope_columns = 34, forecast_columns = 20, verdict_columns = 11;
-
-/// Where the private memory after each job stands in the rows of a series.
-std::vector<double> history_of(const json& series) {
-  std::vector<double> result;
-  const auto &columns = field(series, "columns"), &rows = field(series, "rows");
-  if (!columns.is_array() || !rows.is_array())
-    return result;
-  const auto at = static_cast<size_t>(std::find(columns.begin(), columns.end(), "private_bytes")
-                                      - columns.begin());
-  for (const auto& row : rows)
-    if (row.is_array() && at < row.size())
-      result.push_back(real_from(row[at]));
-  return result;
-}
 
 worker_reading worker_from(const json& x) {
   worker_reading w;
@@ -52,7 +39,8 @@ worker_reading worker_from(const json& x) {
     w.jobs_left = count_in(x, "jobs_left");
   if (field(x, "jobs_left_earliest").is_number())
     w.jobs_left_earliest = count_in(x, "jobs_left_earliest");
-  w.history = history_of(field(x, "series"));
+  for (const auto& job : series_from(field(x, "series")))
+    w.history.push_back(static_cast<double>(job.private_bytes));
   return w;
 }
 

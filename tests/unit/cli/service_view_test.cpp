@@ -131,7 +131,7 @@ TEST_F(ServiceView, SaysThatTheServiceIsGoneAboveWhatWasSeenLast) {
 TEST_F(ServiceView, HasNoLineWiderThanItsColumns) {
   health["breaker_reason"] = std::string(300, 'x');
   workers["workers"][0]["verdict"] = std::string(300, 'y');
-  workers["workers"][2]["last_delta_bytes"] = 9'000'000'000'000'000;
+  workers["workers"][2]["last_delta_bytes"] = 900'000'000'000'000;
   for (const auto columns : {1u, 20u, 60u, 80u, 100u, 149u, 150u, 220u})
     for (const auto& x : lines(columns))
       EXPECT_LE(display_width(x), columns) << x;
