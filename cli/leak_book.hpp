@@ -30,6 +30,12 @@ struct reported_job {
   int64_t delta_bytes = 0, live_bytes = 0, private_bytes = 0;
 };
 
+/// Jobs until the budget.
+struct reported_forecast {
+  uint64_t jobs_left = 0, earliest = 0;
+  std::optional<uint64_t> latest;
+};
+
 /// The rows of {"columns": […], "rows": [[…], …]}, as events and /workers have them, by
 /// the names of the columns; what is missing is 0.
 std::vector<reported_job> series_from(const nlohmann::json& x);
@@ -46,11 +52,7 @@ struct leak_story {
   int64_t growth_bytes = 0;
   uint64_t growth_jobs = 0;
   double bytes_per_job = 0, lower = 0, upper = 0;
-  struct forecast {
-    uint64_t jobs_left = 0, earliest = 0;
-    std::optional<uint64_t> latest;
-  };
-  std::optional<forecast> left; ///< Jobs until the budget.
+  std::optional<reported_forecast> left; ///< None: the growth leads to no budget.
   int64_t budget_bytes = 0, baseline_bytes = 0, private_bytes = 0, peak_private_bytes = 0;
   uint64_t sample_bytes = 0; ///< 0: no heap profile.
   int64_t estimated_bytes = 0;

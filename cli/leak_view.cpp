@@ -27,8 +27,8 @@ std::string worker_of(const leak_story& x) {
 
 /// "6.3 MB", or "6.3 MB (6.2 to 6.4 MB)" where the bounds tell more.
 std::string with_interval(const leak_story& x) {
-  const auto value = signed_of(x.bytes_per_job), lower = signed_of(x.lower),
-             upper = signed_of(x.upper);
+  auto value = signed_of(x.bytes_per_job);
+  const auto lower = signed_of(x.lower), upper = signed_of(x.upper);
   if (lower == value && upper == value)
     return value;
   return value + " (" + lower + " to " + upper + ")";
@@ -134,7 +134,7 @@ private:
   void sites() {
     if (x_.sites.empty()) {
       title("where it grew");
-      lines_.push_back("  not known: this worker's allocations were not sampled");
+      lines_.emplace_back("  not known: this worker's allocations were not sampled");
       return;
     }
     title("where it grew, by "
@@ -182,7 +182,7 @@ private:
   void healing_done() {
     title("what healed it");
     if (healed_.empty())
-      lines_.push_back("  no replacement so far");
+      lines_.emplace_back("  no replacement so far");
     for (const auto& x : healed_) {
       lines_.push_back(
         "  " + fit(time_of(x.time_ms), 18) + "  slot " + std::to_string(x.slot) + " generation "
