@@ -83,6 +83,9 @@ void add_verbose_flags(CLI::App& app) {
     if (x->get_name() == "serve" || x->get_name() == "completion")
       continue; // The first has the log of its configuration, the second nothing to tell.
     if (x->get_require_subcommand_min() == 0)
+    if (x->get_name() == "serve" || x->get_name() == "completion" || x->get_name() == "doctor")
+      continue; // The first has the log of its configuration, the others nothing to tell.
+    if (x->get_subcommands([](const CLI::App*) { return true; }).empty())
       x->add_flag_callback(
         "-v,--verbose", [] { spdlog::set_level(spdlog::level::debug); },
         "Also what the Kafka clients log, on standard error");
@@ -111,6 +114,7 @@ void set_up(CLI::App& app, int& exit_code) {
   add_leaks_command(app, exit_code);
   add_top_command(app, exit_code);
   add_demo_command(app, exit_code);
+  add_doctor_command(app, exit_code);
   add_broker_command(app, exit_code);
   add_completion_command(app, exit_code);
   add_verbose_flags(app);

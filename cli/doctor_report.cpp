@@ -1,0 +1,346 @@
+#include "cli/doctor_report.hpp"
+
+#include "base/bytes.hpp"
+#include "base/text.hpp"
+#include "cli/command.hpp"
+#include "cli/terminal.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+
+namespace ziyu::cli {
+
+namespace {
+
+using nlohmann::json;
+using supervision::growth;
+
+constexpr size_t shown_bad_images = 5, shown_sites = 3, shown_frames = 8;
+
+std::string bytes(double x) { return format_bytes(static_cast<int64_t>(std::llround(x))); }
+std::string bytes(uint64_t x) { return format_bytes(static_cast<int64_t>(x)); }
+
+std::string format(const char* how, double x) {
+  char text[64];
+  std::snprintf(text, sizeof text, how, x);
+  return text;
+}
+
+std::string ms(uint64_t us) { return format("%.1f", static_cast<double>(us) / 1000); }
+
+std::string percent(double share) { return format("%.0f %%", share * 100); }
+
+bool is_leak(growth x) { return x == growth::leak || x == growth::mixed; }
+
+const supervision::slope& rate(const diagnosis& x) {
+  const auto& v = x.verdict;
+  return v.on_gpu && v.live.bytes_per_job <= 0 ? v.gpu
+         : v.kind == growth::hoarding          ? v.private_memory
+                                               : v.live;
+}
+
+json to_json(const supervision::slope& x) {
+  return {{"bytes_per_job", x.bytes_per_job}, {"lower", x.lower}, {"upper", x.upper}};
+}
+
+const char* name_of(health x) {
+  return x == health::healthy ? "healthy" : x == health::leaks ? "leaks" : "unjudged";
+}
+
+/// "at::foo (libtorch_cpu.so) foo.cpp:12"
+std::string place(const supervision::code_location& x) {
+  auto text = describe(x);
+  if (!x.file.empty())
+    text += " " + x.file.substr(x.file.rfind('/') + 1) + ":" + std::to_string(x.line);
+  return printable(text);
+}
+
+class drawing {
+public:
+  drawing(size_t width, bool colours) : width_(width), colours_(colours) {}
+
+  void line(const std::string& text = {}) { lines_.push_back(text); }
+
+  void title(const std::string& text) {
+    line();
+    line(paint(text, colour::bold, colours_));
+  }
+
+  void field(std::string_view name, const std::string& value) {
+    line("  " + fit(name, 16) + value);
+  }
+
+  /// `text` broken at spaces.
+  void paragraph(const std::string& indent, const std::string& text) {
+    std::string now;
+    for (size_t at = 0; at < text.size();) {
+      const auto end = std::min(text.find(' ', at), text.size());
+      const auto word = text.substr(at, end - at);
+      if (!now.empty() && display_width(indent + now + " " + word) > width_) {
+        line(indent + now);
+        now.clear();
+      }
+      now += (now.empty() ? "" : " ") + word;
+      at = end + 1;
+    }
+    line(indent + now);
+  }
+
+  std::string coloured(const std::string& text, colour x) const { return paint(text, x, colours_); }
+
+  std::vector<std::string> take() { return std::move(lines_); }
+
+private:
+  size_t width_;
+  bool colours_;
+  std::vector<std::string> lines_;
+};
+
+void draw_explanation(const diagnosis& x, drawing& to) {
+  if (!x.explanation) {
+    if (!x.unexplained.empty())
+      to.paragraph("  ", "no explanation: " + printable(x.unexplained));
+    return;
+  }
+  const auto& e = *x.explanation;
+  to.field("cause", std::string{to_string(e.cause)});
+  to.field("sampled",
+           "over " + std::to_string(x.sampled_jobs) + " jobs: growth " + bytes(e.growth_bytes));
+  for (size_t i = 0; i < std::min(e.sites.size(), shown_sites); ++i) {
+    const auto& site = e.sites[i];
+    if (site.stack.empty())
+      continue;
+    to.field(i == 0 ? "sites" : "", fit(percent(site.share), 6, true) + "  " + bytes(site.bytes)
+                                      + "  " + place(site.responsible()));
+    const auto end = std::min(site.relevant.end, site.relevant.begin + shown_frames);
+    for (auto k = site.relevant.begin; k < end; ++k)
+      to.line(std::string(26, ' ') + to.coloured(place(site.stack[k]), colour::grey));
+  }
+}
+
+void draw_sizes(const diagnosis& x, drawing& to) {
+  if (x.sizes.empty())
+    return;
+  to.title("Memory and time per image");
+  auto row = [](const std::vector<std::string>& cells) {
+    static constexpr size_t columns[] = {24, 12, 10, 10, 10, 9, 9};
+    std::string text = " ";
+    for (size_t i = 0; i < cells.size(); ++i)
+      text += " " + fit(cells[i], columns[i], i > 0);
+    return text;
+  };
+  to.line(to.coloured(row({"IMAGE", "SIZE", "DECODED", "PEAK", "OVER IDLE", "DECODE", "INFER"}),
+                      colour::grey));
+  for (const auto& r : x.sizes)
+    to.line(row({printable(r.name), std::to_string(r.width) + "x" + std::to_string(r.height),
+                 bytes(r.decoded_bytes), bytes(r.peak_private),
+                 bytes(r.peak_private - std::min(r.peak_private, r.idle_private)),
+                 ms(r.decode_us) + " ms", ms(r.inference_us) + " ms"}));
+  to.paragraph("  ", "Peak: private memory of a worker of its own during that job, by the "
+                     "kernel's count. Times: medians.");
+}
+
+void draw_advice(const diagnosis& x, drawing& to) {
+  if (x.sizes.empty())
+    return;
+  to.title("Recommended for a container of " + bytes(x.container.limit) + " (" + x.container.source
+           + ")");
+  for (const auto& line : x.advice.formula)
+    to.paragraph("  ", line);
+  to.line();
+  const auto lines = config_lines(x.advice);
+  const auto at = lines.find('\n');
+  to.line("    " + lines.substr(0, at));
+  to.line("    " + lines.substr(at + 1));
+  to.line();
+  const auto& a = x.advice;
+  const auto workers = std::to_string(std::max(a.slots, 1u))
+                       + (a.slots > 1 ? " slots need" : " slot needs");
+  to.paragraph("  ", (a.fits ? "Fits. " : "Does not fit. ") + workers + " a container of "
+                       + config_bytes(a.needed) + " at least.");
+}
+
+} // namespace
+
+health health_of(const diagnosis& x) {
+  if (is_leak(x.verdict.kind))
+    return health::leaks;
+  if (x.verdict.kind == growth::hoarding)
+    return x.decisive_trim() && x.decisive_trim()->sufficed() ? health::healthy : health::leaks;
+  const auto judged = x.verdict.kind == growth::healthy || x.verdict.kind == growth::caching;
+  return judged && x.failure.empty() && x.failed_jobs < x.jobs ? health::healthy : health::unjudged;
+}
+
+int exit_code_of(const diagnosis& x) {
+  switch (health_of(x)) {
+  case health::healthy: return exit_ok;
+  case health::leaks: return exit_leaking;
+  case health::unjudged: break;
+  }
+  return exit_failed;
+}
+
+std::string summary(const diagnosis& x) {
+  const auto count = std::to_string(x.jobs) + " jobs";
+  const auto why = supervision::explain(x.verdict);
+  switch (health_of(x)) {
+  case health::healthy:
+    if (x.verdict.kind == growth::hoarding)
+      return "no leak, but hoarding in " + count + ", which a trim gives back: " + why;
+    return "no leak in " + count + ": " + why;
+  case health::leaks:
+    return (is_leak(x.verdict.kind) ? "leaks " : "hoards, and a trim does not help: ")
+           + bytes(rate(x).bytes_per_job) + " per job: " + why;
+  case health::unjudged: break;
+  }
+  if (!x.failure.empty())
+    return "could not be judged: " + x.failure;
+  if (x.failed_jobs == x.jobs)
+    return "could not be judged: not one of " + count + " succeeded";
+  return "could not be judged in " + count + ", try more: " + why;
+}
+
+json to_json(const diagnosis& x) {
+  json bad = json::array(), sizes = json::array(), rows = json::array();
+  for (const auto& b : x.bad_images)
+    bad.push_back({{"image", b.name}, {"code", b.code}, {"message", b.message}});
+  for (const auto& r : x.sizes)
+    sizes.push_back({{"image", r.name},
+                     {"width", r.width},
+                     {"height", r.height},
+                     {"encoded_bytes", r.encoded_bytes},
+                     {"decoded_bytes", r.decoded_bytes},
+                     {"idle_private_bytes", r.idle_private},
+                     {"peak_private_bytes", r.peak_private},
+                     {"decode_us", r.decode_us},
+                     {"preprocess_us", r.preprocess_us},
+                     {"inference_us", r.inference_us}});
+  for (const auto& p : x.series)
+    rows.push_back({p.job, p.delta, p.live, p.private_bytes});
+  const auto& a = x.advice;
+  json result{
+    {"schema", "ziyu.doctor.v1"},
+    {"health", name_of(health_of(x))},
+    {"exit_code", exit_code_of(x)},
+    {"summary", summary(x)},
+    {"model",
+     {{"name", x.model.model_name},
+      {"version", x.model.model_version},
+      {"sha256", x.model.model_sha256},
+      {"precision", x.model.precision},
+      {"classes", x.model.classes},
+      {"load_us", x.model.load_us}}},
+    {"images", x.images},
+    {"jobs", x.jobs},
+    {"failed_jobs", x.failed_jobs},
+    {"bad_images", std::move(bad)},
+    {"verdict",
+     {{"kind", to_string(x.verdict.kind)},
+      {"reason", supervision::explain(x.verdict)},
+      {"rate", to_json(rate(x))},
+      {"live", to_json(x.verdict.live)},
+      {"private", to_json(x.verdict.private_memory)},
+      {"gpu", to_json(x.verdict.gpu)},
+      {"input", to_string(x.verdict.input)},
+      {"onset_job", x.verdict.onset},
+      {"confirmed_at_job", x.confirmed_at}}},
+    {"explanation", nullptr},
+    {"trim", nullptr},
+    {"sizes", std::move(sizes)},
+    {"fork_server",
+     {{"resident_bytes", x.fork_server.rss}, {"anonymous_bytes", x.fork_server.anonymous}}},
+    {"worker", {{"idle_private_bytes", x.worker_idle}, {"peak_private_bytes", x.worker_peak}}},
+    {"recommendation", nullptr},
+    {"series",
+     {{"columns", {"job", "delta_bytes", "live_bytes", "private_bytes"}},
+      {"rows", std::move(rows)}}}};
+  if (x.explanation) {
+    result["explanation"] = supervision::to_json(*x.explanation);
+    result["explanation"].erase("flame"); // --flame
+  } else if (!x.unexplained.empty()) {
+    result["explanation"] = {{"error", x.unexplained}};
+  }
+  if (x.trim)
+    result["trim"] = {{"fresh_bytes", x.trim->fresh},
+                      {"before_bytes", x.trim->before},
+                      {"after_bytes", x.trim->after},
+                      {"sufficed", x.trim->sufficed()}};
+  if (!x.sizes.empty())
+    result["recommendation"] = {
+      {"container_bytes", a.container},
+      {"container_source", x.container.source},
+      {"fits", a.fits},
+      {"needed_container_bytes", a.needed},
+      {"formula", a.formula},
+      {"config",
+       {{"workers", {{"slots", a.slots}, {"standbys", a.standbys}}},
+        {"memory",
+         {{"worker_budget_bytes", a.budget}, {"worker_hard_limit_bytes", a.hard_limit}}}}}};
+  if (!x.failure.empty())
+    result["failure"] = x.failure;
+  return result;
+}
+
+std::vector<std::string> draw(const diagnosis& x, size_t width, bool colours) {
+  drawing to{width, colours};
+  const auto how = health_of(x);
+  const auto verdict = how == health::healthy ? to.coloured("HEALTHY", colour::green)
+                       : how == health::leaks ? to.coloured("LEAKS", colour::red)
+                                              : to.coloured("NOT JUDGED", colour::yellow);
+  to.line(verdict + "  " + printable(x.model.model_name) + " version "
+          + printable(x.model.model_version) + ", " + printable(x.model.precision) + ", "
+          + std::to_string(x.model.classes) + " classes");
+  to.paragraph("  ", printable(summary(x)));
+  to.line();
+  to.field("images", printable(x.images));
+  to.field("jobs", std::to_string(x.jobs) + ", of which failed: " + std::to_string(x.failed_jobs));
+  for (size_t i = 0; i < std::min(x.bad_images.size(), shown_bad_images); ++i)
+    to.field(i == 0 ? "bad images" : "",
+             printable(x.bad_images[i].name + ": " + x.bad_images[i].message));
+  if (x.bad_images.size() > shown_bad_images)
+    to.field("", "… " + std::to_string(x.bad_images.size() - shown_bad_images)
+                   + " more; --json lists them");
+  if (how == health::leaks) {
+    to.field("per job", bytes(rate(x).bytes_per_job) + " (" + bytes(rate(x).lower) + " to "
+                          + bytes(rate(x).upper) + ")");
+    if (x.confirmed_at > 0)
+      to.field("confirmed", "after job " + std::to_string(x.confirmed_at));
+  }
+  draw_explanation(x, to);
+  if (x.trim)
+    to.field("trim", "private memory " + bytes(x.trim->before) + " → " + bytes(x.trim->after)
+                       + (x.verdict.kind != growth::hoarding ? "; no hoarding"
+                          : x.decisive_trim()->sufficed()    ? "; hoarding, given back"
+                                                             : "; hoarding, not given back"));
+  if (x.fork_server.rss > 0)
+    to.field("fork server", bytes(x.fork_server.rss) + ", shared by all workers");
+  if (x.worker_peak > 0)
+    to.field("worker",
+             bytes(x.worker_idle) + " private when idle, " + bytes(x.worker_peak) + " at most");
+  draw_sizes(x, to);
+  draw_advice(x, to);
+  return to.take();
+}
+
+chart memory_chart(const diagnosis& x) {
+  chart result;
+  result.title = x.model.model_name + " " + x.model.model_version + ": "
+                 + (health_of(x) == health::leaks ? bytes(rate(x).bytes_per_job) + " per job leak"
+                                                  : std::string{name_of(health_of(x))});
+  result.x_label = "jobs";
+  result.y_label = "MB";
+  chart_series live{"live", "#1d4ed8", false, {}}, owned{"private", "#0f766e", false, {}};
+  for (const auto& p : x.series) {
+    live.points.emplace_back(p.job, static_cast<double>(p.live) / 1e6);
+    owned.points.emplace_back(p.job, static_cast<double>(p.private_bytes) / 1e6);
+    if (p.job == x.confirmed_at) {
+      result.marks.emplace_back(p.job, static_cast<double>(p.live) / 1e6);
+      result.marks_name = "confirmed";
+    }
+  }
+  result.series = {std::move(live), std::move(owned)};
+  return result;
+}
+
+} // namespace ziyu::cli

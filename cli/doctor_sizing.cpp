@@ -1,0 +1,77 @@
+#include "cli/doctor_sizing.hpp"
+
+#include "base/bytes.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+namespace ziyu::cli {
+
+namespace {
+
+constexpr uint64_t mebibyte = 1u << 20;
+constexpr uint64_t least_room = 32 * mebibyte;
+constexpr double usable_share = 0.8; // breaker.open_at
+
+uint64_t whole_mebibytes(double x) {
+  return static_cast<uint64_t>(std::ceil(std::max(x, 1.) / mebibyte)) * mebibyte;
+}
+
+std::string text(uint64_t x) { return format_bytes(static_cast<int64_t>(x)); }
+
+} // namespace
+
+sizing recommend(const sizing_input& x) {
+  sizing result;
+  result.container = x.container;
+  const auto leak_room = static_cast<uint64_t>(2 * leaking_life_jobs
+                                               * std::max(x.leak_per_job, 0.));
+  const auto room = std::max({least_room, x.peak / 4, leak_room});
+  result.budget = whole_mebibytes(static_cast<double>(x.peak + room));
+  const auto step = x.peak - std::min(x.idle, x.peak);
+  result.hard_limit = whole_mebibytes(
+    static_cast<double>(result.budget + std::max(result.budget / 2, step)));
+  const auto usable = static_cast<uint64_t>(usable_share * static_cast<double>(x.container));
+  const auto fixed = x.fork_server + x.control;
+  const auto workers = usable > fixed ? (usable - fixed) / result.budget : 0;
+  const auto fitting = workers > result.standbys ? workers - result.standbys : 0;
+  const auto cores = std::max(x.cores, 1u);
+  result.slots = x.slots > 0 ? x.slots : static_cast<uint32_t>(std::min<uint64_t>(fitting, cores));
+  const auto counted = std::max(result.slots, 1u) + result.standbys;
+  result.needed = whole_mebibytes(static_cast<double>(fixed + counted * result.budget)
+                                  / usable_share);
+  result.fits = result.slots > 0 && result.slots <= fitting;
+
+  const auto reason = room == leak_room && leak_room > 0
+                        ? "2 × " + std::to_string(leaking_life_jobs)
+                            + " jobs × the leak: replaced at half of the room"
+                      : room == least_room ? std::string{"32 MiB at least"}
+                                           : std::string{"a quarter of the peak"};
+  result.formula.push_back("worker_budget_bytes = peak " + text(x.peak) + " + room " + text(room)
+                           + " (" + reason + ") = " + config_bytes(result.budget));
+  result.formula.push_back(
+    "worker_hard_limit_bytes = budget + "
+    + (result.budget / 2 >= step ? std::string{"half of it"} : "the largest job, " + text(step))
+    + " = " + config_bytes(result.hard_limit));
+  result.formula.push_back(
+    "slots = ⌊(0.8 × container " + text(x.container) + " − fork server " + text(x.fork_server)
+    + " − control process " + text(x.control) + ") / budget⌋ − " + std::to_string(result.standbys)
+    + " standby = " + std::to_string(fitting)
+    + (x.slots > 0       ? "; " + std::to_string(x.slots) + " as asked for"
+       : fitting > cores ? "; " + std::to_string(cores) + ", as many as cores: a worker uses one"
+                         : ""));
+  return result;
+}
+
+std::string config_bytes(uint64_t x) {
+  return x % mebibyte == 0 ? std::to_string(x / mebibyte) + "MiB" : std::to_string(x);
+}
+
+std::string config_lines(const sizing& x) {
+  return "\"workers\": { \"slots\": " + std::to_string(std::max(x.slots, 1u))
+         + ", \"standbys\": " + std::to_string(x.standbys)
+         + " },\n\"memory\": { \"worker_budget_bytes\": \"" + config_bytes(x.budget)
+         + "\", \"worker_hard_limit_bytes\": \"" + config_bytes(x.hard_limit) + "\" }";
+}
+
+} // namespace ziyu::cli

@@ -1,0 +1,50 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace ziyu::cli {
+
+/// What a container is sized by; bytes, as measured.
+struct sizing_input {
+  uint64_t container = 0;   ///< Its limit.
+  uint64_t fork_server = 0; ///< Resident; shared by all workers.
+  uint64_t control = 0;     ///< The control process, jobs in flight included.
+  uint64_t idle = 0;        ///< Private memory of a worker without a job.
+  uint64_t peak = 0;        ///< The most private memory that one had during a job.
+  double leak_per_job = 0;  ///< 0: it does not leak.
+  uint32_t cores = 1;
+  uint32_t slots = 0; ///< As wanted; 0: as many as fit, but no more than cores.
+};
+
+/// A configuration that keeps the container below the share at which the breaker opens,
+/// even when each worker is at its budget.
+struct sizing {
+  uint64_t budget = 0, hard_limit = 0; ///< Whole MiB.
+  uint32_t slots = 0;                  ///< 0: not even one fits.
+  uint32_t standbys = 1;
+  uint64_t container = 0; ///< As given.
+  uint64_t needed = 0;    ///< The smallest container for `slots` (one, if none fits).
+  bool fits = false;
+  std::vector<std::string> formula; ///< How each number came about, a line each.
+};
+
+/// Jobs that a leaking worker shall do before it is replaced.
+inline constexpr uint32_t leaking_life_jobs = 20;
+
+/// Pure.
+///
+///     room       = max(32 MiB, peak / 4, 2 · 20 jobs · leak per job)
+///     budget     = peak + room
+///     hard limit = budget + max(budget / 2, peak − idle)
+///     slots      = ⌊(0.8 · container − fork server − control) / budget⌋ − 1 standby
+sizing recommend(const sizing_input& x);
+
+/// "96MiB", or "1.5 GiB" as "1536MiB": as the configuration has it.
+std::string config_bytes(uint64_t x);
+
+/// The lines for the configuration file.
+std::string config_lines(const sizing& x);
+
+} // namespace ziyu::cli
