@@ -80,12 +80,9 @@ void keep_clients_quiet() {
 /// Adds --verbose to the commands that do something.
 void add_verbose_flags(CLI::App& app) {
   for (auto* x : app.get_subcommands([](const CLI::App*) { return true; })) {
-    if (x->get_name() == "serve" || x->get_name() == "completion")
-      continue; // The first has the log of its configuration, the second nothing to tell.
-    if (x->get_require_subcommand_min() == 0)
     if (x->get_name() == "serve" || x->get_name() == "completion" || x->get_name() == "doctor")
       continue; // The first has the log of its configuration, the others nothing to tell.
-    if (x->get_subcommands([](const CLI::App*) { return true; }).empty())
+    if (x->get_require_subcommand_min() == 0)
       x->add_flag_callback(
         "-v,--verbose", [] { spdlog::set_level(spdlog::level::debug); },
         "Also what the Kafka clients log, on standard error");

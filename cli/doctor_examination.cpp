@@ -177,9 +177,11 @@ private:
     auto& image = seen_[index];
     image.encoded = bytes->size();
     auto answer = session_.run(std::move(*bytes));
-    if (!answer)
-      return fail(answer.error().code, "job " + std::to_string(found_.jobs) + " ("
-                                         + x_.images[index].name + "): " + answer.error().message);
+    if (!answer) {
+      const auto number = std::to_string(found_.jobs--);
+      return fail(answer.error().code,
+                  "job " + number + " (" + x_.images[index].name + "): " + answer.error().message);
+    }
     supervision::job_memory m;
     m.ok = answer->error_code.empty();
     if (m.ok) {
@@ -381,14 +383,15 @@ private:
       return;
     const auto leaks = health_of(found_) == health::leaks;
     found_.worker_idle = found_.sizes.front().idle_private;
-    uint64_t largest_job = 0;
+    uint64_t largest_job = 0, largest_image = 0;
     for (const auto& row : found_.sizes) {
       found_.worker_idle = std::max(found_.worker_idle, row.idle_private);
       found_.worker_peak = std::max(found_.worker_peak, row.peak_private);
-      largest_job = std::max(largest_job, row.encoded_bytes);
+      largest_job = std::max(largest_job, row.over_idle());
+      largest_image = std::max(largest_image, row.encoded_bytes);
     }
-    // What a worker settles at after many images; of a leak that says nothing.
-    if (!leaks)
+    // What a worker settles at after many images; of one that grows that says nothing.
+    if (!supervision::is_confirmed(found_.verdict.kind))
       for (const auto& p : found_.series)
         found_.worker_peak = std::max(found_.worker_peak, p.private_bytes);
     sizing_input s;
@@ -396,9 +399,9 @@ private:
     s.fork_server = found_.fork_server.rss;
     s.control = control_process
                 + std::min(defaults_.jobs.max_in_flight_bytes,
-                           defaults_.jobs.max_in_flight * largest_job);
-    s.idle = found_.worker_idle;
+                           defaults_.jobs.max_in_flight * largest_image);
     s.peak = found_.worker_peak;
+    s.largest_job = largest_job;
     s.leak_per_job = !leaks ? 0
                      : found_.verdict.kind == growth::hoarding
                        ? found_.verdict.private_memory.bytes_per_job

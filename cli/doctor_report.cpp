@@ -134,11 +134,11 @@ void draw_sizes(const diagnosis& x, drawing& to) {
                       colour::grey));
   for (const auto& r : x.sizes)
     to.line(row({printable(r.name), std::to_string(r.width) + "x" + std::to_string(r.height),
-                 bytes(r.decoded_bytes), bytes(r.peak_private),
-                 bytes(r.peak_private - std::min(r.peak_private, r.idle_private)),
+                 bytes(r.decoded_bytes), bytes(r.peak_private), bytes(r.over_idle()),
                  ms(r.decode_us) + " ms", ms(r.inference_us) + " ms"}));
   to.paragraph("  ", "Peak: private memory of a worker of its own during that job, by the "
-                     "kernel's count. Times: medians.");
+                     "kernel's count. What it is over an idle"
+                     " worker includes pages copied from the fork server. Times: medians.");
 }
 
 void draw_advice(const diagnosis& x, drawing& to) {
@@ -308,6 +308,8 @@ std::vector<std::string> draw(const diagnosis& x, size_t width, bool colours) {
       to.field("confirmed", "after job " + std::to_string(x.confirmed_at));
   }
   draw_explanation(x, to);
+  if (how == health::leaks && !x.failure.empty())
+    to.field("failure", printable(x.failure));
   if (x.trim)
     to.field("trim", "private memory " + bytes(x.trim->before) + " → " + bytes(x.trim->after)
                        + (x.verdict.kind != growth::hoarding ? "; no hoarding"

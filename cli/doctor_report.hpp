@@ -9,6 +9,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
 #include <optional>
 #include <string>
 #include <vector>
@@ -63,6 +64,8 @@ struct diagnosis {
     uint64_t encoded_bytes = 0, decoded_bytes = 0;
     uint64_t idle_private = 0, peak_private = 0;
     uint64_t decode_us = 0, preprocess_us = 0, inference_us = 0; ///< Medians.
+
+    uint64_t over_idle() const { return peak_private - std::min(peak_private, idle_private); }
   };
   std::vector<size_row> sizes; ///< By decoded bytes.
 

@@ -28,9 +28,8 @@ sizing recommend(const sizing_input& x) {
                                                * std::max(x.leak_per_job, 0.));
   const auto room = std::max({least_room, x.peak / 4, leak_room});
   result.budget = whole_mebibytes(static_cast<double>(x.peak + room));
-  const auto step = x.peak - std::min(x.idle, x.peak);
   result.hard_limit = whole_mebibytes(
-    static_cast<double>(result.budget + std::max(result.budget / 2, step)));
+    static_cast<double>(result.budget + std::max(result.budget / 2, x.largest_job)));
   const auto usable = static_cast<uint64_t>(usable_share * static_cast<double>(x.container));
   const auto fixed = x.fork_server + x.control;
   const auto workers = usable > fixed ? (usable - fixed) / result.budget : 0;
@@ -49,10 +48,11 @@ sizing recommend(const sizing_input& x) {
                                            : std::string{"a quarter of the peak"};
   result.formula.push_back("worker_budget_bytes = peak " + text(x.peak) + " + room " + text(room)
                            + " (" + reason + ") = " + config_bytes(result.budget));
-  result.formula.push_back(
-    "worker_hard_limit_bytes = budget + "
-    + (result.budget / 2 >= step ? std::string{"half of it"} : "the largest job, " + text(step))
-    + " = " + config_bytes(result.hard_limit));
+  result.formula.push_back("worker_hard_limit_bytes = budget + "
+                           + (result.budget / 2 >= x.largest_job
+                                ? std::string{"half of it"}
+                                : "the largest job, " + text(x.largest_job))
+                           + " = " + config_bytes(result.hard_limit));
   result.formula.push_back(
     "slots = ⌊(0.8 × container " + text(x.container) + " − fork server " + text(x.fork_server)
     + " − control process " + text(x.control) + ") / budget⌋ − " + std::to_string(result.standbys)

@@ -11,8 +11,8 @@ struct sizing_input {
   uint64_t container = 0;   ///< Its limit.
   uint64_t fork_server = 0; ///< Resident; shared by all workers.
   uint64_t control = 0;     ///< The control process, jobs in flight included.
-  uint64_t idle = 0;        ///< Private memory of a worker without a job.
-  uint64_t peak = 0;        ///< The most private memory that one had during a job.
+  uint64_t peak = 0;        ///< The most private memory that one had.
+  uint64_t largest_job = 0; ///< The most that a single job added to it.
   double leak_per_job = 0;  ///< 0: it does not leak.
   uint32_t cores = 1;
   uint32_t slots = 0; ///< As wanted; 0: as many as fit, but no more than cores.
@@ -37,7 +37,7 @@ inline constexpr uint32_t leaking_life_jobs = 20;
 ///
 ///     room       = max(32 MiB, peak / 4, 2 · 20 jobs · leak per job)
 ///     budget     = peak + room
-///     hard limit = budget + max(budget / 2, peak − idle)
+///     hard limit = budget + max(budget / 2, largest job)
 ///     slots      = ⌊(0.8 · container − fork server − control) / budget⌋ − 1 standby
 sizing recommend(const sizing_input& x);
 

@@ -58,7 +58,7 @@ TEST(App, PrintsHelpToStandardOutput) {
   EXPECT_EQ(x.exit_code, exit_ok);
   EXPECT_EQ(x.err, "");
   for (const auto* command : {"serve", "check", "topics", "submit", "results", "events", "dlq",
-                              "leaks", "top", "demo", "broker", "completion", "自愈"})
+                              "leaks", "top", "demo", "doctor", "broker", "completion", "自愈"})
     EXPECT_NE(x.out.find(command), std::string::npos) << command;
 }
 
@@ -116,6 +116,8 @@ TEST(App, RefusesWrongValues) {
          {"leaks", "show", "-b", "x:1"},
          {"top", "--interval", "0"},
          {"top", "a:1", "b:2"},
+         {"doctor"},
+         {"doctor", "m", "--jobs", "0"},
          {"dlq"},
          {"topics"},
          {"completion"},

@@ -1,0 +1,307 @@
+// The parts of `ziyu doctor` that start nothing: the advice, the report, the pictures.
+
+#include "base/file.hpp"
+#include "cli/doctor_images.hpp"
+#include "cli/doctor_report.hpp"
+#include "support/xml.hpp"
+
+#include <gmock/gmock.h>
+
+#include <cstring>
+
+using namespace ziyu;
+using namespace ziyu::cli;
+using supervision::growth;
+using ::testing::Contains;
+using ::testing::HasSubstr;
+using ::testing::Not;
+using ::testing::StartsWith;
+
+namespace {
+
+constexpr uint64_t mib = 1u << 20;
+
+sizing_input container_of(uint64_t mebibytes) {
+  sizing_input x;
+  x.container = mebibytes * mib;
+  x.fork_server = 200 * mib;
+  x.control = 64 * mib;
+  x.peak = 60 * mib;
+  x.largest_job = 40 * mib;
+  x.cores = 64;
+  return x;
+}
+
+diagnosis of_kind(growth kind) {
+  diagnosis x;
+  x.model.model_name = "digits";
+  x.model.model_version = "1";
+  x.jobs = 200;
+  x.verdict.kind = kind;
+  x.verdict.jobs = 200;
+  x.verdict.live = {65'536, 65'000, 66'000};
+  x.verdict.private_memory = {70'000, 69'000, 71'000};
+  return x;
+}
+
+diagnosis examined() {
+  auto x = of_kind(growth::healthy);
+  x.images = "3 files";
+  x.sizes = {{"a.png", 1, 1, 68, 3, mib, mib + 4096, 10, 20, 30},
+             {"b.png", 1000, 1000, 5000, 3'000'000, mib, 9 * mib, 4000, 1500, 700}};
+  x.fork_server.rss = 200 * mib;
+  x.container = {0, 1024 * mib, "as given"};
+  x.worker_idle = mib;
+  x.worker_peak = 9 * mib;
+  x.series = {{1, 100, 1000, mib}, {2, 0, 1000, 2 * mib}};
+  x.trim = diagnosis::trim_effect{9 * mib, 2 * mib, mib};
+  x.advice = recommend(container_of(1024));
+  return x;
+}
+
+std::string drawn(const diagnosis& x, size_t width = 100) {
+  std::string text;
+  for (const auto& line : draw(x, width, false))
+    text += line + "\n";
+  return text;
+}
+
+uint32_t le32(const std::string& from, size_t at) {
+  uint32_t x = 0;
+  std::memcpy(&x, from.data() + at, sizeof x);
+  return x;
+}
+
+} // namespace
+
+// -- sizing -----------------------------------------------------------------------------
+
+TEST(Sizing, GivesAWorkerItsPeakAndRoom) {
+  const auto x = recommend(container_of(1024));
+  EXPECT_EQ(x.budget, (60 + 32) * mib);
+  EXPECT_EQ(x.hard_limit, (92 + 46) * mib);
+  // 0.8 · 1024 − 264 = 555 MiB: 6 workers, one of them the standby.
+  EXPECT_EQ(x.slots, 5);
+  EXPECT_EQ(x.standbys, 1);
+  EXPECT_TRUE(x.fits);
+}
+
+TEST(Sizing, RoomGrowsWithThePeakAndWithTheLeak) {
+  auto in = container_of(4096);
+  in.peak = 400 * mib;
+  EXPECT_EQ(recommend(in).budget, 500 * mib);
+  in.leak_per_job = 6 * mib;
+  EXPECT_EQ(recommend(in).budget, (400 + 2 * 20 * 6) * mib);
+}
+
+TEST(Sizing, TheHardLimitLeavesRoomForTheLargestJob) {
+  auto in = container_of(4096);
+  in.largest_job = 60 * mib;
+  EXPECT_EQ(recommend(in).hard_limit, (92 + 60) * mib);
+}
+
+TEST(Sizing, RoundsUpToWholeMebibytes) {
+  auto in = container_of(4096);
+  in.peak += 1;
+  EXPECT_EQ(recommend(in).budget, 93 * mib);
+}
+
+TEST(Sizing, HasNoMoreSlotsThanCores) {
+  auto in = container_of(4096);
+  in.cores = 2;
+  const auto x = recommend(in);
+  EXPECT_EQ(x.slots, 2);
+  EXPECT_THAT(x.formula, Contains(HasSubstr("as many as cores")));
+}
+
+TEST(Sizing, SaysWhatIsNeededWhereNothingFits) {
+  const auto x = recommend(container_of(256));
+  EXPECT_EQ(x.slots, 0);
+  EXPECT_FALSE(x.fits);
+  EXPECT_EQ(x.needed, (264 + 2 * 92) * mib / 8 * 10);
+  EXPECT_TRUE(recommend(container_of(x.needed / mib)).fits);
+  EXPECT_FALSE(recommend(container_of(x.needed / mib - 1)).fits);
+}
+
+TEST(Sizing, TakesTheSlotsThatAreWanted) {
+  auto in = container_of(1024);
+  in.slots = 3;
+  EXPECT_EQ(recommend(in).slots, 3);
+  EXPECT_TRUE(recommend(in).fits);
+  in.slots = 6;
+  const auto x = recommend(in);
+  EXPECT_EQ(x.slots, 6);
+  EXPECT_FALSE(x.fits);
+  in.container = x.needed;
+  EXPECT_TRUE(recommend(in).fits);
+}
+
+TEST(Sizing, WritesLinesForTheConfiguration) {
+  EXPECT_EQ(config_lines(recommend(container_of(1024))),
+            "\"workers\": { \"slots\": 5, \"standbys\": 1 },\n"
+            "\"memory\": { \"worker_budget_bytes\": \"92MiB\", "
+            "\"worker_hard_limit_bytes\": \"138MiB\" }");
+  EXPECT_EQ(config_bytes(mib + 1), "1048577");
+}
+
+// -- verdicts -----------------------------------------------------------------------------
+
+TEST(Diagnosis, ExitCodesTellLeaksFromHealthAndFromDoubt) {
+  EXPECT_EQ(exit_code_of(of_kind(growth::healthy)), 0);
+  EXPECT_EQ(exit_code_of(of_kind(growth::caching)), 0);
+  EXPECT_EQ(exit_code_of(of_kind(growth::leak)), 3);
+  EXPECT_EQ(exit_code_of(of_kind(growth::mixed)), 3);
+  EXPECT_EQ(exit_code_of(of_kind(growth::warming_up)), 1);
+  EXPECT_EQ(exit_code_of(of_kind(growth::suspected)), 1);
+}
+
+TEST(Diagnosis, HoardingIsALeakUnlessATrimGivesItBack) {
+  auto x = of_kind(growth::hoarding);
+  EXPECT_EQ(health_of(x), health::leaks);
+  x.trim = diagnosis::trim_effect{100 * mib, 90 * mib, 10 * mib};
+  EXPECT_EQ(health_of(x), health::leaks);
+  EXPECT_THAT(summary(x), StartsWith("hoards, and a trim does not help: 70.0 kB per job"));
+  x.trim->after = 20 * mib;
+  EXPECT_EQ(health_of(x), health::healthy);
+  EXPECT_THAT(summary(x), HasSubstr("a trim gives back"));
+  x.verdict.on_gpu = true; // of which no trim is known
+  EXPECT_EQ(health_of(x), health::leaks);
+  x.gpu_trim = diagnosis::trim_effect{100 * mib, 0, 0};
+  EXPECT_EQ(health_of(x), health::healthy);
+}
+
+TEST(Diagnosis, AFailureOrNoResultIsNoHealth) {
+  auto x = of_kind(growth::healthy);
+  x.failure = "the worker died";
+  EXPECT_EQ(exit_code_of(x), 1);
+  EXPECT_EQ(summary(x), "could not be judged: the worker died");
+  x.failure.clear();
+  x.failed_jobs = x.jobs;
+  EXPECT_EQ(exit_code_of(x), 1);
+  EXPECT_THAT(summary(x), HasSubstr("not one of 200 jobs succeeded"));
+  // Once a leak is beyond doubt, what fails afterwards does not change that.
+  auto leaking = of_kind(growth::leak);
+  leaking.failure = "the worker died";
+  EXPECT_EQ(exit_code_of(leaking), 3);
+  EXPECT_THAT(drawn(leaking), HasSubstr("the worker died"));
+}
+
+// -- report ---------------------------------------------------------------------------
+
+TEST(DoctorReport, ShowsSizesAdviceAndTrim) {
+  const auto text = drawn(examined());
+  for (const auto* part : {"HEALTHY  digits version 1", "a.png", "1000x1000", "3.0 MB", "9.4 MB",
+                           "4.0 ms", "private memory 9.4 MB → 2.1 MB; no hoarding"})
+    EXPECT_THAT(text, HasSubstr(part));
+  EXPECT_THAT(text, HasSubstr("\"worker_budget_bytes\": \"92MiB\""));
+  EXPECT_THAT(text, HasSubstr("Fits. 5 slots need a container of"));
+}
+
+TEST(DoctorReport, ShowsWhereItLeaks) {
+  auto x = of_kind(growth::leak);
+  x.confirmed_at = 12;
+  x.explanation.emplace();
+  x.explanation->cause = supervision::leak_cause::native_allocation;
+  x.explanation->growth_bytes = 1e6;
+  supervision::leak_site site;
+  site.bytes = 9e5;
+  site.share = 0.9;
+  site.stack = {{"malloc", "libjemalloc.so.2", "", 0},
+                {"codec::decode(int)", "libcodec.so", "/src/codec.cpp", 42},
+                {"main", "ziyu-worker", "", 0}};
+  site.relevant = {1, 2};
+  x.explanation->sites = {site};
+  const auto text = drawn(x);
+  for (const auto* part : {"LEAKS", "65.5 kB (65.0 kB to 66.0 kB)", "after job 12",
+                           "native_allocation", "90 %", "codec::decode", "codec.cpp:42"})
+    EXPECT_THAT(text, HasSubstr(part));
+  const auto document = to_json(x);
+  EXPECT_EQ(document["explanation"]["cause"], "native_allocation");
+  EXPECT_EQ(document["verdict"]["confirmed_at_job"], 12);
+  EXPECT_FALSE(document["explanation"].contains("flame"));
+}
+
+TEST(DoctorReport, SaysWhyThereIsNoExplanation) {
+  auto x = of_kind(growth::leak);
+  x.unexplained = "no profiler";
+  EXPECT_THAT(drawn(x), HasSubstr("no explanation: no profiler"));
+  EXPECT_EQ(to_json(x)["explanation"]["error"], "no profiler");
+}
+
+TEST(DoctorReport, ShowsTheFirstBadImagesOnly) {
+  auto x = of_kind(growth::healthy);
+  for (auto i = 0; i < 7; ++i)
+    x.bad_images.push_back({"bad" + std::to_string(i), "undecodable_image", "broken\x1b[31m"});
+  const auto text = drawn(x);
+  EXPECT_THAT(text, HasSubstr("bad4: broken"));
+  EXPECT_THAT(text, Not(HasSubstr("bad5")));
+  EXPECT_THAT(text, HasSubstr("2 more"));
+  EXPECT_THAT(text, Not(HasSubstr("\x1b")));
+  EXPECT_EQ(to_json(x)["bad_images"].size(), 7);
+}
+
+TEST(DoctorReport, IsCompleteAsJson) {
+  const auto x = to_json(examined());
+  EXPECT_EQ(x["schema"], "ziyu.doctor.v1");
+  EXPECT_EQ(x["exit_code"], 0);
+  EXPECT_EQ(x["sizes"][1]["peak_private_bytes"], 9 * mib);
+  EXPECT_EQ(x["recommendation"]["config"]["workers"]["slots"], 5);
+  EXPECT_EQ(x["recommendation"]["config"]["memory"]["worker_budget_bytes"], 92 * mib);
+  EXPECT_EQ(x["trim"]["after_bytes"], 2 * mib);
+  EXPECT_EQ(x["series"]["rows"],
+            nlohmann::json::parse("[[1,100,1000,1048576],[2,0,1000,2097152]]"));
+}
+
+TEST(DoctorReport, ChartsMemoryAndTheMomentOfCertainty) {
+  auto x = examined();
+  x.confirmed_at = 2;
+  const auto c = memory_chart(x);
+  ASSERT_EQ(c.series.size(), 2);
+  EXPECT_EQ(c.series[0].points.size(), 2);
+  ASSERT_EQ(c.marks.size(), 1);
+  EXPECT_EQ(c.marks[0].first, 2);
+  EXPECT_EQ(test::read_xml(to_svg(c)).front().name, "svg");
+}
+
+// -- pictures -------------------------------------------------------------------------
+
+TEST(DoctorImages, ABmpIsAsLongAsItSays) {
+  for (const auto kind : {pixels::grey, pixels::rgb}) {
+    const auto x = make_bmp(5, 3, kind);
+    EXPECT_THAT(x, StartsWith("BM"));
+    EXPECT_EQ(le32(x, 2), x.size());
+    EXPECT_EQ(x.size() - le32(x, 10), (kind == pixels::rgb ? 16u : 8u) * 3); // padded lines
+    EXPECT_EQ(le32(x, 18), 5);
+    EXPECT_EQ(le32(x, 22), 3);
+  }
+}
+
+TEST(DoctorImages, APngIsAsSmallAsAPhotograph) {
+  const auto x = make_png(4000, 3000, pixels::rgb);
+  EXPECT_THAT(x, StartsWith("\x89PNG"));
+  EXPECT_LT(x.size(), 36'000'000 / 20);
+}
+
+TEST(DoctorImages, AreOfManySizesAndReadable) {
+  const auto all = synthetic_images();
+  EXPECT_GE(all.size(), 8);
+  size_t sum = 0;
+  for (const auto& x : all) {
+    ASSERT_TRUE(x.read());
+    sum += x.read()->size();
+  }
+  EXPECT_LT(sum, 5'000'000);
+}
+
+TEST(DoctorImages, OfAFolderAreReadWhenTheyAreNeeded) {
+  temp_dir dir;
+  ASSERT_TRUE(write_file(dir.path() / "a.png", "one"));
+  const auto all = images_of(dir.path());
+  ASSERT_TRUE(all);
+  ASSERT_EQ(all->size(), 1);
+  EXPECT_EQ(all->front().name, "a.png");
+  EXPECT_EQ(all->front().read(), "one");
+  std::filesystem::remove(dir.path() / "a.png");
+  EXPECT_EQ(all->front().read().error().code, errc::io);
+  EXPECT_EQ(images_of(dir.path()).error().code, errc::invalid_usage);
+}
