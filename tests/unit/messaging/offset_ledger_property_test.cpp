@@ -250,7 +250,7 @@ TEST(OffsetLedgerProperty, NoScheduleCommitsBeyondAnOpenRecordOrLosesCount) {
     handed_back += x.sums().handed_back;
   }
   // The schedules did go through all of it.
-  EXPECT_GT(commits, 10'000u);
+  EXPECT_GT(commits, 5'000u);
   EXPECT_GT(published, 10'000u);
   EXPECT_GT(dead, 10'000u);
   EXPECT_GT(handed_back, 10'000u);

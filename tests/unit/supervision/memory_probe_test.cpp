@@ -240,7 +240,8 @@ TEST(ProcessMemory, SeesWhatThisProcessTakesAndGivesBack) {
   ::munmap(memory, size);
   const auto after = read_process_memory(::getpid());
   ASSERT_TRUE(with && after);
-  EXPECT_GE(with->private_bytes, before->private_bytes + size);
+  // Another process that starts meanwhile may come to share pages of our program's file.
+  EXPECT_GE(with->private_bytes, before->private_bytes + size - size / 8);
   EXPECT_GE(with->anonymous, before->anonymous + size);
   EXPECT_LT(after->private_bytes, with->private_bytes - size / 2);
 }
