@@ -115,7 +115,8 @@ void draw_explanation(const diagnosis& x, drawing& to) {
                                       + "  " + place(site.responsible()));
     const auto end = std::min(site.relevant.end, site.relevant.begin + shown_frames);
     for (auto k = site.relevant.begin; k < end; ++k)
-      to.line(std::string(26, ' ') + to.coloured(place(site.stack[k]), colour::grey));
+      if (k > site.relevant.begin || site.stack[k] != site.responsible())
+        to.line(std::string(26, ' ') + to.coloured(place(site.stack[k]), colour::grey));
   }
 }
 
