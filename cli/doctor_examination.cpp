@@ -390,10 +390,7 @@ private:
       largest_job = std::max(largest_job, row.over_idle());
       largest_image = std::max(largest_image, row.encoded_bytes);
     }
-    // What a worker settles at after many images; of one that grows that says nothing.
-    if (!supervision::is_confirmed(found_.verdict.kind))
-      for (const auto& p : found_.series)
-        found_.worker_peak = std::max(found_.worker_peak, p.private_bytes);
+    found_.worker_peak = std::max(found_.worker_peak, settled_private(found_));
     sizing_input s;
     s.container = found_.container.limit;
     s.fork_server = found_.fork_server.rss;

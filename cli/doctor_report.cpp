@@ -182,6 +182,19 @@ int exit_code_of(const diagnosis& x) {
   return exit_failed;
 }
 
+uint64_t settled_private(const diagnosis& x) {
+  const auto hoards = x.verdict.kind == growth::hoarding || x.verdict.kind == growth::mixed;
+  uint64_t most = 0;
+  for (const auto& p : x.series) {
+    if (hoards && x.confirmed_at > 0 && p.job > x.confirmed_at)
+      break;
+    const auto first = x.series.front().live;
+    const auto gained = p.live > first ? p.live - first : 0;
+    most = std::max(most, p.private_bytes - std::min(p.private_bytes, gained));
+  }
+  return most;
+}
+
 std::string summary(const diagnosis& x) {
   const auto count = std::to_string(x.jobs) + " jobs";
   const auto why = supervision::explain(x.verdict);

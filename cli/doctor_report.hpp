@@ -86,6 +86,10 @@ health health_of(const diagnosis& x);
 /// 0, 3 or 1.
 int exit_code_of(const diagnosis& x);
 
+/// The most private memory that the judged worker had by itself: without the live bytes
+/// that it gained, and only until hoarding was beyond doubt, when a service trims it.
+uint64_t settled_private(const diagnosis& x);
+
 /// One sentence: the verdict and why.
 std::string summary(const diagnosis& x);
 

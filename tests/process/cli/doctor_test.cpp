@@ -18,6 +18,7 @@ using ::testing::Ge;
 using ::testing::HasSubstr;
 using ::testing::Le;
 using ::testing::Not;
+using ::testing::StartsWith;
 
 namespace {
 
@@ -85,11 +86,12 @@ TEST_F(Doctor, FindsAHealthyModelHealthyAndSaysWhatItNeeds) {
                   "bad_images", "verdict", "explanation", "trim", "sizes", "fork_server", "worker",
                   "recommendation", "series"});
   EXPECT_EQ(x["health"], "healthy");
-  EXPECT_THAT(x["summary"].get<std::string>(), HasSubstr("no leak in 200 jobs"));
-  EXPECT_EQ(x["jobs"], 200);
+  // With pictures of such different sizes the allocator may take some hundred jobs to settle.
+  EXPECT_THAT(x["summary"].get<std::string>(), StartsWith("no leak"));
+  EXPECT_GE(x["jobs"], 200);
   EXPECT_EQ(x["failed_jobs"], 0);
   EXPECT_EQ(x["explanation"], nullptr);
-  EXPECT_EQ(x["series"]["rows"].size(), 200);
+  EXPECT_EQ(x["series"]["rows"].size(), x["jobs"]);
   EXPECT_EQ(x["verdict"]["live"]["bytes_per_job"], 0);
 
   // Each picture made here was decoded to its size, and more pixels take more memory.

@@ -186,6 +186,22 @@ TEST(Diagnosis, AFailureOrNoResultIsNoHealth) {
   EXPECT_THAT(drawn(leaking), HasSubstr("the worker died"));
 }
 
+TEST(Diagnosis, WhatAWorkerSettlesAtIsWithoutItsLeak) {
+  auto x = of_kind(growth::leak);
+  x.series = {{1, 0, 1000, 20 * mib}, {2, 0, 1000 + 5 * mib, 27 * mib}, {3, 0, 1000, 10 * mib}};
+  EXPECT_EQ(settled_private(x), 22 * mib);
+}
+
+TEST(Diagnosis, WhatAWorkerSettlesAtEndsWhereItWouldBeTrimmed) {
+  auto x = of_kind(growth::hoarding);
+  x.series = {{1, 0, 0, 20 * mib}, {2, 0, 0, 30 * mib}, {3, 0, 0, 40 * mib}};
+  x.confirmed_at = 2;
+  EXPECT_EQ(settled_private(x), 30 * mib);
+  x.verdict.kind = growth::healthy; // it was over after that
+  EXPECT_EQ(settled_private(x), 40 * mib);
+  EXPECT_EQ(settled_private(of_kind(growth::healthy)), 0);
+}
+
 // -- report ---------------------------------------------------------------------------
 
 TEST(DoctorReport, ShowsSizesAdviceAndTrim) {
