@@ -227,11 +227,8 @@ private:
                         : static_cast<double>(v.grown_bytes)
                             / std::max(1., done - static_cast<double>(v.onset) + 1);
     const auto left = std::max(x_.jobs - std::min(x_.jobs, found_.jobs), least_sampled_jobs);
-    // Nobody waits for these jobs: ten times the samples that a service could afford. A job
-    // allocates its encoded and decoded image, and the decoded one in the model's floats.
-    const auto allocated = (encoded_sum_ + 5 * decoded_sum_) / done / 10;
-    auto start = session_.profile(wire::profile::start,
-                                  supervision::choose_sample_rate(rate, left, allocated));
+    auto start =
+      session_.profile(wire::profile::start, supervision::choose_sample_rate(rate, left));
     if (!start) {
       if (start.error().code != errc::io)
         return tl::unexpected(start.error());
@@ -257,6 +254,7 @@ private:
     request.maps = std::move(dump->maps);
     request.live_growth = static_cast<int64_t>(dump->live) - static_cast<int64_t>(sampled_live_);
     request.jobs = dump->jobs;
+    request.sampled_jobs = dump->sampled_jobs;
     auto& e = request.evidence;
     e.kind = v.kind;
     e.live_per_job = v.live.bytes_per_job;
