@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 namespace ziyu::actors {
 
@@ -116,20 +117,50 @@ void supervisor_state::on_trimmed(worker_entry& x, const wire::trimmed& news) {
 }
 
 void supervisor_state::want_replacement(worker_entry& x, const std::string& reason) {
-  auto& where = slots[x.slot];
-  if (where.wanted || replacing() >= policy->max_replacing(settings.slots))
+  if (slots[x.slot].wanted)
     return;
+  x.doomed = reason;
+  start_replacements();
+}
+
+void supervisor_state::start_replacements() {
+  std::vector<supervision::doomed_worker> doomed;
+  const auto now_us = settings.report->env().monotonic_us();
+  for (auto& where : slots) {
+    auto x = find(where.worker);
+    if (x == nullptr || where.wanted || x->doomed.empty() || x->state != phase::serving)
+      continue;
+    const auto served_us = std::max<int64_t>(now_us - x->serving_since_us, 1);
+    doomed.push_back({x->slot, x->judge->last().jobs_left_earliest.value_or(0),
+                      static_cast<double>(x->jobs) * 1e6 / static_cast<double>(served_us)});
+  }
+  if (doomed.empty())
+    return;
+  supervision::replacement_schedule::settings how;
+  how.max_unavailable = policy->max_replacing(settings.slots);
+  // Whoever is doomed is due; what the schedule decides is who comes first.
+  how.margin_seconds = std::numeric_limits<double>::max();
+  const auto plan = supervision::replacement_schedule{how}.decide(std::move(doomed), replacing());
+  for (auto slot_index : plan.start)
+    begin_replacement(*find(slots[slot_index].worker));
+  // Out of turn, as the next job may reach the budget. Its slot goes on serving until a
+  // standby takes it over, so that nothing is unavailable for it.
+  for (auto slot_index : plan.hold)
+    begin_replacement(*find(slots[slot_index].worker));
+  supply();
+}
+
+void supervisor_state::begin_replacement(worker_entry& x) {
   replacement next;
   next.old_worker = x.id;
   next.cause = to_string(supervision::name_cause(counters_of(x)));
-  next.reason = reason;
+  next.reason = x.doomed;
   next.decided_us = settings.report->env().monotonic_us();
   next.old_private = x.private_bytes;
   next.evidence = evidence_of(x);
-  where.wanted = std::move(next);
+  slots[x.slot].wanted = std::move(next);
   spdlog::info("replacing worker {} (slot {}, generation {}): {}", x.id, x.slot, x.generation,
-               reason);
-  supply();
+               x.doomed);
 }
 
 supervision::cause_evidence supervisor_state::counters_of(const worker_entry& x) const {

@@ -230,18 +230,24 @@ void supervisor_state::supply() {
       msg.fault = i->second;
     self->send(where.actor, std::move(msg));
   };
-  // Empty slots first, then those whose worker still serves.
-  for (auto empty : {true, false})
-    for (uint32_t i = 0; i < slots.size(); ++i) {
-      auto& where = slots[i];
-      const auto waits = where.worker == 0 || (where.wanted && where.wanted->switched_us == 0);
-      if (!waits || where.linked != 0 || (where.worker == 0) != empty)
-        continue;
-      auto x = next_standby();
-      if (!x)
-        break;
-      link(i, *x);
-    }
+  // Empty slots first, then those whose worker is nearest to its budget.
+  std::vector<std::pair<uint64_t, uint32_t>> waiting; // jobs left, slot
+  for (uint32_t i = 0; i < slots.size(); ++i) {
+    const auto& where = slots[i];
+    if (where.linked != 0)
+      continue;
+    if (auto x = find(where.worker); x == nullptr)
+      waiting.emplace_back(0, i);
+    else if (where.wanted && where.wanted->switched_us == 0)
+      waiting.emplace_back(1 + x->judge->last().jobs_left_earliest.value_or(0), i);
+  }
+  std::sort(waiting.begin(), waiting.end());
+  for (const auto& [jobs_left, index] : waiting) {
+    auto x = next_standby();
+    if (!x)
+      break;
+    link(index, *x);
+  }
   fill();
 }
 
@@ -251,6 +257,7 @@ void supervisor_state::on_switched(const slot_switched& x) {
   if (!entry || where.linked != x.worker)
     return;
   entry->state = phase::serving;
+  entry->serving_since_us = settings.report->env().monotonic_us();
   // By our own books: the slot may have switched to a worker that died at once and
   // have forgotten this one.
   const auto previous = std::exchange(where.worker, x.worker);
@@ -436,6 +443,7 @@ void supervisor_state::on_tick() {
     if (x.end_after_dump && x.state != phase::ending && now >= x.dump_by)
       end(x);
   follow_explanations();
+  start_replacements();
   if (server_up && !server_ready && now - server_started > settings.start_timeout) {
     trouble = "the fork server was not ready within "
               + std::to_string(settings.start_timeout.count()) + " ms";

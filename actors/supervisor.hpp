@@ -4,6 +4,7 @@
 #include "actors/worker_host.hpp"
 #include "supervision/backoff.hpp"
 #include "supervision/healing_policy.hpp"
+#include "supervision/replacement_schedule.hpp"
 #include "supervision/restart_intensity.hpp"
 
 #include <caf/typed_event_based_actor.hpp>
@@ -69,6 +70,8 @@ struct worker_entry {
   static constexpr size_t recent_limit = 64;
   std::deque<point> recent; ///< Its latest jobs.
   bool trimmed = false, trimming = false;
+  std::string doomed; ///< Why it is to be replaced, once decided.
+  int64_t serving_since_us = 0;
   /// Of its allocations, to explain a leak.
   enum class sampling_phase : uint8_t { off, asked, on, dumping };
   sampling_phase sampled = sampling_phase::off;
@@ -165,6 +168,9 @@ struct supervisor_state {
   void heal(worker_entry& x);
   void tell_verdict(worker_entry& x);
   void want_replacement(worker_entry& x, const std::string& reason);
+  /// Begins the replacements that are due, those nearest to their budget first.
+  void start_replacements();
+  void begin_replacement(worker_entry& x);
   /// Reports the replacement of `slot` once it serves again and `old` is gone.
   void finish_replacement(uint32_t slot);
   nlohmann::json evidence_of(const worker_entry& x) const;

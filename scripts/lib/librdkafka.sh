@@ -32,7 +32,8 @@ fetch_source() {
     "$mirror" "$suite" >"$folder/sources.list"
   local options=(-q -o "Dir::Etc::sourcelist=$folder/sources.list" -o Dir::Etc::sourceparts=-
     -o "Dir::State::lists=$folder/lists" -o "Dir::Cache=$folder/cache"
-    -o Acquire::Retries=3 -o APT::Sandbox::User=)
+    -o Acquire::Retries=3 -o APT::Sandbox::User=
+    -o Acquire::Check-Valid-Until=false) # a mirror that stands still has an old list
   apt-get "${options[@]}" update || return 1
   (cd "$folder" && apt-get "${options[@]}" source --download-only --only-source librdkafka) || return 1
   ls "$folder"/librdkafka_*.orig.tar.* >/dev/null
@@ -56,11 +57,11 @@ librdkafka_fetch() {
     for mirror in $(debian_mirrors); do
       printf "  Fetching librdkafka's source from Debian's %s ... " "$suite" >&2
       rm -rf "$folder" && mkdir -p "$folder" "$cache/log"
-      if fetch_source "$suite" "$mirror" "$folder" >"$cache/log/librdkafka-source.log" 2>&1; then
+      if fetch_source "$suite" "$mirror" "$folder" >"$cache/log/librdkafka-source-$suite.log" 2>&1; then
         got=$suite
         break 2
       fi
-      printf 'not to be had (log: %s)\n' "$cache/log/librdkafka-source.log" >&2
+      printf 'not to be had (log: %s)\n' "$cache/log/librdkafka-source-$suite.log" >&2
     done
   done
   if [ -z "$got" ]; then

@@ -1,0 +1,187 @@
+// What the supervisor does about memory that grows. Why it grows: explaining_test.cpp.
+
+#include "tests/support/supervisor_stage.hpp"
+
+namespace ziyu::actors {
+
+namespace {
+
+using namespace ziyu::test;
+using trigger = supervision::circuit_breaker::trigger;
+
+class Healing : public supervisor_fixture {
+protected:
+  Healing() { settings.explain = false; }
+};
+
+} // namespace
+
+TEST_F(Healing, ReplacesALeakingWorkerBeforeItsBudget) {
+  start();
+  auto& old = serving(0);
+  old.leak = 6 * MiB;
+  for (auto i = 0; i < 20; ++i)
+    work(0, 1);
+  EXPECT_FALSE(old.alive);
+  const auto peak = old.private_bytes;
+  EXPECT_TRUE(old.signals.empty()) << "it was asked to stop, not killed";
+  EXPECT_LT(peak, 100 * MiB);
+  EXPECT_EQ(serving(0).generation, 2u);
+  const auto replaced = details("worker_replaced");
+  ASSERT_EQ(replaced.size(), 1u);
+  EXPECT_EQ(replaced[0]["slot"], 0);
+  EXPECT_EQ(replaced[0]["generation"], 1);
+  EXPECT_EQ(replaced[0]["verdict"], "leak");
+  EXPECT_EQ(replaced[0]["bytes_recovered"], peak - 10 * MiB);
+  EXPECT_TRUE(replaced[0]["ms"].is_number());
+  EXPECT_NEAR(replaced[0]["live_slope"]["bytes_per_job"].get<double>(), 6. * MiB, 1);
+  EXPECT_FALSE(replaced[0]["series"]["rows"].empty());
+  EXPECT_EQ(details("leak_confirmed").size(), 1u);
+  EXPECT_TRUE(details("worker_died").empty()) << "a wanted end is no death";
+  EXPECT_EQ(serving(1).generation, 1u);
+}
+
+TEST_F(Healing, NamesReloadedModelsAndRetainedImages) {
+  start();
+  serving(0).leak = 3 * MiB; // what the model takes
+  serving(1).leak = 12 * 10 * 3 + 7;
+  for (auto i = 0; i < 40; ++i) {
+    work(0, 1);
+    work(1, 1);
+  }
+  ASSERT_FALSE(details("worker_replaced").empty());
+  EXPECT_EQ(details("worker_replaced")[0]["cause"], "model_reloaded");
+}
+
+TEST_F(Healing, LeavesAHealthyWorkerAlone) {
+  start();
+  work(0, 100);
+  EXPECT_EQ(serving(0).generation, 1u);
+  EXPECT_TRUE(details("worker_replaced").empty());
+  EXPECT_TRUE(details("leak_suspected").empty());
+}
+
+TEST_F(Healing, KeepsThatManySlotsAtWorkDuringReplacements) {
+  settings.standbys = 2;
+  settings.healing.max_unavailable = 0.5; // of two slots
+  start();
+  // Both leak alike, and successors take their time.
+  host->prepare = [](auto& x) { x.hangs = false; };
+  host->auto_ready = false;
+  host->die(host->workers.at(3), SIGKILL);
+  host->die(host->workers.at(4), SIGKILL);
+  run();
+  serving(0).leak = serving(1).leak = 6 * MiB;
+  for (auto i = 0; i < 9; ++i) {
+    work(0, 1);
+    work(1, 1);
+  }
+  EXPECT_TRUE(serving(0).alive);
+  EXPECT_TRUE(serving(1).alive) << "make before break: nobody ends before a successor is ready";
+  host->auto_ready = true;
+  for (auto& [id, x] : host->workers)
+    if (x.alive && x.generation == 0)
+      host->ready(x);
+  advance(2s);
+  EXPECT_EQ(serving(0).generation, 2u);
+  EXPECT_EQ(serving(1).generation, 2u);
+}
+
+TEST_F(Healing, GivesTheOnlyStandbyToTheWorkerNearestToItsBudget) {
+  settings.healing.max_unavailable = 1;
+  start();
+  host->auto_ready = false;
+  host->die(host->workers.at(3), SIGKILL); // the standby
+  run();
+  serving(0).leak = 6 * MiB;
+  serving(1).leak = 7 * MiB;
+  for (auto i = 0; i < 9; ++i) {
+    work(0, 1);
+    work(1, 1);
+  }
+  ASSERT_EQ(serving(0).generation, 1u);
+  ASSERT_EQ(serving(1).generation, 1u);
+  for (auto& [id, x] : host->workers)
+    if (x.alive && x.generation == 0) {
+      host->ready(x);
+      break;
+    }
+  advance(100ms);
+  EXPECT_EQ(serving(0).generation, 1u);
+  EXPECT_EQ(serving(1).generation, 2u);
+}
+
+TEST_F(Healing, KillsAtTheHardLimitAndRunsTheJobElsewhere) {
+  start();
+  auto& victim = serving(0);
+  host->on_job = [&](fake_host::worker& x, const wire::job&) {
+    if (x.id == victim.id)
+      x.private_bytes = 250 * MiB; // and no answer
+    return x.id == victim.id;
+  };
+  auto outcome = request(0);
+  advance(2s); // the probe sees it, not the worker's word
+  EXPECT_FALSE(victim.alive);
+  ASSERT_TRUE(*outcome);
+  EXPECT_EQ((*outcome)->failure->code, errc::hard_limit);
+  EXPECT_EQ(details("worker_killed").at(0)["code"], "hard_limit");
+  EXPECT_EQ(serving(0).generation, 2u);
+}
+
+TEST_F(Healing, TrimsAHoardingWorkerFirst) {
+  start();
+  auto& x = serving(0);
+  x.hoard = 2 * MiB;
+  for (auto i = 0; i < 40 && details("worker_trimmed").empty(); ++i) {
+    x.trimmable = x.private_bytes - 10 * MiB;
+    work(0, 1);
+  }
+  const auto trimmed = details("worker_trimmed");
+  ASSERT_EQ(trimmed.size(), 1u);
+  EXPECT_EQ(trimmed[0]["verdict"], "hoarding");
+  EXPECT_GT(trimmed[0]["bytes_recovered"].get<uint64_t>(), 20 * MiB);
+  EXPECT_TRUE(x.alive);
+  EXPECT_TRUE(details("worker_replaced").empty());
+}
+
+TEST_F(Healing, ReplacesAHoardingWorkerThatATrimDoesNotHelp) {
+  start();
+  auto& x = serving(0);
+  x.hoard = 2 * MiB;
+  for (auto i = 0; i < 45; ++i)
+    work(0, 1);
+  EXPECT_EQ(details("worker_trimmed").size(), 1u);
+  EXPECT_FALSE(x.alive);
+  ASSERT_EQ(details("worker_replaced").size(), 1u);
+  EXPECT_EQ(details("worker_replaced")[0]["cause"], "hoarding");
+}
+
+TEST_F(Healing, DecidesByItsOwnReadingNotByTheWorkersWord) {
+  start();
+  auto& x = serving(0);
+  host->on_job = [&](fake_host::worker& w, const wire::job& job) {
+    if (w.id != x.id)
+      return false;
+    wire::result r; // claims to be at the hard limit
+    r.attempt_id = job.attempt_id;
+    r.memory = {w.live, 500 * MiB, 0, 0};
+    host->send(w, r);
+    return true;
+  };
+  request(0);
+  advance(1s);
+  EXPECT_TRUE(x.alive);
+  EXPECT_EQ(serving(0).generation, 1u);
+}
+
+TEST_F(Healing, ReportsTheContainersMemoryToTheBreaker) {
+  start();
+  host->container = {900, 1000, "fake"};
+  advance(2s);
+  ASSERT_FALSE(to_dispatcher->memory_shares.empty());
+  EXPECT_DOUBLE_EQ(to_dispatcher->memory_shares.back(), 0.9);
+  EXPECT_EQ(status().container_limit, 1000u);
+  EXPECT_EQ(status().container_source, "fake");
+}
+
+} // namespace ziyu::actors
