@@ -122,7 +122,7 @@ TEST(Demo, ShowsAHealedLeakAndReportsThatNothingWasLost) {
 }
 
 TEST(Demo, AnInterruptBeforeKafkaLeavesNothing) {
-  expect_clean_interrupt(says("Starting a Kafka broker"));
+  expect_clean_interrupt(says("Starting a real Kafka broker"));
 }
 
 TEST(Demo, AnInterruptWhileKafkaStartsLeavesNothing) { expect_clean_interrupt(runs("/java -X")); }
