@@ -1,0 +1,237 @@
+#include "pool.hpp"
+
+#include "actors/dispatcher.hpp"
+#include "actors/inference.hpp"
+#include "actors/process_host.hpp"
+#include "actors/publisher.hpp"
+
+#include <caf/io/middleman.hpp>
+#include <caf/scoped_actor.hpp>
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+
+namespace ziyu::bench {
+
+using namespace std::chrono_literals;
+using namespace actors;
+using nlohmann::json;
+
+namespace {
+
+const messaging::topic_partition partition{"jobs", 0};
+
+/// Of the record that became a dead letter.
+int64_t offset_of(const messaging::header_list& headers) {
+  for (const auto& x : headers)
+    if (x.first == "__connect.errors.offset") {
+      int64_t offset = -1;
+      std::from_chars(x.second.data(), x.second.data() + x.second.size(), offset);
+      return offset;
+    }
+  give_up("a dead letter does not say of which record it is");
+}
+
+} // namespace
+
+void give_up(const std::string& why) {
+  std::fprintf(stderr, "%s\n", why.c_str());
+  std::exit(1);
+}
+
+double percentile(std::vector<double> values, double p) {
+  std::sort(values.begin(), values.end());
+  const auto rank = std::ceil(p / 100 * static_cast<double>(values.size()));
+  return values[static_cast<size_t>(std::max(rank, 1.)) - 1];
+}
+
+uint64_t private_bytes_of(int32_t pid) {
+  const auto memory = supervision::read_process_memory(pid);
+  return memory ? memory->private_bytes : 0;
+}
+
+/// A producer that acknowledges everything at once.
+class pool::memory_producer : public messaging::producer {
+public:
+  memory_producer(pool& owner, report_handler on_report)
+    : owner_(owner), on_report_(std::move(on_report)) {}
+
+  expected<void> produce(const messaging::outgoing& x) override {
+    owner_.on_published(x);
+    on_report_({x.token, {}, {x.topic, 0, 0}});
+    return {};
+  }
+
+  expected<void> flush(std::chrono::milliseconds) override { return {}; }
+
+private:
+  pool& owner_;
+  report_handler on_report_;
+};
+
+pool::system_config::system_config() {
+  set("scheduler.max-threads", size_t{2});
+  load<caf::io::middleman>();
+}
+
+pool::pool(pool_settings settings, std::function<void(const json&)> on_event)
+  : settings_(std::move(settings)), on_event_(std::move(on_event)), system_(config_),
+    stats_(std::make_shared<metrics>()),
+    report_(std::make_shared<reporter>(system_environment(), "bench", "events", stats_)),
+    credit_(std::make_shared<intake>(intake::limits{})) {
+  dispatcher_settings d;
+  d.results_topic = "results";
+  d.dead_letters_topic = "dead";
+  d.slots = settings_.slots;
+  d.max_attempts = settings_.max_attempts;
+  d.credit = credit_;
+  d.report = report_;
+  d.store = [](const auto&, int64_t) { return expected<void>{}; };
+  d.model = [] { return messaging::model_identity{}; };
+  dispatcher_ = system_.spawn(dispatcher, std::move(d));
+  publisher_settings p;
+  p.make =
+    [this](
+      messaging::producer::report_handler h) -> expected<std::unique_ptr<messaging::producer>> {
+    return std::make_unique<memory_producer>(*this, std::move(h));
+  };
+  p.dispatcher = dispatcher_;
+  p.report = report_;
+  publisher_ = system_.spawn(publisher, std::move(p));
+  report_->connect(publisher_);
+  caf::anon_send(dispatcher_, publisher_);
+  process_host_settings h;
+  h.executable = settings_.worker;
+  h.model = settings_.model;
+  h.max_pixels = 100'000'000;
+  h.faults_allowed = settings_.faults_allowed;
+  supervisor_settings s;
+  s.slots = settings_.slots;
+  s.standbys = settings_.standbys;
+  s.probe_interval = settings_.probe_interval;
+  s.judge = settings_.judge;
+  s.judge.workers = settings_.slots;
+  s.judge.budget_bytes = settings_.budget_bytes;
+  s.healing.enabled = settings_.healing;
+  s.healing.budget_bytes = settings_.budget_bytes;
+  s.healing.hard_limit_bytes = settings_.hard_limit_bytes;
+  s.explain = settings_.explain;
+  s.explain_interval = settings_.explain_interval;
+  s.restart_intensity = settings_.restart_intensity;
+  s.slot_faults = settings_.slot_faults;
+  s.host = std::make_shared<process_host>(system_, std::move(h));
+  s.report = report_;
+  s.dispatcher = dispatcher_;
+  s.on_model = [](const auto&) {};
+  s.on_fatal = [](const error& x) { give_up(x.describe()); };
+  auto make = [this](uint32_t slot, supervisor_actor boss) {
+    inference_settings i;
+    i.slot = slot;
+    i.faults_allowed = settings_.faults_allowed;
+    i.dispatcher = dispatcher_;
+    i.supervisor = std::move(boss);
+    return system_.spawn(inference, i);
+  };
+  supervisor_ = system_.spawn(supervisor, std::move(s),
+                              std::function<inference_actor(uint32_t, supervisor_actor)>{make});
+  caf::anon_send(dispatcher_, messaging::partitions_assigned{1, {partition}});
+}
+
+pool::~pool() {
+  caf::scoped_actor self{system_};
+  self->request(supervisor_, 30s, atom::drain{}, uint64_t{5'000})
+    .receive([](bool) {}, [](const caf::error&) {});
+  for (const auto& x :
+       {caf::actor_cast<caf::actor>(supervisor_), caf::actor_cast<caf::actor>(dispatcher_),
+        caf::actor_cast<caf::actor>(publisher_)})
+    self->send_exit(x, caf::exit_reason::user_shutdown);
+  self->wait_for(supervisor_, dispatcher_, publisher_);
+  report_->disconnect();
+}
+
+void pool::submit(std::shared_ptr<const std::string> image, std::string fault) {
+  messaging::record record;
+  record.id = {partition.topic, partition.partition, static_cast<int64_t>(submitted_++)};
+  record.epoch = 1;
+  record.value = image;
+  auto job = std::make_shared<messaging::job>();
+  job->id = messaging::to_string(record.id);
+  job->source = record;
+  job->image = image;
+  job->fault = std::move(fault);
+  fetched_job msg;
+  msg.source = std::make_shared<const messaging::record>(std::move(record));
+  msg.job = std::move(job);
+  msg.cost = image->size();
+  credit_->take(msg.cost);
+  caf::anon_send(dispatcher_, std::move(msg));
+}
+
+void pool::on_published(const messaging::outgoing& x) {
+  if (x.topic == "events") {
+    if (on_event_)
+      on_event_(json::parse(*x.value));
+    return;
+  }
+  outcome news;
+  news.when = clock::now();
+  int64_t offset = 0;
+  if (x.topic == "results") {
+    const auto r = json::parse(*x.value);
+    const auto &by = r.at("worker"), &memory = r.at("memory");
+    news.ok = true;
+    news.slot = by.at("slot");
+    news.generation = by.at("generation");
+    news.pid = by.at("pid");
+    news.delta_bytes = memory.at("delta_bytes");
+    news.live_bytes = memory.at("live_bytes");
+    news.private_bytes = memory.at("private_bytes");
+    offset = r.at("source").at("offset");
+  } else {
+    offset = offset_of(x.headers);
+  }
+  std::lock_guard guard{mutex_};
+  const auto index = static_cast<size_t>(offset);
+  if (index >= finished_.size())
+    finished_.resize(index + 1);
+  if (finished_[index])
+    ++repeated_;
+  else
+    ++finished_jobs_;
+  finished_[index] = true;
+  outcomes_.push_back(news);
+  changed_.notify_all();
+}
+
+outcome pool::next() {
+  std::unique_lock guard{mutex_};
+  if (!changed_.wait_for(guard, patience, [this] { return !outcomes_.empty(); }))
+    give_up("no result within 120 s");
+  const auto x = outcomes_.front();
+  outcomes_.pop_front();
+  return x;
+}
+
+uint64_t pool::finished() const {
+  std::lock_guard guard{mutex_};
+  return finished_jobs_;
+}
+
+uint64_t pool::repeated() const {
+  std::lock_guard guard{mutex_};
+  return repeated_;
+}
+
+supervisor_status pool::status() {
+  supervisor_status x;
+  caf::scoped_actor self{system_};
+  self->request(supervisor_, 30s, atom::status{})
+    .receive([&](const supervisor_status& now) { x = now; },
+             [](const caf::error&) { give_up("the supervisor does not answer"); });
+  return x;
+}
+
+json pool::workers() { return json::parse(status().workers); }
+
+} // namespace ziyu::bench
