@@ -1,0 +1,200 @@
+// Is a healthy service left alone, and is its memory flat?
+//
+// Real actors and real worker processes; only Kafka is replaced, by jobs from memory. The
+// jobs are images from 1×1 to 6000×4000 in all formats, some of them broken; nobody leaks.
+// Whatever is replaced, and each byte that a worker's live memory drifts, is a mistake.
+
+#include "pool.hpp"
+
+#include "base/log.hpp"
+
+#include <CLI/CLI.hpp>
+
+#include <algorithm>
+#include <csignal>
+#include <random>
+
+#include <unistd.h>
+
+namespace {
+
+using namespace ziyu;
+using namespace ziyu::bench;
+using nlohmann::json;
+
+using image = std::shared_ptr<const std::string>;
+
+/// A BMP of one, eight or 24 bits per pixel.
+image make_bmp(uint32_t width, uint32_t height, uint32_t bits) {
+  const auto row = (uint64_t{width} * bits + 31) / 32 * 4;
+  const auto colours = bits <= 8 ? 1u << bits : 0;
+  const auto offset = 54 + 4 * colours;
+  std::string x(offset + row * height, '\0');
+  auto put = [&](size_t at, uint64_t value, size_t bytes) {
+    for (size_t i = 0; i < bytes; ++i)
+      x[at + i] = static_cast<char>(value >> 8 * i);
+  };
+  x[0] = 'B';
+  x[1] = 'M';
+  put(2, x.size(), 4);
+  put(10, offset, 4);
+  put(14, 40, 4);
+  put(18, width, 4);
+  put(22, height, 4);
+  put(26, 1, 2);
+  put(28, bits, 2);
+  put(34, row * height, 4);
+  for (uint32_t i = 0; i < colours; ++i)
+    put(54 + 4 * i, 0x010101u * (i * 255 / (colours - 1)), 4);
+  for (size_t i = offset; i < x.size(); ++i)
+    x[i] = static_cast<char>(i * 37);
+  return std::make_shared<const std::string>(std::move(x));
+}
+
+/// Images by how often they come.
+struct album {
+  std::vector<image> small; ///< Nearly always.
+  std::vector<image> medium;
+  image large; ///< 6000×4000.
+
+  album() {
+    const std::filesystem::path data = ZIYU_SOURCE_DIR "/tests/data";
+    for (auto folder : {"images", "bad", "digits"})
+      for (const auto& file : std::filesystem::directory_iterator(data / folder))
+        if (file.path().extension() != ".json")
+          small.push_back(std::make_shared<const std::string>(need(read_file(file.path()))));
+    for (auto bits : {1u, 8u, 24u}) {
+      small.push_back(make_bmp(1, 1, bits));
+      small.push_back(make_bmp(33, 65, bits));
+      medium.push_back(make_bmp(640, 480, bits));
+      medium.push_back(make_bmp(1280, 960, bits));
+    }
+    large = make_bmp(6000, 4000, 1);
+    std::sort(small.begin(), small.end(), [](const auto& a, const auto& b) { return *a < *b; });
+  }
+};
+
+/// Live bytes of one worker after warm-up.
+struct flatness {
+  uint64_t jobs = 0, first = 0, last = 0, lowest = UINT64_MAX, highest = 0;
+
+  void add(uint64_t live) {
+    if (jobs++ == 0)
+      first = live;
+    last = live;
+    lowest = std::min(lowest, live);
+    highest = std::max(highest, live);
+  }
+};
+
+constexpr uint64_t warm_up_large_every = 40;
+
+struct options {
+  uint64_t jobs = 100'000, large_every = 2'000, medium_every = 50;
+  uint32_t slots = 2, seed = 1;
+  std::string model;
+};
+
+json measure(const options& o) {
+  std::mutex mutex;
+  std::map<std::string, uint64_t> events;
+  pool_settings settings;
+  if (!o.model.empty())
+    settings.model = o.model;
+  settings.slots = o.slots;
+  pool workers{settings, [&](const json& x) {
+                 std::lock_guard guard{mutex};
+                 ++events[x.at("type")];
+               }};
+  const album images;
+  std::mt19937 random{o.seed};
+  const auto warmup = o.jobs / 5;
+  auto next_image = [&](uint64_t i) -> image {
+    // Each worker meets the largest before it is measured: buffers grow with it, here too.
+    const auto large_every = i < warmup ? std::min(o.large_every, warm_up_large_every)
+                                        : o.large_every;
+    if (i % large_every == large_every / 2)
+      return images.large;
+    if (i % o.medium_every == 0)
+      return images.medium[random() % images.medium.size()];
+    return images.small[random() % images.small.size()];
+  };
+  std::map<int32_t, flatness> live;
+  uint64_t good = 0, submitted = 0, control = 0, server = 0, server_pid = 0;
+  const auto start = clock::now();
+  for (; submitted < std::min<uint64_t>(4 * o.slots, o.jobs); ++submitted)
+    workers.submit(next_image(submitted));
+  for (uint64_t done = 0; done < o.jobs; ++done) {
+    const auto x = workers.next();
+    if (submitted < o.jobs)
+      workers.submit(next_image(submitted++));
+    good += x.ok;
+    if (x.ok && done >= warmup)
+      live[x.pid].add(x.live_bytes);
+    if (done == warmup) {
+      server_pid = workers.workers().at("fork_server").at("pid");
+      control = private_bytes_of(::getpid());
+      server = private_bytes_of(static_cast<int32_t>(server_pid));
+    }
+  }
+  const auto seconds = std::chrono::duration<double>(clock::now() - start).count();
+  auto growth = [](uint64_t before, int64_t pid) {
+    return static_cast<int64_t>(private_bytes_of(static_cast<int32_t>(pid)))
+           - static_cast<int64_t>(before);
+  };
+  int64_t drift = 0;
+  uint64_t band = 0, judged = 0;
+  for (const auto& [pid, x] : live) {
+    const auto by = static_cast<int64_t>(x.last) - static_cast<int64_t>(x.first);
+    if (std::abs(by) > std::abs(drift))
+      drift = by;
+    band = std::max(band, x.highest - x.lowest);
+    judged += x.jobs;
+  }
+  const auto control_growth = growth(control, ::getpid()),
+             server_growth = growth(server, static_cast<int64_t>(server_pid));
+  const auto status = workers.status();
+  std::lock_guard guard{mutex};
+  return {{"jobs", o.jobs},
+          {"replacements", status.replacements},
+          {"live_drift_bytes", drift},
+          {"live_band_bytes", band},
+          {"bytes_per_job", judged > 0
+                              ? static_cast<double>(drift) * static_cast<double>(live.size())
+                                  / static_cast<double>(judged)
+                              : 0.},
+          {"warmup_jobs", warmup},
+          {"good", good},
+          {"dead_letters", o.jobs - good},
+          {"lost", workers.submitted() - workers.finished()},
+          {"leaks_suspected", events["leak_suspected"]},
+          {"leaks_confirmed", events["leak_confirmed"]},
+          {"trims", events["worker_trimmed"]},
+          {"control_growth_bytes", control_growth},
+          {"fork_server_growth_bytes", server_growth},
+          {"workers", live.size()},
+          {"images", images.small.size() + images.medium.size() + 1},
+          {"seconds", seconds}};
+}
+
+} // namespace
+
+int main(int argc, char** argv) {
+  options o;
+  CLI::App app{"Is a healthy service left alone, and is its memory flat?\n"
+               "Prints one JSON object; exit code 2 when a worker was replaced or a job lost."};
+  app.add_option("--jobs", o.jobs)->check(CLI::Range(100, 100'000'000))->capture_default_str();
+  app.add_option("--slots", o.slots)->check(CLI::Range(1, 64))->capture_default_str();
+  app.add_option("--large-every", o.large_every, "One job in so many is 6000×4000")
+    ->check(CLI::Range(2, 1'000'000))
+    ->capture_default_str();
+  app.add_option("--seed", o.seed, "Of the order of the images")->capture_default_str();
+  app.add_option("--model", o.model, "Model folder (default: digits)");
+  CLI11_PARSE(app, argc, argv);
+  need(init_log("error", "text"));
+  spdlog::set_level(spdlog::level::off);
+  ::signal(SIGPIPE, SIG_IGN);
+  const auto x = measure(o);
+  std::printf("%s\n", x.dump(2).c_str());
+  return x.at("replacements") == 0 && x.at("lost") == 0 ? 0 : 2;
+}

@@ -1,0 +1,145 @@
+// Does the service stay as it is while its workers leak for ever?
+//
+// Real actors and real worker processes; only Kafka is replaced, by jobs from memory. One
+// job in four leaks, each kind of leak for some time after the other. The control process
+// (this one) and the fork server must not grow, the workers not leave their budget.
+
+#include "pool.hpp"
+
+#include "base/log.hpp"
+
+#include <CLI/CLI.hpp>
+
+#include <algorithm>
+#include <csignal>
+
+#include <unistd.h>
+
+namespace {
+
+using namespace ziyu;
+using namespace ziyu::bench;
+using nlohmann::json;
+
+constexpr uint64_t largest_leak = 1u << 20; ///< Of one job.
+constexpr const char* faults[] = {
+  "retain_tensors:256KiB", "retain_images:256KiB", "reload_model",    "native_malloc:256KiB",
+  "thread_local:128KiB",   "fragment:128KiB",      "slow_leak:1MiB:4"};
+
+struct options {
+  uint64_t jobs = 200'000, phase = 1'000, fault_every = 4, budget = 64u << 20;
+  uint32_t slots = 2;
+  std::string image = ZIYU_SOURCE_DIR "/tests/data/digits/0_024.png";
+};
+
+/// A process whose growth counts from the end of the warm-up.
+struct watched {
+  int32_t pid = 0;
+  uint64_t base = 0, last = 0, highest = 0;
+
+  void look(int32_t now) {
+    last = private_bytes_of(now);
+    if (std::exchange(pid, now) != now)
+      base = highest = last;
+    highest = std::max(highest, last);
+  }
+  int64_t growth() const { return static_cast<int64_t>(last) - static_cast<int64_t>(base); }
+};
+
+json measure(const options& o) {
+  std::mutex mutex;
+  std::map<std::string, uint64_t> events, causes;
+  std::map<std::string, uint64_t> named;
+  pool_settings settings;
+  settings.slots = o.slots;
+  settings.budget_bytes = o.budget;
+  settings.hard_limit_bytes = 2 * o.budget;
+  settings.faults_allowed = true;
+  pool workers{settings, [&](const json& x) {
+                 const auto type = x.at("type").get<std::string>();
+                 std::lock_guard guard{mutex};
+                 ++events[type];
+                 if (type == "worker_replaced")
+                   ++causes[x.at("detail").at("cause")];
+                 if (type == "leak_report")
+                   ++named[x.at("detail").at("cause")];
+               }};
+  const auto picture = std::make_shared<const std::string>(need(read_file(o.image)));
+  // The ids of the latest 65536 jobs are remembered: before that, memory must grow.
+  const auto warmup = std::min<uint64_t>(o.jobs / 2, 70'000);
+  uint64_t submitted = 0, good = 0, highest = 0;
+  auto submit = [&] {
+    const auto i = submitted++;
+    workers.submit(picture, i % o.fault_every == 0 ? faults[i / o.phase % std::size(faults)] : "");
+  };
+  const auto start = clock::now();
+  watched control, server;
+  uint64_t servers = 0;
+  while (submitted < std::min<uint64_t>(4 * o.slots, o.jobs))
+    submit();
+  constexpr uint64_t look_every = 250;
+  for (uint64_t done = 0; done < o.jobs; ++done) {
+    const auto x = workers.next();
+    if (submitted < o.jobs)
+      submit();
+    good += x.ok;
+    highest = std::max(highest, x.private_bytes);
+    if (done >= warmup && (done - warmup) % look_every == 0) {
+      control.look(::getpid());
+      const auto fork_server = workers.workers().at("fork_server");
+      if (const int32_t pid = fork_server.at("pid"); fork_server.at("ready")) {
+        servers += pid != server.pid;
+        server.look(pid);
+      }
+    }
+  }
+  const auto seconds = std::chrono::duration<double>(clock::now() - start).count();
+  control.look(::getpid());
+  server.look(server.pid);
+  const auto status = workers.status();
+  std::lock_guard guard{mutex};
+  return {{"jobs", o.jobs},
+          {"lost", workers.submitted() - workers.finished()},
+          {"repeated", workers.repeated()},
+          {"dead_letters", o.jobs - good},
+          {"warmup_jobs", warmup},
+          {"control_growth_bytes", control.growth()},
+          {"control_highest_growth_bytes", control.highest - control.base},
+          {"fork_server_growth_bytes", server.growth()},
+          {"fork_servers", servers},
+          {"budget_bytes", o.budget},
+          {"worker_highest_private_bytes", highest},
+          {"within_budget", highest <= o.budget + largest_leak},
+          {"replacements", status.replacements},
+          {"causes", causes},
+          {"leak_reports", named},
+          {"events", events},
+          {"jobs_per_second", static_cast<double>(o.jobs) / seconds},
+          {"seconds", seconds}};
+}
+
+} // namespace
+
+int main(int argc, char** argv) {
+  options o;
+  CLI::App app{"Does the service stay as it is while its workers leak for ever?\n"
+               "Prints one JSON object; exit code 2 when a job was lost, the budget left, or one\n"
+               "of our own processes grew by 2 MB or more after warm-up."};
+  app.add_option("--jobs", o.jobs)->check(CLI::Range(500, 100'000'000))->capture_default_str();
+  app.add_option("--phase", o.phase, "Jobs before the next kind of leak")
+    ->check(CLI::Range(10, 10'000'000))
+    ->capture_default_str();
+  app.add_option("--fault-every", o.fault_every, "One job in so many leaks")
+    ->check(CLI::Range(1, 1'000))
+    ->capture_default_str();
+  app.add_option("--slots", o.slots)->check(CLI::Range(1, 64))->capture_default_str();
+  CLI11_PARSE(app, argc, argv);
+  need(init_log("error", "text"));
+  spdlog::set_level(spdlog::level::off);
+  ::signal(SIGPIPE, SIG_IGN);
+  const auto x = measure(o);
+  std::printf("%s\n", x.dump(2).c_str());
+  constexpr int64_t most = 2'000'000;
+  const auto flat = x.at("control_growth_bytes") < most && x.at("fork_server_growth_bytes") < most;
+  return x.at("lost") == 0 && x.at("within_budget") == true && flat ? 0 : 2;
+}
