@@ -98,6 +98,7 @@ struct options {
 json measure(const options& o) {
   std::mutex mutex;
   std::map<std::string, uint64_t> events;
+  auto confirmed = json::array();
   pool_settings settings;
   if (!o.model.empty())
     settings.model = o.model;
@@ -105,6 +106,8 @@ json measure(const options& o) {
   pool workers{settings, [&](const json& x) {
                  std::lock_guard guard{mutex};
                  ++events[x.at("type")];
+                 if (x.at("type") == "leak_confirmed")
+                   confirmed.push_back(x.at("detail").at("judgement"));
                }};
   const album images;
   std::mt19937 random{o.seed};
@@ -168,7 +171,8 @@ json measure(const options& o) {
           {"dead_letters", o.jobs - good},
           {"lost", workers.submitted() - workers.finished()},
           {"leaks_suspected", events["leak_suspected"]},
-          {"leaks_confirmed", events["leak_confirmed"]},
+          {"leaks_confirmed", confirmed.size()},
+          {"confirmed", confirmed},
           {"trims", events["worker_trimmed"]},
           {"control_growth_bytes", control_growth},
           {"fork_server_growth_bytes", server_growth},
