@@ -181,6 +181,7 @@ json measure(const fault_kind& kind, uint64_t bytes, const options& o) {
   row["throughput_ratio"] = percentile(alone_ratios, 50);
   row["throughput_leak_free_ratio"] = percentile(free_ratios, 50);
   row["repetitions"] = o.repetitions;
+  std::fprintf(stderr, "%s\n", row.dump().c_str());
   return row;
 }
 
