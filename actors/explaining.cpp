@@ -30,6 +30,9 @@ constexpr uint64_t enough_jobs = 48;
 /// Jobs without growth after which a suspect is sampled no more.
 constexpr uint64_t quiet_jobs = 128;
 
+/// Between two explanations of one slot, however different its leaks.
+constexpr auto least_pause = 5s;
+
 /// A dump takes milliseconds, of which a busy machine makes more.
 constexpr auto dump_limit = 2s;
 
@@ -121,8 +124,13 @@ void supervisor_state::watch_allocations(worker_entry& x) {
 
 bool supervisor_state::is_explained(const worker_entry& x) const {
   const auto i = known_leaks.find(x.slot);
-  return i != known_leaks.end() && self->clock().now() - i->second.when < settings.explain_interval
-         && (growth_per_job(x) == 0 || alike(i->second.bytes_per_job, growth_per_job(x)));
+  if (i == known_leaks.end())
+    return false;
+  const auto age = self->clock().now() - i->second.when;
+  const auto rate = growth_per_job(x);
+  return age < least_pause
+         || (age < settings.explain_interval
+             && (rate == 0 || alike(i->second.bytes_per_job, rate)));
 }
 
 void supervisor_state::ask_for_dump(worker_entry& x) {

@@ -109,9 +109,10 @@ void supervisor_state::watch_own(own_process& x, int32_t pid) {
   if (jobs_done == x.jobs)
     return;
   x.jobs = jobs_done;
-  // Its live bytes are not flat per job (queues come and go), so that the lows of its
-  // private memory decide alone.
-  const auto verdict = x.judge->observe({.live = 0, .private_bytes = memory->private_bytes});
+  // Its live bytes are not flat per job (queues come and go), so that the lows decide
+  // alone; those of anonymous memory, as pages that are shared with workers become
+  // private and back with each worker that comes and goes.
+  const auto verdict = x.judge->observe({.live = 0, .private_bytes = memory->anonymous});
   if (verdict.kind == x.told)
     return;
   x.told = verdict.kind;

@@ -262,11 +262,11 @@ public:
   expected<supervision::process_memory> read_memory(int32_t pid) override {
     supervision::process_memory m;
     if (pid == ::getpid()) {
-      m.private_bytes = own_bytes;
+      m.private_bytes = m.anonymous = own_bytes;
       return m;
     }
     if (pid == server_pid() && server_alive) {
-      m.private_bytes = server_bytes;
+      m.private_bytes = m.anonymous = server_bytes;
       return m;
     }
     for (auto& [id, x] : workers)

@@ -136,6 +136,7 @@ TEST_F(Explaining, ExplainsAnotherLeakOfTheSameSlotAnew) {
   leak_until_replaced(2 * MiB);
   host->reports.emplace(1, report_of(supervision::leak_cause::native_allocation));
   advance(100ms);
+  advance(5s);
   leak_until_replaced(9 * MiB);
   ASSERT_EQ(host->requests.size(), 2u) << "nine MiB a job are not the two that are known";
   host->reports.emplace(2, report_of(supervision::leak_cause::retained_images));
