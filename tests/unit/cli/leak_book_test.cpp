@@ -66,7 +66,8 @@ TEST(LeakStory, FindsTheColumnsOfTheSeriesByTheirNames) {
 }
 
 TEST(LeakStory, BearsThatAnythingIsMissingOrOfAnotherType) {
-  for (const auto& [key, value] : leak_report_event()["detail"].items()) {
+  const auto whole = leak_report_event(); // outlives the loop over its parts
+  for (const auto& [key, value] : whole["detail"].items()) {
     if (key == "report")
       continue;
     for (const auto& other : {json{}, json{"text"}, json{-1e300}, json::array({1}),

@@ -148,7 +148,8 @@ TEST_F(ServiceView, BearsThatAnythingIsMissingOrOfAnotherType) {
   for (const auto& other : {json{}, json{"text"}, json{-1e300}, json::array({1, "x"}),
                             json::object({{"workers", 5}})}) {
     EXPECT_FALSE(draw_service(reading_from(other, other, other), moment, 80, 0, false).empty());
-    for (const auto& [key, value] : workers_answer()["workers"][2].items()) {
+    const auto whole = workers_answer(); // outlives the loop over its parts
+    for (const auto& [key, value] : whole["workers"][2].items()) {
       workers = workers_answer();
       workers["workers"][2][key] = other;
       EXPECT_FALSE(lines().empty()) << key;
