@@ -66,6 +66,7 @@ private:
 
 struct warm_figures {
   std::vector<double> gaps_ms;
+  std::vector<double> jobs_ms; ///< Between two results of one worker.
   std::vector<double> private_bytes;
 };
 
@@ -75,8 +76,13 @@ warm_figures measure_standby(const options& o, const std::string& model) {
   constexpr auto jobs_between = 12;
   for (uint32_t i = 0; i < o.kills; ++i) {
     outcome last;
-    for (auto k = 0; k < jobs_between; ++k)
+    for (auto k = 0; k < jobs_between; ++k) {
+      const auto before = last;
       last = workers.next_result();
+      if (k > 0 && before.pid == last.pid)
+        result.jobs_ms.push_back(
+          std::chrono::duration<double, std::milli>(last.when - before.when).count());
+    }
     const auto deadline = clock::now() + patience;
     while (!workers.standby_ready()) {
       if (clock::now() > deadline)
@@ -138,6 +144,8 @@ json measure(const options& o, const std::string& model) {
   return {{"model", description.value("name", model)},
           {"standby_p50_ms", standby_p50},
           {"standby_p99_ms", percentile(warm.gaps_ms, 99)},
+          {"job_p50_ms", percentile(warm.jobs_ms, 50)},
+          {"standby_beyond_a_job_p50_ms", standby_p50 - percentile(warm.jobs_ms, 50)},
           {"cold_p50_ms", cold_p50},
           {"cold_to_standby_ratio", cold_p50 / standby_p50},
           {"private_bytes_per_worker", percentile(warm.private_bytes, 50)},
