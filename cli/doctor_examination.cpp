@@ -227,8 +227,8 @@ private:
                         : static_cast<double>(v.grown_bytes)
                             / std::max(1., done - static_cast<double>(v.onset) + 1);
     const auto left = std::max(x_.jobs - std::min(x_.jobs, found_.jobs), least_sampled_jobs);
-    auto start =
-      session_.profile(wire::profile::start, supervision::choose_sample_rate(rate, left));
+    auto start = session_.profile(wire::profile::start,
+                                  supervision::choose_sample_rate(rate, left));
     if (!start) {
       if (start.error().code != errc::io)
         return tl::unexpected(start.error());
