@@ -4,8 +4,6 @@
 
 #include "base/log.hpp"
 
-#include <caf/send.hpp>
-
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -89,8 +87,7 @@ void supervisor_state::heal(worker_entry& x) {
     if (std::exchange(x.trimming, true))
       return;
     spdlog::info("trimming worker {} (slot {}): {}", x.id, x.slot, step.reason);
-    caf::anon_send(x.channel,
-                   outgoing_frame{std::make_shared<const std::string>(wire::encode(wire::trim{}))});
+    tell_worker(x, wire::trim{});
     return;
   case rung::replace: want_replacement(x, step.reason); return;
   case rung::kill: kill(x, error{errc::hard_limit, step.reason}); return;

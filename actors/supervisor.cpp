@@ -292,8 +292,7 @@ void supervisor_state::end(worker_entry& x) {
     return;
   x.state = phase::ending;
   x.expected_end = true;
-  caf::anon_send(x.channel,
-                 outgoing_frame{std::make_shared<const std::string>(wire::encode(wire::stop{}))});
+  tell_worker(x, wire::stop{});
   self->delayed_send(self, settings.grace, atom::deadline{}, x.id);
 }
 
