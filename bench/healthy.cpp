@@ -13,6 +13,7 @@
 #include <algorithm>
 #include <csignal>
 #include <random>
+#include <set>
 
 #include <unistd.h>
 
@@ -59,10 +60,9 @@ struct album {
 
   album() {
     const std::filesystem::path data = ZIYU_SOURCE_DIR "/tests/data";
-    for (auto folder : {"images", "bad", "digits"})
-      for (const auto& file : std::filesystem::directory_iterator(data / folder))
-        if (file.path().extension() != ".json")
-          small.push_back(std::make_shared<const std::string>(need(read_file(file.path()))));
+    for (auto folder : {"images", "bad"})
+      add_files(data / folder, 1);
+    add_files(data / "digits", 15); // much alike
     for (auto bits : {1u, 8u, 24u}) {
       small.push_back(make_bmp(1, 1, bits));
       small.push_back(make_bmp(33, 65, bits));
@@ -70,7 +70,25 @@ struct album {
       medium.push_back(make_bmp(1280, 960, bits));
     }
     large = make_bmp(6000, 4000, 1);
-    std::sort(small.begin(), small.end(), [](const auto& a, const auto& b) { return *a < *b; });
+  }
+
+  /// Each `nth` file of `folder`, by name.
+  void add_files(const std::filesystem::path& folder, size_t nth) {
+    std::set<std::filesystem::path> files;
+    for (const auto& file : std::filesystem::directory_iterator(folder))
+      if (file.path().extension() != ".json")
+        files.insert(file.path());
+    size_t i = 0;
+    for (const auto& file : files)
+      if (i++ % nth == 0)
+        small.push_back(std::make_shared<const std::string>(need(read_file(file))));
+  }
+
+  std::vector<image> all() const {
+    auto result = small;
+    result.insert(result.end(), medium.begin(), medium.end());
+    result.push_back(large);
+    return result;
   }
 };
 
@@ -87,7 +105,9 @@ struct flatness {
   }
 };
 
-constexpr uint64_t warm_up_large_every = 40;
+/// In warm-up all images come in turn, so often that no worker is left that has not met
+/// each of them: buffers and tables grow at the first visit of a kind, here too.
+constexpr uint64_t warm_up_rounds = 20;
 
 struct options {
   uint64_t jobs = 100'000, large_every = 2'000, medium_every = 50;
@@ -111,12 +131,14 @@ json measure(const options& o) {
                }};
   const album images;
   std::mt19937 random{o.seed};
-  const auto warmup = o.jobs / 5;
+  const auto all = images.all();
+  const auto warmup = std::max(o.jobs / 5, warm_up_rounds * all.size());
+  if (warmup >= o.jobs)
+    give_up("--jobs must be above " + std::to_string(warmup) + ", the jobs of warm-up");
   auto next_image = [&](uint64_t i) -> image {
-    // Each worker meets the largest before it is measured: buffers grow with it, here too.
-    const auto large_every = i < warmup ? std::min(o.large_every, warm_up_large_every)
-                                        : o.large_every;
-    if (i % large_every == large_every / 2)
+    if (i < warmup)
+      return all[i % all.size()];
+    if (i % o.large_every == o.large_every / 2)
       return images.large;
     if (i % o.medium_every == 0)
       return images.medium[random() % images.medium.size()];
@@ -177,7 +199,7 @@ json measure(const options& o) {
           {"control_growth_bytes", control_growth},
           {"fork_server_growth_bytes", server_growth},
           {"workers", live.size()},
-          {"images", images.small.size() + images.medium.size() + 1},
+          {"images", all.size()},
           {"seconds", seconds}};
 }
 

@@ -38,6 +38,7 @@ public:
                    const std::map<std::string, std::string>& environment = {},
                    const std::string& input = {}) {
     std::vector<char*> argv;
+    argv.reserve(arguments.size());
     for (auto& x : arguments)
       argv.push_back(x.data());
     argv.push_back(nullptr);

@@ -21,7 +21,7 @@ json run(const std::string& name, std::vector<std::string> arguments) {
 } // namespace
 
 TEST(ShortRun, HealthyWorkersAreLeftAloneAndStayFlatToTheByte) {
-  const auto x = run("healthy", {"--jobs", "2000"});
+  const auto x = run("healthy", {"--jobs", "4000"});
   ASSERT_TRUE(x.is_object());
   EXPECT_EQ(x.at("replacements"), 0);
   EXPECT_EQ(x.at("lost"), 0);
