@@ -99,6 +99,27 @@ record to_record(const rd_kafka_message_t& message, uint64_t epoch) {
   return x;
 }
 
+expected<void> produce_record(rd_kafka_t* client, const outgoing& x, uint64_t opaque) {
+  auto headers = rd_kafka_headers_new(x.headers.size());
+  for (const auto& [name, text] : x.headers)
+    rd_kafka_header_add(headers, name.data(), static_cast<ssize_t>(name.size()), text.data(),
+                        static_cast<ssize_t>(text.size()));
+  const auto token = reinterpret_cast<void*>(static_cast<uintptr_t>(opaque));
+  // The macros take plain pointers only.
+  const void* key = x.key ? x.key->data() : nullptr;
+  const size_t key_size = x.key ? x.key->size() : 0;
+  void* value = x.value ? const_cast<char*>(x.value->data()) : nullptr;
+  const size_t value_size = x.value ? x.value->size() : 0;
+  const auto status = rd_kafka_producev(
+    client, RD_KAFKA_V_TOPIC(x.topic.c_str()), RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
+    RD_KAFKA_V_KEY(key, key_size), RD_KAFKA_V_VALUE(value, value_size), RD_KAFKA_V_HEADERS(headers),
+    RD_KAFKA_V_OPAQUE(token), RD_KAFKA_V_END);
+  if (status == RD_KAFKA_RESP_ERR_NO_ERROR)
+    return {};
+  rd_kafka_headers_destroy(headers); // ours still
+  return tl::unexpected(to_error(status, "produce to " + x.topic));
+}
+
 const topic_metadata* cluster_metadata::find(const std::string& topic) const {
   auto i = std::find_if(topics.begin(), topics.end(),
                         [&](const auto& x) { return x.name == topic; });

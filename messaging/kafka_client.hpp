@@ -3,7 +3,7 @@
 // The plumbing that all Kafka clients share: handles, configuration, metadata.
 
 #include "base/error.hpp"
-#include "messaging/record.hpp"
+#include "messaging/producer.hpp"
 
 #include <librdkafka/rdkafka.h>
 
@@ -43,6 +43,10 @@ error to_error(rd_kafka_resp_err_t x, const std::string& what);
 
 /// A copy of a fetched message, so that its fetch buffer can go.
 record to_record(const rd_kafka_message_t& message, uint64_t epoch);
+
+/// Gives `x` to a producing client without blocking and copies its bytes. Its delivery
+/// report carries `opaque` (as `_private`). Errors as those of `producer::produce`.
+expected<void> produce_record(rd_kafka_t* client, const outgoing& x, uint64_t opaque);
 
 struct topic_metadata {
   std::string name;

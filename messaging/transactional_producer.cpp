@@ -1,0 +1,453 @@
+#include "messaging/transactional_producer.hpp"
+
+#include "base/log.hpp"
+
+#include <algorithm>
+#include <condition_variable>
+#include <cstring>
+#include <mutex>
+#include <thread>
+
+namespace ziyu::messaging {
+
+namespace {
+
+using namespace std::chrono_literals;
+using clock = std::chrono::steady_clock;
+using std::chrono::milliseconds;
+
+using failure_ptr = std::unique_ptr<rd_kafka_error_t, destroy_with<rd_kafka_error_destroy>>;
+
+struct kafka_membership : group_membership {
+  explicit kafka_membership(rd_kafka_consumer_group_metadata_t* x) : what(x) {}
+  ~kafka_membership() override { rd_kafka_consumer_group_metadata_destroy(what); }
+  kafka_membership(const kafka_membership&) = delete;
+  kafka_membership& operator=(const kafka_membership&) = delete;
+
+  rd_kafka_consumer_group_metadata_t* what;
+};
+
+/// True for the answers of a group coordinator that no longer knows us.
+bool is_fencing(rd_kafka_resp_err_t x) {
+  return x == RD_KAFKA_RESP_ERR_ILLEGAL_GENERATION || x == RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID
+         || x == RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID
+         || x == RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS;
+}
+
+/// How a step went.
+struct step_failure {
+  enum class severity : uint8_t {
+    abort,      ///< The transaction must be, and can be, aborted.
+    indefinite, ///< Nobody knows how it ends: only a new producer can tell.
+  } how;
+  error reason;
+  bool fenced = false;
+  std::optional<size_t> culprit{}; ///< Which record can never be delivered.
+};
+
+using step_result = std::optional<step_failure>; ///< Nothing: it went well.
+
+class kafka_transactional_producer : public transactional_producer {
+public:
+  kafka_transactional_producer(kafka_properties properties, transaction_settings settings,
+                               report_handler on_report)
+    : properties_(std::move(properties)), settings_(std::move(settings)),
+      on_report_(std::move(on_report)), thread_([this] { run(); }) {
+    // nop
+  }
+
+  ~kafka_transactional_producer() override {
+    {
+      std::lock_guard guard{mutex_};
+      stopping_ = true;
+    }
+    changed_.notify_all();
+    thread_.join();
+  }
+
+  expected<void> submit(transaction x) override {
+    std::lock_guard guard{mutex_};
+    if (next_ || busy_)
+      return fail(errc::queue_full, "a transaction is under way");
+    next_ = std::move(x);
+    changed_.notify_all();
+    return {};
+  }
+
+private:
+  void run() {
+    // At once, not with the first transaction: it ends what an earlier producer of this id
+    // left open, which nobody can read past.
+    if (auto ok = ensure_client(); !ok)
+      spdlog::warn("{}; trying again with the first transaction", ok.error().describe());
+    for (;;) {
+      transaction work;
+      {
+        std::unique_lock guard{mutex_};
+        changed_.wait(guard, [this] { return stopping_ || next_; });
+        if (!next_)
+          break;
+        work = std::move(*next_);
+        next_.reset();
+        busy_ = true;
+      }
+      auto report = process(work);
+      {
+        std::lock_guard guard{mutex_};
+        busy_ = false;
+      }
+      on_report_(std::move(report));
+    }
+    close();
+  }
+
+  bool stopping() {
+    std::lock_guard guard{mutex_};
+    return stopping_;
+  }
+
+  // -- one transaction --------------------------------------------------------------
+
+  transaction_report process(const transaction& x) {
+    transaction_report report;
+    report.id = x.id;
+    if (auto ok = ensure_client(); !ok) {
+      report.reason = ok.error();
+      return report;
+    }
+    auto failure = attempt(x);
+    if (failure && failure->how == step_failure::severity::abort && !abort())
+      failure->how = step_failure::severity::indefinite;
+    if (!failure) {
+      report.end = transaction_end::committed;
+      return report;
+    }
+    report.reason = failure->reason;
+    report.culprit = failure->culprit;
+    report.end = failure->fenced ? transaction_end::fenced : transaction_end::aborted;
+    if (failure->how == step_failure::severity::indefinite) {
+      spdlog::warn("a transaction's end is open, a new producer will tell: {}",
+                   failure->reason.describe());
+      close();
+      resolve(x, report);
+    }
+    return report;
+  }
+
+  step_result attempt(const transaction& x) {
+    step(transaction_step::begin);
+    if (failure_ptr failed{rd_kafka_begin_transaction(client_.get())})
+      return broken(*failed, "begin a transaction");
+    step(transaction_step::produce);
+    if (auto failed = produce(x))
+      return failed;
+    step(transaction_step::send_offsets);
+    if (auto failed = send_offsets(x))
+      return failed;
+    step(transaction_step::commit);
+    if (auto failed = commit())
+      return failed;
+    step(transaction_step::end);
+    return {};
+  }
+
+  /// Hands all records to librdkafka and waits until each is delivered.
+  step_result produce(const transaction& x) {
+    const auto deadline = clock::now() + settings_.limit;
+    size_t i = 0;
+    outstanding_ = 0;
+    while (i < x.records.size() || outstanding_ > 0) {
+      while (i < x.records.size()) {
+        if (auto ok = produce_record(client_.get(), x.records[i], i); ok) {
+          ++i;
+          ++outstanding_;
+        } else if (ok.error().code == errc::queue_full) {
+          break; // reports make room
+        } else {
+          return undeliverable(ok.error(), i);
+        }
+      }
+      step_result failed;
+      serve_reports(100ms, [&](const rd_kafka_message_t& message) {
+        if (message.err != RD_KAFKA_RESP_ERR_NO_ERROR && !failed)
+          failed = undeliverable(to_error(message.err, rd_kafka_topic_name(message.rkt)),
+                                 reinterpret_cast<uintptr_t>(message._private));
+      });
+      if (failed)
+        return failed;
+      if (clock::now() > deadline)
+        return step_failure{
+          step_failure::severity::abort,
+          {errc::timeout, "the records of a transaction were not delivered within "
+                            + std::to_string(settings_.limit.count()) + " ms"}};
+    }
+    return {};
+  }
+
+  /// Waits up to `limit` for delivery reports and hands each to `use`.
+  template <class F>
+  void serve_reports(milliseconds limit, F use) {
+    event_ptr event{rd_kafka_queue_poll(events_.get(), static_cast<int>(limit.count()))};
+    if (!event || rd_kafka_event_type(event.get()) != RD_KAFKA_EVENT_DR)
+      return;
+    while (auto message = rd_kafka_event_message_next(event.get())) {
+      --outstanding_;
+      use(*message);
+    }
+  }
+
+  static step_failure undeliverable(error why, size_t which) {
+    step_failure result{step_failure::severity::abort, std::move(why)};
+    if (result.reason.code == errc::job_too_large)
+      result.culprit = which;
+    return result;
+  }
+
+  step_result send_offsets(const transaction& x) {
+    if (x.offsets.empty())
+      return {};
+    partition_list_ptr list{rd_kafka_topic_partition_list_new(static_cast<int>(x.offsets.size()))};
+    for (const auto& o : x.offsets) {
+      auto item = rd_kafka_topic_partition_list_add(list.get(), o.where.topic.c_str(),
+                                                    o.where.partition);
+      item->offset = o.next;
+      if (o.metadata.empty())
+        continue;
+      // librdkafka frees it with the list, by free().
+      item->metadata = ::strdup(o.metadata.c_str());
+      item->metadata_size = o.metadata.size();
+    }
+    const auto& member = dynamic_cast<const kafka_membership&>(*x.member);
+    const auto deadline = clock::now() + settings_.limit;
+    for (;;) {
+      failure_ptr failed{rd_kafka_send_offsets_to_transaction(client_.get(), list.get(),
+                                                              member.what, remaining(deadline))};
+      if (!failed)
+        return {};
+      if (!may_retry(*failed, deadline))
+        return broken(*failed, "send offsets to a transaction");
+    }
+  }
+
+  step_result commit() {
+    const auto deadline = clock::now() + settings_.limit;
+    for (;;) {
+      failure_ptr failed{rd_kafka_commit_transaction(client_.get(), remaining(deadline))};
+      if (!failed)
+        return {};
+      if (may_retry(*failed, deadline))
+        continue;
+      auto result = broken(*failed, "commit a transaction");
+      // The broker may have taken the commit although we did not hear of it.
+      if (rd_kafka_error_txn_requires_abort(failed.get()) == 0)
+        result.how = step_failure::severity::indefinite;
+      return result;
+    }
+  }
+
+  /// True when the transaction was aborted in good order.
+  bool abort() {
+    const auto deadline = clock::now() + settings_.limit;
+    // Before it aborts, librdkafka waits until all reports have been served.
+    rd_kafka_purge(client_.get(), RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
+    while (outstanding_ > 0 && clock::now() < deadline)
+      serve_reports(100ms, [](const rd_kafka_message_t&) {});
+    for (;;) {
+      failure_ptr failed{rd_kafka_abort_transaction(client_.get(), remaining(deadline))};
+      if (!failed)
+        return true;
+      if (!may_retry(*failed, deadline)) {
+        spdlog::warn("a transaction could not be aborted: {}", rd_kafka_error_string(failed.get()));
+        return false;
+      }
+    }
+  }
+
+  static step_failure broken(const rd_kafka_error_t& failed, const std::string& what) {
+    const auto code = rd_kafka_error_code(&failed);
+    const auto abortable = rd_kafka_error_txn_requires_abort(&failed) != 0
+                           || (is_fencing(code) && rd_kafka_error_is_fatal(&failed) == 0);
+    return {abortable ? step_failure::severity::abort : step_failure::severity::indefinite,
+            {to_error(code, "").code, what + ": " + rd_kafka_error_string(&failed)},
+            is_fencing(code)};
+  }
+
+  /// True (after a moment) for an error that the same call may not meet again.
+  static bool may_retry(const rd_kafka_error_t& failed, clock::time_point deadline) {
+    if (rd_kafka_error_is_retriable(&failed) == 0 || clock::now() + 50ms > deadline)
+      return false;
+    std::this_thread::sleep_for(50ms);
+    return true;
+  }
+
+  static int remaining(clock::time_point deadline) {
+    const auto left = std::chrono::duration_cast<milliseconds>(deadline - clock::now());
+    return static_cast<int>(std::max(left, milliseconds{1}).count());
+  }
+
+  void step(transaction_step x) const {
+    if (settings_.on_step)
+      settings_.on_step(x);
+  }
+
+  // -- the client -------------------------------------------------------------------
+
+  expected<void> ensure_client() {
+    if (client_)
+      return {};
+    auto conf = make_conf(properties_);
+    if (!conf)
+      return tl::unexpected(conf.error());
+    rd_kafka_conf_set_events(conf->get(), RD_KAFKA_EVENT_DR | RD_KAFKA_EVENT_ERROR);
+    char text[512];
+    kafka_ptr made{rd_kafka_new(RD_KAFKA_PRODUCER, conf->get(), text, sizeof text)};
+    if (!made)
+      return fail(errc::invalid_config, std::string{"kafka transactional producer: "} + text);
+    conf->release();
+    const auto deadline = clock::now() + settings_.limit;
+    for (;;) {
+      failure_ptr failed{rd_kafka_init_transactions(made.get(), remaining(deadline))};
+      if (!failed)
+        break;
+      if (!may_retry(*failed, deadline))
+        return fail(errc::unavailable, std::string{"no transactional producer: "}
+                                         + rd_kafka_error_string(failed.get()));
+    }
+    events_.reset(rd_kafka_queue_get_main(made.get()));
+    client_ = std::move(made);
+    return {};
+  }
+
+  void close() {
+    if (!client_)
+      return;
+    rd_kafka_purge(client_.get(), RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
+    events_.reset();
+    client_.reset();
+  }
+
+  /// Finds out how the transaction of an earlier client ended. The group's offsets were
+  /// part of it: they stand where it put them, or they do not.
+  void resolve(const transaction& x, transaction_report& report) {
+    if (report.end == transaction_end::fenced || x.offsets.empty())
+      return;
+    supervise([&] {
+      if (auto ok = ensure_client(); !ok) {
+        spdlog::warn("{}", ok.error().describe());
+        return false;
+      }
+      auto done = is_committed(x.offsets.front());
+      if (!done) {
+        spdlog::warn("committed offsets of group {}: {}", settings_.group, done.error().describe());
+        return false;
+      }
+      report.end = *done ? transaction_end::committed : transaction_end::aborted;
+      return true;
+    });
+  }
+
+  /// Tries `once` again, with pauses, until it is true or we stop: as long as the end of a
+  /// transaction is not known, its jobs can be called neither done nor undone.
+  template <class F>
+  void supervise(F once) {
+    auto pause = 100ms;
+    while (!once()) {
+      std::unique_lock guard{mutex_};
+      if (changed_.wait_for(guard, pause, [this] { return stopping_; }))
+        return;
+      pause = std::min(pause * 2, milliseconds{5'000});
+    }
+  }
+
+  expected<bool> is_committed(const offset_commit& x) {
+    partition_list_ptr wanted{rd_kafka_topic_partition_list_new(1)};
+    rd_kafka_topic_partition_list_add(wanted.get(), x.where.topic.c_str(), x.where.partition);
+    using request_ptr = std::unique_ptr<rd_kafka_ListConsumerGroupOffsets_t,
+                                        destroy_with<rd_kafka_ListConsumerGroupOffsets_destroy>>;
+    request_ptr request{
+      rd_kafka_ListConsumerGroupOffsets_new(settings_.group.c_str(), wanted.get())};
+    using options_ptr =
+      std::unique_ptr<rd_kafka_AdminOptions_t, destroy_with<rd_kafka_AdminOptions_destroy>>;
+    options_ptr options{
+      rd_kafka_AdminOptions_new(client_.get(), RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS)};
+    const auto limit = static_cast<int>(settings_.limit.count());
+    rd_kafka_AdminOptions_set_request_timeout(options.get(), limit, nullptr, 0);
+    // Without it, the offsets before a commit that is still being written would be told.
+    if (failure_ptr failed{rd_kafka_AdminOptions_set_require_stable_offsets(options.get(), 1)})
+      return fail(errc::kafka, rd_kafka_error_string(failed.get()));
+    queue_ptr answers{rd_kafka_queue_new(client_.get())};
+    auto one = request.get();
+    rd_kafka_ListConsumerGroupOffsets(client_.get(), &one, 1, options.get(), answers.get());
+    event_ptr event{rd_kafka_queue_poll(answers.get(), limit + 1'000)};
+    if (!event)
+      return fail(errc::timeout, "no answer");
+    if (const auto status = rd_kafka_event_error(event.get()); status != RD_KAFKA_RESP_ERR_NO_ERROR)
+      return tl::unexpected(to_error(status, rd_kafka_event_error_string(event.get())));
+    size_t count = 0;
+    auto groups = rd_kafka_ListConsumerGroupOffsets_result_groups(
+      rd_kafka_event_ListConsumerGroupOffsets_result(event.get()), &count);
+    if (count != 1)
+      return fail(errc::kafka, "an answer for " + std::to_string(count) + " groups");
+    if (auto failed = rd_kafka_group_result_error(groups[0]))
+      return tl::unexpected(to_error(rd_kafka_error_code(failed), rd_kafka_error_string(failed)));
+    const auto list = rd_kafka_group_result_partitions(groups[0]);
+    if (list == nullptr || list->cnt != 1)
+      return fail(errc::kafka, "an answer without the partition asked for");
+    const auto& found = list->elems[0];
+    if (found.err != RD_KAFKA_RESP_ERR_NO_ERROR)
+      return tl::unexpected(to_error(found.err, "offset fetch"));
+    const std::string_view metadata{static_cast<const char*>(found.metadata),
+                                    found.metadata == nullptr ? 0 : found.metadata_size};
+    return found.offset == x.next && metadata == x.metadata;
+  }
+
+  const kafka_properties properties_;
+  const transaction_settings settings_;
+  const report_handler on_report_;
+  kafka_ptr client_;
+  queue_ptr events_;       ///< Goes before the client.
+  size_t outstanding_ = 0; ///< Records without a delivery report.
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::optional<transaction> next_;
+  bool busy_ = false, stopping_ = false;
+  std::thread thread_; ///< Last: it uses all of the others.
+};
+
+} // namespace
+
+std::string_view to_string(transaction_end x) noexcept {
+  switch (x) {
+  case transaction_end::committed: return "committed";
+  case transaction_end::aborted: return "aborted";
+  case transaction_end::fenced: return "fenced";
+  }
+  return "unknown";
+}
+
+std::shared_ptr<const group_membership> membership_of(rd_kafka_t* consumer) {
+  return std::make_shared<kafka_membership>(rd_kafka_consumer_group_metadata(consumer));
+}
+
+expected<std::unique_ptr<transactional_producer>> make_transactional_producer(
+  kafka_properties properties, transaction_settings settings,
+  transactional_producer::report_handler on_report) {
+  if (!properties.contains("transactional.id"))
+    return fail(errc::invalid_config, "a transactional producer needs kafka.transactional.id");
+  properties["enable.idempotence"] = "true";
+  properties["acks"] = "all";
+  properties.insert({
+    {"linger.ms", "5"},
+    {"client.id", "ziyu"},
+    {"queue.buffering.max.kbytes", "65536"},
+    {"transaction.timeout.ms", std::to_string(2 * settings.limit.count())},
+    {"message.timeout.ms", std::to_string(settings.limit.count())},
+  });
+  // Wrong properties are told now, not with the first transaction.
+  if (auto conf = make_conf(properties); !conf)
+    return tl::unexpected(conf.error());
+  return std::make_unique<kafka_transactional_producer>(std::move(properties), std::move(settings),
+                                                        std::move(on_report));
+}
+
+} // namespace ziyu::messaging
