@@ -2,9 +2,9 @@
 // by a helper process, and reports the leak with its call stacks.
 //
 // A suspect is sampled from the first growth that warm-up does not excuse. Once enough is
-// sampled, or when another worker has taken over its slot, its samples are dumped, and a
-// helper names the call stacks. Replacements of the slot wait (for a bounded time) for the
-// cause; later ones that grow alike are named by the same report.
+// sampled, and when another worker has taken over its slot, its samples are dumped. Stacks
+// that were named before are recognised at once; for others a helper process names them,
+// and the replacement's event waits (for a bounded time) for the cause.
 
 #include "actors/supervisor.hpp"
 
@@ -33,6 +33,23 @@ constexpr uint64_t quiet_jobs = 128;
 /// Between two explanations of one slot, however different its leaks.
 constexpr auto least_pause = 5s;
 
+/// Sampled jobs of one worker after which it is sampled no more: a leak that takes its
+/// time must not cost for as long.
+constexpr uint64_t most_jobs = 2'000;
+
+/// No dump is asked for until so many times has passed what the one before took, with
+/// what was done with it: a worker that is replaced every few jobs is dumped now and then.
+constexpr int64_t dump_pauses = 20;
+
+/// A larger dump is not read here, only by the helper; most have tens of KB.
+constexpr size_t max_recognised_bytes = 1u << 20;
+
+/// Explanations that wait for the helper, each with a dump.
+constexpr size_t max_explanations = 8;
+
+/// Reports that later replacements can refer to.
+constexpr size_t max_reports = 64;
+
 /// A dump takes milliseconds, of which a busy machine makes more.
 constexpr auto dump_limit = 2s;
 
@@ -55,6 +72,18 @@ double growth_per_job(const worker_entry& x) {
   const auto& v = x.judge->last();
   return std::max(v.live.bytes_per_job,
                   v.kind == growth::hoarding ? v.private_memory.bytes_per_job : 0.);
+}
+
+/// What a dump says that its worker holds since sampling began; empty when it says
+/// nothing or too much.
+std::vector<supervision::stack_growth> growth_of(const std::string& heap) {
+  if (heap.size() > max_recognised_bytes)
+    return {};
+  auto profile = supervision::parse_heap_profile(heap);
+  if (!profile)
+    return {};
+  auto growth = supervision::diff({}, *profile);
+  return growth ? std::move(*growth) : std::vector<supervision::stack_growth>{};
 }
 
 std::string cut_at_line(std::string text, size_t limit) {
@@ -97,7 +126,7 @@ void supervisor_state::watch_allocations(worker_entry& x) {
   case sampling::off: {
     const auto grew = x.jobs > settings.judge.warmup_jobs
                       && x.last_delta >= static_cast<int64_t>(settings.judge.min_effect_bytes);
-    if ((!grows && !grew) || is_explained(x) || explanation_of(x.slot) != nullptr)
+    if (x.sampled_enough || (!grows && !grew))
       return;
     const auto per_job = std::max(growth_per_job(x), static_cast<double>(x.last_delta));
     const auto room = static_cast<double>(settings.healing.budget_bytes)
@@ -109,17 +138,32 @@ void supervisor_state::watch_allocations(worker_entry& x) {
                                                          per_job, static_cast<uint64_t>(jobs))});
     return;
   }
-  case sampling::on:
-    if (supervision::is_confirmed(verdict.kind) && x.jobs - x.sampled_from >= enough_jobs)
+  case sampling::on: {
+    const auto sampled_jobs = x.jobs - x.sampled_from;
+    const auto confirmed = supervision::is_confirmed(verdict.kind);
+    if (confirmed && sampled_jobs >= enough_jobs && !x.dumped && !is_explained(x)) {
+      x.dumped = true;
       ask_for_dump(x);
-    else if (!grows && x.jobs - x.sampled_from >= quiet_jobs) {
-      x.sampled = sampling::off;
-      tell_worker(x, wire::profile{wire::profile::stop});
+    } else if (sampled_jobs >= most_jobs) {
+      // Whatever comes later is more of the same; sampling it would only cost.
+      x.sampled_enough = true;
+      if (confirmed)
+        ask_for_dump(x);
+      else
+        stop_sampling(x);
+    } else if (!grows && sampled_jobs >= quiet_jobs) {
+      stop_sampling(x);
     }
     return;
+  }
   case sampling::asked:
   case sampling::dumping: return;
   }
+}
+
+void supervisor_state::stop_sampling(worker_entry& x) {
+  x.sampled = sampling::off;
+  tell_worker(x, wire::profile{wire::profile::stop});
 }
 
 bool supervisor_state::is_explained(const worker_entry& x) const {
@@ -140,8 +184,8 @@ void supervisor_state::ask_for_dump(worker_entry& x) {
 }
 
 bool supervisor_state::wants_dump(const worker_entry& x) {
-  return x.sampled == sampling::on && supervision::is_confirmed(x.judge->last().kind)
-         && explanation_of(x.slot) == nullptr;
+  return x.sampled == sampling::on && explanation_of(x.slot, x.generation) == nullptr
+         && settings.report->env().monotonic_us() >= next_dump_us;
 }
 
 void supervisor_state::on_profiled(worker_entry& x, const wire::profiled& news) {
@@ -155,15 +199,20 @@ void supervisor_state::on_profiled(worker_entry& x, const wire::profiled& news) 
       spdlog::info("worker {} (slot {}) cannot be sampled: {}", x.id, x.slot, news.error_message);
     }
   } else if (news.what == wire::profile::dump && x.sampled == sampling::dumping) {
-    x.sampled = sampling::off;
+    x.sampled = sampling::on;
+    const auto start_us = settings.report->env().monotonic_us();
     if (news.error_message.empty())
       begin_explanation(x, news);
     else
       spdlog::warn("no heap dump of worker {} (slot {}): {}", x.id, x.slot, news.error_message);
+    // The worker's time and ours together.
+    const auto now_us = settings.report->env().monotonic_us();
+    next_dump_us = now_us
+                   + dump_pauses * (static_cast<int64_t>(news.duration_us) + now_us - start_us);
     if (x.end_after_dump)
       end(x);
-    else
-      tell_worker(x, wire::profile{wire::profile::stop});
+    else if (x.sampled_enough)
+      stop_sampling(x);
   }
 }
 
@@ -173,26 +222,65 @@ void supervisor_state::begin_explanation(const worker_entry& x, const wire::prof
                 static_cast<unsigned>(settings.report->env().random() & 0xffff'ffff));
   explanation e;
   e.slot = x.slot;
+  e.generation = x.generation;
   e.report = std::to_string(x.slot) + "." + std::to_string(x.generation) + "-" + random;
   e.bytes_per_job = growth_per_job(x);
+  e.request.evidence = counters_of(x);
+  e.growth = growth_of(news.heap);
+  const auto now = self->clock().now();
+  const auto known = known_leaks.find(x.slot);
+  const auto age = known == known_leaks.end() ? least_pause + settings.explain_interval
+                                              : now - known->second.when;
+  if (auto name = recognise(e)) {
+    // Its cause is known at once; what a report would add is its numbers.
+    const auto fresh = known != known_leaks.end() && name->cause == known->second.name.cause
+                       && age < settings.explain_interval;
+    names[x.slot] = std::move(*name);
+    if (fresh || age < least_pause)
+      return;
+    e.recognised = true;
+  } else if (!e.growth.empty()) {
+    names[x.slot] = leak_name{x.generation, {}, {}, {}}; // none of those that are known
+  } else if (is_explained(x)) {
+    return;
+  }
+  if (explanations.size() >= max_explanations || !helpers->admit(now))
+    return;
   e.request.after = news.heap;
   e.request.maps = news.maps;
   e.request.live_growth = static_cast<int64_t>(news.live)
                           - static_cast<int64_t>(x.sampled_from_live);
   e.request.jobs = news.jobs;
   e.request.sampled_jobs = news.sampled_jobs;
-  e.request.evidence = counters_of(x);
   e.detail = evidence_of(x);
   e.detail["reason"] = supervision::explain(x.judge->last());
-  e.give_up_at = self->clock().now() + explain_limit;
+  e.give_up_at = now + explain_limit;
   e.asked_us = settings.report->env().monotonic_us();
   explanations.push_back(std::move(e));
   follow_explanations();
 }
 
-supervisor_state::explanation* supervisor_state::explanation_of(uint32_t index) {
-  const auto i = std::find_if(explanations.begin(), explanations.end(),
-                              [index](const explanation& e) { return e.slot == index; });
+std::optional<supervisor_state::leak_name> supervisor_state::recognise(const explanation& e) const {
+  const auto found = stacks.recognise(e.growth);
+  if (!found)
+    return std::nullopt;
+  const auto cause = supervision::name_cause(e.request.evidence, found->sites);
+  if (cause == supervision::leak_cause::unknown)
+    return std::nullopt;
+  leak_name name{e.generation, std::string{to_string(cause)}, {}, {}};
+  // The report is of this very leak only where both give it the same name.
+  if (auto i = reports.find(found->report); i != reports.end() && i->second.cause == name.cause) {
+    name.report = i->second.report;
+    name.sites = i->second.sites;
+  }
+  return name;
+}
+
+supervisor_state::explanation* supervisor_state::explanation_of(uint32_t index,
+                                                                uint64_t generation) {
+  const auto i = std::find_if(explanations.begin(), explanations.end(), [&](const explanation& e) {
+    return e.slot == index && e.generation == generation;
+  });
   return i == explanations.end() ? nullptr : &*i;
 }
 
@@ -200,6 +288,11 @@ void supervisor_state::follow_explanations() {
   while (!explanations.empty()) {
     auto& e = explanations.front(); // one at a time: a helper takes a core
     if (!e.number) {
+      // What came before may have taught it. The slot's own report is wanted anyway.
+      if (auto name = recognise(e); name && !e.recognised && known_leaks.contains(e.slot)) {
+        finish_recognised(std::move(*name));
+        continue;
+      }
       auto started = settings.host->explain(e.request);
       if (!started) {
         finish_explanation(tl::unexpected(started.error()));
@@ -222,20 +315,37 @@ void supervisor_state::follow_explanations() {
 void supervisor_state::finish_explanation(expected<supervision::leak_report> found) {
   auto e = std::move(explanations.front());
   explanations.pop_front();
+  std::optional<leak_name> name;
   if (found) {
-    known_leak known;
-    known.report = e.report;
-    known.cause = std::string{to_string(found->cause)};
-    known.bytes_per_job = e.bytes_per_job;
-    known.when = self->clock().now();
-    known.sites = short_sites(*found);
-    known_leaks[e.slot] = std::move(known);
+    stacks.learn(found->stacks, e.report);
+    name = leak_name{e.generation, std::string{to_string(found->cause)}, e.report,
+                     short_sites(*found)};
+    reports[e.report] = *name;
+    report_order.push_back(e.report);
+    if (report_order.size() > max_reports) {
+      reports.erase(report_order.front());
+      report_order.pop_front();
+    }
+    known_leaks[e.slot] = {*name, e.bytes_per_job, self->clock().now()};
+    if (auto i = names.find(e.slot); i == names.end() || i->second.generation <= e.generation)
+      names[e.slot] = *name;
     publish_report(e, *found);
   } else {
     spdlog::warn("the leak of slot {} stays unexplained: {}", e.slot, found.error().describe());
   }
+  for (auto& detail : e.waiting) {
+    const auto by = name ? *name : name_of(e.slot, e.generation, detail);
+    publish_replacement(std::move(detail), by);
+  }
+}
+
+void supervisor_state::finish_recognised(leak_name name) {
+  auto e = std::move(explanations.front());
+  explanations.pop_front();
   for (auto& detail : e.waiting)
-    publish_replacement(e.slot, std::move(detail));
+    publish_replacement(std::move(detail), name);
+  if (auto i = names.find(e.slot); i == names.end() || i->second.generation <= e.generation)
+    names[e.slot] = std::move(name);
 }
 
 void supervisor_state::publish_report(const explanation& e, const supervision::leak_report& x) {
@@ -261,24 +371,40 @@ void supervisor_state::publish_report(const explanation& e, const supervision::l
 }
 
 void supervisor_state::report_replacement(uint32_t index, nlohmann::json detail) {
-  auto e = explanation_of(index);
-  if (e != nullptr && e->waiting.size() < max_waiting)
+  const auto generation = detail.at("generation").get<uint64_t>();
+  auto e = explanation_of(index, generation);
+  if (e != nullptr && e->waiting.size() < max_waiting) {
     e->waiting.push_back(std::move(detail));
-  else
-    publish_replacement(index, std::move(detail));
+    return;
+  }
+  auto name = name_of(index, generation, detail);
+  publish_replacement(std::move(detail), name);
 }
 
-void supervisor_state::publish_replacement(uint32_t index, nlohmann::json detail) {
+supervisor_state::leak_name supervisor_state::name_of(uint32_t index, uint64_t generation,
+                                                      const nlohmann::json& detail) const {
+  // By its own stacks, also when these say that it is nothing known.
+  if (auto i = names.find(index); i != names.end() && i->second.generation == generation)
+    return i->second;
+  // Else it is likely what the slot had last, when it grew alike.
   const auto i = known_leaks.find(index);
+  if (i == known_leaks.end() || self->clock().now() - i->second.when >= settings.explain_interval)
+    return {};
   const auto slope = detail.at("verdict") == to_string(growth::hoarding) ? "private_slope"
                                                                          : "live_slope";
   const auto rate = detail.at(slope).at("bytes_per_job").get<double>();
+  return alike(i->second.bytes_per_job, rate) ? i->second.name : leak_name{};
+}
+
+void supervisor_state::publish_replacement(nlohmann::json detail, const leak_name& name) {
   // Not a crash or the like: those are no matter of memory.
   const auto of_memory = supervision::parse_leak_cause(detail.at("cause").get<std::string>());
-  if (of_memory && i != known_leaks.end() && alike(i->second.bytes_per_job, rate)) {
-    detail["cause"] = i->second.cause;
-    detail["report"] = i->second.report;
-    detail["sites"] = i->second.sites;
+  if (of_memory && !name.cause.empty()) {
+    detail["cause"] = name.cause;
+    if (!name.report.empty()) {
+      detail["report"] = name.report;
+      detail["sites"] = name.sites;
+    }
   }
   settings.report->stats()
     .replacements.Add({{"cause", detail.at("cause").get<std::string>()}})

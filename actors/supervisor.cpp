@@ -19,6 +19,10 @@ constexpr auto tick_interval = 50ms;
 /// without knowing.
 constexpr uint32_t patience_ticks = 10;
 
+/// Helpers that explain leaks: each takes a core for a tenth of a second or a second.
+constexpr size_t max_helpers = 20;
+constexpr auto helper_period = 60s;
+
 std::string describe(const std::optional<wire::exited>& how) {
   if (!how)
     return "unknown";
@@ -76,6 +80,7 @@ void supervisor_state::start_server() {
   server_ready = false;
   server_pid = *pid;
   server_started = self->clock().now();
+  stacks.clear(); // its workers have their code elsewhere
   settings.report->emit(spdlog::level::info, "fork_server_started",
                         {{"pid", *pid}, {"server", server}});
 }
@@ -193,6 +198,7 @@ void supervisor_state::on_ready(worker_entry& x, const wire::ready& news) {
   }
   x.state = phase::standby;
   x.live_bytes = news.memory.live;
+  x.gpu_baseline = x.gpu_reserved = news.memory.gpu_reserved;
   read_private(x);
   x.baseline_bytes = x.private_bytes;
   spdlog::info("worker_ready worker={} pid={} warmup_ms={} private_bytes={}", x.id, x.pid,
@@ -277,7 +283,7 @@ void supervisor_state::on_switched(const slot_switched& x) {
     if (where.wanted && where.wanted->old_worker == old->id)
       where.wanted->old_private = old->private_bytes;
     // It is idle now, so that its dump holds up nobody.
-    if (wants_dump(*old)) {
+    if (where.wanted && wants_dump(*old)) {
       old->end_after_dump = true;
       ask_for_dump(*old);
     } else {
@@ -536,6 +542,7 @@ supervisor_actor::behavior_type supervisor(
   st.self = self;
   st.policy.emplace(settings.healing);
   st.intensity.emplace(settings.restart_intensity, settings.restart_period);
+  st.helpers.emplace(max_helpers, helper_period);
   st.server_backoff.emplace(settings.backoff_initial, settings.backoff_max);
   st.worker_backoff.emplace(settings.backoff_initial, settings.backoff_max);
   st.settings = std::move(settings);

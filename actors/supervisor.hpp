@@ -6,6 +6,7 @@
 #include "supervision/healing_policy.hpp"
 #include "supervision/replacement_schedule.hpp"
 #include "supervision/restart_intensity.hpp"
+#include "supervision/stack_book.hpp"
 
 #include <caf/typed_event_based_actor.hpp>
 #include <caf/typed_response_promise.hpp>
@@ -57,6 +58,8 @@ struct worker_entry {
   uint64_t baseline_bytes = 0, private_bytes = 0, live_bytes = 0, peak_bytes = 0;
   uint64_t before_job_bytes = 0; ///< Private, before its latest job.
   int64_t private_offset = 0;    ///< private − anonymous at the latest reading.
+  /// Of the GPU, by its own word: nobody else can say. Reserved when it was ready.
+  uint64_t gpu_allocated = 0, gpu_reserved = 0, gpu_baseline = 0;
   uint64_t jobs = 0;
   int64_t last_delta = 0;
   std::optional<supervision::leak_judge> judge;
@@ -79,6 +82,8 @@ struct worker_entry {
   uint64_t sampled_from_live = 0;                  ///< Its live bytes then.
   std::chrono::steady_clock::time_point dump_by{}; ///< While dumping.
   bool end_after_dump = false;                     ///< Another worker serves its slot.
+  bool dumped = false;                             ///< For a report, while it served.
+  bool sampled_enough = false;                     ///< Not to be sampled again.
   uint64_t reported_anonymous = 0;                 ///< What it said after its latest job.
   uint64_t seen_anonymous = 0;                     ///< What we have read ourselves.
   uint64_t largest_decoded = 0;                    ///< Of its jobs, bytes.
@@ -116,25 +121,35 @@ struct supervisor_state {
     uint64_t replacements = 0;
   };
 
+  /// The cause of the memory of one generation of a slot's worker.
+  struct leak_name {
+    uint64_t generation = 0;
+    std::string cause;  ///< Empty: its stacks are not known.
+    std::string report; ///< That has the numbers; may be of another worker; may be empty.
+    nlohmann::json sites;
+  };
+
   /// A heap dump of a slot's worker that a helper is, or will be, reading.
   struct explanation {
     uint32_t slot = 0;
+    uint64_t generation = 0;
     std::string report; ///< Its id.
     double bytes_per_job = 0;
-    supervision::leak_request request; ///< Until it is handed over.
-    std::optional<uint64_t> number;    ///< The host's, once handed over.
-    nlohmann::json detail;             ///< Of the worker when it was dumped.
+    std::vector<supervision::stack_growth> growth; ///< As dumped; empty: too large.
+    bool recognised = false;                       ///< The report is wanted for its numbers.
+    supervision::leak_request request;             ///< Until it is handed over.
+    std::optional<uint64_t> number;                ///< The host's, once handed over.
+    nlohmann::json detail;                         ///< Of the worker when it was dumped.
     std::chrono::steady_clock::time_point give_up_at{};
     int64_t asked_us = 0;
     std::vector<nlohmann::json> waiting; ///< Replacements that want its cause.
   };
 
-  /// The latest explained leak of a slot.
+  /// The latest leak of a slot that has a report.
   struct known_leak {
-    std::string report, cause;
+    leak_name name;
     double bytes_per_job = 0;
     std::chrono::steady_clock::time_point when{};
-    nlohmann::json sites;
   };
 
   /// A process of ours that is judged like a worker, by its private memory.
@@ -191,14 +206,19 @@ struct supervisor_state {
   bool wants_dump(const worker_entry& x); ///< Before it ends.
   void ask_for_dump(worker_entry& x);
   void on_profiled(worker_entry& x, const wire::profiled& news);
+  void stop_sampling(worker_entry& x);
   void begin_explanation(const worker_entry& x, const wire::profiled& news);
-  explanation* explanation_of(uint32_t slot);
+  /// By stacks that were explained before.
+  std::optional<leak_name> recognise(const explanation& e) const;
+  explanation* explanation_of(uint32_t slot, uint64_t generation);
   void follow_explanations();
   void finish_explanation(expected<supervision::leak_report> found);
+  void finish_recognised(leak_name name);
   void publish_report(const explanation& e, const supervision::leak_report& x);
   /// Publishes a replacement, at once or when its cause is known.
   void report_replacement(uint32_t slot, nlohmann::json detail);
-  void publish_replacement(uint32_t slot, nlohmann::json detail);
+  leak_name name_of(uint32_t slot, uint64_t generation, const nlohmann::json& detail) const;
+  void publish_replacement(nlohmann::json detail, const leak_name& name);
   // -- the rest
   void on_tick();
   void finish_drain_if_gone();
@@ -229,6 +249,12 @@ struct supervisor_state {
   uint64_t model_bytes = 0;
   std::deque<explanation> explanations;
   std::map<uint32_t, known_leak> known_leaks; ///< By slot.
+  std::map<uint32_t, leak_name> names;        ///< By slot: of its latest worker with a dump.
+  std::map<std::string, leak_name> reports;   ///< By id.
+  std::deque<std::string> report_order;       ///< Of `reports`, the oldest first.
+  supervision::stack_book stacks;
+  std::optional<supervision::restart_intensity> helpers; ///< So many may be started.
+  int64_t next_dump_us = 0;
   own_process control{"control"}, fork_server{"fork_server"};
   uint64_t jobs_done = 0; ///< By all workers.
   std::string trouble;

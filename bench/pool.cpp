@@ -191,6 +191,7 @@ void pool::on_published(const messaging::outgoing& x) {
   } else {
     offset = offset_of(x.headers);
   }
+  news.job = static_cast<uint64_t>(offset);
   std::lock_guard guard{mutex_};
   const auto index = static_cast<size_t>(offset);
   if (index >= finished_.size())

@@ -60,7 +60,8 @@ struct pool_settings {
 /// How a job ended.
 struct outcome {
   clock::time_point when;
-  bool ok = false; ///< Else it became a dead letter, and the rest is 0.
+  uint64_t job = 0; ///< Its number, in the order of `submit`, from 0.
+  bool ok = false;  ///< Else it became a dead letter, and the rest is 0.
   uint32_t slot = 0;
   uint64_t generation = 0;
   int32_t pid = 0;

@@ -4,6 +4,7 @@
 // job in four leaks, each kind of leak for some time after the other. The control process
 // (this one) and the fork server must not grow, the workers not leave their budget.
 
+#include "naming.hpp"
 #include "pool.hpp"
 
 #include "base/log.hpp"
@@ -22,9 +23,19 @@ using namespace ziyu::bench;
 using nlohmann::json;
 
 constexpr uint64_t largest_leak = 1u << 20; ///< Of one job.
-constexpr const char* faults[] = {
-  "retain_tensors:256KiB", "retain_images:256KiB", "reload_model",    "native_malloc:256KiB",
-  "thread_local:128KiB",   "fragment:128KiB",      "slow_leak:1MiB:4"};
+struct injected_fault {
+  const char *fault, *cause;
+  double bytes; ///< Of a job, on average, roughly: for whose share is the largest.
+};
+constexpr injected_fault faults[] = {
+  {"retain_tensors:256KiB", "retained_tensors", 256 * 1024.},
+  {"retain_images:256KiB", "retained_images", 256 * 1024.},
+  {"reload_model", "model_reloaded", 1.5e6},
+  {"native_malloc:256KiB", "native_allocation", 256 * 1024.},
+  {"thread_local:128KiB", "thread_local", 150 * 1024.},
+  {"fragment:128KiB", "hoarding", 200 * 1024.},
+  {"slow_leak:1MiB:4", "native_allocation", 256 * 1024.},
+};
 
 struct options {
   uint64_t jobs = 200'000, phase = 1'000, fault_every = 4, budget = 64u << 20;
@@ -66,6 +77,8 @@ json measure(const options& o) {
   std::mutex mutex;
   std::map<std::string, uint64_t> events, causes;
   std::map<std::string, uint64_t> named;
+  naming names;
+  std::vector<json> replaced; // by the publisher's thread, not yet judged
   pool_settings settings;
   settings.slots = o.slots;
   settings.budget_bytes = o.budget;
@@ -76,7 +89,7 @@ json measure(const options& o) {
                  std::lock_guard guard{mutex};
                  ++events[type];
                  if (type == "worker_replaced")
-                   ++causes[x.at("detail").at("cause")];
+                   ++causes[x.at("detail").at("cause")], replaced.push_back(x.at("detail"));
                  if (type == "leak_report")
                    ++named[x.at("detail").at("cause")];
                }};
@@ -84,9 +97,12 @@ json measure(const options& o) {
   // The ids of the latest 65536 jobs are remembered: before that, memory must grow.
   const auto warmup = std::min<uint64_t>(o.jobs / 2, 70'000);
   uint64_t submitted = 0, good = 0, highest = 0;
+  auto fault_of = [&](uint64_t job) {
+    return job % o.fault_every == 0 ? &faults[job / o.phase % std::size(faults)] : nullptr;
+  };
   auto submit = [&] {
-    const auto i = submitted++;
-    workers.submit(picture, i % o.fault_every == 0 ? faults[i / o.phase % std::size(faults)] : "");
+    const auto fault = fault_of(submitted++);
+    workers.submit(picture, fault != nullptr ? fault->fault : "");
   };
   const auto start = clock::now();
   watched control, server;
@@ -99,6 +115,16 @@ json measure(const options& o) {
     if (submitted < o.jobs)
       submit();
     good += x.ok;
+    if (const auto fault = fault_of(x.job); fault != nullptr && x.ok)
+      names.injected(x.slot, x.generation, fault->cause, fault->bytes);
+    {
+      std::lock_guard guard{mutex};
+      for (const auto& detail : replaced)
+        names.replaced(detail);
+      replaced.clear();
+    }
+    if (done % 64 == 0)
+      names.judge();
     highest = std::max(highest, x.private_bytes);
     if (done >= warmup && (done - warmup) % look_every == 0) {
       control.look(::getpid());
@@ -114,6 +140,7 @@ json measure(const options& o) {
   server.look(server.pid);
   const auto status = workers.status();
   std::lock_guard guard{mutex};
+  names.judge();
   return {{"jobs", o.jobs},
           {"lost", workers.submitted() - workers.finished()},
           {"repeated", workers.repeated()},
@@ -128,6 +155,7 @@ json measure(const options& o) {
           {"replacements", status.replacements},
           {"causes", causes},
           {"leak_reports", named},
+          {"naming", names.describe()},
           {"events", events},
           {"jobs_per_second", static_cast<double>(o.jobs) / seconds},
           {"seconds", seconds}};

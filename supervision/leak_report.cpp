@@ -18,6 +18,9 @@ constexpr double dominant = 0.8, significant = 0.1;
 /// Stacks that are given names, the largest changes first; what is beyond is noise.
 constexpr size_t max_named = 4'000;
 constexpr size_t max_flame_bytes = 256 * 1024;
+/// Stacks that a report tells the cause of: so many, or until so much of it is told.
+constexpr size_t max_stack_causes = 1'024;
+constexpr double told_growth = 0.99;
 
 /// A function in the tree of calls.
 struct node {
@@ -121,11 +124,38 @@ json to_json(const call_stack& x, stack_range part) {
   return frames;
 }
 
+/// `growth` has the largest first, `named` the same in the same order.
+std::vector<stack_cause> causes_of(const std::vector<stack_growth>& growth,
+                                   const std::vector<named_growth>& named) {
+  double all = 0, told = 0;
+  for (const auto& x : growth)
+    all += std::max(x.bytes, 0.);
+  std::vector<stack_cause> result;
+  for (size_t i = 0; i < growth.size() && result.size() < max_stack_causes; ++i) {
+    if (told >= told_growth * all)
+      break;
+    if (growth[i].bytes <= 0)
+      continue;
+    told += growth[i].bytes;
+    result.push_back(
+      {fingerprint(growth[i].addresses), cause_of(named[i].stack, growth[i].threads)});
+  }
+  return result;
+}
+
 code_location location_from(const json& x) {
   return {x.at("function"), x.at("library"), x.value("file", ""), x.value("line", 0u)};
 }
 
 } // namespace
+
+uint64_t fingerprint(const std::vector<uint64_t>& addresses) {
+  uint64_t hash = 0xcbf29ce484222325;
+  for (auto address : addresses)
+    for (auto i = 0; i < 8; ++i, address >>= 8)
+      hash = (hash ^ (address & 0xff)) * 0x100000001b3;
+  return hash;
+}
 
 std::vector<named_growth> name_stacks(const std::vector<stack_growth>& stacks,
                                       std::vector<mapping> mappings) {
@@ -239,6 +269,7 @@ expected<leak_report> explain_leak(const leak_request& x) {
   report.sites = find_sites(named, report.growth_bytes, x.max_sites);
   report.cause = name_cause(x.evidence, report.sites);
   report.flame = write_folded(named);
+  report.stacks = causes_of(*growth, named);
   return report;
 }
 
@@ -254,6 +285,9 @@ json to_json(const leak_report& x) {
                      {"common", site.common},
                      {"stack", to_json(site.stack, site.relevant)},
                      {"full_stack", to_json(site.stack, {0, site.stack.size()})}});
+  auto stacks = json::array();
+  for (const auto& stack : x.stacks)
+    stacks.push_back({stack.fingerprint, to_string(stack.cause)});
   return {{"cause", to_string(x.cause)},
           {"growth_bytes", std::llround(x.growth_bytes)},
           {"estimated_bytes", std::llround(x.estimated_bytes)},
@@ -261,7 +295,8 @@ json to_json(const leak_report& x) {
           {"sample_bytes", x.sample_bytes},
           {"jobs", x.jobs},
           {"sites", std::move(sites)},
-          {"flame", x.flame}};
+          {"flame", x.flame},
+          {"stacks", std::move(stacks)}};
 }
 
 expected<leak_report> leak_report_from_json(const json& x) {
@@ -274,6 +309,10 @@ expected<leak_report> leak_report_from_json(const json& x) {
     report.sample_bytes = x.at("sample_bytes");
     report.jobs = x.at("jobs");
     report.flame = x.at("flame");
+    for (const auto& item : x.at("stacks"))
+      report.stacks.push_back(
+        {item.at(0),
+         parse_leak_cause(item.at(1).get<std::string>()).value_or(leak_cause::unknown)});
     for (const auto& item : x.at("sites")) {
       auto& site = report.sites.emplace_back();
       site.bytes = item.at("bytes");

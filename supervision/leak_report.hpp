@@ -11,6 +11,16 @@
 
 namespace ziyu::supervision {
 
+/// The cause of the growth of one call stack, by its addresses.
+struct stack_cause {
+  uint64_t fingerprint = 0; ///< Of the addresses, by `fingerprint`.
+  leak_cause cause = leak_cause::unknown;
+  bool operator==(const stack_cause&) const = default;
+};
+
+/// FNV-1a over the addresses of a stack; equal in all workers of one fork server.
+uint64_t fingerprint(const std::vector<uint64_t>& addresses);
+
 /// Where a worker's memory went, from two heap dumps.
 struct leak_report {
   leak_cause cause = leak_cause::unknown;
@@ -22,6 +32,8 @@ struct leak_report {
   std::vector<leak_site> sites; ///< The largest first.
   /// The whole growth as folded stacks ("outer;inner bytes\n"), for flame graphs.
   std::string flame;
+  /// Of the largest stacks, which together hold nearly all of the growth; at most 1024.
+  std::vector<stack_cause> stacks;
 };
 
 /// What a report is made from.
@@ -70,7 +82,8 @@ std::string write_folded(const std::vector<named_growth>& stacks);
 
 /// {"cause", "growth_bytes", "estimated_bytes", "calibrated", "sample_bytes", "jobs",
 /// "sites": [{"bytes", "share", "objects", "threads", "cause", "responsible":
-/// {function, library, file, line}, "stack": [...], "full_stack": [...]}], "flame"}.
+/// {function, library, file, line}, "stack": [...], "full_stack": [...]}], "flame",
+/// "stacks": [[fingerprint, cause]]}.
 /// Frames are innermost first; a frame's "file" and "line" only where known.
 nlohmann::json to_json(const leak_report& x);
 expected<leak_report> leak_report_from_json(const nlohmann::json& x);

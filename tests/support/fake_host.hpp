@@ -40,6 +40,10 @@ public:
     uint64_t hoard = 0; ///< The same, but free in the allocator's books.
     uint64_t trimmable = 0;
     uint64_t hidden = 0;        ///< Of its memory, not in what it says.
+    uint64_t gpu_reserved = 0;  ///< Cached by its GPU's allocator, held by no tensor.
+    uint64_t gpu_hoard = 0;     ///< Cached of each job.
+    bool gpu_empties = false;   ///< A trim gives the GPU's cache back.
+    std::string heap;           ///< What it dumps; empty: a text that is no dump.
     bool hangs = false;         ///< Takes jobs, never answers.
     bool ignores_stop = false;  ///< Only a signal ends it.
     bool closes_at_own = false; ///< Its socket closes just before its slot listens.
@@ -154,6 +158,7 @@ public:
     ++x.jobs;
     x.live += x.leak;
     x.private_bytes += x.leak + x.hoard;
+    x.gpu_reserved += x.gpu_hoard;
     wire::result r;
     r.attempt_id = job.attempt_id;
     r.top_k = {{3, 0.9f, "三"}, {8, 0.1f, "八"}};
@@ -182,7 +187,7 @@ public:
   int32_t server_pid() const { return static_cast<int32_t>(500 + server); }
 
   static wire::memory_reading reading(const worker& x) {
-    return {x.live, x.private_bytes - shared_pages - x.hidden, 0, 0};
+    return {x.live, x.private_bytes - shared_pages - x.hidden, 0, x.gpu_reserved};
   }
 
   /// Private memory that is not anonymous.
@@ -308,7 +313,7 @@ private:
       if (!answers_dumps)
         return;
       done.jobs = done.sampled_jobs = x.jobs - x.sampled_from;
-      done.heap = "heap of worker " + std::to_string(x.id);
+      done.heap = !x.heap.empty() ? x.heap : "heap of worker " + std::to_string(x.id);
       done.maps = "maps";
     }
     send(x, done);
@@ -335,6 +340,8 @@ private:
       wire::trimmed done;
       done.before = reading(x);
       x.private_bytes -= std::exchange(x.trimmable, 0);
+      if (x.gpu_empties)
+        x.gpu_reserved = 0;
       done.after = reading(x);
       done.duration_us = 1'500;
       send(x, done);

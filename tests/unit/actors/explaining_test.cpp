@@ -35,6 +35,25 @@ protected:
     ASSERT_FALSE(old.alive);
   }
 
+  /// A dump of a worker that holds so much by one stack.
+  static std::string heap_of(uint64_t address, uint64_t bytes) {
+    char text[200];
+    std::snprintf(text, sizeof text,
+                  "heap_v2/512\n  t*: 1: %llu [0: 0]\n  t0: 1: %llu [0: 0]\n"
+                  "@ 0x%llx 0x1000\n  t*: 1: %llu [0: 0]\n  t0: 1: %llu [0: 0]\n",
+                  static_cast<unsigned long long>(bytes), static_cast<unsigned long long>(bytes),
+                  static_cast<unsigned long long>(address), static_cast<unsigned long long>(bytes),
+                  static_cast<unsigned long long>(bytes));
+    return text;
+  }
+
+  /// `report_of`, for a stack as in `heap_of`.
+  static supervision::leak_report report_of(supervision::leak_cause cause, uint64_t address) {
+    auto x = report_of(cause);
+    x.stacks = {{supervision::fingerprint({address, 0x1000}), cause}};
+    return x;
+  }
+
   size_t asked(const fake_host::worker& x, wire::profile::action what) const {
     return static_cast<size_t>(
       std::count_if(x.received.begin(), x.received.end(), [what](const wire::frame& f) {
@@ -145,6 +164,67 @@ TEST_F(Explaining, ExplainsAnotherLeakOfTheSameSlotAnew) {
   EXPECT_EQ(details("worker_replaced")[1]["cause"], "retained_images");
 }
 
+TEST_F(Explaining, RecognisesEachOfTwoLeaksThatTakeTurnsByItsStack) {
+  using supervision::leak_cause;
+  // Both leak as much per job: nothing but their stacks tells them apart.
+  auto leak = [this](uint64_t address) {
+    serving(0).heap = heap_of(address, 60 * MiB);
+    leak_until_replaced(6 * MiB);
+  };
+  start();
+  leak(0xaaaa);
+  host->reports.emplace(1, report_of(leak_cause::native_allocation, 0xaaaa));
+  advance(100ms);
+  leak(0xbbbb);
+  ASSERT_EQ(host->requests.size(), 2u) << "it is a stack that nobody has seen";
+  host->reports.emplace(2, report_of(leak_cause::retained_images, 0xbbbb));
+  advance(100ms);
+  leak(0xaaaa);
+  leak(0xbbbb);
+  leak(0xaaaa);
+  EXPECT_EQ(host->requests.size(), 2u) << "known by heart";
+  const auto replaced = details("worker_replaced");
+  ASSERT_EQ(replaced.size(), 5u);
+  std::vector<std::string> causes;
+  for (const auto& x : replaced)
+    causes.push_back(x["cause"]);
+  EXPECT_EQ(causes,
+            (std::vector<std::string>{"native_allocation", "retained_images", "native_allocation",
+                                      "retained_images", "native_allocation"}));
+  EXPECT_EQ(replaced[2]["report"], replaced[0]["report"]);
+  EXPECT_EQ(replaced[3]["report"], replaced[1]["report"]);
+}
+
+TEST_F(Explaining, NamesALeakThatIsReplacedBeforeItIsBeyondDoubt) {
+  start();
+  auto& old = serving(0);
+  old.heap = heap_of(0xaaaa, 60 * MiB);
+  work(0, 10);
+  old.leak = 30 * MiB; // three jobs fill the budget
+  for (auto i = 0; i < 10 && old.alive; ++i)
+    work(0, 1);
+  ASSERT_FALSE(old.alive);
+  ASSERT_EQ(host->requests.size(), 1u);
+  host->reports.emplace(1, report_of(supervision::leak_cause::model_reloaded, 0xaaaa));
+  advance(100ms);
+  ASSERT_EQ(details("worker_replaced").size(), 1u);
+  EXPECT_EQ(details("worker_replaced")[0]["cause"], "model_reloaded");
+}
+
+TEST_F(Explaining, ForgetsWhereCodeWasWithItsForkServer) {
+  using supervision::leak_cause;
+  start();
+  serving(0).heap = heap_of(0xaaaa, 60 * MiB);
+  leak_until_replaced(6 * MiB);
+  host->reports.emplace(1, report_of(leak_cause::native_allocation, 0xaaaa));
+  advance(100ms);
+  host->server_dies();
+  advance(5s);
+  serving(0).heap = heap_of(0xaaaa, 60 * MiB);
+  leak_until_replaced(6 * MiB);
+  EXPECT_EQ(host->requests.size(), 2u) << "another function may be there now";
+}
+
 TEST_F(Explaining, ReportsAReplacementThoughNobodyExplainsIt) {
   start();
   leak_until_replaced(6 * MiB);
@@ -212,8 +292,10 @@ TEST_F(Explaining, ExplainsASlowLeakWhileItsWorkerServes) {
   host->reports.emplace(1, report_of(supervision::leak_cause::retained_tensors));
   advance(100ms);
   ASSERT_EQ(details("leak_report").size(), 1u);
-  EXPECT_EQ(asked(serving(0), wire::profile::stop), 1u) << "sampling costs";
   work(0, 100);
+  EXPECT_EQ(asked(serving(0), wire::profile::stop), 0u) << "a worker's leak may change";
+  work(0, 2'000);
+  EXPECT_EQ(asked(serving(0), wire::profile::stop), 1u) << "sampling costs";
   EXPECT_EQ(host->requests.size(), 1u);
 }
 

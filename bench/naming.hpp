@@ -1,0 +1,82 @@
+#pragma once
+
+#include <nlohmann/json.hpp>
+
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <string>
+
+namespace ziyu::bench {
+
+/// Holds the causes that replacements were given against what was injected into the very
+/// worker that was replaced. Forgets each worker when it is judged, so that it does not
+/// grow itself. Not thread-safe.
+class naming {
+public:
+  /// A job with a fault was done by that worker.
+  /// @param cause As in `supervision::to_string(leak_cause)`.
+  void injected(uint32_t slot, uint64_t generation, const std::string& cause, double bytes) {
+    workers_[{slot, generation}][cause] += bytes;
+    if (workers_.size() > max_workers)
+      workers_.erase(workers_.begin()); // died otherwise
+  }
+
+  /// The detail of a `worker_replaced`; other reasons than memory are passed over.
+  void replaced(const nlohmann::json& detail) {
+    pending_.push_back({{detail.at("slot"), detail.at("generation")}, detail.at("cause")});
+  }
+
+  /// Judges the replacements whose workers can do no more jobs. Call when all outcomes so
+  /// far have been taken in.
+  void judge() {
+    for (; !pending_.empty(); pending_.pop_front()) {
+      const auto& [who, cause] = pending_.front();
+      const auto found = workers_.find(who);
+      ++leaks_;
+      named_ += cause != "unknown";
+      double most = 0, all = 0;
+      std::string truth = "none";
+      if (found != workers_.end()) {
+        for (const auto& [name, bytes] : found->second) {
+          all += bytes;
+          if (bytes > most) {
+            most = bytes;
+            truth = name;
+          }
+        }
+        // Half of it, or more than any other: two kinds may share a worker's life.
+        const auto its = found->second.find(cause);
+        right_ += cause == truth || (its != found->second.end() && its->second >= all / 2);
+        workers_.erase(found);
+      }
+      ++table_[truth][cause];
+    }
+  }
+
+  /// {"replacements", "precision", "recall", "confusion": {truth: {named: count}}}
+  nlohmann::json describe() const {
+    const auto ratio = [](uint64_t part, uint64_t of) {
+      return of > 0 ? nlohmann::json(static_cast<double>(part) / static_cast<double>(of))
+                    : nlohmann::json();
+    };
+    return {{"replacements", leaks_},
+            {"precision", ratio(right_, named_)},
+            {"recall", ratio(right_, leaks_)},
+            {"confusion", table_}};
+  }
+
+  uint64_t leaks() const { return leaks_; }
+  uint64_t named() const { return named_; }
+  uint64_t right() const { return right_; }
+
+private:
+  using worker = std::pair<uint32_t, uint64_t>; ///< Slot, generation.
+  static constexpr size_t max_workers = 1'024;
+  std::map<worker, std::map<std::string, double>> workers_;
+  std::deque<std::pair<worker, std::string>> pending_;
+  std::map<std::string, std::map<std::string, uint64_t>> table_;
+  uint64_t leaks_ = 0, named_ = 0, right_ = 0;
+};
+
+} // namespace ziyu::bench
