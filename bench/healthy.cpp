@@ -11,7 +11,9 @@
 #include <CLI/CLI.hpp>
 
 #include <algorithm>
+#include <cmath>
 #include <csignal>
+#include <fstream>
 #include <random>
 #include <set>
 
@@ -92,6 +94,31 @@ struct album {
   }
 };
 
+/// Writes what the judge sees of each worker, for `bench/judge`: one file per worker.
+class recorder {
+public:
+  explicit recorder(std::filesystem::path folder) : folder_(std::move(folder)) {
+    std::filesystem::create_directories(folder_);
+  }
+
+  void add(const actors::job_done& x) {
+    std::lock_guard guard{mutex_};
+    auto& out = files_[x.worker];
+    if (!out.is_open()) {
+      out.open(folder_ / ("healthy_worker" + std::to_string(x.worker) + ".csv"));
+      out << "# healthy healthy 0 0\n"
+             "live_bytes,private_bytes,encoded_bytes,decoded_bytes,ok,batch\n";
+    }
+    out << x.memory.live << ',' << x.private_bytes << ',' << x.encoded_bytes << ','
+        << x.decoded_bytes << ',' << x.ok << ',' << x.batch << '\n';
+  }
+
+private:
+  const std::filesystem::path folder_;
+  std::mutex mutex_;
+  std::map<uint64_t, std::ofstream> files_;
+};
+
 /// Live bytes of one worker after warm-up.
 struct flatness {
   uint64_t jobs = 0, first = 0, last = 0, lowest = UINT64_MAX, highest = 0;
@@ -110,9 +137,9 @@ struct flatness {
 constexpr uint64_t warm_up_rounds = 20;
 
 struct options {
-  uint64_t jobs = 100'000, large_every = 2'000, medium_every = 50;
+  uint64_t jobs = 100'000, large_every = 2'000, medium_every = 50, varied_every = 0;
   uint32_t slots = 2, seed = 1;
-  std::string model;
+  std::string model, record;
 };
 
 json measure(const options& o) {
@@ -123,6 +150,11 @@ json measure(const options& o) {
   if (!o.model.empty())
     settings.model = o.model;
   settings.slots = o.slots;
+  std::optional<recorder> tape;
+  if (!o.record.empty()) {
+    tape.emplace(o.record);
+    settings.on_job = [&tape](const auto& x) { tape->add(x); };
+  }
   pool workers{settings, [&](const json& x) {
                  std::lock_guard guard{mutex};
                  ++events[x.at("type")];
@@ -140,6 +172,13 @@ json measure(const options& o) {
       return all[i % all.size()];
     if (i % o.large_every == o.large_every / 2)
       return images.large;
+    if (o.varied_every > 0 && i % o.varied_every == 0) {
+      // Each order of magnitude alike, from one pixel to 12 Mpx.
+      std::uniform_real_distribution octave{0., std::log2(12e6)};
+      const auto side = std::sqrt(std::exp2(octave(random)));
+      return make_bmp(static_cast<uint32_t>(std::ceil(side * 1.15)),
+                      static_cast<uint32_t>(std::ceil(side / 1.16)), 1);
+    }
     if (i % o.medium_every == 0)
       return images.medium[random() % images.medium.size()];
     return images.small[random() % images.small.size()];
@@ -214,6 +253,12 @@ int main(int argc, char** argv) {
   app.add_option("--large-every", o.large_every, "One job in so many is 6000×4000")
     ->check(CLI::Range(2, 1'000'000))
     ->capture_default_str();
+  app
+    .add_option("--varied-every", o.varied_every,
+                "One job in so many is of any size up to 12 Mpx; 0: none")
+    ->check(CLI::Range(0, 1'000'000))
+    ->capture_default_str();
+  app.add_option("--record", o.record, "Folder for what the judge saw, one CSV file per worker");
   app.add_option("--seed", o.seed, "Of the order of the images")->capture_default_str();
   app.add_option("--model", o.model, "Model folder (default: digits)");
   CLI11_PARSE(app, argc, argv);

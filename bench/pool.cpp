@@ -5,6 +5,7 @@
 #include "actors/process_host.hpp"
 #include "actors/publisher.hpp"
 
+#include <caf/event_based_actor.hpp>
 #include <caf/io/middleman.hpp>
 #include <caf/scoped_actor.hpp>
 
@@ -31,6 +32,19 @@ int64_t offset_of(const messaging::header_list& headers) {
       return offset;
     }
   give_up("a dead letter does not say of which record it is");
+}
+
+/// Stands between a slot and the supervisor, and shows what passes.
+caf::behavior eavesdropper(caf::event_based_actor* self, supervisor_actor boss,
+                           std::function<void(const job_done&)> on_job) {
+  return {
+    [=](const job_done& x) {
+      on_job(x);
+      self->send(boss, x);
+    },
+    [=](const slot_switched& x) { self->send(boss, x); },
+    [=](const worker_hung& x) { self->send(boss, x); },
+  };
 }
 
 } // namespace
@@ -130,6 +144,10 @@ pool::pool(pool_settings settings, std::function<void(const json&)> on_event)
     i.slot = slot;
     i.faults_allowed = settings_.faults_allowed;
     i.dispatcher = dispatcher_;
+    if (settings_.on_job) {
+      eavesdroppers_.push_back(system_.spawn(eavesdropper, boss, settings_.on_job));
+      boss = caf::actor_cast<supervisor_actor>(eavesdroppers_.back());
+    }
     i.supervisor = std::move(boss);
     return system_.spawn(inference, i);
   };
@@ -147,6 +165,8 @@ pool::~pool() {
         caf::actor_cast<caf::actor>(publisher_)})
     self->send_exit(x, caf::exit_reason::user_shutdown);
   self->wait_for(supervisor_, dispatcher_, publisher_);
+  for (const auto& x : eavesdroppers_)
+    self->send_exit(x, caf::exit_reason::user_shutdown);
   report_->disconnect();
 }
 

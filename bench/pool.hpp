@@ -55,6 +55,9 @@ struct pool_settings {
   supervision::leak_judge::settings judge; ///< Its budget and workers are the pool's.
   bool faults_allowed = false;
   std::map<uint32_t, std::string> slot_faults;
+  /// Takes all that the supervisor learns of a job; called by actors' threads, at once for
+  /// several slots.
+  std::function<void(const actors::job_done&)> on_job;
 };
 
 /// How a job ended.
@@ -119,6 +122,7 @@ private:
   actors::dispatcher_actor dispatcher_;
   actors::publisher_actor publisher_;
   actors::supervisor_actor supervisor_;
+  std::vector<caf::actor> eavesdroppers_; ///< Filled by the supervisor while it starts.
 };
 
 } // namespace ziyu::bench
