@@ -44,6 +44,7 @@ bool is_seldom(const std::string& kind) {
 struct outcome {
   uint64_t alarm = 0;            ///< Job of the first alarm; 0: none.
   growth kind = growth::healthy; ///< The judge's worst verdict up to there.
+  std::string judgement;         ///< Its last words, or those of the alarm.
 };
 
 /// Summary over traces of one rule.
@@ -120,6 +121,7 @@ leak_judge::settings judge_settings() {
 }
 
 struct totals {
+  json mistakes = json::array();
   score judge;
   std::map<std::string, score> peers;
   std::map<std::string, std::map<std::string, uint64_t>> confusion;
@@ -147,6 +149,7 @@ outcome judge_trace(const trace& t, totals& all) {
       worst = std::max(worst, verdict.kind);
     if (x.alarm == 0 && is_confirmed(verdict.kind)) {
       x.alarm = job;
+      x.judgement = explain(verdict);
       if (t.onset == 0 || job < t.onset)
         break;
     }
@@ -162,6 +165,8 @@ outcome judge_trace(const trace& t, totals& all) {
   }
   all.jobs += job;
   x.kind = worst;
+  if (x.alarm == 0)
+    x.judgement = explain(judge.last());
   // The traces that ended at the budget show what the forecast was worth.
   if (foretold && t.jobs.back().memory.private_bytes + 3 * t.bytes_per_job + 64 * mib >= budget
       && t.jobs.size() < t.onset + 1499) {
@@ -186,8 +191,18 @@ void evaluate(const trace& t, const std::vector<named_rule>& others, totals& all
   }
   ++all.confusion[t.kind][std::string{to_string(x.kind)}];
   auto& [right, count] = all.by_kind[t.kind];
+  const auto is_right = t.what == truth::healthy ? x.alarm == 0 : x.alarm >= t.onset && x.alarm > 0;
   ++count;
-  right += t.what == truth::healthy ? x.alarm == 0 : x.alarm >= t.onset && x.alarm > 0;
+  right += is_right;
+  if (!is_right && !t.beyond)
+    all.mistakes.push_back({{"kind", t.kind},
+                            {"number", all.traces},
+                            {"bytes_per_job", t.bytes_per_job},
+                            {"onset", t.onset},
+                            {"jobs", t.jobs.size()},
+                            {"alarm", x.alarm},
+                            {"verdict", to_string(x.kind)},
+                            {"judgement", x.judgement}});
   if (x.alarm >= t.onset && t.onset > 0)
     all.delays[t.kind][t.bytes_per_job].push_back(static_cast<double>(x.alarm - t.onset + 1));
   for (const auto& other : others) {
@@ -228,6 +243,8 @@ std::optional<trace> read_recorded(const std::filesystem::path& file) {
     if (!(row >> r.memory.live >> r.memory.private_bytes >> r.memory.encoded_bytes
           >> r.memory.decoded_bytes >> r.memory.ok))
       return std::nullopt;
+    if (!(row >> r.memory.batch))
+      r.memory.batch = 1;
     r.rss = r.memory.private_bytes;
     peak = std::max(peak, r.rss);
     r.peak_rss = peak;
@@ -325,6 +342,7 @@ int run(const options& o) {
   result["healthy"] = all.judge.healthy;
   result["seed"] = o.seed;
   result["confusion"] = all.confusion;
+  result["mistakes"] = all.mistakes;
   result["beyond"] = {{"traces", all.beyond}, {"false_replacements", all.beyond_alarms}};
   result["forecast"] = {{"checked", all.forecasts},
                         {"inside_interval", score::ratio(all.covered, all.forecasts)},

@@ -128,7 +128,12 @@ public:
       fill_share_ = d.uniform(0.1, 0.5);
     }
     if (is("evicting_cache"))
-      entry_ = size_class(d.spread(1 * kib, 256 * kib)), capacity_ = d.whole(4, 64);
+      entry_ = size_class(d.spread(1 * kib, 256 * kib)), capacity_ = d.whole(4, 64),
+      entry_varies_ = d.happens(0.5);
+    if (is("coarse_cache")) { // keyed by sizes rounded up, as with padded shapes
+      entry_ = size_class(d.spread(300, 64 * kib)), entry_varies_ = d.happens(0.5);
+      coarse_ = d.spread(2, 24);
+    }
     if (is("short_history"))
       history_ = d.whole(2, 4), history_entry_ = size_class(d.spread(64, 2 * mib));
     if (is("long_history"))
@@ -147,15 +152,17 @@ public:
     }
     if (auto i = steps_.find(job); i != steps_.end())
       kept_ += size_class(i->second);
-    const auto key = x.decoded_bytes * 16 + x.batch;
+    const auto size = static_cast<double>(x.decoded_bytes + 1);
+    const auto key = coarse_ > 0 ? static_cast<uint64_t>(std::log2(size) * coarse_)
+                                 : x.decoded_bytes * 16 + x.batch;
     if (entry_ > 0 && x.ok) {
       auto& visits = seen_[key];
       // No library's cache is boundless: full is full, or the oldest goes.
       if (visits++ < stages_ && (capacity_ > 0 || order_.size() < full_)) {
-        const auto size = entry_varies_ ? size_class(entry_ * dice_.uniform(0.3, 3)) : entry_;
-        order_.push_back(size);
+        const auto entry = entry_varies_ ? size_class(entry_ * dice_.uniform(0.3, 3)) : entry_;
+        order_.push_back(entry);
         keys_.push_back(key);
-        kept_ += size;
+        kept_ += entry;
         if (capacity_ > 0 && order_.size() > capacity_) {
           kept_ -= order_.front();
           seen_.erase(keys_.front());
@@ -199,7 +206,7 @@ private:
            bad_steps_ = 0;
   uint64_t spike_left_ = 0, full_ = 0;
   double warm_size_ = 0, spike_share_ = 0, entry_ = 0, fill_ = 0, fill_share_ = 0;
-  double history_entry_ = 0, spike_ = 0;
+  double history_entry_ = 0, spike_ = 0, coarse_ = 0;
   bool entry_varies_ = false, high_water_ = false, last_image_ = false;
   double kept_ = 0, scratch_ = 0, input_ = 0;
   std::map<uint64_t, double> steps_;
@@ -295,9 +302,9 @@ private:
 } // namespace
 
 std::vector<std::string> healthy_kinds() {
-  return {"flat",          "warm_up",    "spikes",         "shape_cache", "two_stage_cache",
-          "high_water",    "last_image", "step_then_flat", "plateau",     "evicting_cache",
-          "short_history", "bad_path",   "workload_shift"};
+  return {"flat",         "warm_up",       "spikes",         "shape_cache",   "two_stage_cache",
+          "high_water",   "last_image",    "step_then_flat", "plateau",       "evicting_cache",
+          "coarse_cache", "short_history", "bad_path",       "workload_shift"};
 }
 
 std::vector<std::string> growing_kinds() {

@@ -16,19 +16,28 @@ constexpr double strata_weight = 0.20;
 double onset_weight(uint64_t n) {
   const auto x = static_cast<double>(n) + 1;
   const auto log = std::log(x);
-  return 1 / (2.11 * x * log * log);
+  // Half of it for early, half for late onsets; the second sums to less than 30^-0.15/0.15.
+  return 0.5 / (2.11 * x * log * log) + 0.5 * std::pow(x + 29, -1.15) / 4.01;
 }
 
 /// The evidence saturates: more would change no decision.
 constexpr double most = 1e60;
 
-// How probable it is that a rise equals one of the last few: in a leak that keeps
-// the same thing each time, and in health.
-constexpr double repeats_in_leak = 0.5, repeats_in_health = 1. / 32;
+/// How probable it is in health that a rise equals one of the last few.
+constexpr double repeats_in_health = 1. / 32;
 
 /// So few events may be the beginning of a leak on one job in many.
 constexpr uint64_t few_events = 5;
 constexpr double rate_of_few = 1. / 32;
+
+/// The highest levels of a counter that wanders come in clusters, as its values depend on
+/// each other (e.g., the sum over what a full cache holds): so soon after a record the next
+/// one has, at most, this chance.
+constexpr uint64_t cluster_jobs = 64;
+constexpr double chance_in_cluster = 0.5;
+
+/// A spike may rise in several steps.
+constexpr uint64_t spike_jobs = 8;
 
 /// A lower level counts once it has not been left for so many jobs.
 constexpr uint64_t settled_jobs = 8;
@@ -38,14 +47,20 @@ constexpr uint64_t settled_jobs = 8;
 uint64_t growth_test::observe(const input& x) {
   ++jobs_;
   if (jobs_ == 1) {
-    level_ = previous_ = x.value;
+    level_ = previous_ = before_rise_ = x.value;
     return 0;
   }
   if (x.value < previous_) {
     ++falls_;
+    // Deeper than the latest rise was high: no spike that ends, but a way down.
+    deep_falls_ += x.value + x.least <= before_rise_;
     since_fall_ = 0;
   } else {
     ++since_fall_;
+    if (x.value > previous_) {
+      ++rises_;
+      before_rise_ = previous_;
+    }
   }
   previous_ = x.value;
   // A rise that the very next job took back was a spike, not growth. (Counters that
@@ -71,16 +86,17 @@ uint64_t growth_test::observe(const input& x) {
     last_event_before_ = last_event_;
     undoable_ = jobs_;
   }
-  // What is kept per kind of input may well take the same amount for each, at its first
-  // visit or its second.
-  const auto sizes = !grew || !x.exact || x.visit <= 2 ? 1
-                     : seen_of_late(rise)              ? repeats_in_leak / repeats_in_health
-                                          : (1 - repeats_in_leak) / (1 - repeats_in_health);
+  const auto same = !grew || x.alike || !x.exact ? sameness::unknown
+                    : seen_of_late(rise)         ? sameness::repeated
+                                                 : sameness::other;
+  auto in = x;
+  if (x.exact)
+    in.chance = std::max(in.chance, chance_of_excursion());
   const auto onset = onset_weight(jobs_);
   for (size_t i = 0; i < rates.size(); ++i)
-    weigh(hypotheses_[i], rates[i], rate_weights[i] * onset, x, grew, sizes);
+    weigh(hypotheses_[i], rates[i], rate_weights[i] * onset, in, grew, same);
   weigh(hypotheses_[rates.size() + x.stratum], rates[0],
-        strata_weight / strata * onset_weight(++stratum_jobs_[x.stratum]), x, grew, sizes);
+        strata_weight / strata * onset_weight(++stratum_jobs_[x.stratum]), in, grew, same);
   if (grew) {
     steps_[event_count_++ % remembered] = {jobs_, rise};
     last_event_ = jobs_;
@@ -92,6 +108,16 @@ uint64_t growth_test::observe(const input& x) {
   return rise;
 }
 
+double growth_test::chance_of_excursion() const {
+  if (last_event_ == 0)
+    return 0;
+  const auto since = jobs_ - last_event_;
+  if (deep_falls_ > 1 && deep_falls_ * 8 > rises_ && since <= cluster_jobs)
+    return chance_in_cluster;
+  // Each spike ends with a fall: there are no more of the former than of the latter.
+  return since <= spike_jobs ? static_cast<double>(falls_) / static_cast<double>(jobs_) : 0;
+}
+
 bool growth_test::seen_of_late(uint64_t rise) const {
   const auto n = std::min<uint64_t>(event_count_, remembered / 2);
   for (size_t i = 0; i < n; ++i)
@@ -101,16 +127,26 @@ bool growth_test::seen_of_late(uint64_t rise) const {
 }
 
 void growth_test::weigh(hypothesis& x, double rate, double prior, const input& in, bool grew,
-                        double sizes) {
+                        sameness rise) {
   if (x.wealth <= 2 * x.priors) {
     // Nothing speaks for an earlier onset.
     x.priors = 0;
     x.since = jobs_;
     x.level = level_;
-    x.events = x.unexplained = 0;
+    x.events = x.unexplained = x.compared = x.repeated = 0;
   }
   x.wealth += prior;
   x.priors += prior;
+  // Some leaks keep the same thing each time, others never: which one this is shows in its
+  // own rises so far (the estimator of Krichevsky and Trofimov). Its first has none before.
+  double sizes = 1;
+  if (rise != sameness::unknown && x.events > 0) {
+    const auto equal = (x.repeated + 0.5) / (x.compared + 1.);
+    const auto again = rise == sameness::repeated;
+    sizes = again ? equal / repeats_in_health : (1 - equal) / (1 - repeats_in_health);
+    ++x.compared;
+    x.repeated += again;
+  }
   // A leak that is rarer than health's own events shows nothing here. (To count
   // *missing* events for it would be wrong: health may well have fewer.)
   if (rate > in.chance)

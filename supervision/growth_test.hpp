@@ -27,10 +27,10 @@ public:
   struct input {
     uint64_t value = 0;
     double chance = 1;  ///< Of an event in health, at most; 0 < chance <= 1.
-    uint32_t visit = 1; ///< How often this kind of input was seen, with this one.
+    bool alike = true;  ///< Equal rises prove nothing: a cache may take the same for each kind.
     size_t stratum = 0; ///< < `strata`.
     uint64_t least = 1; ///< A smaller rise is no event; at least 1.
-    bool exact = true;  ///< Equal rises mean something (bytes, not pages).
+    bool exact = true;  ///< Each rise and fall means something (bytes, not pages).
   };
 
   /// Takes the counter after one more job. Returns by how much it stands higher
@@ -77,14 +77,18 @@ private:
     uint64_t since = 0; ///< The job before which nothing speaks for it.
     uint64_t level = 0; ///< The counter's, then.
     uint32_t events = 0, unexplained = 0;
+    uint32_t compared = 0, repeated = 0; ///< Events whose rises were compared; equal ones.
   };
   struct step {
     uint64_t job = 0, rise = 0;
   };
 
+  /// How probable it is that the counter is higher than ever for a while only.
+  double chance_of_excursion() const;
   bool quiet() const { return falls_ * 8 <= jobs_; }
   bool seen_of_late(uint64_t rise) const;
-  void weigh(hypothesis& x, double rate, double prior, const input& in, bool event, double sizes);
+  enum class sameness : uint8_t { unknown, other, repeated };
+  void weigh(hypothesis& x, double rate, double prior, const input& in, bool event, sameness rise);
   const hypothesis* strongest() const;
   const step& latest(size_t back) const { return steps_[(event_count_ - 1 - back) % remembered]; }
 
@@ -92,8 +96,8 @@ private:
   std::array<uint64_t, strata> stratum_jobs_{};
   std::array<step, remembered> steps_{}; ///< The latest events, a ring.
   uint64_t event_count_ = 0;
-  uint64_t jobs_ = 0, falls_ = 0, since_fall_ = 0;
-  uint64_t level_ = 0, level_before_event_ = 0, previous_ = 0;
+  uint64_t jobs_ = 0, falls_ = 0, deep_falls_ = 0, rises_ = 0, since_fall_ = 0;
+  uint64_t level_ = 0, level_before_event_ = 0, previous_ = 0, before_rise_ = 0;
   uint64_t last_event_ = 0, last_event_before_ = 0;
   uint64_t undoable_ = 0; ///< Job of the latest event, while it may be a spike.
   double evidence_ = 0;

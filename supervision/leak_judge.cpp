@@ -16,6 +16,13 @@ namespace {
 /// fast, many for what drowns in the ups and downs of single jobs.
 constexpr uint64_t short_block = 2, long_block = 16;
 
+/// A cache that takes in fewer than half of the new kinds has so few entries, or fills ever
+/// more slowly.
+constexpr double coarse_entries = 24;
+
+/// A cache that begins to fill after so many new kinds left nothing is a late one.
+constexpr uint64_t late_after = 32;
+
 /// Smaller steps of private memory are the allocator's business.
 constexpr uint64_t private_grain = 64 * 1024;
 
@@ -28,15 +35,14 @@ constexpr uint64_t novel_window = 8;
 /// What is suspected: evidence worth a closer look (heap-profile sampling).
 constexpr double suspicious = 10;
 
-/// How probable an event is, at most, in health: at job `n` of a worker (its
-/// warm-up; also the record probability of any stationary counter, up to the
-/// factor) and at the `visit`th input of one kind (what is kept per kind is
-/// complete after few). Never so small that one event could convince.
-double healthy_chance(uint64_t n, uint32_t visit) {
-  constexpr double by_visit[] = {0, 0, 0, 0.2, 0.04, 0.008};
-  const auto kept = visit < std::size(by_visit) ? by_visit[visit] : 0;
-  return std::min(1., std::max({2. / static_cast<double>(n), kept, 1e-3}));
-}
+/// How probable an event is, at most, in health: at job `n` of a worker (its warm-up;
+/// also the record probability of any stationary counter, up to the factor). Never so
+/// small that one event could convince.
+double healthy_chance(uint64_t n) { return std::clamp(2. / static_cast<double>(n), 1e-3, 1.); }
+
+/// The same at the third, fourth and fifth input of one kind: what is kept per kind is
+/// complete after few.
+constexpr double chance_by_visit[] = {1, 1, 0.2, 0.04, 0.008};
 
 /// The same for the lows of private memory in the `n`th block of jobs.
 double settling_chance(uint64_t n) {
@@ -97,11 +103,12 @@ std::string_view to_string(leak_input x) noexcept {
 leak_judge::leak_judge(settings x)
   : settings_(x), z_(normal_quantile(std::clamp(x.confidence, 0.5, 0.99))),
     // Sizes in octaves: a shift is one of half an octave or more for some time.
-    size_shift_(32, 0.75, 12, 0.5), channels_{{{&point::live, 1, true, false},
-                                               {&point::gpu, 1, true, true},
-                                               {&point::owned, short_block, false, false},
-                                               {&point::owned, long_block, false, false},
-                                               {&point::reserved, short_block, false, true}}} {
+    size_shift_(32, 0.75, 12, 0.5), channels_{
+                                      {{&point::live, 1, true, false, 1. / 2},
+                                       {&point::gpu, 1, true, true, 1. / 5},
+                                       {&point::owned, short_block, false, false, 1. / 10},
+                                       {&point::owned, long_block, false, false, 1. / 10},
+                                       {&point::reserved, short_block, false, true, 1. / 10}}} {
   window_.reserve(settings_.window_jobs);
 }
 
@@ -113,25 +120,28 @@ leak_judge::verdict leak_judge::observe(job_memory x) {
   }
   const auto visit = census_.visit(kind_of(x));
   const auto judged = jobs_ > settings_.warmup_jobs;
-  auto chance = judged ? healthy_chance(jobs_, visit) : 1;
-  if (judged && visit <= cached_visits)
-    chance = std::max(chance, cache_chance(visit));
+  const auto stratum = stratum_of(x);
+  auto chance = judged ? healthy_chance(jobs_) : 1;
+  // What is kept per kind of input may well take the same amount for each.
+  auto alike = !judged;
+  const auto counted = judged && visit <= cache_.size();
+  if (counted) {
+    const auto allowed = excuse_of(visit, stratum);
+    chance = std::max(chance, allowed.chance);
+    alike = visit <= cached_visits && allowed.bytes;
+  }
   // What no input before needed may stay: buffers are as large as the largest so far.
   const auto largest = x.decoded_bytes > largest_decoded_ || x.encoded_bytes > largest_encoded_;
   largest_decoded_ = std::max(largest_decoded_, x.decoded_bytes);
   largest_encoded_ = std::max(largest_encoded_, x.encoded_bytes);
   if (largest)
     chance = 1;
-  const auto stratum = stratum_of(x);
-  const auto rise = channels_[0].test.observe({x.live, chance, visit, stratum, 1, true});
+  const auto rise = channels_[0].test.observe({x.live, chance, alike, stratum, 1, true});
   const auto gpu_rise = channels_[1].test.observe(
-    {x.gpu_allocated, chance, visit, stratum, 1, true});
-  if (judged && visit <= cached_visits) {
-    auto& c = cache_[visit - 1];
-    ++c.jobs;
-    c.grew = static_cast<uint8_t>(c.grew << 1 | (rise + gpu_rise > 0));
-    if (rise + gpu_rise > 0) {
-      ++c.growths;
+    {x.gpu_allocated, chance, alike, stratum, 1, true});
+  if (counted) {
+    cache_[visit - 1].observe(rise + gpu_rise, stratum);
+    if (visit <= cached_visits && rise + gpu_rise > 0) {
       novel_bytes_ += rise + gpu_rise;
       last_novel_growth_ = jobs_;
     }
@@ -146,19 +156,53 @@ leak_judge::verdict leak_judge::observe(job_memory x) {
   return last_;
 }
 
-double leak_judge::cache_chance(uint32_t visit) const {
-  const auto& c = cache_[visit - 1];
-  // A cache may take each new kind in, but no cache is boundless; and what takes in few
-  // of the new kinds is not keyed by them, so there are not many to come.
-  const auto bytes = settings_.budget_bytes > 0 ? settings_.budget_bytes / 6 : 40u << 20;
-  const auto keyed = wilson(c.growths, c.jobs, 3).upper >= 0.5;
-  const auto over = std::max(static_cast<double>(c.growths)
-                               / (keyed ? static_cast<double>(settings_.cache_entries) : 24),
-                             static_cast<double>(novel_bytes_) / static_cast<double>(bytes));
-  const auto chance = std::pow(std::max(over, 1.), -4);
+void leak_judge::cache::observe(uint64_t rise, size_t stratum) {
+  ++jobs;
+  ++strata[stratum].jobs;
+  grew = static_cast<uint8_t>(grew << 1 | (rise > 0));
+  if (rise == 0) {
+    ++silent;
+    return;
+  }
+  ++growths;
+  ++strata[stratum].growths;
+  if (silent >= late_after) {
+    late = true;
+    late_bytes = 0;
+  }
+  silent = 0;
+  late_bytes += rise;
+}
+
+leak_judge::excuse leak_judge::excuse_of(uint32_t visit, size_t stratum) const {
+  const auto& x = cache_[visit - 1];
+  const auto growths = static_cast<double>(x.growths), jobs = static_cast<double>(x.jobs);
+  const auto usual = chance_by_visit[visit - 1];
+  // Where such inputs left nothing so far, one that does is the first of so many.
+  if (visit > cached_visits)
+    return {std::min(usual, 2 * (growths + 1) / (jobs + 2)), false};
+  if (x.jobs == 0)
+    return {};
+  const auto budget = static_cast<double>(settings_.budget_bytes > 0 ? settings_.budget_bytes
+                                                                     : uint64_t{256} << 20);
+  const auto fading = [](double load) { return std::pow(std::max(load, 1.), -4); };
+  // A cache may take each new kind in, but no cache is boundless.
+  const auto keyed = wilson(x.growths, x.jobs, 3).upper >= 0.5;
+  const auto load = std::max(static_cast<double>(novel_bytes_) / (budget / (keyed ? 6 : 12)),
+                             x.late ? static_cast<double>(x.late_bytes) / (budget / 64) : 0);
+  auto chance = fading(growths / settings_.cache_entries);
+  // What takes in few of the new kinds is keyed by something coarser, of which there are
+  // ever fewer to come: ever more seldom than so far on average.
+  if (!keyed) {
+    const auto& s = x.strata[stratum];
+    const auto average = std::max(growths / jobs, (s.growths + 1.) / (s.jobs + 1.));
+    chance = std::min(chance, std::max(fading(growths / coarse_entries), average));
+  }
   // Nor is there such a cache where the latest new kinds left nothing; one that begins to
   // fill has its excuse back within four.
-  return c.jobs < novel_window ? chance : std::min(chance, (std::popcount(c.grew) + 1.) / 5);
+  if (x.jobs >= novel_window)
+    chance = std::min(chance, (std::popcount(x.grew) + 1.) / 5);
+  return {std::min(chance, fading(load)), load <= 1};
 }
 
 void leak_judge::judge_private(const job_memory& x, bool largest) {
@@ -166,9 +210,25 @@ void leak_judge::judge_private(const job_memory& x, bool largest) {
   const auto reserved = excess(x.gpu_reserved, x.gpu_allocated, first_gpu_);
   const auto expected = jobs_ <= settings_.warmup_jobs || largest || fresh_jobs_ > 0;
   fresh_jobs_ -= fresh_jobs_ > 0;
+  owned_reserve_.observe(owned, jobs_ == 1, largest);
+  gpu_reserve_.observe(reserved, jobs_ == 1, largest);
   for (auto& c : channels_)
     if (!c.leak)
       add_to_block(c, c.gpu ? reserved : owned, expected);
+}
+
+void leak_judge::reserve::observe(uint64_t value, bool fresh, bool largest) {
+  if (fresh)
+    first = highest = value;
+  if (value <= highest)
+    return;
+  if (largest)
+    taken += value - highest;
+  highest = value;
+}
+
+bool leak_judge::beyond_reserve(const channel& x) const {
+  return x.level > (x.gpu ? gpu_reserve_ : owned_reserve_).ceiling();
 }
 
 void leak_judge::add_to_block(channel& x, uint64_t value, bool expected) {
@@ -177,6 +237,7 @@ void leak_judge::add_to_block(channel& x, uint64_t value, bool expected) {
   x.expected = (!first && x.expected) || expected;
   if (jobs_ % x.scale != 0)
     return;
+  x.level = x.low;
   growth_test::input block;
   block.value = x.low;
   block.least = private_grain;
@@ -202,11 +263,12 @@ void leak_judge::remember(const job_memory& x, bool grew) {
 }
 
 double leak_judge::threshold(const channel& x) const {
-  // Finite growth rarely takes a quarter of the budget, so its mere size counts, too.
+  // Finite growth rarely takes much of the budget, so its mere size counts, too.
+  const auto rare = static_cast<double>(settings_.budget_bytes) / 256;
+  const auto size = rare > 0 ? std::clamp(rare / std::max<double>(1, x.run.grown), 0.01, 1.) : 1;
   // Bonferroni over the workers; the counters share each one's part.
-  return static_cast<double>(channels_.size()) * std::max(1u, settings_.workers)
-         / std::max(1 - settings_.confidence, 1e-12)
-         * (settings_.budget_bytes > 0 && x.run.grown >= settings_.budget_bytes / 4 ? 0.01 : 1)
+  return std::max(1u, settings_.workers) / (x.doubt * std::max(1 - settings_.confidence, 1e-12))
+         * size
          // What is known of allocators is no law: ten times the evidence.
          * (x.leak ? 1 : 10);
 }
@@ -263,7 +325,7 @@ void leak_judge::confirm(channel& x, uint64_t least_total) {
   if (!x.confirmed)
     x.confirmed = test.evidence() >= threshold(x) && x.run.unexplained >= least_events
                   && x.run.grown >= least_total && x.rate.bytes_per_job >= effect
-                  && x.rate.lower * 4 >= effect
+                  && x.rate.lower * 4 >= effect && (x.leak || beyond_reserve(x))
                   && (x.scale == 1 || keeps_pace(x.what, (x.run.onset - 1) * x.scale + 1));
   const auto from = x.run.onset > 1 ? x.run.onset - 1 : 1; // so that the first rise counts
   if (x.confirmed && x.scale == 1 && x.run.events * 10 >= (jobs_ - x.run.onset + 1) * 7) {
@@ -339,7 +401,7 @@ void leak_judge::judge(const job_memory& x) {
   const auto leans = top->test.evidence() >= (top->leak ? suspicious : threshold(*top))
                      && run.unexplained >= 2
                      && top->rate.bytes_per_job >= static_cast<double>(settings_.min_effect_bytes)
-                     && (top->leak || run.grown >= hoard_total);
+                     && (top->leak || (run.grown >= hoard_total && beyond_reserve(*top)));
   const auto novel = last_novel_growth_ > 0 && jobs_ - last_novel_growth_ < 32;
   last_.kind = leaks && hoards                                      ? growth::mixed
                : leaks                                              ? growth::leak

@@ -128,28 +128,52 @@ private:
     uint64_t scale; ///< Jobs per value of the test.
     bool leak;      ///< Else hoarding.
     bool gpu;
+    double doubt; ///< Its part of it; all together 1.
     growth_test test{};
     bool confirmed = false;
     growth_test::run run{};
     slope rate{};
     uint64_t low = 0;      ///< Of the block of jobs under way.
     bool expected = false; ///< Growth in it is.
+    uint64_t level = 0;    ///< Of the latest block.
   };
 
-  /// What came with the first, and with the second, visits of kinds of input: a cache
-  /// may fill at either.
+  /// How high an allocator may rise by itself for the largest inputs so far.
+  struct reserve {
+    uint64_t first = 0, highest = 0, taken = 0;
+    void observe(uint64_t value, bool fresh, bool largest);
+    uint64_t ceiling() const { return first + taken * 5 / 2; }
+  };
+
+  /// What came with the first, the second ... input of each kind. A cache may fill at
+  /// the first or the second.
   static constexpr size_t cached_visits = 2;
   struct cache {
     uint64_t jobs = 0, growths = 0;
-    uint8_t grew = 0; ///< Which of the latest 8.
+    uint8_t grew = 0;        ///< Which of the latest 8.
+    uint64_t silent = 0;     ///< Inputs since the latest that left something.
+    bool late = false;       ///< It began to fill after many that left nothing ...
+    uint64_t late_bytes = 0; ///< ... and took so much since.
+    struct count {
+      uint32_t jobs = 0, growths = 0;
+    };
+    std::array<count, growth_test::strata> strata{};
+    void observe(uint64_t rise, size_t stratum);
   };
 
-  double cache_chance(uint32_t visit) const;
+  /// How probable it is at most that a cache takes an input in, and whether it may hold so
+  /// many bytes at all.
+  struct excuse {
+    double chance = 1;
+    bool bytes = true;
+  };
+  excuse excuse_of(uint32_t visit, size_t stratum) const;
   void remember(const job_memory& x, bool grew);
   void judge(const job_memory& x);
   double threshold(const channel& x) const;
   void judge_private(const job_memory& x, bool largest);
   void add_to_block(channel& x, uint64_t value, bool expected);
+  bool beyond_reserve(const channel& x) const;
   void confirm(channel& x, uint64_t least_total);
   /// Puts the window's values from job `from` on, oldest first, into `x_` and `y_`.
   void fill(double point::*what, uint64_t from);
@@ -160,12 +184,13 @@ private:
   void foretell(const job_memory& x);
 
   settings settings_;
-  double z_; ///< Of slopes' bounds.
-  std::array<cache, cached_visits> cache_{};
+  double z_;                     ///< Of slopes' bounds.
+  std::array<cache, 5> cache_{}; ///< By visit.
   shape_census census_;
   cusum size_shift_;
   /// Live, GPU allocated, private in short and in long blocks, GPU reserved.
   std::array<channel, 5> channels_;
+  reserve owned_reserve_, gpu_reserve_;
   std::vector<point> window_; ///< A ring of `window_jobs`.
   std::vector<double> x_, y_, scratch_;
   uint64_t jobs_ = 0;

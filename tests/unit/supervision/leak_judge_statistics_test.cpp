@@ -116,7 +116,7 @@ TEST(GrowthTest, SeldomConvictsHealthAtItsBound) {
     for (int job = 1; job <= 500; ++job) {
       growth_test::input x;
       x.chance = std::min(1., 2. / job);
-      x.visit = 100;
+      x.alike = false;
       value += chance(random) < x.chance ? 1 + random() % 100'000 : 0;
       x.value = value;
       aut.observe(x);
@@ -134,7 +134,7 @@ TEST(GrowthTest, DoesNotConvictRecordsOfATrendlessCounter) {
     for (int job = 1; job <= 2000; ++job) {
       growth_test::input x;
       x.chance = std::clamp(2. / job, 1e-3, 1.);
-      x.visit = 100;
+      x.alike = false;
       x.value = random();
       aut.observe(x);
       ASSERT_LT(aut.evidence(), 1000) << "life " << life << ", job " << job;
@@ -146,7 +146,7 @@ TEST(GrowthTest, UndoesASpike) {
   growth_test aut;
   growth_test::input x;
   x.chance = 0.01;
-  x.visit = 100;
+  x.alike = false;
   for (int job = 1; job <= 50; ++job) {
     x.value = job == 40 ? 9000 : 1000;
     aut.observe(x);
