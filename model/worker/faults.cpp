@@ -2,9 +2,10 @@
 
 #include "base/bytes.hpp"
 #include "model/preprocess.hpp"
+#include "model/worker/gpu_memory.hpp"
 #include "model/worker/memory_limit.hpp"
 
-#include <ATen/Context.h>
+#include <ATen/DeviceAccelerator.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/zeros.h>
@@ -157,14 +158,20 @@ expected<void> fault_injector::inject(const wire::fault_spec& what, model::class
   case kind::thread_local_: return start_idle_thread(what.bytes);
   case kind::fragment: return hoard(what.bytes);
   case kind::gpu_cache: {
-    if (!at::hasCUDA())
-      return fail(errc::unavailable, "gpu_cache: refused, as this worker has no GPU");
+    if (gpu_count() == 0)
+      return fail(errc::unavailable, "gpu_cache: refused, as this worker has no GPU that its "
+                                     "libtorch can use");
     // As many blocks at once as never before: the cache must grow by one.
+    const at::Device gpu{at::getAccelerator(true).value()};
     std::vector<at::Tensor> blocks;
     ++kept_->gpu_blocks;
-    for (uint64_t i = 0; i < kept_->gpu_blocks; ++i)
-      blocks.push_back(at::empty({static_cast<int64_t>(what.bytes)},
-                                 at::TensorOptions{at::kCUDA}.dtype(at::kByte)));
+    try {
+      for (uint64_t i = 0; i < kept_->gpu_blocks; ++i)
+        blocks.push_back(
+          at::empty({static_cast<int64_t>(what.bytes)}, at::TensorOptions{gpu}.dtype(at::kByte)));
+    } catch (const c10::Error& e) { // the device is full
+      return fail(errc::unavailable, std::string{"gpu_cache: "} + e.what_without_backtrace());
+    }
     break;
   }
   case kind::crash:

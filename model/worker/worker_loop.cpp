@@ -1,6 +1,7 @@
 #include "model/worker/worker_loop.hpp"
 
 #include "model/worker/faults.hpp"
+#include "model/worker/gpu_memory.hpp"
 #include "model/worker/heap_profiler.hpp"
 #include "model/worker/live_bytes.hpp"
 
@@ -108,7 +109,7 @@ public:
       if (size > 0) {
         // Everything of this job has been freed by now; only faults remain.
         const auto delta = counters_.live() - before;
-        wire::patch_memory(answer_.data(), size, delta, counters_.read());
+        wire::patch_memory(answer_.data(), size, delta, read_memory());
         write_all(socket_.get(), answer_.data(), size);
       }
       busy = 0;
@@ -118,6 +119,14 @@ public:
   }
 
 private:
+  wire::memory_reading read_memory() const {
+    auto x = counters_.read();
+    const auto gpu = read_gpu();
+    x.gpu_allocated = gpu.allocated;
+    x.gpu_reserved = gpu.reserved;
+    return x;
+  }
+
   /// Handles one frame; returns the size of the answer in `answer_`, 0 for none.
   size_t turn() {
     auto incoming = wire::receive_frame(socket_.get());
@@ -167,7 +176,7 @@ private:
     wire::profiled news;
     const auto start = std::chrono::steady_clock::now();
     news.what = request.what;
-    news.live = counters_.read().live;
+    news.live = read_memory().live;
     expected<void> done;
     if (request.what == wire::profile::start) {
       done = profiler_.start(request.log2_sample);
@@ -193,9 +202,10 @@ private:
   size_t on_trim() {
     wire::trimmed news;
     const auto start = std::chrono::steady_clock::now();
-    news.before = counters_.read();
+    news.before = read_memory();
     counters_.trim();
-    news.after = counters_.read();
+    empty_gpu_cache();
+    news.after = read_memory();
     news.duration_us = us_since(start);
     const auto bytes = wire::encode(news);
     write_all(socket_.get(), bytes.data(), bytes.size());
