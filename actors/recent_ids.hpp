@@ -2,39 +2,75 @@
 
 #include "messaging/record.hpp"
 
-#include <deque>
+#include <bit>
+#include <cstdint>
 #include <functional>
 #include <string>
-#include <unordered_map>
+#include <vector>
 
 namespace ziyu::actors {
 
 /// Remembers (as hashes) the latest `capacity` job ids and the records that they
-/// came with. Pure; not thread-safe.
+/// came with. All of its memory (24 bytes per id) is taken at the start, so that it
+/// does not look like a leak while it fills. Pure; not thread-safe.
 class recent_ids {
 public:
-  explicit recent_ids(size_t capacity) : capacity_(capacity) {}
+  /// @param capacity 1 to 2^31.
+  explicit recent_ids(size_t capacity)
+    : ring_(capacity), table_(std::bit_ceil(2 * capacity), nothing), mask_(table_.size() - 1) {
+    // nop
+  }
 
   /// Notes that `source` carries job `id`; true if another record did so before.
   /// The same record fetched again is no duplicate.
   bool seen_elsewhere(const std::string& id, const messaging::record_id& source) {
     const auto hash = std::hash<std::string>{}(id);
     const auto origin = std::hash<std::string>{}(messaging::to_string(source));
-    auto [i, added] = known_.emplace(hash, origin);
-    if (!added)
-      return i->second != origin;
-    order_.push_back(hash);
-    if (order_.size() > capacity_) {
-      known_.erase(order_.front());
-      order_.pop_front();
+    auto place = hash & mask_;
+    for (; table_[place] != nothing; place = (place + 1) & mask_)
+      if (ring_[table_[place]].id == hash)
+        return ring_[table_[place]].origin != origin;
+    if (size_ == ring_.size()) {
+      forget(next_);
+      // The gap may have opened before the place that was found.
+      for (place = hash & mask_; table_[place] != nothing;)
+        place = (place + 1) & mask_;
+    } else {
+      ++size_;
     }
+    ring_[next_] = {hash, origin};
+    table_[place] = static_cast<uint32_t>(next_);
+    next_ = (next_ + 1) % ring_.size();
     return false;
   }
 
 private:
-  size_t capacity_;
-  std::deque<size_t> order_;
-  std::unordered_map<size_t, size_t> known_;
+  struct entry {
+    uint64_t id = 0, origin = 0;
+  };
+  static constexpr uint32_t nothing = UINT32_MAX;
+
+  /// Takes an entry of the ring out of the table; what was placed behind it moves up
+  /// (Knuth 6.4, algorithm R), so that no search ends too early.
+  void forget(size_t index) {
+    auto gap = ring_[index].id & mask_;
+    while (table_[gap] != index)
+      gap = (gap + 1) & mask_;
+    table_[gap] = nothing;
+    for (auto i = (gap + 1) & mask_; table_[i] != nothing; i = (i + 1) & mask_) {
+      const auto home = ring_[table_[i]].id & mask_;
+      if (((i - home) & mask_) < ((i - gap) & mask_))
+        continue; // its home lies behind the gap
+      table_[gap] = table_[i];
+      table_[i] = nothing;
+      gap = i;
+    }
+  }
+
+  std::vector<entry> ring_;
+  std::vector<uint32_t> table_; ///< Open addressing, linear probing; half full at most.
+  uint64_t mask_;
+  size_t next_ = 0, size_ = 0;
 };
 
 } // namespace ziyu::actors

@@ -3,7 +3,10 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
+#include <deque>
+#include <random>
 #include <thread>
 
 namespace ziyu::actors {
@@ -109,6 +112,24 @@ TEST(RecentIds, ForgetsTheOldestBeyondItsCapacity) {
   x.seen_elsewhere("c", {"t", 0, 3});
   EXPECT_FALSE(x.seen_elsewhere("a", {"t", 0, 4}));
   EXPECT_TRUE(x.seen_elsewhere("c", {"t", 0, 5}));
+}
+
+TEST(RecentIds, AgreesWithAListOfTheLatestIds) {
+  std::mt19937 random{11};
+  recent_ids x{50};
+  std::deque<std::pair<std::string, messaging::record_id>> latest;
+  for (int64_t i = 0; i < 20'000; ++i) {
+    const auto id = std::to_string(random() % 90);
+    const messaging::record_id source{"t", 0, i};
+    const auto known = std::any_of(latest.begin(), latest.end(),
+                                   [&](const auto& e) { return e.first == id; });
+    ASSERT_EQ(x.seen_elsewhere(id, source), known) << i;
+    if (!known) {
+      latest.emplace_back(id, source);
+      if (latest.size() > 50)
+        latest.pop_front();
+    }
+  }
 }
 
 } // namespace ziyu::actors
