@@ -34,6 +34,23 @@ void answer(httplib::Response& res, int status, const json& body) {
                   "application/json; charset=utf-8");
 }
 
+/// null until it is loaded.
+json model_json(const http_settings& x) {
+  const auto model = x.model ? x.model() : messaging::model_identity{};
+  if (model.name.empty())
+    return nullptr;
+  return {{"name", model.name},
+          {"version", model.version},
+          {"sha256", model.sha256},
+          {"precision", model.precision}};
+}
+
+int64_t uptime_s(const http_settings& x) {
+  return std::chrono::duration_cast<std::chrono::seconds>(std::chrono::steady_clock::now()
+                                                          - x.started)
+    .count();
+}
+
 void refuse(httplib::Response& res, const error& reason) {
   answer(res, 503, {{"status", "error"}, {"error", reason.describe()}});
 }
@@ -131,6 +148,8 @@ void http_server::add_routes(caf::actor_system& system) {
     const auto status = exceeded ? "degraded" : d->slots_up == 0 ? "starting" : "healthy";
     answer(res, 200,
            {{"status", status},
+            {"model", model_json(settings_)},
+            {"uptime_s", uptime_s(settings_)},
             {"memory_percent", share * 100},
             {"threshold_exceeded", exceeded},
             {"memory_used_bytes", v->container_used},

@@ -4,6 +4,8 @@
 #include "actors/protocol.hpp"
 #include "base/error.hpp"
 
+#include <chrono>
+#include <functional>
 #include <memory>
 #include <string>
 #include <thread>
@@ -23,6 +25,9 @@ struct http_settings {
   dispatcher_actor dispatcher;
   supervisor_actor supervisor;
   std::shared_ptr<metrics> stats;
+  /// The model that serves, for `/health`; an empty name: not loaded yet.
+  std::function<messaging::model_identity()> model;
+  std::chrono::steady_clock::time_point started = std::chrono::steady_clock::now();
   double threshold = 0.8; ///< Share of container memory, for `/health`.
 };
 

@@ -143,6 +143,23 @@ TEST_F(HttpServer, AnswersAllSixPaths) {
   EXPECT_EQ(x.body["dead_letters"], 2);
 }
 
+TEST_F(HttpServer, TellsTheModelOnceThereIsOneAndForHowLongItHasServed) {
+  auto x = settings();
+  messaging::model_identity model;
+  x.model = [&model] { return model; };
+  x.started = std::chrono::steady_clock::now() - std::chrono::seconds{725};
+  auto started = http_server::start(sys, x);
+  ASSERT_TRUE(started) << started.error().describe();
+  server = std::move(*started);
+  auto health = get("/health").body;
+  EXPECT_TRUE(health.at("model").is_null());
+  EXPECT_GE(health.at("uptime_s").get<int>(), 725);
+  model = {"digits", "1", "abc", "fp32"};
+  health = get("/health").body;
+  EXPECT_EQ(health.at("model"), json::parse(R"({"name": "digits", "version": "1",
+                                               "sha256": "abc", "precision": "fp32"})"));
+}
+
 TEST_F(HttpServer, ListsItsPathsWhenAskedForAnother) {
   start();
   const auto x = get("/nothing");
