@@ -74,18 +74,6 @@ double growth_per_job(const worker_entry& x) {
                   v.kind == growth::hoarding ? v.private_memory.bytes_per_job : 0.);
 }
 
-/// What a dump says that its worker holds since sampling began; empty when it says
-/// nothing or too much.
-std::vector<supervision::stack_growth> growth_of(const std::string& heap) {
-  if (heap.size() > max_recognised_bytes)
-    return {};
-  auto profile = supervision::parse_heap_profile(heap);
-  if (!profile)
-    return {};
-  auto growth = supervision::diff({}, *profile);
-  return growth ? std::move(*growth) : std::vector<supervision::stack_growth>{};
-}
-
 std::string cut_at_line(std::string text, size_t limit) {
   if (text.size() > limit)
     text.resize(text.rfind('\n', limit) + 1);
@@ -226,27 +214,26 @@ void supervisor_state::begin_explanation(const worker_entry& x, const wire::prof
   e.report = std::to_string(x.slot) + "." + std::to_string(x.generation) + "-" + random;
   e.bytes_per_job = growth_per_job(x);
   e.request.evidence = counters_of(x);
-  e.growth = growth_of(news.heap);
+  e.request.after = news.heap;
   const auto now = self->clock().now();
   const auto known = known_leaks.find(x.slot);
   const auto age = known == known_leaks.end() ? least_pause + settings.explain_interval
                                               : now - known->second.when;
-  if (auto name = recognise(e)) {
+  if (auto known_as = recognise(e)) {
     // Its cause is known at once; what a report would add is its numbers.
-    const auto fresh = known != known_leaks.end() && name->cause == known->second.name.cause
+    const auto fresh = known != known_leaks.end() && known_as->cause == known->second.name.cause
                        && age < settings.explain_interval;
-    names[x.slot] = std::move(*name);
+    names[x.slot] = std::move(*known_as);
     if (fresh || age < least_pause)
       return;
     e.recognised = true;
-  } else if (!e.growth.empty()) {
-    names[x.slot] = leak_name{x.generation, {}, {}, {}}; // none of those that are known
+  } else if (news.heap.starts_with("heap_v2/")) {
+    names[x.slot] = leak_name{x.generation, {}, {}, {}, 0}; // none of those that are known
   } else if (is_explained(x)) {
     return;
   }
   if (explanations.size() >= max_explanations || !helpers->admit(now))
     return;
-  e.request.after = news.heap;
   e.request.maps = news.maps;
   e.request.live_growth = static_cast<int64_t>(news.live)
                           - static_cast<int64_t>(x.sampled_from_live);
@@ -261,19 +248,22 @@ void supervisor_state::begin_explanation(const worker_entry& x, const wire::prof
 }
 
 std::optional<supervisor_state::leak_name> supervisor_state::recognise(const explanation& e) const {
-  const auto found = stacks.recognise(e.growth);
+  if (e.request.after.size() > max_recognised_bytes)
+    return std::nullopt;
+  const auto found = stacks.recognise(e.request.after);
   if (!found)
     return std::nullopt;
   const auto cause = supervision::name_cause(e.request.evidence, found->sites);
   if (cause == supervision::leak_cause::unknown)
     return std::nullopt;
-  leak_name name{e.generation, std::string{to_string(cause)}, {}, {}};
+  leak_name known_as{e.generation, std::string{to_string(cause)}, {}, {}, e.bytes_per_job};
   // The report is of this very leak only where both give it the same name.
-  if (auto i = reports.find(found->report); i != reports.end() && i->second.cause == name.cause) {
-    name.report = i->second.report;
-    name.sites = i->second.sites;
+  if (auto i = reports.find(found->report);
+      i != reports.end() && i->second.cause == known_as.cause) {
+    known_as.report = i->second.report;
+    known_as.sites = i->second.sites;
   }
-  return name;
+  return known_as;
 }
 
 supervisor_state::explanation* supervisor_state::explanation_of(uint32_t index,
@@ -289,8 +279,8 @@ void supervisor_state::follow_explanations() {
     auto& e = explanations.front(); // one at a time: a helper takes a core
     if (!e.number) {
       // What came before may have taught it. The slot's own report is wanted anyway.
-      if (auto name = recognise(e); name && !e.recognised && known_leaks.contains(e.slot)) {
-        finish_recognised(std::move(*name));
+      if (auto known_as = recognise(e); known_as && !e.recognised && known_leaks.contains(e.slot)) {
+        finish_recognised(std::move(*known_as));
         continue;
       }
       auto started = settings.host->explain(e.request);
@@ -315,37 +305,37 @@ void supervisor_state::follow_explanations() {
 void supervisor_state::finish_explanation(expected<supervision::leak_report> found) {
   auto e = std::move(explanations.front());
   explanations.pop_front();
-  std::optional<leak_name> name;
+  std::optional<leak_name> known_as;
   if (found) {
     stacks.learn(found->stacks, e.report);
-    name = leak_name{e.generation, std::string{to_string(found->cause)}, e.report,
-                     short_sites(*found)};
-    reports[e.report] = *name;
+    known_as = leak_name{e.generation, std::string{to_string(found->cause)}, e.report,
+                         short_sites(*found), e.bytes_per_job};
+    reports[e.report] = *known_as;
     report_order.push_back(e.report);
     if (report_order.size() > max_reports) {
       reports.erase(report_order.front());
       report_order.pop_front();
     }
-    known_leaks[e.slot] = {*name, e.bytes_per_job, self->clock().now()};
+    known_leaks[e.slot] = {*known_as, e.bytes_per_job, self->clock().now()};
     if (auto i = names.find(e.slot); i == names.end() || i->second.generation <= e.generation)
-      names[e.slot] = *name;
+      names[e.slot] = *known_as;
     publish_report(e, *found);
   } else {
     spdlog::warn("the leak of slot {} stays unexplained: {}", e.slot, found.error().describe());
   }
   for (auto& detail : e.waiting) {
-    const auto by = name ? *name : name_of(e.slot, e.generation, detail);
+    const auto by = known_as ? *known_as : name_of(e.slot, e.generation, detail);
     publish_replacement(std::move(detail), by);
   }
 }
 
-void supervisor_state::finish_recognised(leak_name name) {
+void supervisor_state::finish_recognised(leak_name known_as) {
   auto e = std::move(explanations.front());
   explanations.pop_front();
   for (auto& detail : e.waiting)
-    publish_replacement(std::move(detail), name);
+    publish_replacement(std::move(detail), known_as);
   if (auto i = names.find(e.slot); i == names.end() || i->second.generation <= e.generation)
-    names[e.slot] = std::move(name);
+    names[e.slot] = std::move(known_as);
 }
 
 void supervisor_state::publish_report(const explanation& e, const supervision::leak_report& x) {
@@ -377,8 +367,8 @@ void supervisor_state::report_replacement(uint32_t index, nlohmann::json detail)
     e->waiting.push_back(std::move(detail));
     return;
   }
-  auto name = name_of(index, generation, detail);
-  publish_replacement(std::move(detail), name);
+  auto known_as = name_of(index, generation, detail);
+  publish_replacement(std::move(detail), known_as);
 }
 
 supervisor_state::leak_name supervisor_state::name_of(uint32_t index, uint64_t generation,
@@ -387,23 +377,25 @@ supervisor_state::leak_name supervisor_state::name_of(uint32_t index, uint64_t g
   if (auto i = names.find(index); i != names.end() && i->second.generation == generation)
     return i->second;
   // Else it is likely what the slot had last, when it grew alike.
-  const auto i = known_leaks.find(index);
-  if (i == known_leaks.end() || self->clock().now() - i->second.when >= settings.explain_interval)
-    return {};
   const auto slope = detail.at("verdict") == to_string(growth::hoarding) ? "private_slope"
                                                                          : "live_slope";
   const auto rate = detail.at(slope).at("bytes_per_job").get<double>();
-  return alike(i->second.bytes_per_job, rate) ? i->second.name : leak_name{};
+  if (auto i = names.find(index); i != names.end() && alike(i->second.bytes_per_job, rate))
+    return i->second;
+  const auto i = known_leaks.find(index);
+  const auto recent = i != known_leaks.end()
+                      && self->clock().now() - i->second.when < settings.explain_interval;
+  return recent && alike(i->second.bytes_per_job, rate) ? i->second.name : leak_name{};
 }
 
-void supervisor_state::publish_replacement(nlohmann::json detail, const leak_name& name) {
+void supervisor_state::publish_replacement(nlohmann::json detail, const leak_name& known_as) {
   // Not a crash or the like: those are no matter of memory.
   const auto of_memory = supervision::parse_leak_cause(detail.at("cause").get<std::string>());
-  if (of_memory && !name.cause.empty()) {
-    detail["cause"] = name.cause;
-    if (!name.report.empty()) {
-      detail["report"] = name.report;
-      detail["sites"] = name.sites;
+  if (of_memory && !known_as.cause.empty()) {
+    detail["cause"] = known_as.cause;
+    if (!known_as.report.empty()) {
+      detail["report"] = known_as.report;
+      detail["sites"] = known_as.sites;
     }
   }
   settings.report->stats()

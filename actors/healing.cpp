@@ -22,6 +22,8 @@ void supervisor_state::on_job_done(const job_done& x) {
   ++w.jobs;
   w.last_delta = x.delta_live;
   w.live_bytes = x.memory.live;
+  w.gpu_allocated = x.memory.gpu_allocated;
+  w.gpu_reserved = x.memory.gpu_reserved;
   w.before_job_bytes = w.private_bytes;
   w.private_bytes = x.private_bytes;
   w.peak_bytes = std::max(w.peak_bytes, w.private_bytes);
@@ -71,6 +73,8 @@ void supervisor_state::heal(worker_entry& x) {
     w.private_bytes = x.private_bytes;
     w.last_step_bytes = x.private_bytes > x.before_job_bytes ? x.private_bytes - x.before_job_bytes
                                                              : 0;
+    w.gpu_grown_bytes = x.gpu_reserved > x.gpu_baseline ? x.gpu_reserved - x.gpu_baseline : 0;
+    w.chance = x.chance;
     w.trimmed = x.trimmed;
     return w;
   };
@@ -101,12 +105,22 @@ void supervisor_state::on_trimmed(worker_entry& x, const wire::trimmed& news) {
   if (!read_private(x))
     return;
   const auto recovered = before > x.private_bytes ? before - x.private_bytes : 0;
+  const auto gpu_before = std::exchange(x.gpu_reserved, news.after.gpu_reserved);
+  const auto gpu_recovered = gpu_before > x.gpu_reserved ? gpu_before - x.gpu_reserved : 0;
   auto detail = evidence_of(x);
   detail["bytes_recovered"] = recovered;
+  if (gpu_before > 0)
+    detail["gpu_bytes_recovered"] = gpu_recovered;
   detail["ms"] = static_cast<double>(news.duration_us) / 1000;
-  settings.report->emit(spdlog::level::info, "worker_trimmed", std::move(detail));
+  const auto on_gpu = gpu_before - std::min(gpu_before, x.gpu_baseline);
+  const auto grown = before - std::min(before, x.baseline_bytes) + on_gpu;
+  const auto left = x.private_bytes - std::min(x.private_bytes, x.baseline_bytes) + x.gpu_reserved
+                    - std::min(x.gpu_reserved, x.gpu_baseline);
   // Enough: judged anew, and the rung may be used again. Else the next one is due.
-  if (x.private_bytes < x.baseline_bytes + (before - std::min(before, x.baseline_bytes)) / 2) {
+  const auto enough = left < grown / 2;
+  detail["enough"] = enough;
+  settings.report->emit(spdlog::level::info, "worker_trimmed", std::move(detail));
+  if (enough) {
     x.judge.emplace(settings.judge);
     x.told = growth::warming_up;
     x.trimmed = false;
@@ -166,9 +180,18 @@ supervision::cause_evidence supervisor_state::counters_of(const worker_entry& x)
   e.kind = verdict.kind;
   e.live_per_job = verdict.live.bytes_per_job;
   e.private_per_job = verdict.private_memory.bytes_per_job;
+  e.live_grown = static_cast<double>(x.live_bytes) - static_cast<double>(x.live_baseline);
+  e.private_grown = static_cast<double>(x.private_bytes) - static_cast<double>(x.baseline_bytes);
   if (x.jobs > 0) {
     e.encoded_per_job = x.encoded_sum / static_cast<double>(x.jobs);
     e.decoded_per_job = x.decoded_sum / static_cast<double>(x.jobs);
+  }
+  if (verdict.on_gpu) {
+    // One slope for both: what tensors hold is reserved for them, so that a leak moves
+    // both and a cache the second alone.
+    e.gpu_reserved_per_job = verdict.gpu.bytes_per_job;
+    if (verdict.kind != growth::hoarding)
+      e.gpu_allocated_per_job = verdict.gpu.bytes_per_job;
   }
   e.model_bytes = model_bytes;
   e.delta_image_correlation = x.delta_image_correlation();
@@ -200,6 +223,11 @@ nlohmann::json supervisor_state::evidence_of(const worker_entry& x) const {
     {"last_delta_bytes", x.last_delta},
     {"budget_bytes", settings.healing.budget_bytes},
   };
+  if (x.gpu_reserved > 0) {
+    detail["gpu_allocated_bytes"] = x.gpu_allocated;
+    detail["gpu_reserved_bytes"] = x.gpu_reserved;
+    detail["gpu_slope"] = show(verdict.gpu);
+  }
   if (verdict.jobs_left) {
     detail["jobs_left"] = *verdict.jobs_left;
     detail["jobs_left_earliest"] = *verdict.jobs_left_earliest;

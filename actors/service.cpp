@@ -8,6 +8,7 @@
 #include "actors/source.hpp"
 #include "actors/supervisor.hpp"
 #include "base/file.hpp"
+#include "base/heap.hpp"
 #include "base/log.hpp"
 #include "messaging/kafka_consumer.hpp"
 #include "messaging/kafka_producer.hpp"
@@ -142,6 +143,7 @@ supervisor_settings to_supervisor_settings(const configs::config& c) {
   s.healing.forecast_jobs = c.healing.forecast_jobs;
   s.healing.min_life_jobs = c.healing.min_life_jobs;
   s.healing.max_unavailable = c.healing.max_unavailable;
+  s.healing.jitter = c.healing.jitter;
   s.explain = c.healing.explain;
   s.explain_interval = milliseconds{c.healing.explain_interval_ms};
   s.restart_intensity = c.restart.intensity;
@@ -191,6 +193,7 @@ public:
     web.dispatcher = dispatcher_;
     web.supervisor = supervisor_;
     web.stats = stats_;
+    web.model = [model = model_] { return model->get(); };
     web.threshold = config_.breaker.open_at;
     auto server = http_server::start(system_, std::move(web));
     if (!server)
@@ -364,6 +367,7 @@ expected<void> check(const configs::config& c) {
 
 int serve(const configs::loaded& settings) {
   const auto& c = settings.values;
+  keep_heap_compact();
   stop_reason stop;
   if (auto ok = init_log(c.log.level, c.log.format); !ok) {
     std::fprintf(stderr, "ziyu: %s\n", ok.error().message.c_str());

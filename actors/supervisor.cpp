@@ -185,6 +185,7 @@ void supervisor_state::fill() {
     entry.id = id;
     entry.channel = std::move(*channel);
     entry.judge.emplace(settings.judge);
+    entry.chance = static_cast<double>(settings.report->env().random() >> 11) * 0x1p-53;
     self->delayed_send(self, settings.start_timeout, atom::deadline{}, id);
   }
 }
@@ -197,7 +198,7 @@ void supervisor_state::on_ready(worker_entry& x, const wire::ready& news) {
     settings.host->adopt(x.id, news.pid);
   }
   x.state = phase::standby;
-  x.live_bytes = news.memory.live;
+  x.live_bytes = x.live_baseline = news.memory.live;
   x.gpu_baseline = x.gpu_reserved = news.memory.gpu_reserved;
   read_private(x);
   x.baseline_bytes = x.private_bytes;

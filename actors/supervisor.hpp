@@ -56,6 +56,7 @@ struct worker_entry {
   uint32_t slot = 0;
   uint64_t generation = 0;
   uint64_t baseline_bytes = 0, private_bytes = 0, live_bytes = 0, peak_bytes = 0;
+  uint64_t live_baseline = 0;    ///< Live, when it was ready.
   uint64_t before_job_bytes = 0; ///< Private, before its latest job.
   int64_t private_offset = 0;    ///< private − anonymous at the latest reading.
   /// Of the GPU, by its own word: nobody else can say. Reserved when it was ready.
@@ -74,6 +75,7 @@ struct worker_entry {
   std::deque<point> recent; ///< Its latest jobs.
   bool trimmed = false, trimming = false;
   std::string doomed; ///< Why it is to be replaced, once decided.
+  double chance = 0;  ///< For the jitter of its replacement.
   int64_t serving_since_us = 0;
   /// Of its allocations, to explain a leak.
   enum class sampling_phase : uint8_t { off, asked, on, dumping };
@@ -127,6 +129,7 @@ struct supervisor_state {
     std::string cause;  ///< Empty: its stacks are not known.
     std::string report; ///< That has the numbers; may be of another worker; may be empty.
     nlohmann::json sites;
+    double bytes_per_job = 0; ///< Of that generation.
   };
 
   /// A heap dump of a slot's worker that a helper is, or will be, reading.
@@ -135,11 +138,10 @@ struct supervisor_state {
     uint64_t generation = 0;
     std::string report; ///< Its id.
     double bytes_per_job = 0;
-    std::vector<supervision::stack_growth> growth; ///< As dumped; empty: too large.
-    bool recognised = false;                       ///< The report is wanted for its numbers.
-    supervision::leak_request request;             ///< Until it is handed over.
-    std::optional<uint64_t> number;                ///< The host's, once handed over.
-    nlohmann::json detail;                         ///< Of the worker when it was dumped.
+    bool recognised = false;           ///< The report is wanted for its numbers.
+    supervision::leak_request request; ///< Until it is handed over.
+    std::optional<uint64_t> number;    ///< The host's, once handed over.
+    nlohmann::json detail;             ///< Of the worker when it was dumped.
     std::chrono::steady_clock::time_point give_up_at{};
     int64_t asked_us = 0;
     std::vector<nlohmann::json> waiting; ///< Replacements that want its cause.

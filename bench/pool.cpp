@@ -4,6 +4,7 @@
 #include "actors/inference.hpp"
 #include "actors/process_host.hpp"
 #include "actors/publisher.hpp"
+#include "base/heap.hpp"
 
 #include <caf/event_based_actor.hpp>
 #include <caf/io/middleman.hpp>
@@ -85,6 +86,7 @@ private:
 };
 
 pool::system_config::system_config() {
+  keep_heap_compact(); // as `serve` does
   set("scheduler.max-threads", size_t{2});
   load<caf::io::middleman>();
 }

@@ -57,6 +57,7 @@ struct config {
     uint32_t forecast_jobs = 4;   ///< …or when so few jobs are left until the budget.
     uint64_t min_life_jobs = 4;   ///< A younger worker is replaced only at its budget.
     double max_unavailable = 0.5; ///< Share of the slots replaced at once, at least one.
+    double jitter = 0.2;          ///< Share of `replace_at` that chance takes off per worker.
     bool explain = true;          ///< Name the call stacks of leaks.
     uint64_t explain_interval_ms = 60'000; ///< Between two explanations of one slot.
   } healing;

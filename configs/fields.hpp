@@ -36,6 +36,7 @@ void for_each_field(Config& x, F&& f) {
   f("healing.forecast_jobs", x.healing.forecast_jobs);
   f("healing.min_life_jobs", x.healing.min_life_jobs);
   f("healing.max_unavailable", x.healing.max_unavailable);
+  f("healing.jitter", x.healing.jitter);
   f("healing.explain", x.healing.explain);
   f("healing.explain_interval_ms", x.healing.explain_interval_ms);
   f("restart.intensity", x.restart.intensity);

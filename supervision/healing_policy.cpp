@@ -58,12 +58,19 @@ healing_step healing_policy::decide(const worker& x) const {
   const auto grown = static_cast<double>(x.private_bytes) - static_cast<double>(x.baseline_bytes);
   const auto room = static_cast<double>(settings_.budget_bytes)
                     - static_cast<double>(x.baseline_bytes);
-  const auto slope = x.verdict.kind == growth::hoarding ? x.verdict.private_memory : x.verdict.live;
+  const auto slope = x.verdict.on_gpu                     ? x.verdict.gpu
+                     : x.verdict.kind == growth::hoarding ? x.verdict.private_memory
+                                                          : x.verdict.live;
   const auto rate = amount(slope.bytes_per_job) + " per job (" + amount(slope.lower) + " to "
                     + amount(slope.upper) + ")";
-  if (grown >= settings_.replace_at * room)
+  const auto threshold = settings_.replace_at * (1 - settings_.jitter * x.chance) * room;
+  if (grown >= threshold)
     return replace_or_trim(std::string{to_string(x.verdict.kind)} + " of " + rate + ": " + owned
                            + " of " + budget + " are used");
+  if (const auto on_gpu = static_cast<double>(x.gpu_grown_bytes);
+      x.verdict.on_gpu && on_gpu >= threshold)
+    return replace_or_trim(std::string{to_string(x.verdict.kind)} + " of " + rate
+                           + " on the GPU: " + amount(on_gpu) + " since it was ready");
   if (x.verdict.jobs_left && *x.verdict.jobs_left <= settings_.forecast_jobs)
     return replace_or_trim(std::string{to_string(x.verdict.kind)} + " of " + rate + ": "
                            + std::to_string(*x.verdict.jobs_left) + " jobs left until " + budget);

@@ -31,6 +31,9 @@ public:
     uint32_t forecast_jobs = 4;
     uint64_t min_life_jobs = 4;
     double max_unavailable = 0.5;
+    /// Share of `replace_at` that chance takes off for each worker, 0..1: workers of one
+    /// age that leak alike are then due one after the other. Never adds to it.
+    double jitter = 0.2;
   };
 
   /// One worker's state.
@@ -39,7 +42,11 @@ public:
     uint64_t baseline_bytes = 0;  ///< Private, when it was ready.
     uint64_t private_bytes = 0;   ///< Now.
     uint64_t last_step_bytes = 0; ///< Growth of private memory by its latest job.
-    bool trimmed = false;         ///< The trim rung was tried and was not enough.
+    /// What its GPU's allocator has reserved since it was ready; held against the same
+    /// room as private memory.
+    uint64_t gpu_grown_bytes = 0;
+    double chance = 0;    ///< Of its life, drawn once: 0 to 1.
+    bool trimmed = false; ///< The trim rung was tried and was not enough.
   };
 
   explicit healing_policy(settings x) : settings_(x) {}
@@ -49,8 +56,8 @@ public:
   expected<void> check_baseline(uint64_t baseline_bytes) const;
 
   /// kill: private ≥ hard limit. replace: confirmed growth and
-  /// (private − baseline) ≥ replace_at · (budget − baseline) or jobs_left ≤
-  /// forecast_jobs, after min_life_jobs; or one more step like the last would
+  /// (private − baseline), or growth on the GPU, ≥ replace_at · (1 − jitter · chance) ·
+  /// (budget − baseline) or jobs_left ≤ forecast_jobs, after min_life_jobs; or one more step like the last would
   /// reach the budget, whatever the verdict. Hoarding is trimmed first. Disabled:
   /// always none.
   healing_step decide(const worker& x) const;

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <optional>
 #include <unordered_map>
+#include <utility>
 
 namespace ziyu::supervision {
 
@@ -69,18 +70,19 @@ std::optional<thread_row> parse_row(std::string_view line) {
   return row;
 }
 
-std::optional<std::vector<uint64_t>> parse_addresses(std::string_view line, size_t max_depth) {
+/// Into `result`, whose memory is used again.
+bool parse_addresses(std::string_view line, size_t max_depth, std::vector<uint64_t>& result) {
   cursor at{line};
-  std::vector<uint64_t> result;
+  result.clear();
   if (!at.skip("@"))
-    return std::nullopt;
+    return false;
   for (;;) {
     at.skip_spaces();
     if (at.at_end())
-      return result;
+      return true;
     uint64_t address = 0;
     if (!at.skip("0x") || !at.number(address, 16))
-      return std::nullopt;
+      return false;
     if (result.size() < max_depth)
       result.push_back(address);
   }
@@ -125,20 +127,22 @@ std::vector<mapping> parse_maps(std::string_view text) {
   return result;
 }
 
-expected<heap_profile> parse_heap_profile(std::string_view text, const heap_limits& limits) {
+/// Gives each stack to `take` and all else to `result`.
+template <class Take>
+static expected<void> scan(std::string_view text, const heap_limits& limits, heap_profile& result,
+                           Take take) {
   if (text.size() > limits.max_dump_bytes)
     return fail(errc::io, "a heap profile of " + std::to_string(text.size()) + " bytes, at most "
                             + std::to_string(limits.max_dump_bytes) + " are read");
-  heap_profile result;
-  size_t number = 0;
+  size_t number = 0, stacks = 0;
   heap_stack current;
   auto in_stack = false, has_sum = false, keep = true;
   const auto finish = [&] {
     if (in_stack && keep)
-      result.stacks.push_back(std::move(current));
+      take(std::as_const(current));
     else if (in_stack)
       result.skipped_bytes += current.bytes;
-    current = {};
+    current.objects = current.bytes = current.threads = 0;
     in_stack = has_sum = false;
   };
   while (!text.empty()) {
@@ -157,13 +161,10 @@ expected<heap_profile> parse_heap_profile(std::string_view text, const heap_limi
       if (in_stack && !has_sum)
         return broken(number, "the stack before it has no sum");
       finish();
-      auto addresses = parse_addresses(line, limits.max_depth);
-      if (!addresses)
+      if (!parse_addresses(line, limits.max_depth, current.addresses))
         return broken(number, "not a list of addresses");
       in_stack = true;
-      keep = result.stacks.size() < limits.max_stacks;
-      if (keep)
-        current.addresses = std::move(*addresses);
+      keep = stacks++ < limits.max_stacks;
     } else if (line.starts_with("MAPPED_LIBRARIES:")) {
       result.mappings = parse_maps(text);
       break;
@@ -185,7 +186,23 @@ expected<heap_profile> parse_heap_profile(std::string_view text, const heap_limi
   if (in_stack && !has_sum)
     return broken(number, "it is cut short");
   finish();
+  return {};
+}
+
+expected<heap_profile> parse_heap_profile(std::string_view text, const heap_limits& limits) {
+  heap_profile result;
+  if (auto ok = scan(text, limits, result,
+                     [&](const heap_stack& x) { result.stacks.push_back(x); });
+      !ok)
+    return tl::unexpected(ok.error());
   return result;
+}
+
+expected<void> visit_heap_profile(
+  std::string_view text, const heap_limits& limits,
+  const std::function<void(const heap_stack&, uint64_t sample_bytes)>& visit) {
+  heap_profile result;
+  return scan(text, limits, result, [&](const heap_stack& x) { visit(x, result.sample_bytes); });
 }
 
 heap_amount remove_bias(uint64_t objects, uint64_t bytes, uint64_t sample_bytes) {

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -60,6 +61,12 @@ struct heap_limits {
 /// `io` with the line's number for anything else, also for a dump that ends in the
 /// middle of a line or of a stack.
 expected<heap_profile> parse_heap_profile(std::string_view text, const heap_limits& limits = {});
+
+/// Reads the same text and holds none of it: each stack is passed to `visit`, valid during
+/// the call. For processes that must not grow by what they read.
+expected<void> visit_heap_profile(
+  std::string_view text, const heap_limits& limits,
+  const std::function<void(const heap_stack&, uint64_t sample_bytes)>& visit);
 
 /// An amount of memory as estimated from samples.
 struct heap_amount {

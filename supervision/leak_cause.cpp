@@ -13,6 +13,12 @@ bool near(double value, double target, double tolerance) {
   return target > 0 && std::abs(value - target) <= tolerance * target;
 }
 
+/// The GPU's cache grows, and not what tensors hold of it.
+bool of_gpu_cache(const cause_evidence& x) {
+  constexpr double least = 64 * 1024;
+  return x.gpu_reserved_per_job > least && x.gpu_allocated_per_job < 0.5 * x.gpu_reserved_per_job;
+}
+
 constexpr std::array<std::string_view, 8> names{
   "retained_tensors",  "retained_images", "model_reloaded", "gpu_cache",
   "native_allocation", "thread_local",    "hoarding",       "unknown",
@@ -127,10 +133,15 @@ leak_cause cause_of(const call_stack& stack, uint32_t threads) {
 }
 
 leak_cause name_cause(const cause_evidence& x) {
+  if (of_gpu_cache(x))
+    return leak_cause::gpu_cache;
   if (x.kind == growth::hoarding)
     return leak_cause::hoarding;
   if (x.kind != growth::leak && x.kind != growth::mixed)
     return leak_cause::unknown;
+  // Nothing but tensors holds memory of the GPU's allocator.
+  if (x.gpu_allocated_per_job > 0 && x.live_per_job < x.gpu_allocated_per_job)
+    return leak_cause::retained_tensors;
   // What is kept of an image is as large as the image: the growth follows the
   // images' sizes from job to job, or equals their mean.
   const auto image = x.encoded_per_job + x.decoded_per_job;
@@ -144,15 +155,14 @@ leak_cause name_cause(const cause_evidence& x) {
 }
 
 leak_cause name_cause(const cause_evidence& x, const std::vector<leak_site>& sites) {
-  constexpr double gpu_minimum = 64 * 1024;
-  if (x.gpu_reserved_per_job > gpu_minimum
-      && x.gpu_allocated_per_job < 0.5 * x.gpu_reserved_per_job)
+  if (of_gpu_cache(x))
     return leak_cause::gpu_cache;
   std::array<double, names.size()> bytes{};
-  double all = 0;
+  double all = 0, objects = 0;
   for (const auto& site : sites) {
     bytes[static_cast<size_t>(site.cause)] += std::max(site.bytes, 0.0);
     all += std::max(site.bytes, 0.0);
+    objects += std::max(site.objects, 0.0);
   }
   const auto most = std::max_element(bytes.begin(), bytes.end());
   const auto cause = static_cast<leak_cause>(most - bytes.begin());
@@ -160,6 +170,13 @@ leak_cause name_cause(const cause_evidence& x, const std::vector<leak_site>& sit
   // Stacks are private memory that is not live: leaked threads can look like hoarding.
   if (x.kind == growth::hoarding)
     return clear && cause == leak_cause::thread_local_growth ? cause : leak_cause::hoarding;
+  // More is held by nobody than is held. A sampled small object takes pages of its own, so
+  // that a leak of small ones looks so without being it.
+  constexpr double least_hoarded = 8 << 20, small = 4096;
+  const auto hoarded = x.private_grown - x.live_grown;
+  if (clear && cause != leak_cause::thread_local_growth && hoarded > least_hoarded
+      && hoarded > x.live_grown && all > small * objects)
+    return leak_cause::hoarding;
   return clear ? cause : name_cause(x);
 }
 

@@ -32,6 +32,8 @@ struct cause_evidence {
   double private_per_job = 0; ///< Median slope of private memory.
   double encoded_per_job = 0; ///< Mean size of the encoded images of late.
   double decoded_per_job = 0; ///< Mean size of the decoded images of late.
+  double live_grown = 0;      ///< Live bytes since the worker was ready.
+  double private_grown = 0;   ///< Private memory since then.
   uint64_t model_bytes = 0;   ///< What loading the model takes; 0: unknown.
   /// Correlation (Pearson, −1..1) of a job's live delta with its decoded size;
   /// 0 when one of them does not vary.
@@ -77,7 +79,7 @@ leak_cause cause_of(const call_stack& stack, uint32_t threads = 1);
 leak_cause name_cause(const cause_evidence& x);
 
 /// Counters and call stacks together. Growth of the GPU's cache alone and hoarding
-/// are seen by counters only; else the cause whose sites hold at least half of the
+/// are seen by counters only, also hoarding beside a leak that holds less; else the cause whose sites hold at least half of the
 /// growth that was found; else what the counters guess. Pure.
 leak_cause name_cause(const cause_evidence& x, const std::vector<leak_site>& sites);
 

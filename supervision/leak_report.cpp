@@ -19,7 +19,7 @@ constexpr double dominant = 0.8, significant = 0.1;
 constexpr size_t max_named = 4'000;
 constexpr size_t max_flame_bytes = 256 * 1024;
 /// Stacks that a report tells the cause of: so many, or until so much of it is told.
-constexpr size_t max_stack_causes = 1'024;
+constexpr size_t max_stack_causes = 4'000;
 constexpr double told_growth = 0.99;
 
 /// A function in the tree of calls.
@@ -347,6 +347,8 @@ json to_json(const leak_request& x) {
             {"private_per_job", e.private_per_job},
             {"encoded_per_job", e.encoded_per_job},
             {"decoded_per_job", e.decoded_per_job},
+            {"live_grown", e.live_grown},
+            {"private_grown", e.private_grown},
             {"model_bytes", e.model_bytes},
             {"delta_image_correlation", e.delta_image_correlation},
             {"gpu_reserved_per_job", e.gpu_reserved_per_job},
@@ -370,6 +372,8 @@ expected<leak_request> leak_request_from_json(const json& x) {
     e.private_per_job = from.at("private_per_job");
     e.encoded_per_job = from.at("encoded_per_job");
     e.decoded_per_job = from.at("decoded_per_job");
+    e.live_grown = from.at("live_grown");
+    e.private_grown = from.at("private_grown");
     e.model_bytes = from.at("model_bytes");
     e.delta_image_correlation = from.at("delta_image_correlation");
     e.gpu_reserved_per_job = from.at("gpu_reserved_per_job");

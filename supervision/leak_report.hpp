@@ -32,7 +32,7 @@ struct leak_report {
   std::vector<leak_site> sites; ///< The largest first.
   /// The whole growth as folded stacks ("outer;inner bytes\n"), for flame graphs.
   std::string flame;
-  /// Of the largest stacks, which together hold nearly all of the growth; at most 1024.
+  /// Of the largest stacks, which together hold nearly all of the growth; at most 4000.
   std::vector<stack_cause> stacks;
 };
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 
 namespace ziyu::supervision {
 
@@ -10,7 +11,22 @@ namespace {
 /// Reports whose names are kept; a stack of an older one is known by its cause alone.
 constexpr size_t max_reports = 256;
 
+constexpr auto causes = static_cast<size_t>(leak_cause::unknown) + 1;
+
 } // namespace
+
+stack_book::stack_book(size_t capacity)
+  : sets_(std::bit_ceil(std::max(capacity, ways)) / ways), table_(sets_ * ways), next_(sets_) {
+  // nop
+}
+
+const stack_book::entry* stack_book::find(uint64_t fingerprint) const {
+  const auto set = set_of(fingerprint);
+  for (auto i = set; i < set + ways; ++i)
+    if (table_[i].fingerprint == fingerprint && table_[i].cause != leak_cause::unknown)
+      return &table_[i];
+  return nullptr;
+}
 
 void stack_book::learn(const std::vector<stack_cause>& stacks, const std::string& report) {
   reports_.push_back(report);
@@ -22,50 +38,52 @@ void stack_book::learn(const std::vector<stack_cause>& stacks, const std::string
   for (const auto& x : stacks) {
     if (x.cause == leak_cause::unknown)
       continue;
-    const auto [i, added] = known_.insert_or_assign(x.fingerprint, entry{x.cause, number});
-    if (!added)
-      continue;
-    order_.push_back(x.fingerprint);
-    if (order_.size() > capacity_) {
-      known_.erase(order_.front());
-      order_.pop_front();
+    auto place = const_cast<entry*>(find(x.fingerprint));
+    if (place == nullptr) {
+      const auto set = set_of(x.fingerprint);
+      auto& next = next_[set / ways];
+      place = &table_[set + next];
+      next = static_cast<uint8_t>((next + 1) % ways);
     }
+    *place = {x.fingerprint, number, x.cause};
   }
 }
 
-void stack_book::clear() {
-  known_.clear();
-  order_.clear();
+void stack_book::clear() { std::fill(table_.begin(), table_.end(), entry{}); }
+
+size_t stack_book::size() const {
+  return static_cast<size_t>(std::count_if(
+    table_.begin(), table_.end(), [](const entry& x) { return x.cause != leak_cause::unknown; }));
 }
 
-std::optional<stack_book::recognition> stack_book::recognise(
-  const std::vector<stack_growth>& growth) const {
-  std::array<double, static_cast<size_t>(leak_cause::unknown) + 1> bytes{};
+std::optional<stack_book::recognition> stack_book::recognise(std::string_view heap) const {
+  std::array<heap_amount, causes> sums{};
   double all = 0, largest = 0;
-  uint32_t report = 0;
-  for (const auto& x : growth) {
-    if (x.bytes <= 0)
-      continue;
-    all += x.bytes;
-    const auto i = known_.find(fingerprint(x.addresses));
-    bytes[static_cast<size_t>(i == known_.end() ? leak_cause::unknown : i->second.cause)] +=
-      x.bytes;
-    if (i != known_.end() && x.bytes > largest) {
-      largest = x.bytes;
-      report = i->second.report;
+  uint32_t report = UINT32_MAX;
+  const auto read = visit_heap_profile(heap, {}, [&](const heap_stack& x, uint64_t sample_bytes) {
+    const auto amount = remove_bias(x.objects, x.bytes, sample_bytes);
+    const auto known = find(fingerprint(x.addresses));
+    auto& sum = sums[static_cast<size_t>(known ? known->cause : leak_cause::unknown)];
+    sum.bytes += amount.bytes;
+    sum.objects += amount.objects;
+    all += amount.bytes;
+    if (known != nullptr && amount.bytes > largest) {
+      largest = amount.bytes;
+      report = known->report;
     }
-  }
-  recognition found;
-  const auto unknown = bytes[static_cast<size_t>(leak_cause::unknown)];
-  if (all <= 0 || unknown > all / 2)
+  });
+  const auto unknown = sums.back().bytes;
+  if (!read || all <= 0 || unknown > all / 2)
     return std::nullopt;
+  recognition found;
   found.known = 1 - unknown / all;
-  for (size_t i = 0; i < bytes.size(); ++i) {
-    if (bytes[i] <= 0)
+  for (size_t i = 0; i < sums.size(); ++i) {
+    if (sums[i].bytes <= 0)
       continue;
     auto& site = found.sites.emplace_back();
-    site.bytes = bytes[i];
-    site.share = bytes[i] / all;
+    site.bytes = sums[i].bytes;
+    site.objects = sums[i].objects;
+    site.share = sums[i].bytes / all;
     site.cause = static_cast<leak_cause>(i);
   }
   std::stable_sort(found.sites.begin(), found.sites.end(),

@@ -156,6 +156,39 @@ TEST_F(Healing, ReplacesAHoardingWorkerThatATrimDoesNotHelp) {
   EXPECT_EQ(details("worker_replaced")[0]["cause"], "hoarding");
 }
 
+TEST_F(Healing, EmptiesAGrowingGpuCacheAndLeavesItAtThatWhenThatIsEnough) {
+  start();
+  auto& x = serving(0);
+  x.gpu_hoard = 2 * MiB;
+  x.gpu_empties = true;
+  for (auto i = 0; i < 60 && details("worker_trimmed").empty(); ++i)
+    work(0, 1);
+  const auto trimmed = details("worker_trimmed");
+  ASSERT_EQ(trimmed.size(), 1u);
+  EXPECT_EQ(trimmed[0]["verdict"], "hoarding");
+  EXPECT_EQ(trimmed[0]["enough"], true);
+  EXPECT_GT(trimmed[0]["gpu_bytes_recovered"].get<uint64_t>(), 40 * MiB);
+  EXPECT_EQ(trimmed[0]["bytes_recovered"], 0);
+  EXPECT_TRUE(x.alive);
+  EXPECT_TRUE(details("worker_replaced").empty());
+}
+
+TEST_F(Healing, ReplacesAWorkerWhoseGpuCacheCannotBeEmptied) {
+  start();
+  auto& x = serving(0);
+  x.gpu_hoard = 2 * MiB;
+  for (auto i = 0; i < 60 && x.alive; ++i)
+    work(0, 1);
+  ASSERT_EQ(details("worker_trimmed").size(), 1u) << "the ladder has no short cut";
+  EXPECT_EQ(details("worker_trimmed")[0]["enough"], false);
+  EXPECT_FALSE(x.alive);
+  ASSERT_EQ(details("worker_replaced").size(), 1u);
+  EXPECT_EQ(details("worker_replaced")[0]["cause"], "gpu_cache");
+  EXPECT_NEAR(details("worker_replaced")[0]["gpu_slope"]["bytes_per_job"].get<double>(), 2. * MiB,
+              0.1 * MiB);
+  EXPECT_EQ(serving(0).generation, 2u);
+}
+
 TEST_F(Healing, DecidesByItsOwnReadingNotByTheWorkersWord) {
   start();
   auto& x = serving(0);

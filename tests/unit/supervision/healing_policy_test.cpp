@@ -91,6 +91,52 @@ TEST(HealingPolicy, ReplacesALeakWhenTheForecastIsShort) {
   EXPECT_EQ(decide(x), rung::replace);
 }
 
+TEST(HealingPolicy, ChanceSpreadsWorkersOfOneAge) {
+  auto s = usual();
+  s.jitter = 0.2;
+  // They grow alike, and are due in turn: the last where all were without jitter.
+  std::vector<uint64_t> due;
+  for (auto chance : {0.0, 0.25, 0.5, 0.75, 1.0}) {
+    auto x = growing(growth::leak, 20 * mb);
+    x.chance = chance;
+    while (decide(x, s) == rung::none)
+      x.private_bytes += mb;
+    due.push_back(x.private_bytes / mb);
+  }
+  EXPECT_EQ(due, (std::vector<uint64_t>{110, 106, 101, 97, 92}));
+  s.jitter = 0;
+  auto x = growing(growth::leak, 109 * mb);
+  x.chance = 1;
+  EXPECT_EQ(decide(x, s), rung::none);
+}
+
+TEST(HealingPolicy, JitterLeavesTheLastResortAndTheKillAlone) {
+  auto s = usual();
+  s.jitter = 0.9;
+  auto x = healthy();
+  x.chance = 1;
+  x.private_bytes = 199 * mb;
+  EXPECT_EQ(decide(x, s), rung::none) << "what does not grow is not replaced by chance";
+  x.last_step_bytes = mb;
+  EXPECT_EQ(decide(x, s), rung::replace);
+  x.private_bytes = 300 * mb;
+  EXPECT_EQ(decide(x, s), rung::kill);
+}
+
+TEST(HealingPolicy, HoldsTheGpusGrowthAgainstTheSameRoom) {
+  auto x = growing(growth::hoarding, 20 * mb);
+  x.verdict.on_gpu = true;
+  x.verdict.gpu = {2.0 * mb, 1.9 * mb, 2.1 * mb};
+  x.gpu_grown_bytes = 89 * mb;
+  EXPECT_EQ(decide(x), rung::none);
+  x.gpu_grown_bytes = 90 * mb;
+  EXPECT_EQ(decide(x), rung::trim);
+  x.trimmed = true;
+  EXPECT_EQ(decide(x), rung::replace);
+  x.verdict.on_gpu = false; // the growth is another
+  EXPECT_EQ(decide(x), rung::none);
+}
+
 TEST(HealingPolicy, NeedsConfirmedGrowth) {
   for (auto kind : {growth::warming_up, growth::healthy, growth::suspected}) {
     auto x = growing(kind, 150 * mb);

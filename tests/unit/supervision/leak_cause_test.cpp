@@ -100,6 +100,36 @@ TEST(LeakCause, SeesHoardingAndTheGpuByCounters) {
   EXPECT_NE(name_cause(e, {}), leak_cause::gpu_cache);
 }
 
+TEST(LeakCause, TellsAGrowingGpuCacheFromTensorsOnTheGpuByCountersAlone) {
+  cause_evidence x;
+  x.kind = growth::hoarding;
+  x.gpu_reserved_per_job = 2e6;
+  EXPECT_EQ(name_cause(x), leak_cause::gpu_cache);
+  x.kind = growth::leak;
+  x.gpu_allocated_per_job = 2e6;
+  EXPECT_EQ(name_cause(x), leak_cause::retained_tensors) << "nothing else lives there";
+  x.live_per_job = 6e6;
+  EXPECT_EQ(name_cause(x), leak_cause::unknown) << "something else leaks more";
+}
+
+TEST(LeakCause, SeesThatMoreIsHoardedThanHeld) {
+  cause_evidence e;
+  e.kind = growth::leak;
+  e.live_grown = 10e6;
+  e.private_grown = 35e6;
+  auto tensors = site(leak_cause::retained_tensors, 10e6);
+  tensors.objects = 40;
+  EXPECT_EQ(name_cause(e, {tensors}), leak_cause::hoarding);
+  e.private_grown = 18e6;
+  EXPECT_EQ(name_cause(e, {tensors}), leak_cause::retained_tensors) << "less than is held";
+  e.private_grown = 35e6;
+  tensors.objects = 10'000;
+  EXPECT_EQ(name_cause(e, {tensors}), leak_cause::retained_tensors)
+    << "small objects that are sampled take pages of their own";
+  auto threads = site(leak_cause::thread_local_growth, 10e6);
+  EXPECT_EQ(name_cause(e, {threads}), leak_cause::thread_local_growth) << "their stacks";
+}
+
 TEST(LeakCause, HasANameForEachThatCanBeReadBack) {
   for (auto i = 0; i <= static_cast<int>(leak_cause::unknown); ++i)
     EXPECT_EQ(parse_leak_cause(to_string(static_cast<leak_cause>(i))), static_cast<leak_cause>(i));
