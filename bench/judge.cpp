@@ -1,5 +1,6 @@
 // bench/judge: how often the leak judge is right, beside the rules of other systems.
 
+#include "judge_charts.hpp"
 #include "judge_rules.hpp"
 #include "judge_traces.hpp"
 
@@ -32,7 +33,7 @@ constexpr uint64_t parts = 1u << 20; ///< Seeds are far apart.
 struct options {
   uint64_t seed = 20261124;
   uint64_t scale = 1;
-  std::string recorded;
+  std::string recorded, charts;
 };
 
 /// Leaks with some jobs only.
@@ -336,6 +337,11 @@ int run(const options& o) {
     }
   }
   print(all);
+  if (!o.charts.empty() && !write_charts(o.charts, o.seed, budget, judge_settings())) {
+    std::fprintf(stderr, "bench_judge: cannot write charts into %s: is it a folder?\n",
+                 o.charts.c_str());
+    return 1;
+  }
   json result = all.judge.to_json();
   result["traces"] = all.traces;
   result["recorded"] = recorded;
@@ -375,9 +381,12 @@ int main(int argc, char** argv) {
       o.scale = std::strtoull(argv[i + 1], nullptr, 10);
     else if (key == "--recorded")
       o.recorded = argv[i + 1];
+    else if (key == "--charts")
+      o.charts = argv[i + 1];
   }
   if (argc % 2 == 0) {
-    std::fprintf(stderr, "usage: bench_judge [--seed N] [--scale N] [--recorded FOLDER]\n");
+    std::fprintf(stderr, "usage: bench_judge [--seed N] [--scale N] [--recorded FOLDER] "
+                         "[--charts FOLDER]\n");
     return 2;
   }
   return ziyu::bench::run(o);

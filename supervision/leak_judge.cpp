@@ -149,6 +149,8 @@ leak_judge::verdict leak_judge::observe(job_memory x) {
   if (x.decoded_bytes > 0 && size_shift_.observe(std::log2(static_cast<double>(x.decoded_bytes)))) {
     ++last_.workload_shifts;
     fresh_jobs_ = 16; // the arenas settle anew
+    for (auto& c : cache_)
+      c = {}; // what earlier kinds left says nothing of these
   }
   judge_private(x, largest);
   remember(x, rise + gpu_rise > 0);
@@ -210,21 +212,21 @@ void leak_judge::judge_private(const job_memory& x, bool largest) {
   const auto reserved = excess(x.gpu_reserved, x.gpu_allocated, first_gpu_);
   const auto expected = jobs_ <= settings_.warmup_jobs || largest || fresh_jobs_ > 0;
   fresh_jobs_ -= fresh_jobs_ > 0;
-  owned_reserve_.observe(owned, jobs_ == 1, largest);
-  gpu_reserve_.observe(reserved, jobs_ == 1, largest);
+  const auto input = largest ? largest_decoded_ + largest_encoded_ : 0;
+  owned_reserve_.observe(owned, input);
+  gpu_reserve_.observe(reserved, input);
   for (auto& c : channels_)
     if (!c.leak)
       add_to_block(c, c.gpu ? reserved : owned, expected);
 }
 
-void leak_judge::reserve::observe(uint64_t value, bool fresh, bool largest) {
-  if (fresh)
+void leak_judge::reserve::observe(uint64_t value, uint64_t input) {
+  if (first == 0)
     first = highest = value;
-  if (value <= highest)
-    return;
-  if (largest)
-    taken += value - highest;
-  highest = value;
+  if (input > 0)
+    // No input needs more than twice its size; a hoard may grow at the same time.
+    taken = std::min(taken + value - std::min(value, highest), 2 * input);
+  highest = std::max(highest, value);
 }
 
 bool leak_judge::beyond_reserve(const channel& x) const {

@@ -141,7 +141,8 @@ private:
   /// How high an allocator may rise by itself for the largest inputs so far.
   struct reserve {
     uint64_t first = 0, highest = 0, taken = 0;
-    void observe(uint64_t value, bool fresh, bool largest);
+    /// `input`: bytes of the largest input so far if it is this job's, else 0.
+    void observe(uint64_t value, uint64_t input);
     uint64_t ceiling() const { return first + taken * 5 / 2; }
   };
 

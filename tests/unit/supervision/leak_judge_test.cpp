@@ -290,6 +290,36 @@ TEST(LeakJudge, IsNotConfusedByMixedBatches) {
   EXPECT_LE(job, 303u);
 }
 
+TEST(LeakJudge, ExcusesACacheThatBeginsWithAnotherWorkload) {
+  // 400 small images of as many sizes leave nothing; of the large ones each size is cached.
+  leak_judge aut{usual()};
+  uint64_t cached = 0;
+  EXPECT_EQ(alarm(aut, 1000,
+                  [&](uint64_t i) {
+                    auto x = at(0);
+                    x.encoded_bytes = 1000;
+                    x.decoded_bytes = i <= 400 ? 90'000 - 3 * i : 9'000'000 - 300 * i;
+                    cached += i <= 400 ? 0 : 16 * kib;
+                    x.live = 5 * mib + cached;
+                    return x;
+                  }),
+            0u)
+    << explain(aut.last());
+  EXPECT_EQ(aut.last().workload_shifts, 1u);
+}
+
+TEST(LeakJudge, FindsALeakAmongSizesNeverSeenBefore) {
+  leak_judge aut{usual()};
+  const auto job = alarm(aut, 500, [](uint64_t i) {
+    auto x = at(5 * mib + (i < 200 ? 0 : (i - 199) * mib));
+    x.encoded_bytes = 1000;
+    x.decoded_bytes = 900'000 - 3 * i; // each size once, none the largest so far
+    return x;
+  });
+  EXPECT_GE(job, 202u);
+  EXPECT_LE(job, 209u);
+}
+
 TEST(LeakJudge, SeesLeaksOfGpuMemory) {
   leak_judge aut{usual()};
   const auto job = alarm(aut, 200, [](uint64_t i) {
