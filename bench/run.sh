@@ -12,3 +12,12 @@ bench() {
   build release "bench_$name" >&2
   exec "$root/build/release/bin/bench_$name" "$@"
 }
+
+# chaos ARGUMENT...: the suite of Python in bench/chaos_suite.
+chaos() {
+  "$root/scripts/deps" --test
+  use_ccache
+  configure release
+  build release ziyu ziyu_worker >&2
+  PYTHONPATH=$root/bench exec "$root/.deps/venv/bin/python" -m chaos_suite "$@"
+}

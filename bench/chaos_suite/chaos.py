@@ -1,0 +1,180 @@
+"""Makes a plan's actions happen. Nothing here waits: what takes time is begun, and ended by a later call."""
+
+import heapq
+import signal
+import time
+from collections import Counter
+
+from .processes import send
+
+
+class Chaos:
+    """Call `step` often, from the main thread."""
+
+    def __init__(self, actions, cluster, places, left_behind, log):
+        self.cluster, self.places, self.left_behind, self.log = cluster, places, left_behind, log
+        self.counts = Counter()
+        self.queue, self.order = [], 0
+        self.origin = None
+        for action in actions:
+            self._at(action.at_s, self._begin, action)
+
+    def start(self):
+        self.origin = time.monotonic()
+
+    def step(self):
+        """Whether something is still to come."""
+        now = time.monotonic() - self.origin
+        while self.queue and self.queue[0][0] <= now:
+            _, _, function, arguments = heapq.heappop(self.queue)
+            function(*arguments)
+        return bool(self.queue)
+
+    def _at(self, seconds, function, *arguments):
+        self.order += 1
+        heapq.heappush(self.queue, (seconds, self.order, function, arguments))
+
+    def _later(self, action, function, *arguments):
+        self._at(time.monotonic() - self.origin + action.lasts_s, function, *arguments)
+
+    def _begin(self, action):
+        done = getattr(self, "_" + action.kind)(action)
+        # What could not be done (no worker was up) is told, not counted.
+        self.counts[action.kind] += 0 if done is False else 1
+        self.log(f"{action.kind} target {action.target} for {action.lasts_s} s {action.detail or ''}"
+                 f"{': nothing there' if done is False else ''}")
+
+    # -- workers and fork servers ----------------------------------------------------
+
+    def _pick(self, action):
+        workers, _ = self.places[action.target].workers()
+        first = action.detail["nth"] % max(1, len(workers))
+        return (workers[first:] + workers[:first])[:action.detail["count"]]
+
+    def _worker_kill(self, action):
+        return any([send(pid, signal.SIGKILL) for pid in self._pick(action)])
+
+    def _worker_stop(self, action):
+        return any([self._pause(pid, action) for pid in self._pick(action)])
+
+    def _fork_server_kill(self, action):
+        server = self.places[action.target].workers()[1]
+        return server is not None and send(server, signal.SIGKILL)
+
+    def _fork_server_stop(self, action):
+        server = self.places[action.target].workers()[1]
+        return server is not None and self._pause(server, action)
+
+    def _pause(self, pid, action):
+        self._later(action, send, pid, signal.SIGCONT)
+        return send(pid, signal.SIGSTOP)
+
+    # -- services --------------------------------------------------------------------
+
+    def _service_kill(self, action):
+        place = self.places[action.target]
+        if not place.running():
+            return False
+        self._kill(place)
+        self._later(action, place.start)
+        return True
+
+    def _kill(self, place):
+        self.left_behind.watch(place.kill(), place.number)
+
+    def _service_stop(self, action):
+        place = self.places[action.target]
+        if not place.running():
+            return False
+        place.signal(signal.SIGSTOP)
+        self._later(action, place.signal, signal.SIGCONT)
+        return True
+
+    def _service_term(self, action):
+        place = self.places[action.target]
+        if not place.running():
+            return False
+        place.terminate()
+        self._later(action, self._restart_when_ended, place)
+        return True
+
+    def _restart_when_ended(self, place):
+        if place.running() and place.stopping_since is not None:
+            self._at(time.monotonic() - self.origin + 0.1, self._restart_when_ended, place)
+        else:
+            place.start()
+
+    def _storm(self, action, last=None):
+        place, at = self.places[action.target], action.at_s
+        for i, (stay, gap) in enumerate(action.detail["stay_gap"]):
+            self._at(at, self._restart_when_ended, place)
+            ends = last if last and i + 1 == len(action.detail["stay_gap"]) else self._terminate
+            self._at(at + stay, ends, place)
+            at += stay + gap
+        return True
+
+    def _storm_kill(self, action):
+        return self._storm(action, self._kill)
+
+    def _terminate(self, place):
+        place.terminate()
+
+    def _memory_pressure(self, action):
+        place = self.places[action.target]
+        taken = place.squeeze(0.88)
+        self._later(action, place.release)
+        return taken > 0
+
+    # -- brokers ---------------------------------------------------------------------
+
+    def _broker_kill(self, action):
+        broker = self.cluster.brokers[action.target]
+        if not broker.running():
+            return False
+        broker.kill()
+        self._later(action, broker.start)
+        return True
+
+    def _broker_stop(self, action):
+        broker = self.cluster.brokers[action.target]
+        broker.child.signal(signal.SIGSTOP)
+        self._later(action, broker.child.signal, signal.SIGCONT)
+        return broker.running()
+
+    def _broker_disk_full(self, action):
+        broker = self.cluster.brokers[action.target]
+        broker.fill_disk()
+        self._later(action, broker.free_disk)
+        return True
+
+    # -- network ---------------------------------------------------------------------
+
+    def _links(self, action, which="broker"):
+        number = action.detail.get(which)
+        return [x.links[action.target] for i, x in enumerate(self.cluster.brokers) if number is None or i == number]
+
+    def _heal(self, links, reset=False):
+        for link in links:
+            link.heal(reset)
+
+    def _disturb(self, action, disturb, reset=False):
+        links = self._links(action)
+        for link in links:
+            disturb(link)
+        self._later(action, self._heal, links, reset)
+        return True
+
+    def _net_cut(self, action):
+        return self._disturb(action, lambda link: link.cut())
+
+    def _net_cut_one(self, action):
+        return self._disturb(action, lambda link: link.cut())
+
+    def _net_half_open(self, action):
+        return self._disturb(action, lambda link: link.freeze(), action.detail["reset"])
+
+    def _net_delay(self, action):
+        return self._disturb(action, lambda link: link.delay(action.detail["delay_s"]))
+
+    def _net_slow_publisher(self, action):
+        return self._disturb(action, lambda link: link.limit("up", action.detail["bytes_per_s"]))

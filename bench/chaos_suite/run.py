@@ -1,0 +1,268 @@
+"""One run: a cluster, two services and more that come and go, jobs, chaos, and the judgement."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+from . import checker, schedule
+from .chaos import Chaos
+from .cluster import Cluster
+from .instances import MEMORY_LIMIT, SESSION_MS, LeftBehind, Place, configuration, make_cgroup
+from .load import Load
+from .proxy import Network
+from .reader import Tail, to_answer
+from .submitter import Submitter
+
+TOPICS = {"jobs": "image.jobs", "results": "image.results", "dead_letters": "image.jobs-dlt", "events": "ziyu.events"}
+STALL_LIMIT_S = SESSION_MS / 1000 + 5
+STOP_LIMIT_S = 25  # drain, leaving the group, workers: more is a stop that hangs
+
+
+class Log:
+    """What the suite did, for whoever reads a failure."""
+
+    def __init__(self, file, quiet):
+        self.file, self.quiet, self.start = open(file, "w", buffering=1), quiet, time.monotonic()
+
+    def __call__(self, text):
+        line = f"{time.monotonic() - self.start:8.3f} {text}"
+        # The wall clock, too: logs of services and brokers have no other.
+        self.file.write(f"{time.strftime('%H:%M:%S')}.{int(time.time() * 1000) % 1000:03d} {line}\n")
+        if not self.quiet:
+            print(line, file=sys.stderr)
+
+
+class Stage:
+    """Cluster, places and what watches them; all gone when it is left.
+
+    `subject(place_number, folder)`: makes the command of a place, for subjects that are not `ziyu serve`.
+    """
+
+    def __init__(self, options, brokers=3, places=3, partitions=6, changes=None, subject=None):
+        self.options, self.repository = options, Path(options.repository)
+        self.folder = Path(options.keep or f"/tmp/ziyu-chaos-{os.getpid()}")
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.log = Log(self.folder / "chaos.log", options.quiet)
+        self.trouble = []
+        self.left_behind = LeftBehind()
+        self.network = Network()
+        self.cluster = None
+        self.places = []
+        self.partitions, self.changes, self.subject = partitions, changes, subject
+        self.shape = brokers, places
+
+    def __enter__(self):
+        try:
+            brokers, places = self.shape
+            self.cluster = Cluster(self.folder, self.repository / ".deps/kafka/lib", self.network, brokers, places)
+            self.log(f"starting {brokers} brokers in {self.folder}")
+            self.cluster.start()
+            stamped = {"message.timestamp.type": "LogAppendTime"}
+            one_lane = self.options.ordering != "unordered"
+            self.cluster.create_topics({
+                TOPICS["jobs"]: (self.partitions, {"max.message.bytes": "16777216"}),
+                TOPICS["results"]: (1 if one_lane else self.partitions, stamped),
+                TOPICS["dead_letters"]: (1, {**stamped, "max.message.bytes": "16777216"}),
+                TOPICS["events"]: (1, {}),
+            })
+            for number in range(places):
+                cgroup = make_cgroup(number, self.repository)
+                self.places.append(Place(number, self.folder, self._command(number, cgroup), cgroup))
+            self.log("topics are there")
+            return self
+        except BaseException:
+            self.__exit__(*sys.exc_info())
+            raise
+
+    def _command(self, number, cgroup):
+        if self.subject:
+            return lambda _: self.subject(self.cluster.bootstrap_of(number), number)
+        file = self.folder / f"place{number}.json"
+        file.write_text(json.dumps(configuration(
+            self.cluster.bootstrap_of(number), TOPICS, self.repository / "models/digits/1",
+            MEMORY_LIMIT if cgroup else 0, self.options.delivery, self.options.ordering, self.options.assignor,
+            self.changes), indent=1))
+        return lambda _: [self.options.ziyu, "serve", "--config", file]
+
+    def __exit__(self, *_):
+        for place in self.places:
+            place.release()
+            if place.running():
+                place.signal(signal.SIGCONT)
+                self.left_behind.watch(place.kill(), place.number)
+        if self.cluster:
+            self.cluster.end()
+        self.network.close()
+        for place in self.places:
+            if place.cgroup:
+                place.cgroup.remove()
+
+    def look(self):
+        """Notices what should not be: a service that ended by itself, or processes that outlive theirs."""
+        self.left_behind.look()
+        self.cluster.look()
+        for place in self.places:
+            if place.meant_to_run and not place.running():
+                self.complain(f"the service of place {place.number} ended by itself with {place.child.exit_code()}:"
+                              f" {place.child.log}")
+                place.start()
+            if place.stopping_since is not None:
+                if not place.running():
+                    code = place.child.exit_code()
+                    # Before it can handle signals, SIGTERM ends it as any program.
+                    if code != 0 and not (code == 128 + signal.SIGTERM and not place.address()):
+                        self.complain(f"the service of place {place.number} ended with {code} after SIGTERM:"
+                                      f" {place.child.log}")
+                    place.stopping_since = None
+                elif time.monotonic() - place.stopping_since > STOP_LIMIT_S:
+                    self.complain(f"the service of place {place.number} did not end within {STOP_LIMIT_S} s after"
+                                  f" SIGTERM: {place.child.log}")
+                    place.stopping_since = None
+                    self.left_behind.watch(place.kill(), place.number)
+
+    def complain(self, text):
+        self.log("TROUBLE " + text)
+        self.trouble.append(text)
+
+    def await_ready(self, places, limit_s=60):
+        deadline = time.monotonic() + limit_s
+        while not all(x.ready() for x in places):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"the services did not become ready within {limit_s} s: see {self.folder}")
+            time.sleep(0.1)
+
+    def stop_all(self):
+        """SIGTERM to all services; their exit codes are looked at."""
+        for place in self.places:
+            if place.running():
+                place.signal(signal.SIGCONT)
+                place.terminate()
+        deadline = time.monotonic() + STOP_LIMIT_S + 1
+        while any(x.stopping_since is not None for x in self.places) and time.monotonic() < deadline:
+            self.look()
+            time.sleep(0.05)
+        # Give what was left behind the time that it may take.
+        deadline = time.monotonic() + LeftBehind.LIMIT_S + 1
+        while self.left_behind.watched and time.monotonic() < deadline:
+            self.look()
+            time.sleep(0.05)
+        self.trouble += self.left_behind.overdue
+        self.left_behind.overdue = []
+
+    def judge(self, submitted, isolation):
+        tail = Tail(self.cluster.bootstrap, [TOPICS["results"], TOPICS["dead_letters"]], isolation)
+        try:
+            messages = tail.rest(120)
+        finally:
+            tail.close()
+        answers = [to_answer(x, TOPICS["dead_letters"]) for x in messages]
+        unreadable = answers.count(None)
+        if unreadable:
+            self.complain(f"{unreadable} answers cannot be read")
+        answers = [x for x in answers if x]
+        self.keep_history(submitted, answers)
+        return checker.check(submitted, answers, self.options.ordering)
+
+    def keep_history(self, submitted, answers):
+        with open(self.folder / "history.jsonl", "w", encoding="utf-8") as file:
+            for x in [*submitted, *answers]:
+                file.write(json.dumps({type(x).__name__: asdict(x)}, ensure_ascii=False) + "\n")
+
+    def forget(self):
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class Progress:
+    """Which jobs are still to be answered, by following the topics during the run."""
+
+    def __init__(self, stage, submitter):
+        self.submitter = submitter
+        self.tail = Tail(stage.cluster.bootstrap, [TOPICS["results"], TOPICS["dead_letters"]])
+        self.sources = set()
+
+    def look(self):
+        for message in self.tail.poll():
+            answer = to_answer(message, TOPICS["dead_letters"])
+            if answer:
+                self.sources.add(answer.source)
+
+    def open_jobs(self):
+        return [x for x in self.submitter.submitted if (x.partition, x.offset) not in self.sources]
+
+
+def run_chaos(options, subject=None, kinds=None):
+    """Returns (the JSON object to print, the promises that were broken)."""
+    seconds = options.seconds
+    places = 3
+    with Stage(options, brokers=3, places=places, subject=subject) as stage:
+        allowed = (["disk"] if stage.cluster.disks_can_fill else []) \
+            + (["cgroup"] if stage.places[0].cgroup and not subject else [])
+        actions = schedule.plan(options.seed, seconds, 3, places, allowed, only=options.only or None)
+        (stage.folder / "plan.txt").write_text("".join(f"{x}\n" for x in actions))
+        stable = stage.places[:schedule.STABLE_PLACES]
+        for place in stable:
+            place.start()
+        if not subject:
+            stage.await_ready(stable)
+        stage.log("services are ready")
+        load = Load(options.seed, stage.repository, options.rate, options.ordering, kinds=kinds)
+        submitter = Submitter(stage.cluster.bootstrap, TOPICS["jobs"], load)
+        progress = Progress(stage, submitter)
+        chaos = Chaos(actions, stage.cluster, stage.places, stage.left_behind, stage.log)
+        chaos.start()
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            chaos.step()
+            submitter.pump()
+            progress.look()
+            stage.look()
+            time.sleep(0.005)
+        while chaos.step():
+            stage.look()
+            time.sleep(0.02)
+        unacknowledged = submitter.finish(60)
+        stage.log(f"{len(submitter.submitted)} jobs are acknowledged, {unacknowledged} are not; waiting for the rest")
+        _drain(stage, progress, options.drain_s)
+        stage.stop_all()
+        stage.log("judging")
+        verdict = stage.judge(submitter.submitted,
+                              "read_committed" if options.delivery == "exactly_once" else "read_uncommitted")
+        missed = checker.missed(verdict, options.delivery, STALL_LIMIT_S) + stage.trouble
+        if submitter.failed:
+            missed.append(f"submissions refused by Kafka itself: {submitter.failed[:3]}")
+        report = {
+            "seed": options.seed, "minutes": round(seconds / 60, 2), "delivery": options.delivery,
+            "ordering": options.ordering, "assignor": options.assignor, **{k: v for k, v in asdict(verdict).items() if k != "examples"},
+            "stall_limit_s": STALL_LIMIT_S, "unacknowledged": unacknowledged, "kills": dict(sorted(chaos.counts.items())),
+            "left_out": sorted({x.needs for x in schedule.KINDS if x.needs and x.needs not in allowed}),
+            "missed": missed,
+        }
+        if verdict.examples:
+            report["examples"] = verdict.examples
+        return report, missed, stage
+
+
+def _drain(stage, progress, limit_s):
+    """Until every job is answered; what still is not after `limit_s` is lost, as far as users can tell."""
+    deadline = time.monotonic() + limit_s
+    while progress.open_jobs() and time.monotonic() < deadline:
+        progress.look()
+        stage.look()
+        time.sleep(0.02)
+    progress.look()
+    left = progress.open_jobs()
+    stage.log(f"{len(left)} jobs are open: {[(x.job_id, x.kind, x.partition, x.offset) for x in left[:10]]}")
+    if left:
+        for place in stage.places:
+            stage.log(f"place {place.number}: {place.get('/readyz')} {place.get('/ledger')}")
+    progress.tail.close()
+
+
+def new_seed():
+    return random.SystemRandom().randrange(1, 1_000_000)

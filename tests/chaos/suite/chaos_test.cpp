@@ -1,0 +1,73 @@
+// The short form of bench/chaos, and what its judge is worth: its own tests.
+
+#include "e2e/support/processes.hpp"
+#include "e2e/support/service.hpp"
+#include "e2e/support/stage.hpp"
+
+#include <gmock/gmock.h>
+#include <nlohmann/json.hpp>
+
+#include <csignal>
+
+using namespace ziyu;
+using namespace ziyu::e2e;
+using nlohmann::json;
+
+namespace {
+
+std::vector<std::string> python(const std::vector<std::string>& arguments) {
+  std::vector<std::string> command{"/usr/bin/env", "PYTHONDONTWRITEBYTECODE=1",
+                                   "PYTHONPATH=" + source_file("bench").string(),
+                                   source_file(".deps/venv/bin/python").string()};
+  command.insert(command.end(), arguments.begin(), arguments.end());
+  return command;
+}
+
+std::vector<std::string> chaos(const std::vector<std::string>& options) {
+  auto command = python({"-m", "chaos_suite", "--bin", ZIYU_BIN_DIR});
+  command.insert(command.end(), options.begin(), options.end());
+  return command;
+}
+
+} // namespace
+
+TEST(ChaosJudge, CatchesBrokenHistories) {
+  const auto ran = run_program(python({source_file("tests/chaos/suite/checker_test.py").string()}));
+  EXPECT_EQ(ran.exit_code, 0) << ran.err;
+}
+
+TEST(ChaosPlan, FollowsItsSeedAndKeepsItsRules) {
+  const auto ran = run_program(
+    python({source_file("tests/chaos/suite/schedule_test.py").string()}));
+  EXPECT_EQ(ran.exit_code, 0) << ran.err;
+}
+
+TEST(Chaos, LosesNothingAndNeverStallsForLong) {
+  const auto ran = run_program(chaos({"--seed", "1", "--minutes", "0.75"}),
+                               std::chrono::seconds{240});
+  ASSERT_FALSE(ran.timed_out) << ran.err;
+  ASSERT_THAT(ran.exit_code, testing::AnyOf(0, 2)) << ran.err;
+  const auto report = json::parse(ran.out);
+  EXPECT_EQ(report.at("missed"), json::array()) << report.dump(1) << ran.err;
+  EXPECT_EQ(report.at("lost"), 0);
+  EXPECT_GT(report.at("submitted"), 1000);
+  EXPECT_EQ(report.at("unacknowledged"), 0);
+  EXPECT_EQ(ran.exit_code, 0);
+}
+
+TEST(Chaos, AnInterruptLeavesNothing) {
+  const auto log = std::filesystem::temp_directory_path()
+                   / ("ziyu-chaos-interrupt-" + std::to_string(::getpid()));
+  const auto events = log / "chaos.log";
+  auto suite = must(broker::guarded_process::start(
+    chaos({"--seed", "2", "--minutes", "2", "--keep", log.string()}), "/dev/null"));
+  const auto seen = [&](const std::string& text) {
+    return read_file(events).value_or("").find(text) != std::string::npos;
+  };
+  EXPECT_TRUE(eventually([&] { return seen("services are ready"); }, std::chrono::seconds{90}))
+    << read_file(events).value_or("no log");
+  ::kill(suite.pid(), SIGTERM);
+  EXPECT_TRUE(suite.wait(std::chrono::seconds{30}).has_value());
+  std::filesystem::remove_all(log);
+  // That no process is left is looked at after each test.
+}

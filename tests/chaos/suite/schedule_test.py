@@ -1,0 +1,76 @@
+"""The plan of a chaos run: a function of its seed that keeps the rules it says it keeps."""
+
+import unittest
+
+from chaos_suite import schedule
+from chaos_suite.load import Load
+
+BROKERS = {x.name for x in schedule.KINDS if x.harms == "broker"}
+PLACES = {x.name for x in schedule.KINDS if x.harms == "place"}
+VANISHES = {x.name for x in schedule.KINDS if x.vanishes}
+
+
+class Plan(unittest.TestCase):
+    def test_the_seed_decides(self):
+        self.assertEqual(schedule.plan(7, 120), schedule.plan(7, 120))
+        self.assertNotEqual(schedule.plan(7, 120), schedule.plan(8, 120))
+
+    def test_nothing_ends_later_than_the_run(self):
+        for seed in range(50):
+            self.assertLessEqual(max(x.ends_s for x in schedule.plan(seed, 60)), 60)
+
+    def test_at_most_one_broker_is_harmed_at_a_time_and_has_time_to_catch_up(self):
+        for seed in range(50):
+            self._apart(seed, BROKERS, schedule.BROKER_REST_S)
+
+    def test_one_of_the_two_stable_services_is_left_alone_at_any_time(self):
+        for seed in range(50):
+            self._apart(seed, PLACES, schedule.PLACE_REST_S)
+
+    def test_members_vanish_one_after_the_other(self):
+        for seed in range(50):
+            found = [x for x in schedule.plan(seed, 180) if x.kind in VANISHES]
+            for before, after in zip(found, found[1:]):
+                self.assertGreaterEqual(after.at_s, before.at_s + schedule.GROUP_REST_S - 0.01, (seed, before, after))
+
+    def test_a_short_run_has_most_kinds_and_many_short_runs_have_all(self):
+        all_kinds = {x.name for x in schedule.KINDS}
+        seen = set()
+        for seed in range(10):
+            kinds = {x.kind for x in schedule.plan(seed, 60)}
+            self.assertGreater(len(kinds), len(all_kinds) // 2, seed)
+            seen |= kinds
+        self.assertEqual(seen, all_kinds)
+
+    def test_what_the_machine_does_not_allow_is_left_out(self):
+        kinds = {x.kind for seed in range(20) for x in schedule.plan(seed, 120, allowed=())}
+        self.assertNotIn("broker_disk_full", kinds)
+        self.assertNotIn("memory_pressure", kinds)
+
+    def _apart(self, seed, kinds, rest_s):
+        found = [x for x in schedule.plan(seed, 180) if x.kind in kinds]
+        self.assertGreater(len(found), 2)
+        for before, after in zip(found, found[1:]):
+            self.assertGreaterEqual(after.at_s, before.ends_s + rest_s - 0.01, (seed, before, after))
+
+
+class Jobs(unittest.TestCase):
+    def test_the_seed_decides_the_jobs_too(self):
+        first, second = (Load(3, REPOSITORY, 40) for _ in range(2))
+        self.assertEqual([first.next() for _ in range(300)], [second.next() for _ in range(300)])
+
+    def test_order_by_key_needs_keys_that_come_again(self):
+        load = Load(3, REPOSITORY, 40, ordering="key")
+        jobs = [load.next() for _ in range(200)]
+        self.assertLessEqual(len({x.key for x in jobs}), load.keys)
+        self.assertEqual(len({x.job_id for x in jobs}), 200)
+
+    def test_bursts_bring_more_and_nothing_is_forgotten(self):
+        load = Load(3, REPOSITORY, 40)
+        self.assertEqual([load.pace(x) for x in (0, 1, 7, 8, 16)], [0, 40, 280, 400, 800])
+
+
+if __name__ == "__main__":
+    from pathlib import Path
+    REPOSITORY = Path(__file__).resolve().parents[3]
+    unittest.main()
