@@ -20,6 +20,12 @@ constexpr auto answer_margin = 5s;
 
 double to_ms(uint64_t us) { return static_cast<double>(us) / 1000.; }
 
+/// Whether an attempt failed in a way that may befall the next job as well: its worker's
+/// fault, or the model's. Bad input says nothing about the service.
+bool is_systemic(const attempt_outcome& x) {
+  return x.failure || (x.answer && x.answer->error_code == to_string(errc::inference_failed));
+}
+
 /// What of a job's headers goes on with its result: all but those that describe
 /// the job's own payload.
 messaging::header_list carried_headers(const messaging::header_list& from) {
@@ -135,7 +141,7 @@ void dispatcher_state::start(uint32_t index, entry_ptr item) {
   where.running = item;
   ++item->attempts;
   item->started_us = settings.report->env().monotonic_us();
-  breaker->started();
+  item->ticket = breaker->started();
   ledger.advance(item->job.source->id, item->job.source->epoch, record_state::running);
   self
     ->request(where.actor, settings.job_timeout + answer_margin,
@@ -159,9 +165,9 @@ void dispatcher_state::on_outcome(uint32_t index, const entry_ptr& item,
   where.up = outcome.slot_up;
   const auto now = self->clock().now();
   if (outcome.failure && outcome.failure->code == errc::unavailable)
-    breaker->not_begun();
+    breaker->not_begun(item->ticket);
   else
-    on_breaker(breaker->finished(!outcome.failure, now));
+    on_breaker(breaker->finished(item->ticket, !is_systemic(outcome), now));
   const auto& id = item->job.source->id;
   const auto epoch = item->job.source->epoch;
   if (!ledger.owns(id.where(), epoch)) {
@@ -265,9 +271,12 @@ void dispatcher_state::dead_letter(const entry_ptr& item, const error& reason) {
   content.key = source.key;
   if (source.value)
     content.value = *source.value;
-  content.headers = source.headers;
-  for (auto& x : messaging::dead_letter_headers(source, reason, item->attempts, env.wall_ms()))
+  // A job that was replayed brings the reason of its last time along: not twice.
+  content.headers = messaging::without_reason(source.headers);
+  for (auto& x : messaging::dead_letter_headers(source, reason, item->attempts, env.wall_ms(),
+                                                settings.dead_letter_style))
     content.headers.push_back(std::move(x));
+  content.headers.emplace_back("ziyu-job-id", item->job.job ? item->job.job->id : job_id);
   item->last_failure = reason;
   publish(publication_kind::dead_letter, item, std::move(content));
 }
@@ -320,25 +329,69 @@ void dispatcher_state::release(const entry_ptr& item) { settings.credit->give(it
 void dispatcher_state::on_breaker_input(const breaker_input& x) {
   const auto now = self->clock().now();
   if (x.memory_share)
-    on_breaker(breaker->memory(*x.memory_share, now));
+    on_memory(*x.memory_share);
   else if (x.raised)
-    on_breaker(breaker->raise(x.which, x.reason, now));
+    on_breaker(breaker->raise(x.which, x.reason, now, x.values));
   else
     on_breaker(breaker->lower(x.which, now));
 }
+
+void dispatcher_state::on_breaker_command(const breaker_command& x) {
+  on_breaker(breaker->set_mode(x.mode, x.why, self->clock().now()));
+}
+
+void dispatcher_state::on_memory(double share) {
+  // Less is taken in first; only then nothing.
+  if (const auto x = pressure->read(share)) {
+    settings.credit->shrink_to(pressure->credit_share());
+    const auto granted = settings.credit->granted();
+    settings.report->emit(x->to > x->from ? spdlog::level::warn : spdlog::level::info,
+                          "memory_pressure",
+                          {{"from", to_string(x->from)},
+                           {"to", to_string(x->to)},
+                           {"reason", x->reason},
+                           {"memory_percent", share * 100},
+                           {"credit_share", pressure->credit_share()},
+                           {"credit_jobs", granted.jobs},
+                           {"credit_bytes", granted.bytes}});
+    settings.report->stats().memory_pressure.Set(static_cast<double>(x->to));
+  }
+  on_breaker(breaker->memory(share, self->clock().now()));
+}
+
+void dispatcher_state::hold_credit() { settings.credit->hold(draining || breaker->holds()); }
 
 void dispatcher_state::on_breaker(
   const std::optional<supervision::circuit_breaker::transition>& x) {
   if (!x)
     return;
-  const auto type = x->to == breaker_state::open        ? "breaker_opened"
-                    : x->to == breaker_state::half_open ? "breaker_half_open"
-                                                        : "breaker_closed";
-  settings.report->emit(
-    x->to == breaker_state::open ? spdlog::level::err : spdlog::level::info, type,
-    {{"from", to_string(x->from)}, {"to", to_string(x->to)}, {"reason", x->reason}});
-  settings.report->stats().breaker_state.Set(static_cast<double>(x->to));
-  settings.credit->hold(draining || x->to == breaker_state::open);
+  const auto type = [&] {
+    switch (x->to) {
+    case breaker_state::open: return "breaker_opened";
+    case breaker_state::half_open: return "breaker_half_open";
+    case breaker_state::forced_open: return "breaker_forced_open";
+    case breaker_state::disabled: return "breaker_disabled";
+    case breaker_state::closed: break;
+    }
+    return "breaker_closed";
+  }();
+  nlohmann::json detail{{"from", to_string(x->from)},
+                        {"to", to_string(x->to)},
+                        {"cause", x->cause},
+                        {"reason", x->reason}};
+  for (const auto& [key, value] : x->values)
+    detail[key] = value;
+  settings.report->emit(x->to == breaker_state::open ? spdlog::level::err
+                        : x->to == breaker_state::closed || x->to == breaker_state::half_open
+                          ? spdlog::level::info
+                          : spdlog::level::warn,
+                        type, std::move(detail));
+  auto& stats = settings.report->stats();
+  stats.breaker_state.Set(static_cast<double>(x->to));
+  stats.breaker_transitions.Add({{"to", std::string{to_string(x->to)}}}).Increment();
+  if (x->to == breaker_state::open)
+    stats.breaker_openings.Add({{"cause", x->cause}}).Increment();
+  hold_credit();
   dispatch();
 }
 
@@ -351,6 +404,7 @@ void dispatcher_state::begin_drain(uint64_t limit_ms) {
   for (const auto& item : queue)
     release(item);
   queue.clear();
+  drain_until = self->clock().now() + std::chrono::milliseconds{limit_ms};
   self->delayed_send(self, std::chrono::milliseconds{limit_ms}, atom::deadline{});
 }
 
@@ -369,12 +423,24 @@ void dispatcher_state::finish_drain_if_idle(bool timed_out) {
   drained.deliver(idle);
 }
 
+void dispatcher_state::resume() {
+  if (!draining || drained.pending())
+    return;
+  draining = false;
+  assigned = false; // until the group is joined again
+  hold_credit();
+  dispatch();
+}
+
 // -- status -----------------------------------------------------------------------------------
 
 void dispatcher_state::update_gauges() {
   auto& stats = settings.report->stats();
   stats.in_flight_jobs.Set(static_cast<double>(settings.credit->jobs()));
   stats.in_flight_bytes.Set(static_cast<double>(settings.credit->bytes()));
+  const auto granted = settings.credit->granted();
+  stats.credit_jobs.Set(static_cast<double>(granted.jobs));
+  stats.credit_bytes.Set(static_cast<double>(granted.bytes));
   stats.slots_up.Set(static_cast<double>(
     std::count_if(slots.begin(), slots.end(), [](const slot& x) { return x.up; })));
 }
@@ -385,7 +451,12 @@ dispatcher_status dispatcher_state::status() const {
   x.consuming = assigned && trouble.empty();
   x.draining = draining;
   x.trouble = !trouble.empty() ? trouble : assigned ? "" : "not yet a member of the consumer group";
+  x.maintenance = draining && !drained.pending();
+  x.pressure = pressure->current();
+  x.credit_jobs = settings.credit->granted().jobs;
+  x.credit_bytes = settings.credit->granted().bytes;
   x.breaker = breaker->state();
+  x.breaker_mode = breaker->mode();
   x.breaker_reason = breaker->reason();
   x.queued = queue.size();
   for (const auto& s : slots) {
@@ -405,7 +476,10 @@ dispatcher_actor::behavior_type dispatcher(
   st.self = self;
   st.slots.resize(settings.slots);
   st.breaker.emplace(settings.breaker);
+  st.pressure.emplace(settings.pressure);
   st.settings = std::move(settings);
+  st.settings.report->stats().breaker_state.Set(static_cast<double>(st.breaker->state()));
+  st.hold_credit();
   self->delayed_send(self, tick_interval, atom::tick{});
   return {
     [self](const publisher_actor& x) { self->state.publisher = x; },
@@ -423,16 +497,21 @@ dispatcher_actor::behavior_type dispatcher(
     [self](const breaker_input& x) { self->state.on_breaker_input(x); },
     [self](atom::reachable) { self->state.set_reachable(); },
     [self](atom::status) { return self->state.status(); },
+    [self](const breaker_command& x) {
+      self->state.on_breaker_command(x);
+      return self->state.status();
+    },
     [self](atom::drain, uint64_t limit_ms) -> caf::result<bool> {
       auto& state = self->state;
-      if (state.draining)
-        return false;
+      if (state.draining) // drained for maintenance, or still at it
+        return !state.drained.pending();
       state.drained = self->make_response_promise<bool>();
       auto promise = state.drained;
       state.begin_drain(limit_ms);
       state.finish_drain_if_idle(false);
       return promise;
     },
+    [self](atom::resume) { self->state.resume(); },
     [self](atom::tick) {
       auto& state = self->state;
       state.on_breaker(state.breaker->tick(self->clock().now()));
@@ -440,7 +519,11 @@ dispatcher_actor::behavior_type dispatcher(
       state.dispatch();
       self->delayed_send(self, tick_interval, atom::tick{});
     },
-    [self](atom::deadline) { self->state.finish_drain_if_idle(true); },
+    [self](atom::deadline) {
+      // Not that of an earlier drain, which was over before its time.
+      if (self->clock().now() >= self->state.drain_until)
+        self->state.finish_drain_if_idle(true);
+    },
   };
 }
 

@@ -22,6 +22,8 @@ struct dispatcher_settings {
   uint32_t max_attempts = 3;
   std::chrono::milliseconds job_timeout{30'000};
   supervision::circuit_breaker::settings breaker;
+  supervision::memory_pressure::settings pressure;
+  messaging::dead_letter_style dead_letter_style = messaging::dead_letter_style::connect;
   std::shared_ptr<intake> credit;
   std::shared_ptr<reporter> report;
   /// Remembers an offset for the next commit (the job source's `store`).
@@ -40,6 +42,7 @@ struct dispatcher_state {
     bool duplicate_id = false;
     int64_t started_us = 0; ///< Of the latest attempt.
     error last_failure;
+    supervision::circuit_breaker::ticket ticket; ///< Of the latest attempt.
   };
   using entry_ptr = std::shared_ptr<entry>;
 
@@ -57,6 +60,9 @@ struct dispatcher_state {
   void on_published(const published& x);
   void on_breaker(const std::optional<supervision::circuit_breaker::transition>& x);
   void on_breaker_input(const breaker_input& x);
+  void on_breaker_command(const breaker_command& x);
+  void on_memory(double share);
+  void hold_credit(); ///< As breaker and drain want it.
   void set_reachable();
 
   /// Starts queued jobs on free slots as far as the breaker admits.
@@ -71,6 +77,7 @@ struct dispatcher_state {
 
   void begin_drain(uint64_t limit_ms);
   void finish_drain_if_idle(bool timed_out);
+  void resume();
   void update_gauges();
   dispatcher_status status() const;
 
@@ -79,6 +86,7 @@ struct dispatcher_state {
   publisher_actor publisher;
   messaging::offset_ledger ledger;
   std::optional<supervision::circuit_breaker> breaker;
+  std::optional<supervision::memory_pressure> pressure;
   std::deque<entry_ptr> queue;
   std::vector<slot> slots;
   /// At the publisher, by record and epoch: released on acknowledgement.
@@ -88,6 +96,7 @@ struct dispatcher_state {
   bool assigned = false; ///< Joined the group at least once since the last trouble.
   std::string trouble;
   bool draining = false;
+  std::chrono::steady_clock::time_point drain_until{};
   caf::typed_response_promise<bool> drained;
   uint64_t results = 0, dead_letters = 0;
   static inline const char* name = "dispatcher";

@@ -1,5 +1,7 @@
 #include "actors/http.hpp"
 
+#include "base/text.hpp"
+
 #include <caf/actor_system.hpp>
 #include <caf/scoped_actor.hpp>
 #include <httplib.h>
@@ -49,6 +51,40 @@ int64_t uptime_s(const http_settings& x) {
   return std::chrono::duration_cast<std::chrono::seconds>(std::chrono::steady_clock::now()
                                                           - x.started)
     .count();
+}
+
+json breaker_json(const dispatcher_status& x) {
+  return {{"mode", to_string(x.breaker_mode)}, {"state", to_string(x.breaker)},
+          {"reason", x.breaker_reason},        {"memory_pressure", to_string(x.pressure)},
+          {"credit_jobs", x.credit_jobs},      {"credit_bytes", x.credit_bytes}};
+}
+
+/// Why a request may not change anything, or empty: only who is on this machine may, and
+/// neither a proxy nor a page in a browser that happens to run here.
+std::string why_forbidden(const httplib::Request& req) {
+  const auto& from = req.remote_addr;
+  if (!from.starts_with("127.") && from != "::1" && !from.starts_with("::ffff:127."))
+    return "the breaker is switched from this machine only, not from " + from;
+  for (const auto* name : {"Origin", "Forwarded", "X-Forwarded-For"})
+    if (req.has_header(name))
+      return std::string{"requests with the header "} + name + " may not switch the breaker";
+  return {};
+}
+
+/// What `POST /breaker` asks for: `{"mode": "auto"|"open"|"disable", "reason": text?}`.
+expected<breaker_command> parse_command(const std::string& text) {
+  const auto body = json::parse(text, nullptr, false);
+  breaker_command result;
+  if (!body.is_object() || !body.contains("mode") || !body["mode"].is_string()
+      || !from_string(body["mode"].get<std::string>(), result.mode))
+    return fail(errc::invalid_usage,
+                R"(expected {"mode": "auto"}, or "open" or "disable", and if you like a "reason")");
+  if (const auto why = body.find("reason"); why != body.end() && !why->is_null()) {
+    if (!why->is_string())
+      return fail(errc::invalid_usage, "reason must be a text");
+    result.why = shorten(to_utf8(why->get<std::string>()), 200);
+  }
+  return result;
 }
 
 void refuse(httplib::Response& res, const error& reason) {
@@ -130,7 +166,11 @@ void http_server::add_routes(caf::actor_system& system) {
       reasons.push_back(v->trouble);
     if (d->breaker == supervision::breaker_state::open)
       reasons.push_back("the breaker is open: " + d->breaker_reason);
-    if (d->draining)
+    if (d->breaker == supervision::breaker_state::forced_open)
+      reasons.push_back("the breaker is held open: " + d->breaker_reason);
+    if (d->maintenance)
+      reasons.push_back("drained for maintenance; SIGUSR2 resumes");
+    else if (d->draining)
       reasons.push_back("shutting down");
     answer(res, reasons.empty() ? 200 : 503, {{"ready", reasons.empty()}, {"reasons", reasons}});
   });
@@ -157,6 +197,9 @@ void http_server::add_routes(caf::actor_system& system) {
             {"memory_source", v->container_source},
             {"breaker", to_string(d->breaker)},
             {"breaker_reason", d->breaker_reason},
+            {"breaker_mode", to_string(d->breaker_mode)},
+            {"memory_pressure", to_string(d->pressure)},
+            {"maintenance", d->maintenance},
             {"consuming", d->consuming},
             {"slots", v->slots},
             {"slots_up", d->slots_up},
@@ -179,6 +222,26 @@ void http_server::add_routes(caf::actor_system& system) {
       return refuse(res, d.error());
     res.set_content(d->ledger + "\n", "application/json; charset=utf-8");
   });
+  s.Get("/breaker", [&system, this](request, response res) {
+    auto d = ask<dispatcher_status>(system, settings_.dispatcher, "the dispatcher");
+    if (!d)
+      return refuse(res, d.error());
+    answer(res, 200, breaker_json(*d));
+  });
+  s.Post("/breaker", [&system, this](request req, response res) {
+    if (auto why = why_forbidden(req); !why.empty())
+      return answer(res, 403, {{"status", "error"}, {"error", why}});
+    auto command = parse_command(req.body);
+    if (!command)
+      return answer(res, 400, {{"status", "error"}, {"error", command.error().message}});
+    caf::scoped_actor self{system};
+    expected<dispatcher_status> d = fail(errc::timeout, "the dispatcher does not answer");
+    self->request(settings_.dispatcher, answer_limit, *command)
+      .receive([&](dispatcher_status& x) { d = std::move(x); }, [](const caf::error&) {});
+    if (!d)
+      return refuse(res, d.error());
+    answer(res, 200, breaker_json(*d));
+  });
   s.Get("/metrics", [this](request, response res) {
     res.set_content(settings_.stats->text(), "text/plain; version=0.0.4; charset=utf-8");
   });
@@ -186,7 +249,8 @@ void http_server::add_routes(caf::actor_system& system) {
     if (res.body.empty())
       answer(res, res.status,
              {{"error", "there is no " + req.path},
-              {"paths", {"/health", "/livez", "/readyz", "/metrics", "/workers", "/ledger"}}});
+              {"paths",
+               {"/health", "/livez", "/readyz", "/metrics", "/workers", "/ledger", "/breaker"}}});
   });
 }
 

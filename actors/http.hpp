@@ -31,7 +31,8 @@ struct http_settings {
   double threshold = 0.8; ///< Share of container memory, for `/health`.
 };
 
-/// Serves `/health /livez /readyz /metrics /workers /ledger`. Each answer is measured
+/// Serves `/health /livez /readyz /metrics /workers /ledger /breaker`, and `POST /breaker`
+/// for operators on this machine. Each answer is measured
 /// by asking the actors that do the work, with a deadline: a service that is stuck
 /// cannot look alive.
 class http_server {

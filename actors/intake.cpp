@@ -1,5 +1,7 @@
 #include "actors/intake.hpp"
 
+#include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 
@@ -33,6 +35,23 @@ void intake::hold(bool on) {
   held_ = on;
   if (open_locked())
     opened_.notify_one();
+}
+
+void intake::shrink_to(double share) {
+  auto part = [share](uint64_t whole) {
+    return std::clamp<uint64_t>(
+      static_cast<uint64_t>(std::llround(static_cast<double>(whole) * share)), 1,
+      std::max<uint64_t>(whole, 1));
+  };
+  std::lock_guard guard{mutex_};
+  granted_ = {part(limits_.jobs), part(limits_.bytes)};
+  if (open_locked())
+    opened_.notify_one();
+}
+
+intake::limits intake::granted() const {
+  std::lock_guard guard{mutex_};
+  return granted_;
 }
 
 void intake::wait_open(std::chrono::milliseconds limit) {

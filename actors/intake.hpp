@@ -17,7 +17,7 @@ public:
     uint64_t bytes = uint64_t{256} << 20; ///< Encoded + decoded.
   };
 
-  explicit intake(limits x) : limits_(x) {}
+  explicit intake(limits x) : limits_(x), granted_(x) {}
 
   /// True if another record may be fetched. A single record may overshoot the
   /// limit in bytes, or one larger than the limit could never be taken.
@@ -29,16 +29,22 @@ public:
   /// On hold nothing is fetched, whatever the credit (breaker, drain).
   void hold(bool on);
 
+  /// Grants only this share (0 to 1) of the limits from now on, at least one job. What was
+  /// taken before stays with its takers.
+  void shrink_to(double share);
+
   /// Waits until `open()`, up to `limit`.
   void wait_open(std::chrono::milliseconds limit);
 
   uint64_t jobs() const;
   uint64_t bytes() const;
+  limits granted() const; ///< The limits, as they are at present.
 
 private:
-  bool open_locked() const { return !held_ && jobs_ < limits_.jobs && bytes_ < limits_.bytes; }
+  bool open_locked() const { return !held_ && jobs_ < granted_.jobs && bytes_ < granted_.bytes; }
 
   const limits limits_;
+  limits granted_;
   mutable std::mutex mutex_;
   std::condition_variable opened_;
   uint64_t jobs_ = 0, bytes_ = 0;

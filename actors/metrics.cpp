@@ -67,7 +67,20 @@ metrics::metrics()
     control_private_bytes(
       gauges(registry_, "ziyu_control_private_bytes", "Private memory of the control process")
         .Add({})),
-    breaker_state(gauges(registry_, "ziyu_breaker_state", "0 closed, 1 open, 2 half-open").Add({})),
+    breaker_state(gauges(registry_, "ziyu_breaker_state",
+                         "0 closed, 1 open, 2 half-open, 3 forced open, 4 disabled")
+                    .Add({})),
+    breaker_transitions(
+      counters(registry_, "ziyu_breaker_transitions_total", "Changes of the breaker's state")),
+    breaker_openings(counters(registry_, "ziyu_breaker_openings_total",
+                              "Openings of the breaker by what opened it")),
+    memory_pressure(gauges(registry_, "ziyu_memory_pressure",
+                           "Of the container: 0 none, 1 eased, 2 tight, 3 critical")
+                      .Add({})),
+    credit_jobs(
+      gauges(registry_, "ziyu_credit_jobs", "Jobs that may hold credit at present").Add({})),
+    credit_bytes(
+      gauges(registry_, "ziyu_credit_bytes", "Bytes that may hold credit at present").Add({})),
     events(counters(registry_, "ziyu_events_total", "Events by type")),
     events_dropped(counters(registry_, "ziyu_events_dropped_total",
                             "Events not published because too many were pending")

@@ -50,7 +50,13 @@ public:
   prometheus::Gauge& container_limit_bytes;
   prometheus::Gauge& control_private_bytes;
 
-  prometheus::Gauge& breaker_state;                ///< 0 closed, 1 open, 2 half-open.
+  /// 0 closed, 1 open, 2 half-open, 3 forced open, 4 disabled.
+  prometheus::Gauge& breaker_state;
+  prometheus::Family<prometheus::Counter>& breaker_transitions; ///< to
+  prometheus::Family<prometheus::Counter>& breaker_openings;    ///< cause
+  prometheus::Gauge& memory_pressure; ///< 0 none, 1 eased, 2 tight, 3 critical.
+  prometheus::Gauge& credit_jobs;
+  prometheus::Gauge& credit_bytes;
   prometheus::Family<prometheus::Counter>& events; ///< type
   prometheus::Counter& events_dropped;
   prometheus::Counter& publish_retries;

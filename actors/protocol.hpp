@@ -5,11 +5,13 @@
 
 #include "base/error.hpp"
 #include "messaging/consumer.hpp"
+#include "messaging/dead_letter.hpp"
 #include "messaging/event.hpp"
 #include "messaging/job.hpp"
 #include "messaging/producer.hpp"
 #include "messaging/result.hpp"
 #include "supervision/circuit_breaker.hpp"
+#include "supervision/memory_pressure.hpp"
 #include "supervision/process.hpp"
 #include "wire/frames.hpp"
 
@@ -187,7 +189,14 @@ struct breaker_input {
   supervision::circuit_breaker::trigger which{};
   bool raised = false;
   std::string reason;
-  std::optional<double> memory_share; ///< Set: a reading; the rest is ignored.
+  std::optional<double> memory_share;                ///< Set: a reading; the rest is ignored.
+  supervision::circuit_breaker::numbers values = {}; ///< Of the reason, for its event.
+};
+
+/// An operator decides for the breaker.
+struct breaker_command {
+  supervision::breaker_mode mode{};
+  std::string why;
 };
 
 // -- status -------------------------------------------------------------------------------
@@ -199,7 +208,11 @@ struct dispatcher_status {
   bool draining = false;
   std::string trouble; ///< Why not consuming, or empty.
   supervision::breaker_state breaker{};
+  supervision::breaker_mode breaker_mode{};
   std::string breaker_reason;
+  supervision::memory_pressure::level pressure{};
+  uint64_t credit_jobs = 0, credit_bytes = 0; ///< Granted at present.
+  bool maintenance = false;                   ///< Drained, and may be resumed.
   uint64_t queued = 0, running = 0, slots_up = 0;
   uint64_t results = 0, dead_letters = 0;
 };
@@ -237,9 +250,13 @@ using dispatcher_actor = caf::typed_actor<
   // The broker answers again.
   caf::reacts_to<caf::atom_constant<caf::atom("reachable")>>,
   caf::replies_to<caf::atom_constant<caf::atom("status")>>::with<dispatcher_status>,
+  // Answers what is so from now on.
+  caf::replies_to<breaker_command>::with<dispatcher_status>,
   // Starts no more jobs; answers true when the running ones are published, false
   // when that took longer than so many milliseconds. Then all is handed back.
   caf::replies_to<caf::atom_constant<caf::atom("drain")>, uint64_t>::with<bool>,
+  // Takes jobs again after a drain for maintenance.
+  caf::reacts_to<caf::atom_constant<caf::atom("resume")>>,
   caf::reacts_to<caf::atom_constant<caf::atom("tick")>>,
   // INTERNAL: the drain's deadline.
   caf::reacts_to<caf::atom_constant<caf::atom("deadline")>>>;
@@ -264,6 +281,7 @@ using deadline = caf::atom_constant<caf::atom("deadline")>;
 using drain = caf::atom_constant<caf::atom("drain")>;
 using own = caf::atom_constant<caf::atom("own")>;
 using reachable = caf::atom_constant<caf::atom("reachable")>;
+using resume = caf::atom_constant<caf::atom("resume")>;
 using restart = caf::atom_constant<caf::atom("restart")>;
 using slot_up = caf::atom_constant<caf::atom("slot_up")>;
 using status = caf::atom_constant<caf::atom("status")>;
@@ -291,6 +309,7 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::actors::server_closed)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::actors::publication)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::actors::published)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::actors::breaker_input)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::actors::breaker_command)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::actors::dispatcher_status)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::actors::supervisor_status)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::messaging::partitions_assigned)

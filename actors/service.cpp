@@ -19,8 +19,10 @@
 #include <caf/io/middleman.hpp>
 #include <caf/scoped_actor.hpp>
 
+#include <atomic>
 #include <csignal>
 #include <cstdio>
+#include <thread>
 
 #include <poll.h>
 #include <sys/eventfd.h>
@@ -32,6 +34,9 @@ namespace ziyu::actors {
 namespace {
 
 using namespace std::chrono_literals;
+
+/// Of a stop that was forced by a second signal.
+constexpr int forced_exit_code = 1;
 
 /// What a stop grants to the helper that names the call stacks of a leak.
 constexpr uint64_t explain_ms = 3'000;
@@ -61,18 +66,20 @@ private:
   messaging::model_identity value_;
 };
 
-/// What ends the service: a signal, or a fatal error from inside.
-class stop_reason {
+/// What the main thread waits for: signals, and a fatal error from inside.
+class wakeups {
 public:
-  stop_reason() {
+  enum class kind { stop, fatal, drain, resume };
+
+  wakeups() {
     sigset_t set;
     sigemptyset(&set);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGTERM);
+    for (auto x : {SIGINT, SIGTERM, SIGUSR1, SIGUSR2})
+      sigaddset(&set, x);
     // Before any thread, so that all inherit it.
     ::pthread_sigmask(SIG_BLOCK, &set, nullptr);
     ::signal(SIGPIPE, SIG_IGN);
-    signals_ = wire::unique_fd{::signalfd(-1, &set, SFD_CLOEXEC)};
+    signals_ = wire::unique_fd{::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK)};
     wake_ = wire::unique_fd{::eventfd(0, EFD_CLOEXEC)};
   }
 
@@ -87,14 +94,34 @@ public:
     [[maybe_unused]] auto n = ::write(wake_.get(), &one, sizeof one);
   }
 
-  /// Blocks until there is a reason.
-  void wait() {
-    pollfd entries[] = {{signals_.get(), POLLIN, 0}, {wake_.get(), POLLIN, 0}};
-    while (::poll(entries, 2, -1) < 0) {
+  /// Blocks until there is a reason to do something.
+  kind wait() {
+    for (;;) {
+      pollfd entries[] = {{signals_.get(), POLLIN, 0}, {wake_.get(), POLLIN, 0}};
+      if (::poll(entries, 2, -1) < 0)
+        continue;
+      if (entries[1].revents != 0)
+        return kind::fatal;
+      if (const auto number = read_signal(); number == SIGUSR1)
+        return kind::drain;
+      else if (number == SIGUSR2)
+        return kind::resume;
+      else if (number != 0)
+        return kind::stop;
     }
-    signalfd_siginfo info;
-    if (entries[0].revents != 0 && ::read(signals_.get(), &info, sizeof info) == sizeof info)
-      signal_ = static_cast<int>(info.ssi_signo);
+  }
+
+  /// Waits for another SIGTERM or SIGINT, or until `done` can be read: false then.
+  bool stopped_again(int done) {
+    for (;;) {
+      pollfd entries[] = {{signals_.get(), POLLIN, 0}, {done, POLLIN, 0}};
+      if (::poll(entries, 2, -1) < 0)
+        continue;
+      if (entries[1].revents != 0)
+        return false;
+      if (const auto number = read_signal(); number == SIGTERM || number == SIGINT)
+        return true;
+    }
   }
 
   std::optional<error> fatal() const {
@@ -104,10 +131,46 @@ public:
   int signal() const { return signal_; }
 
 private:
+  int read_signal() {
+    signalfd_siginfo info;
+    if (::read(signals_.get(), &info, sizeof info) != sizeof info)
+      return 0;
+    return signal_ = static_cast<int>(info.ssi_signo);
+  }
+
   wire::unique_fd signals_, wake_;
   mutable std::mutex mutex_;
   std::optional<error> fatal_;
-  int signal_ = 0;
+  std::atomic<int> signal_{0};
+};
+
+/// While it lives, another SIGTERM or SIGINT ends the process at once: for whoever cannot
+/// wait for the drain. Nothing is lost by it: what is not acknowledged is not committed, and
+/// the workers end with their sockets.
+class impatience {
+public:
+  explicit impatience(wakeups& signals)
+    : done_(::eventfd(0, EFD_CLOEXEC)), thread_([this, &signals] {
+        if (!signals.stopped_again(done_.get()))
+          return;
+        spdlog::critical("signal {} again: stopping at once; what was not finished is not "
+                         "committed and will be done again",
+                         signals.signal());
+        spdlog::default_logger()->flush();
+        ::_exit(forced_exit_code);
+      }) {
+    // nop
+  }
+
+  ~impatience() {
+    const uint64_t one = 1;
+    [[maybe_unused]] auto n = ::write(done_.get(), &one, sizeof one);
+    thread_.join();
+  }
+
+private:
+  wire::unique_fd done_;
+  std::thread thread_;
 };
 
 std::string instance_name() {
@@ -163,17 +226,27 @@ dispatcher_settings to_dispatcher_settings(const configs::config& c) {
   s.slots = c.workers.slots;
   s.max_attempts = c.jobs.max_attempts;
   s.job_timeout = milliseconds{c.workers.job_timeout_ms};
+  from_string(c.jobs.dead_letter_headers, s.dead_letter_style);
+  from_string(c.breaker.mode, s.breaker.mode);
   s.breaker.open_at = c.breaker.open_at;
   s.breaker.close_below = c.breaker.close_below;
   s.breaker.open_for = milliseconds{c.breaker.open_ms};
+  s.breaker.open_max = milliseconds{c.breaker.open_max_ms};
+  s.breaker.settle = milliseconds{c.breaker.settle_ms};
   s.breaker.probe_jobs = c.breaker.probe_jobs;
+  s.breaker.error_rate = c.breaker.error_rate;
+  s.breaker.error_min_jobs = c.breaker.error_min_jobs;
+  s.breaker.error_window = milliseconds{c.breaker.error_window_ms};
+  s.pressure.ease_at = c.breaker.ease_at;
+  s.pressure.tighten_at = c.breaker.tighten_at;
+  s.pressure.open_at = c.breaker.open_at;
   return s;
 }
 
 /// All parts of a running service, in the order in which they begin.
 class service {
 public:
-  service(const configs::config& c, stop_reason& stop)
+  service(const configs::config& c, wakeups& stop)
     : config_(c), stop_(stop), system_(system_config_), stats_(std::make_shared<metrics>()),
       report_(
         std::make_shared<reporter>(system_environment(), instance_name(), c.topics.events, stats_)),
@@ -194,11 +267,156 @@ public:
     web.supervisor = supervisor_;
     web.stats = stats_;
     web.model = [model = model_] { return model->get(); };
-    web.threshold = config_.breaker.open_at;
+    web.threshold = config_.breaker.tighten_at;
     auto server = http_server::start(system_, std::move(web));
     if (!server)
       return tl::unexpected(server.error());
     http_ = std::move(*server);
+    start_source();
+    report_->emit(spdlog::level::info, "service_started",
+                  {{"pid", ::getpid()},
+                   {"http", config_.http.host + ":" + std::to_string(http_->port())},
+                   {"jobs_topic", config_.topics.jobs},
+                   {"slots", config_.workers.slots},
+                   {"standbys", config_.workers.standbys}});
+    return {};
+  }
+
+  uint16_t port() const { return http_->port(); }
+
+  /// Gate, drain, flush, commit, close; workers last. Each stage has its own share of time
+  /// (`shutdown.*_ms`) and is reported with what it took. Prints the exit report.
+  void stop() {
+    const auto& share = config_.shutdown;
+    report_->emit(spdlog::level::info, "service_stopping", {{"drain_ms", share.drain_ms}});
+    caf::scoped_actor self{system_};
+    auto stages = take_out(self);
+    if (http_)
+      http_->stop();
+    // Beyond the grace period, for the explanation of a leak that is under way.
+    run_stage(stages, "workers", config_.workers.grace_ms + explain_ms,
+              [&](uint64_t limit_ms) { return ask_drain(self, supervisor_, limit_ms); });
+    auto ledger = nlohmann::json::parse(ledger_of(self));
+    report_->emit(spdlog::level::info, "service_stopped", {{"ledger", ledger}, {"stages", stages}});
+    spdlog::info("stages: {}", stages.dump());
+    spdlog::info("ledger: {}", ledger["total"].dump());
+    ask_drain(self, publisher_, 2'000);
+    end_actors(self);
+  }
+
+  /// Takes this instance out of its group, for maintenance: jobs in flight are finished and
+  /// committed as in a stop, the partitions go to others; workers and HTTP stay.
+  void drain() {
+    if (drained_)
+      return;
+    drained_ = true;
+    spdlog::info("SIGUSR1: draining for maintenance; SIGUSR2 resumes");
+    caf::scoped_actor self{system_};
+    const auto stages = take_out(self);
+    report_->emit(
+      spdlog::level::info, "maintenance_began",
+      {{"ledger", nlohmann::json::parse(ledger_of(self))["total"]}, {"stages", stages}});
+  }
+
+  /// Joins the group again.
+  void resume() {
+    if (!drained_)
+      return;
+    drained_ = false;
+    spdlog::info("SIGUSR2: resuming");
+    await_idle();
+    caf::anon_send(dispatcher_, atom::resume{});
+    start_source();
+    report_->emit(spdlog::level::info, "maintenance_ended", nlohmann::json::object());
+  }
+
+  /// For a start that failed: no drain, as nothing was taken.
+  void abandon() {
+    caf::scoped_actor self{system_};
+    self->request(supervisor_, 5s, atom::drain{}, uint64_t{1'000})
+      .receive([](bool) {}, [](const caf::error&) {});
+    end_actors(self);
+  }
+
+private:
+  template <class Actor>
+  static bool ask_drain(caf::scoped_actor& self, const Actor& whom, uint64_t limit_ms) {
+    auto answer = false;
+    self->request(whom, std::chrono::milliseconds{limit_ms} + 2s, atom::drain{}, limit_ms)
+      .receive([&](bool x) { answer = x; }, [](const caf::error&) {});
+    return answer;
+  }
+
+  /// Runs one stage of a stop and adds `{"limit_ms", "ms", "done"}` to the report.
+  template <class F>
+  void run_stage(nlohmann::json& stages, const char* name, uint64_t limit_ms, F&& stage) {
+    const auto begin = report_->env().monotonic_us();
+    const bool done = stage(limit_ms);
+    const auto ms = static_cast<double>(report_->env().monotonic_us() - begin) / 1000.;
+    stages[name] = {{"limit_ms", limit_ms}, {"ms", ms}, {"done", done}};
+    if (!done)
+      spdlog::warn("stop, stage {}: not done within {} ms; going on", name, limit_ms);
+  }
+
+  /// The stages of a stop that concern Kafka.
+  nlohmann::json take_out(caf::scoped_actor& self) {
+    using std::chrono::milliseconds;
+    const auto& share = config_.shutdown;
+    auto stages = nlohmann::json::object();
+    run_stage(stages, "gate", share.gate_ms, [&](uint64_t limit_ms) {
+      credit_->hold(true);
+      // Whatever the source had sent before has arrived when this is answered.
+      auto done = false;
+      self->request(dispatcher_, milliseconds{limit_ms}, atom::status{})
+        .receive([&](const dispatcher_status&) { done = true; }, [](const caf::error&) {});
+      return done;
+    });
+    run_stage(stages, "drain", share.drain_ms,
+              [&](uint64_t limit_ms) { return ask_drain(self, dispatcher_, limit_ms); });
+    run_stage(stages, "flush", share.flush_ms,
+              [&](uint64_t limit_ms) { return ask_drain(self, publisher_, limit_ms); });
+    if (!source_)
+      return stages;
+    run_stage(stages, "commit", share.commit_ms, [&](uint64_t limit_ms) {
+      const auto ok = source_->commit(milliseconds{limit_ms});
+      if (!ok)
+        spdlog::warn("the last commit failed: {}", ok.error().describe());
+      return ok.has_value();
+    });
+    run_stage(stages, "close", share.close_ms, [&](uint64_t limit_ms) {
+      const auto begin = report_->env().monotonic_us();
+      source_->stop(milliseconds{limit_ms});
+      return report_->env().monotonic_us() - begin < static_cast<int64_t>(limit_ms) * 1000;
+    });
+    source_.reset();
+    return stages;
+  }
+
+  /// An attempt that outlived the drain must not meet its record when that is fetched
+  /// again: waits for its end, which has a deadline of its own.
+  void await_idle() {
+    caf::scoped_actor self{system_};
+    const auto limit_us = static_cast<int64_t>(config_.workers.job_timeout_ms) * 1000 + 5'000'000;
+    const auto until_us = report_->env().monotonic_us() + limit_us;
+    auto idle = false;
+    while (!idle && report_->env().monotonic_us() < until_us) {
+      self->request(dispatcher_, 2s, atom::status{})
+        .receive([&](const dispatcher_status& x) { idle = x.running == 0; },
+                 [](const caf::error&) {});
+      if (!idle)
+        std::this_thread::sleep_for(50ms);
+    }
+  }
+
+  std::string ledger_of(caf::scoped_actor& self) {
+    std::string ledger = R"({"total":{}})";
+    self->request(dispatcher_, 2s, atom::status{})
+      .receive([&](dispatcher_status& x) { ledger = std::move(x.ledger); },
+               [](const caf::error&) {});
+    return ledger;
+  }
+
+  void start_source() {
     messaging::job_limits limits;
     limits.max_bytes = config_.jobs.max_bytes;
     limits.max_pixels = config_.jobs.max_pixels;
@@ -212,59 +430,8 @@ public:
       std::lock_guard guard{*store_mutex_};
       *store_target_ = source_;
     }
-    report_->emit(spdlog::level::info, "service_started",
-                  {{"pid", ::getpid()},
-                   {"http", config_.http.host + ":" + std::to_string(http_->port())},
-                   {"jobs_topic", config_.topics.jobs},
-                   {"slots", config_.workers.slots},
-                   {"standbys", config_.workers.standbys}});
-    return {};
   }
 
-  uint16_t port() const { return http_->port(); }
-
-  /// Gate, drain, flush, commit, leave; workers last. Prints the exit report.
-  void stop() {
-    const auto drain_ms = config_.shutdown.drain_ms;
-    report_->emit(spdlog::level::info, "service_stopping", {{"drain_ms", drain_ms}});
-    credit_->hold(true);
-    caf::scoped_actor self{system_};
-    auto ask_drain = [&](const auto& whom, uint64_t limit_ms) {
-      auto answer = false;
-      self->request(whom, std::chrono::milliseconds{limit_ms} + 2s, atom::drain{}, limit_ms)
-        .receive([&](bool x) { answer = x; }, [](const caf::error&) {});
-      return answer;
-    };
-    if (!ask_drain(dispatcher_, drain_ms))
-      spdlog::warn("not everything was finished within {} ms; the rest is handed back", drain_ms);
-    if (source_)
-      source_->stop(5s);
-    if (http_)
-      http_->stop();
-    // Beyond the grace period, for the explanation of a leak that is under way.
-    const auto end_ms = config_.workers.grace_ms + explain_ms;
-    if (!ask_drain(supervisor_, end_ms))
-      spdlog::warn("not every worker ended within {} ms", end_ms);
-    std::string ledger = "{}";
-    self->request(dispatcher_, 2s, atom::status{})
-      .receive([&](dispatcher_status& x) { ledger = std::move(x.ledger); },
-               [](const caf::error&) {});
-    report_->emit(spdlog::level::info, "service_stopped",
-                  {{"ledger", nlohmann::json::parse(ledger)}});
-    spdlog::info("ledger: {}", nlohmann::json::parse(ledger)["total"].dump());
-    ask_drain(publisher_, 2'000);
-    end_actors(self);
-  }
-
-  /// For a start that failed: no drain, as nothing was taken.
-  void abandon() {
-    caf::scoped_actor self{system_};
-    self->request(supervisor_, 5s, atom::drain{}, uint64_t{1'000})
-      .receive([](bool) {}, [](const caf::error&) {});
-    end_actors(self);
-  }
-
-private:
   void spawn_dispatcher() {
     auto settings = to_dispatcher_settings(config_);
     settings.credit = credit_;
@@ -333,7 +500,7 @@ private:
   }
 
   const configs::config& config_;
-  stop_reason& stop_;
+  wakeups& stop_;
   system_config system_config_;
   caf::actor_system system_;
   std::shared_ptr<metrics> stats_;
@@ -348,6 +515,7 @@ private:
   supervisor_actor supervisor_;
   std::unique_ptr<http_server> http_;
   std::shared_ptr<job_source> source_;
+  bool drained_ = false; ///< For maintenance.
 };
 
 /// Mistakes that only this program can see.
@@ -368,7 +536,7 @@ expected<void> check(const configs::config& c) {
 int serve(const configs::loaded& settings) {
   const auto& c = settings.values;
   keep_heap_compact();
-  stop_reason stop;
+  wakeups stop;
   if (auto ok = init_log(c.log.level, c.log.format); !ok) {
     std::fprintf(stderr, "ziyu: %s\n", ok.error().message.c_str());
     return 2;
@@ -386,12 +554,21 @@ int serve(const configs::loaded& settings) {
   std::printf("{\"serving\":true,\"http\":\"%s:%u\",\"pid\":%d}\n", c.http.host.c_str(),
               static_cast<unsigned>(x.port()), ::getpid());
   std::fflush(stdout);
-  stop.wait();
+  for (auto next = stop.wait(); next == wakeups::kind::drain || next == wakeups::kind::resume;
+       next = stop.wait()) {
+    if (next == wakeups::kind::resume) {
+      x.resume();
+      continue;
+    }
+    // A SIGTERM meanwhile waits for the end of the drain, which has its deadlines.
+    x.drain();
+  }
   const auto fatal = stop.fatal();
   if (fatal)
     spdlog::critical("cannot go on: {}", fatal->describe());
   else
-    spdlog::info("signal {}: stopping", stop.signal());
+    spdlog::info("signal {}: stopping; once more to stop at once", stop.signal());
+  impatience watch{stop};
   x.stop();
   return fatal ? fatal->code == errc::invalid_config ? 2 : 1 : 0;
 }

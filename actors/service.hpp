@@ -4,7 +4,8 @@
 
 namespace ziyu::actors {
 
-/// Runs the service until SIGTERM, SIGINT or a fatal error; returns the exit code: 0
+/// Runs the service until SIGTERM, SIGINT or a fatal error (a second such signal ends the
+/// process at once with 1); SIGUSR1 drains it for maintenance, SIGUSR2 resumes. Returns the exit code: 0
 /// stopped in good order, 1 failed (e.g., no usable model), 2 wrong configuration.
 /// Prints one JSON line on standard output when it serves:
 /// `{"serving":true,"http":"127.0.0.1:8080","pid":1}`. Call it from the main thread

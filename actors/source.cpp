@@ -111,6 +111,13 @@ expected<void> job_source::store(const messaging::topic_partition& where, int64_
   return consumer_->store(where, next);
 }
 
+expected<void> job_source::commit(std::chrono::milliseconds limit) {
+  std::lock_guard guard{mutex_};
+  if (!consumer_)
+    return fail(errc::revoked, "there is no consumer at present");
+  return consumer_->commit(limit);
+}
+
 void job_source::stop(std::chrono::milliseconds limit) {
   close_limit_ms_ = limit.count();
   stopping_ = true;

@@ -46,6 +46,9 @@ public:
   /// Thread-safe.
   expected<void> store(const messaging::topic_partition& where, int64_t next);
 
+  /// Commits what has been stored, within `limit`. Thread-safe.
+  expected<void> commit(std::chrono::milliseconds limit);
+
   /// Commits, leaves the group and ends the thread, within about `limit`.
   void stop(std::chrono::milliseconds limit);
 

@@ -48,8 +48,10 @@ worker_entry* supervisor_state::find(uint64_t id) {
   return i == workers.end() ? nullptr : &i->second;
 }
 
-void supervisor_state::trigger(trigger_kind which, bool raised, std::string reason) {
-  self->send(settings.dispatcher, breaker_input{which, raised, std::move(reason), {}});
+void supervisor_state::trigger(trigger_kind which, bool raised, std::string reason,
+                               supervision::circuit_breaker::numbers values) {
+  self->send(settings.dispatcher,
+             breaker_input{which, raised, std::move(reason), {}, std::move(values)});
 }
 
 void supervisor_state::give_up(error why) {
@@ -70,6 +72,7 @@ void supervisor_state::start_server() {
       give_up(error{pid.error().code, trouble});
       return;
     }
+    server_troubled = true;
     trigger(trigger_kind::fork_server, true, trouble);
     restart_pending = true;
     self->delayed_send(self, server_backoff->next(settings.report->env().random()),
@@ -90,15 +93,14 @@ void supervisor_state::on_server_frame(const server_frame& x) {
     return;
   if (auto ready = std::get_if<wire::server_ready>(x.content.get())) {
     server_ready = true;
+    server_ready_since = self->clock().now();
     ever_ready = true;
     trouble.clear();
-    server_backoff->reset();
     model_bytes = ready->memory.live;
     spdlog::info("model ready: name={} version={} classes={} load_ms={}", ready->model_name,
                  ready->model_version, ready->classes, ready->load_us / 1000);
     settings.on_model(
       {ready->model_name, ready->model_version, ready->model_sha256, ready->precision});
-    trigger(trigger_kind::fork_server, false);
     fill();
   } else if (auto failed = std::get_if<wire::server_failed>(x.content.get())) {
     auto code = errc::model_corrupt;
@@ -155,12 +157,51 @@ void supervisor_state::on_server_closed(const server_closed& x) {
                   !trouble.empty() ? trouble : "the fork server ended before it was ready"});
     return;
   }
-  // The workers live on. Only while there is no way to replace them for long
-  // (a second failure in a row) does the breaker open.
-  if (server_backoff->attempts() > 0)
-    trigger(trigger_kind::fork_server, true, "the fork server keeps dying");
+  note_server_death();
+}
+
+void supervisor_state::note_server_death() {
+  const auto now = self->clock().now();
+  const auto within = server_intensity->admit(now);
+  const auto deaths = server_intensity->recent(now);
+  // The workers live on. Only while there is no way to replace them for long (it died
+  // before it had proved itself) does the breaker open.
+  if (server_backoff->attempts() > 0) {
+    server_troubled = true;
+    trigger(trigger_kind::fork_server, true,
+            "the fork server keeps dying: " + std::to_string(deaths) + " times within "
+              + std::to_string(settings.restart_period.count()) + " ms",
+            {{"deaths", static_cast<double>(deaths)},
+             {"period_ms", static_cast<double>(settings.restart_period.count())}});
+  }
+  // From here on it is no accident: as slowly as it goes, and loudly.
+  auto pause = server_backoff->next(settings.report->env().random());
+  if (!within) {
+    pause = settings.backoff_max;
+    if (!std::exchange(server_intensity_exceeded, true))
+      settings.report->emit(
+        spdlog::level::critical, "restart_intensity_exceeded",
+        {{"of", "fork_server"},
+         {"reason", std::to_string(deaths) + " fork servers died within "
+                      + std::to_string(settings.restart_period.count())
+                      + " ms, restart.intensity is " + std::to_string(settings.restart_intensity)},
+         {"deaths", deaths},
+         {"period_ms", settings.restart_period.count()}});
+  }
   restart_pending = true;
-  self->delayed_send(self, server_backoff->next(settings.report->env().random()), atom::restart{});
+  self->delayed_send(self, pause, atom::restart{});
+}
+
+void supervisor_state::trust_server() {
+  const auto now = self->clock().now();
+  // One that was ready is not one that works: it must have lived for a while.
+  if (!server_ready || now - server_ready_since < settings.backoff_max)
+    return;
+  server_backoff->reset();
+  if (server_intensity->recent(now) <= settings.restart_intensity / 2)
+    server_intensity_exceeded = false;
+  if (std::exchange(server_troubled, false))
+    trigger(trigger_kind::fork_server, false);
 }
 
 // -- workers' lives --------------------------------------------------------------------------
@@ -400,8 +441,13 @@ void supervisor_state::note_death() {
                 + std::to_string(settings.restart_period.count()) + " ms, restart.intensity is "
                 + std::to_string(settings.restart_intensity);
   settings.report->emit(spdlog::level::critical, "restart_intensity_exceeded",
-                        {{"reason", reason}});
-  trigger(trigger_kind::restart_intensity, true, reason);
+                        {{"of", "workers"},
+                         {"reason", reason},
+                         {"deaths", intensity->recent(now)},
+                         {"period_ms", settings.restart_period.count()}});
+  trigger(trigger_kind::restart_intensity, true, reason,
+          {{"deaths", static_cast<double>(intensity->recent(now))},
+           {"period_ms", static_cast<double>(settings.restart_period.count())}});
 }
 
 void supervisor_state::reap(uint64_t id, const std::optional<wire::exited>& how) {
@@ -455,6 +501,7 @@ void supervisor_state::on_tick() {
               + std::to_string(settings.start_timeout.count()) + " ms";
     settings.host->stop_server(true);
   }
+  trust_server();
   if (intensity_exceeded && intensity->recent(now) <= settings.restart_intensity / 2) {
     intensity_exceeded = false;
     worker_backoff->reset();
@@ -498,7 +545,9 @@ uint32_t supervisor_state::replacing() const {
 supervisor_status supervisor_state::status() const {
   supervisor_status x;
   x.model_ready = ever_ready;
-  x.trouble = intensity_exceeded ? "too many workers died of late" : trouble;
+  x.trouble = intensity_exceeded          ? "too many workers died of late"
+              : server_intensity_exceeded ? "too many fork servers died of late"
+                                          : trouble;
   x.slots = slots.size();
   x.replacements = replacements;
   x.container_used = container.used;
@@ -544,6 +593,7 @@ supervisor_actor::behavior_type supervisor(
   st.policy.emplace(settings.healing);
   st.intensity.emplace(settings.restart_intensity, settings.restart_period);
   st.helpers.emplace(max_helpers, helper_period);
+  st.server_intensity.emplace(settings.restart_intensity, settings.restart_period);
   st.server_backoff.emplace(settings.backoff_initial, settings.backoff_max);
   st.worker_backoff.emplace(settings.backoff_initial, settings.backoff_max);
   st.settings = std::move(settings);

@@ -168,6 +168,8 @@ struct supervisor_state {
   void start_server();
   void on_server_frame(const server_frame& x);
   void on_server_closed(const server_closed& x);
+  void note_server_death(); ///< Unasked: starts another, the later the more have died.
+  void trust_server();      ///< Once it has lived for a while.
   // -- workers' lives (supervisor.cpp)
   void fill();   ///< Spawns what is missing.
   void supply(); ///< Gives ready standbys to slots.
@@ -225,7 +227,8 @@ struct supervisor_state {
   void on_tick();
   void finish_drain_if_gone();
   void give_up(error why); ///< The service can never work.
-  void trigger(supervision::circuit_breaker::trigger which, bool raised, std::string reason = {});
+  void trigger(supervision::circuit_breaker::trigger which, bool raised, std::string reason = {},
+               supervision::circuit_breaker::numbers values = {});
   supervisor_status status() const;
   worker_entry* find(uint64_t id);
   uint32_t replacing() const;
@@ -233,7 +236,7 @@ struct supervisor_state {
   supervisor_actor::pointer self = nullptr;
   supervisor_settings settings;
   std::optional<supervision::healing_policy> policy;
-  std::optional<supervision::restart_intensity> intensity;
+  std::optional<supervision::restart_intensity> intensity, server_intensity;
   std::optional<supervision::backoff> server_backoff, worker_backoff;
   std::vector<slot> slots;
   std::map<uint64_t, worker_entry> workers;
@@ -241,6 +244,9 @@ struct supervisor_state {
 
   uint64_t server = 0; ///< Number of the latest fork server.
   bool server_up = false, server_ready = false;
+  bool server_troubled = false;           ///< Its trigger is raised.
+  bool server_intensity_exceeded = false; ///< Too many have died within the period.
+  std::chrono::steady_clock::time_point server_ready_since{};
   int32_t server_pid = 0;
   bool ever_ready = false;
   bool restart_pending = false; ///< A restart message is on its way.

@@ -102,6 +102,7 @@ void set_up(CLI::App& app, int& exit_code) {
     ->description("The versions of ziyu, of its worker and of their libraries");
   add_serve_command(app, exit_code);
   add_health_command(app, exit_code);
+  add_breaker_command(app, exit_code);
   add_check_command(app, exit_code);
   add_topics_command(app, exit_code);
   add_submit_command(app, exit_code);

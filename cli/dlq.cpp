@@ -1,36 +1,485 @@
+// `ziyu dlq`: dead letters, what they say, and what to do about them. A letter that was
+// replayed or dropped stays in its topic until retention takes it: Kafka cannot delete one
+// record from the middle. A mark behind it, in the same partition, says that it is dealt
+// with, and hides it. docs/messages.md tells more.
+
+#include "base/bytes.hpp"
+#include "base/clock.hpp"
+#include "base/file.hpp"
 #include "cli/command.hpp"
+#include "cli/dlq_book.hpp"
 #include "cli/follow.hpp"
+#include "cli/interrupt.hpp"
 #include "cli/rows.hpp"
 #include "cli/terminal.hpp"
+#include "messaging/transactional_writer.hpp"
 
+#include <cstdio>
+#include <iostream>
 #include <memory>
 
 #include <unistd.h>
 
 namespace ziyu::cli {
 
+namespace {
+
+using messaging::dead_letter_action;
+using nlohmann::json;
+using letter = dead_letter_book::letter;
+
+constexpr std::chrono::seconds write_limit{60};
+// Of one transaction.
+constexpr size_t batch_records = 200;
+constexpr size_t batch_bytes = size_t{8} << 20;
+
+struct dlq_options {
+  connection_options connection;
+  std::vector<std::string> codes, jobs, records;
+  std::string since, until;
+  std::string which; ///< `show`: a record or a job.
+  std::filesystem::path payload;
+  double timeout_s = 10;
+  bool handled = false, yes = false, all = false, json = false;
+
+  void add_to(CLI::App& command, bool with_filters) {
+    connection.add_to(command);
+    if (with_filters) {
+      command.add_option("--code", codes, "Only with this reason code; may be repeated")
+        ->allow_extra_args(false)
+        ->type_name("CODE");
+      command.add_option("--job", jobs, "Only of this job id; may be repeated")
+        ->allow_extra_args(false)
+        ->type_name("ID");
+      command.add_option("--record", records, "Only this record; may be repeated")
+        ->allow_extra_args(false)
+        ->type_name("PARTITION-OFFSET");
+      command
+        .add_option("--since", since, "Only from this time on: 2026-11-25T10:30, 15m, 2h, 7d ago")
+        ->type_name("TIME");
+      command.add_option("--until", until, "Only from before this time")->type_name("TIME");
+    }
+    command.add_option("--timeout", timeout_s, "Give the broker so many seconds to answer")
+      ->check(CLI::Range(0.001, 1e6))
+      ->type_name("SECONDS")
+      ->capture_default_str();
+    command.add_flag("--json", json, "A JSON object a line");
+  }
+
+  std::chrono::milliseconds limit() const {
+    return std::chrono::milliseconds{static_cast<int64_t>(timeout_s * 1000)};
+  }
+
+  expected<dead_letter_filter> filter(const std::string& topic) const {
+    dead_letter_filter result;
+    result.codes.insert(codes.begin(), codes.end());
+    result.jobs.insert(jobs.begin(), jobs.end());
+    for (const auto& text : records) {
+      auto record = parse_record(text, topic);
+      if (!record)
+        return tl::unexpected(record.error());
+      result.records.insert(*record);
+    }
+    const auto now = system_environment().wall_ms();
+    for (const auto& [text, to] : {std::pair{&since, &result.since_ms}, {&until, &result.until_ms}})
+      if (!text->empty()) {
+        auto moment = parse_moment(*text, now);
+        if (!moment)
+          return tl::unexpected(moment.error());
+        *to = *moment;
+      }
+    return result;
+  }
+};
+
+int give_up(const error& x) {
+  print_error(x);
+  return exit_code_for(x);
+}
+
+/// Reads the whole topic of dead letters as it is now.
+expected<dead_letter_book> read_book(const configs::config& c, dead_letter_filter which,
+                                     std::chrono::milliseconds limit) {
+  dead_letter_book book{std::move(which)};
+  auto ok = read_all(
+    c, c.topics.dead_letters, [&book](const messaging::record& x) { book.add(x); }, limit);
+  if (!ok)
+    return tl::unexpected(ok.error());
+  return book;
+}
+
+json to_json(const letter& x) {
+  auto result = dead_letter_json(x.head, x.payload_bytes);
+  result["state"] = x.mark ? to_string(x.mark->what) : "open";
+  if (x.mark)
+    result["handled_ms"] = x.mark->time_ms;
+  return result;
+}
+
+std::string record_of(const letter& x) {
+  return std::to_string(x.head.id.partition) + "-" + std::to_string(x.head.id.offset);
+}
+
+std::string count_of(size_t n) {
+  return std::to_string(n) + (n == 1 ? " dead letter" : " dead letters");
+}
+
+// -- list -------------------------------------------------------------------------------
+
+int list(const dlq_options& options) {
+  const auto loaded = options.connection.load();
+  if (!loaded)
+    return exit_wrong_usage;
+  survive_closed_output();
+  auto which = options.filter(loaded->values.topics.dead_letters);
+  if (!which)
+    return give_up(which.error());
+  const auto book = read_book(loaded->values, std::move(*which), options.limit());
+  if (!book)
+    return give_up(book.error());
+  const auto colours = wants_colour(STDOUT_FILENO);
+  if (!options.json)
+    print_line(paint(fit("RECORD", 12) + " " + fit("STATE", 8) + " " + fit("TIME", 18),
+                     colour::bold, colours)
+               + " " + dead_letter_head(colours));
+  for (const auto& x : book->letters(options.handled)) {
+    if (output_closed())
+      return exit_ok;
+    print_line(options.json
+                 ? to_json(x).dump(-1, ' ', false, json::error_handler_t::replace)
+                 : fit(record_of(x), 12) + " " + fit(x.mark ? to_string(x.mark->what) : "open", 8)
+                     + " " + fit(time_of(x.what.time_ms), 18) + " "
+                     + dead_letter_row(x.head, x.payload_bytes, colours));
+  }
+  if (const auto n = book->handled(); n > 0 && !options.handled && !options.json)
+    std::fprintf(stderr, "%zu more were replayed or dropped: --handled shows them\n", n);
+  return exit_ok;
+}
+
+// -- show -------------------------------------------------------------------------------
+
+void print(const letter& x) {
+  const auto colours = wants_colour(STDOUT_FILENO);
+  const auto row = [](const std::string& name, const std::string& text) {
+    print_line(fit(name, 10) + printable(text));
+  };
+  print_line(paint(printable(x.what.job_id), colour::bold, colours) + "  "
+             + paint(printable(x.what.code), colour::red, colours));
+  row("message", x.what.message);
+  row("record", messaging::to_string(x.head.id));
+  row("source", x.what.source.topic.empty() ? "?" : messaging::to_string(x.what.source));
+  row("time", time_of(x.what.time_ms));
+  row("attempts", std::to_string(x.what.attempts));
+  row("replays", std::to_string(x.what.replays));
+  row("state",
+      x.mark ? std::string{to_string(x.mark->what)} + " " + time_of(x.mark->time_ms) : "open");
+  row("payload", x.payload_bytes ? format_bytes(static_cast<int64_t>(*x.payload_bytes)) : "none");
+  row("key", x.head.key.value_or("none"));
+  for (const auto& [name, value] : x.head.headers)
+    row("header", name + ": " + value);
+}
+
+int show(const dlq_options& options) {
+  const auto loaded = options.connection.load();
+  if (!loaded)
+    return exit_wrong_usage;
+  const auto& c = loaded->values;
+  // A job's id may look like a record's: what is there decides.
+  const auto record = parse_record(options.which, c.topics.dead_letters);
+  dead_letter_filter by_record, by_job;
+  by_job.jobs = {options.which};
+  if (record)
+    by_record.records = {*record};
+  dead_letter_book exact{by_record}, of_job{by_job};
+  std::shared_ptr<const std::string> payload, payload_of_job;
+  int64_t newest = 0;
+  auto ok = read_all(
+    c, c.topics.dead_letters,
+    [&](const messaging::record& x) {
+      const auto what = messaging::read_dead_letter(x);
+      const auto is_mark = messaging::read_mark(x).has_value();
+      if (record)
+        exact.add(x);
+      of_job.add(x);
+      if (!is_mark && record && by_record.matches(x, what))
+        payload = x.value;
+      if (!is_mark && by_job.matches(x, what) && what.time_ms >= newest) {
+        newest = what.time_ms;
+        payload_of_job = x.value;
+      }
+    },
+    options.limit());
+  if (!ok)
+    return give_up(ok.error());
+  auto found = record ? exact.letters(true) : std::vector<letter>{};
+  if (found.empty()) {
+    found = of_job.letters(true);
+    payload = payload_of_job;
+  }
+  if (found.empty())
+    return give_up({errc::io, "no dead letter " + options.which + " in " + c.topics.dead_letters});
+  const auto& it = found.back();
+  if (!options.payload.empty()) {
+    if (!payload)
+      return give_up({errc::io, "it has no payload"});
+    if (auto written = write_file(options.payload, *payload); !written)
+      return give_up(written.error());
+  }
+  if (options.json)
+    print_line(to_json(it).dump(-1, ' ', false, json::error_handler_t::replace));
+  else
+    print(it);
+  if (found.size() > 1)
+    std::fprintf(stderr, "%s of this job; this is the latest, `ziyu dlq list --job` has all\n",
+                 count_of(found.size()).c_str());
+  return exit_ok;
+}
+
+// -- replay and drop --------------------------------------------------------------------
+
+/// Asks on the terminal. `invalid_usage` without one.
+expected<bool> confirm(const std::string& question) {
+  if (!is_terminal(STDIN_FILENO))
+    return fail(errc::invalid_usage,
+                question + " Nobody is there to be asked: give --yes to do it");
+  std::fprintf(stderr, "%s [y/N] ", question.c_str());
+  std::string answer;
+  std::getline(std::cin, answer);
+  return answer == "y" || answer == "Y" || answer == "yes";
+}
+
+/// One run of `replay` or `drop`.
+class handling {
+public:
+  handling(const configs::config& c, const dlq_options& options, dead_letter_action what)
+    : c_(c), options_(options), what_(what) {}
+
+  int run() {
+    auto which = options_.filter(c_.topics.dead_letters);
+    if (!which)
+      return give_up(which.error());
+    if (which->empty() && !options_.all)
+      return give_up({errc::invalid_usage,
+                      "which ones? Give --code, --job, --record, --since or --until, or --all"});
+    const auto properties = configs::producer_properties(c_);
+    // First of all: whoever else is at it has now ended, and what he committed can be read.
+    auto writer = messaging::open_transactional_writer(
+      properties, "ziyu-dlq-" + c_.topics.dead_letters, options_.limit());
+    if (!writer)
+      return give_up(writer.error());
+    writer_ = std::move(*writer);
+    auto known = messaging::read_metadata(configs::common_properties(c_), options_.limit());
+    if (!known)
+      return give_up(known.error());
+    cluster_ = std::move(*known);
+    auto book = read_book(c_, std::move(*which), options_.limit());
+    if (!book)
+      return give_up(book.error());
+    for (auto& x : book->letters(false))
+      wanted_.emplace(x.head.id, std::move(x));
+    if (wanted_.empty()) {
+      std::fprintf(stderr, "nothing to do: no open dead letter matches\n");
+      return exit_ok;
+    }
+    if (!options_.yes) {
+      const auto sure = confirm(question());
+      if (!sure)
+        return give_up(sure.error());
+      if (!*sure) {
+        std::fprintf(stderr, "nothing was done\n");
+        return exit_ok;
+      }
+    }
+    catch_interrupts();
+    total_ = wanted_.size();
+    bar_.emplace(what_ == dead_letter_action::replayed ? "replaying" : "dropping", total_);
+    const auto ok = what_ == dead_letter_action::replayed ? replay_all() : drop_all();
+    bar_.reset();
+    std::fprintf(stderr, "%zu of %s %s%s\n", done_, count_of(total_).c_str(),
+                 what_ == dead_letter_action::replayed ? "replayed" : "dropped",
+                 refused_ > 0 ? (", " + std::to_string(refused_) + " refused").c_str() : "");
+    if (!ok)
+      return give_up(ok.error());
+    if (interrupted() && done_ + refused_ < total_) {
+      std::fprintf(stderr, "interrupted; the rest is as it was: run it again\n");
+      return exit_failed;
+    }
+    return done_ == total_ ? exit_ok : exit_failed;
+  }
+
+private:
+  std::string question() const {
+    std::map<std::string, size_t> targets;
+    for (const auto& [id, x] : wanted_)
+      ++targets[x.what.source.topic];
+    if (what_ == dead_letter_action::dropped)
+      return "Drop " + count_of(wanted_.size()) + "? Nobody will work on them.";
+    std::string to;
+    for (const auto& [topic, n] : targets)
+      to += (to.empty() ? "" : ", ") + std::to_string(n) + " to "
+            + (topic.empty() ? "nowhere (no source)" : printable(topic));
+    return "Replay " + count_of(wanted_.size()) + " (" + to + ")?";
+  }
+
+  void refuse(const error& why) {
+    ++refused_;
+    bar_->clear();
+    print_error(why);
+  }
+
+  /// Payloads were not kept: the topic is read once more, a batch at a time.
+  expected<void> replay_all() {
+    expected<void> status;
+    auto ok = read_all(
+      c_, c_.topics.dead_letters,
+      [&](const messaging::record& x) {
+        if (!status || interrupted() || !wanted_.contains(x.id))
+          return;
+        auto job = messaging::replay_of(x);
+        if (!job)
+          return refuse(job.error());
+        const auto* topic = cluster_.find(job->topic);
+        if (topic == nullptr)
+          return refuse({errc::unavailable, messaging::to_string(x.id) + ": its topic " + job->topic
+                                              + " does not exist any more"});
+        if (job->partition && *job->partition >= topic->partitions)
+          job->partition.reset(); // made anew with fewer: by its key
+        status = add(x.id, std::move(job.value()));
+      },
+      options_.limit());
+    if (!ok)
+      return ok;
+    return status ? flush() : status;
+  }
+
+  expected<void> drop_all() {
+    for (const auto& [id, x] : wanted_) {
+      if (interrupted())
+        break;
+      if (auto ok = add(id, std::nullopt); !ok)
+        return ok;
+    }
+    return flush();
+  }
+
+  expected<void> add(const messaging::record_id& id, std::optional<messaging::outgoing> job) {
+    if (job) {
+      bytes_ += job->bytes();
+      batch_.push_back(std::move(*job));
+    }
+    batch_.push_back(messaging::make_mark(id, what_, system_environment().wall_ms()));
+    ids_.push_back(id);
+    if (ids_.size() < batch_records && bytes_ < batch_bytes)
+      return {};
+    return flush();
+  }
+
+  /// Jobs and their marks appear together or not at all.
+  expected<void> flush() {
+    if (ids_.empty())
+      return {};
+    if (auto ok = writer_->write(batch_, write_limit); !ok)
+      return fail(ok.error().code,
+                  ok.error().message + "; what was not told of is as it was: run it again");
+    done_ += ids_.size();
+    bar_->show(done_);
+    for (const auto& id : ids_) {
+      const auto& x = wanted_.at(id);
+      if (options_.json) {
+        bar_->clear();
+        print_line(json{
+          {"job_id", x.what.job_id},
+          {"record", {{"topic", id.topic}, {"partition", id.partition}, {"offset", id.offset}}},
+          {"action", to_string(what_)},
+          {"replays", x.what.replays + (what_ == dead_letter_action::replayed)},
+          {"topic", x.what.source.topic}}
+                     .dump(-1, ' ', false, json::error_handler_t::replace));
+      }
+    }
+    batch_.clear();
+    ids_.clear();
+    bytes_ = 0;
+    return {};
+  }
+
+  const configs::config& c_;
+  const dlq_options& options_;
+  dead_letter_action what_;
+  std::unique_ptr<messaging::transactional_writer> writer_;
+  messaging::cluster_metadata cluster_;
+  std::map<messaging::record_id, letter> wanted_;
+  std::vector<messaging::outgoing> batch_;
+  std::vector<messaging::record_id> ids_; ///< Of the batch.
+  size_t bytes_ = 0, done_ = 0, refused_ = 0, total_ = 0;
+  std::optional<progress_bar> bar_;
+};
+
+int handle(const dlq_options& options, dead_letter_action what) {
+  const auto loaded = options.connection.load();
+  if (!loaded)
+    return exit_wrong_usage;
+  return handling{loaded->values, options, what}.run();
+}
+
+} // namespace
+
 void add_dlq_command(CLI::App& app, int& exit_code) {
   auto* group = app.add_subcommand("dlq", "Dead letters: jobs that could not be done");
   group->require_subcommand(1);
   group->footer("Exit codes: those of its commands.");
-  auto* command = group->add_subcommand("list", "Show dead letters with their reasons");
-  auto options = std::make_shared<follow_options>();
-  options->from = "beginning";
-  options->idle_s = 3;
-  options->add_to(*command);
-  command->footer(
-    "Ends when nothing came for --idle seconds (default 3).\n"
-    "Exit codes: 0 all that was asked for came, 1 less came, 2 wrong usage, 4 no broker or topic.");
-  command->callback([options, &exit_code] {
-    const auto colours = wants_colour(STDOUT_FILENO);
-    exit_code = follow(
-      *options, [](const configs::config& x) { return x.topics.dead_letters; },
-      [colours] { print_line(dead_letter_head(colours)); },
-      [options, colours](const messaging::record& x) {
-        print_line(options->json ? dead_letter_json(x).dump() : dead_letter_row(x, colours));
-        return true;
-      });
-  });
+  const auto add = [&](const char* name, const char* text, bool with_filters) {
+    auto* command = group->add_subcommand(name, text);
+    auto options = std::make_shared<dlq_options>();
+    options->add_to(*command, with_filters);
+    return std::pair{command, options};
+  };
+  {
+    auto [command, options] = add("list", "Show dead letters with their reasons", true);
+    command->add_flag("--handled", options->handled, "Also those that were replayed or dropped");
+    command->footer("Shows what the topic holds now.\n"
+                    "Exit codes: 0 shown, 2 wrong usage, 4 no broker or topic.\n"
+                    "Example: ziyu dlq list -b localhost:9092 --code max_attempts --since 2h");
+    command->callback([options = options, &exit_code] { exit_code = list(*options); });
+  }
+  {
+    auto [command, options] = add("show", "Show all of one dead letter, and save its payload",
+                                  false);
+    command->add_option("which", options->which, "Its record (as in the list) or its job id")
+      ->required()
+      ->type_name("RECORD|JOB");
+    command->add_option("--payload", options->payload, "Save its payload to this file")
+      ->type_name("FILE");
+    command->footer("Of several with one job id the latest.\n"
+                    "Exit codes: 0 shown, 1 there is none, 2 wrong usage, 4 no broker or topic.");
+    command->callback([options = options, &exit_code] { exit_code = show(*options); });
+  }
+  {
+    auto [command, options] = add("replay", "Put jobs back into their topic, to be tried again",
+                                  true);
+    command->add_flag("--all", options->all, "Every dead letter that is open");
+    command->add_flag("-y,--yes", options->yes, "Do not ask");
+    command->footer(
+      "Key, payload and headers are as they were; ziyu-replays and ziyu-history tell the past.\n"
+      "Each job and the mark that its letter is dealt with are written in one transaction: run\n"
+      "it again after an interruption, and no job is replayed twice.\n"
+      "Exit codes: 0 all that match, 1 some could not, 2 wrong usage, 4 no broker or topic.\n"
+      "Example: ziyu dlq replay -c ziyu.json --code inference_failed --since 1d");
+    command->callback([options = options, &exit_code] {
+      exit_code = handle(*options, dead_letter_action::replayed);
+    });
+  }
+  {
+    auto [command, options] = add("drop", "Mark dead letters as dealt with, without a replay",
+                                  true);
+    command->add_flag("--all", options->all, "Every dead letter that is open");
+    command->add_flag("-y,--yes", options->yes, "Do not ask");
+    command->footer("They are hidden, not deleted: the topic's retention does that.\n"
+                    "Exit codes: 0 all that match, 1 some could not, 2 wrong usage, 4 no broker or "
+                    "topic.");
+    command->callback([options = options, &exit_code] {
+      exit_code = handle(*options, dead_letter_action::dropped);
+    });
+  }
 }
 
 } // namespace ziyu::cli

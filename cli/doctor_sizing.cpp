@@ -11,7 +11,7 @@ namespace {
 
 constexpr uint64_t mebibyte = 1u << 20;
 constexpr uint64_t least_room = 32 * mebibyte;
-constexpr double usable_share = 0.8; // breaker.open_at
+constexpr double usable_share = 0.8; // breaker.tighten_at
 
 uint64_t whole_mebibytes(double x) {
   return static_cast<uint64_t>(std::ceil(std::max(x, 1.) / mebibyte)) * mebibyte;

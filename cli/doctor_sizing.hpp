@@ -18,7 +18,7 @@ struct sizing_input {
   uint32_t slots = 0; ///< As wanted; 0: as many as fit, but no more than cores.
 };
 
-/// A configuration that keeps the container below the share at which the breaker opens,
+/// A configuration that keeps the container below the share at which intake is cut down,
 /// even when each worker is at its budget.
 struct sizing {
   uint64_t budget = 0, hard_limit = 0; ///< Whole MiB.

@@ -2,11 +2,14 @@
 
 #include "cli/command.hpp"
 #include "cli/interrupt.hpp"
+#include "cli/terminal.hpp"
 #include "messaging/topic_reader.hpp"
 
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+
+#include <unistd.h>
 
 namespace ziyu::cli {
 
@@ -95,10 +98,28 @@ int follow(const follow_options& options,
   return exit_failed;
 }
 
+int follow_values(const follow_options& options,
+                  const std::function<std::string(const configs::config&)>& topic,
+                  const std::function<std::string(bool colours)>& head,
+                  const std::function<std::string(const messaging::record&, bool colours)>& row) {
+  const auto colours = wants_colour(STDOUT_FILENO);
+  return follow(
+    options, topic, [&] { print_line(head(colours)); },
+    [&](const messaging::record& x) {
+      if (!x.value)
+        return false;
+      const auto line = options.json ? json_line(x) : row(x, colours);
+      if (line)
+        print_line(*line);
+      return line.has_value();
+    });
+}
+
 expected<void> read_all(const configs::config& x, const std::string& topic,
-                        const std::function<void(const messaging::record&)>& visit) {
+                        const std::function<void(const messaging::record&)>& visit,
+                        std::chrono::milliseconds limit) {
   auto reader = messaging::read_topic(configs::consumer_properties(x), topic,
-                                      messaging::topic_reader::start::beginning, connect_limit);
+                                      messaging::topic_reader::start::beginning, limit);
   if (!reader)
     return tl::unexpected(reader.error());
   auto last = clock::now();

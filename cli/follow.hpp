@@ -3,6 +3,7 @@
 #include "cli/connection.hpp"
 #include "messaging/record.hpp"
 
+#include <chrono>
 #include <functional>
 #include <optional>
 #include <string>
@@ -32,11 +33,19 @@ int follow(const follow_options& options,
            const std::function<std::string(const configs::config&)>& topic,
            const std::function<void()>& show_head, const show_record& show);
 
+/// `follow` for a topic of JSON: with `--json` each value on a line (`json_line`), else
+/// `head` and a `row` for each record, coloured on a terminal. Tombstones are left out.
+int follow_values(const follow_options& options,
+                  const std::function<std::string(const configs::config&)>& topic,
+                  const std::function<std::string(bool colours)>& head,
+                  const std::function<std::string(const messaging::record&, bool colours)>& row);
+
 /// Reads the whole topic of a configuration, from its beginning to where it ends now,
-/// and hands each record to `visit`. `unavailable` when broker or topic are not there,
-/// `timeout` when nothing comes any more before its end.
+/// and hands each record to `visit`. `unavailable` when broker or topic are not there
+/// within `limit`, `timeout` when nothing comes any more before its end.
 expected<void> read_all(const configs::config& x, const std::string& topic,
-                        const std::function<void(const messaging::record&)>& visit);
+                        const std::function<void(const messaging::record&)>& visit,
+                        std::chrono::milliseconds limit = std::chrono::seconds{10});
 
 /// The value of a record as JSON on one line; nothing, after a note on standard error,
 /// when it is not JSON.

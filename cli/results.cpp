@@ -1,11 +1,8 @@
 #include "cli/command.hpp"
 #include "cli/follow.hpp"
 #include "cli/rows.hpp"
-#include "cli/terminal.hpp"
 
 #include <memory>
-
-#include <unistd.h>
 
 namespace ziyu::cli {
 
@@ -17,22 +14,8 @@ void add_results_command(CLI::App& app, int& exit_code) {
     "Exit codes: 0 all that was asked for came, 1 less came, 2 wrong usage, 4 no broker or topic.\n"
     "Example: ziyu results -b localhost:9092 --from beginning --count 10 --json");
   command->callback([options, &exit_code] {
-    const auto colours = wants_colour(STDOUT_FILENO);
-    exit_code = follow(
-      *options, [](const configs::config& x) { return x.topics.results; },
-      [colours] { print_line(result_head(colours)); },
-      [options, colours](const messaging::record& x) {
-        if (!x.value)
-          return false;
-        if (!options->json) {
-          print_line(result_row(x, colours));
-          return true;
-        }
-        const auto line = json_line(x);
-        if (line)
-          print_line(*line);
-        return line.has_value();
-      });
+    exit_code = follow_values(
+      *options, [](const configs::config& x) { return x.topics.results; }, result_head, result_row);
   });
 }
 

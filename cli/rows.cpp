@@ -3,7 +3,7 @@
 #include "base/bytes.hpp"
 #include "base/text.hpp"
 #include "cli/drawing.hpp"
-#include "messaging/job.hpp"
+#include "messaging/dead_letter.hpp"
 #include "messaging/result.hpp"
 
 #include <ctime>
@@ -113,34 +113,44 @@ std::string dead_letter_head(bool colours) {
 }
 
 std::string dead_letter_row(const messaging::record& x, bool colours) {
-  const auto source = header_or(x, "__connect.errors.topic", "?") + "-"
-                      + header_or(x, "__connect.errors.partition", "?") + "-"
-                      + header_or(x, "__connect.errors.offset", "?");
-  return fit(messaging::job_id_of(x), id_columns) + " "
-         + paint(fit(header_or(x, "__connect.errors.exception.class.name", "?"), 18), colour::red,
-                 colours)
-         + " " + fit(header_or(x, "ziyu-attempts", "?"), 5, true) + " "
-         + fit(x.value ? format_bytes(static_cast<int64_t>(x.value->size())) : "none", 10, true)
-         + " " + fit(source, 20) + " "
-         + printable(header_or(x, "__connect.errors.exception.message"));
+  return dead_letter_row(x, x.value ? std::optional{x.value->size()} : std::nullopt, colours);
+}
+
+std::string dead_letter_row(const messaging::record& x, std::optional<size_t> payload_bytes,
+                            bool colours) {
+  const auto letter = messaging::read_dead_letter(x);
+  const auto known = !letter.source.topic.empty();
+  return fit(letter.job_id, id_columns) + " "
+         + paint(fit(letter.code.empty() ? "?" : letter.code, 18), colour::red, colours) + " "
+         + fit(header_or(x, "ziyu-attempts", "?"), 5, true) + " "
+         + fit(payload_bytes ? format_bytes(static_cast<int64_t>(*payload_bytes)) : "none", 10,
+               true)
+         + " " + fit(known ? messaging::to_string(letter.source) : "?-?-?", 20) + " "
+         + printable(letter.message);
 }
 
 json dead_letter_json(const messaging::record& x) {
+  return dead_letter_json(x, x.value ? std::optional{x.value->size()} : std::nullopt);
+}
+
+json dead_letter_json(const messaging::record& x, std::optional<size_t> payload_bytes) {
+  const auto letter = messaging::read_dead_letter(x);
+  const auto known = !letter.source.topic.empty();
   auto headers = json::array();
   for (const auto& [name, value] : x.headers)
     headers.push_back({{"name", to_utf8(name)}, {"value", to_utf8(value)}});
   return {
-    {"job_id", messaging::job_id_of(x)},
-    {"reason",
-     {{"code", header_or(x, "__connect.errors.exception.class.name")},
-      {"message", header_or(x, "__connect.errors.exception.message")}}},
+    {"job_id", letter.job_id},
+    {"reason", {{"code", letter.code}, {"message", letter.message}}},
     {"attempts", header_or(x, "ziyu-attempts")},
+    {"dead_lettered_ms", letter.time_ms},
+    {"replays", letter.replays},
     {"source",
-     {{"topic", header_or(x, "__connect.errors.topic")},
-      {"partition", header_or(x, "__connect.errors.partition")},
-      {"offset", header_or(x, "__connect.errors.offset")}}},
+     {{"topic", letter.source.topic},
+      {"partition", known ? std::to_string(letter.source.partition) : ""},
+      {"offset", known ? std::to_string(letter.source.offset) : ""}}},
     {"record", {{"topic", x.id.topic}, {"partition", x.id.partition}, {"offset", x.id.offset}}},
-    {"payload_bytes", x.value ? json(x.value->size()) : json()},
+    {"payload_bytes", payload_bytes ? json(*payload_bytes) : json()},
     {"headers", std::move(headers)}};
 }
 

@@ -4,6 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include <optional>
 #include <string>
 
 namespace ziyu::cli {
@@ -28,8 +29,12 @@ std::string dead_letter_head(bool colours);
 
 /// A row for a dead letter, from its headers.
 std::string dead_letter_row(const messaging::record& x, bool colours);
+/// …of a record whose value is not at hand: how large it is, nothing for null.
+std::string dead_letter_row(const messaging::record& x, std::optional<size_t> payload_bytes,
+                            bool colours);
 
 /// A dead letter as JSON: job id, reason, source, headers and size of its payload.
 nlohmann::json dead_letter_json(const messaging::record& x);
+nlohmann::json dead_letter_json(const messaging::record& x, std::optional<size_t> payload_bytes);
 
 } // namespace ziyu::cli

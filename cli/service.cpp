@@ -67,13 +67,16 @@ std::optional<std::string> service_options::find() const {
   return std::move(*url);
 }
 
-expected<service_answer> ask_service(const std::string& url, const std::string& path,
-                                     std::chrono::milliseconds limit) {
+namespace {
+
+template <class Request>
+expected<service_answer> talk(const std::string& url, const std::string& path,
+                              std::chrono::milliseconds limit, Request&& request) {
   httplib::Client client{url};
   client.set_connection_timeout(limit);
   client.set_read_timeout(limit);
   client.set_write_timeout(limit);
-  const auto said = client.Get(path);
+  const auto said = request(client);
   if (!said)
     return fail(errc::unavailable, url + " does not answer: " + httplib::to_string(said.error()));
   service_answer result{said->status, json::parse(said->body, nullptr, false)};
@@ -81,6 +84,21 @@ expected<service_answer> ask_service(const std::string& url, const std::string& 
     return fail(errc::io, url + path + " does not answer as ziyu does (HTTP "
                             + std::to_string(said->status) + ")");
   return result;
+}
+
+} // namespace
+
+expected<service_answer> ask_service(const std::string& url, const std::string& path,
+                                     std::chrono::milliseconds limit) {
+  return talk(url, path, limit, [&](httplib::Client& client) { return client.Get(path); });
+}
+
+expected<service_answer> tell_service(const std::string& url, const std::string& path,
+                                      const json& body, std::chrono::milliseconds limit) {
+  return talk(url, path, limit, [&](httplib::Client& client) {
+    return client.Post(path, body.dump(-1, ' ', false, json::error_handler_t::replace),
+                       "application/json");
+  });
 }
 
 } // namespace ziyu::cli

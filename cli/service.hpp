@@ -37,4 +37,8 @@ struct service_answer {
 expected<service_answer> ask_service(const std::string& url, const std::string& path,
                                      std::chrono::milliseconds limit);
 
+/// POST of `body`, with the same errors.
+expected<service_answer> tell_service(const std::string& url, const std::string& path,
+                                      const nlohmann::json& body, std::chrono::milliseconds limit);
+
 } // namespace ziyu::cli

@@ -67,9 +67,16 @@ struct config {
     uint64_t backoff_initial_ms = 50, backoff_max_ms = 5'000;
   } restart;
   struct breaker {
-    double open_at = 0.8, close_below = 0.7; ///< Shares of container memory.
-    uint64_t open_ms = 2'000;                ///< At least so long before half-open.
-    uint32_t probe_jobs = 4;                 ///< Successes needed in half-open.
+    std::string mode = "auto";                 ///< "auto", "open", "disable": at the start.
+    double ease_at = 0.6, tighten_at = 0.8;    ///< Shares of container memory: less credit.
+    double open_at = 0.95, close_below = 0.85; ///< …and none.
+    uint64_t open_ms = 2'000;                  ///< At least so long before half-open…
+    uint64_t open_max_ms = 10'000;             ///< …and doubling up to this.
+    uint64_t settle_ms = 1'000;                ///< A trigger must stay away so long.
+    uint32_t probe_jobs = 4;                   ///< Successes needed in half-open.
+    double error_rate = 0.5;                   ///< Share of failed jobs that opens it.
+    uint32_t error_min_jobs = 20;
+    uint64_t error_window_ms = 30'000;
   } breaker;
   struct jobs {
     uint64_t max_bytes = 0;
@@ -78,6 +85,7 @@ struct config {
     uint64_t max_in_flight_bytes = 0; ///< Credit; encoded + decoded.
     uint32_t max_in_flight = 64;      ///< Credit in jobs.
     std::string dataref_root;
+    std::string dead_letter_headers = "connect"; ///< "connect" or "kafka_dlt".
   } jobs;
   struct http {
     std::string host;
@@ -91,7 +99,9 @@ struct config {
     std::string level, format;
   } log;
   struct shutdown {
-    uint64_t drain_ms = 10'000;
+    // Of each stage, one after the other.
+    uint64_t gate_ms = 1'000, drain_ms = 10'000, flush_ms = 5'000, commit_ms = 5'000,
+             close_ms = 5'000;
   } shutdown;
 };
 

@@ -43,22 +43,35 @@ void for_each_field(Config& x, F&& f) {
   f("restart.period_ms", x.restart.period_ms);
   f("restart.backoff_initial_ms", x.restart.backoff_initial_ms);
   f("restart.backoff_max_ms", x.restart.backoff_max_ms);
+  f("breaker.mode", x.breaker.mode);
+  f("breaker.ease_at", x.breaker.ease_at);
+  f("breaker.tighten_at", x.breaker.tighten_at);
   f("breaker.open_at", x.breaker.open_at);
   f("breaker.close_below", x.breaker.close_below);
   f("breaker.open_ms", x.breaker.open_ms);
+  f("breaker.open_max_ms", x.breaker.open_max_ms);
+  f("breaker.settle_ms", x.breaker.settle_ms);
   f("breaker.probe_jobs", x.breaker.probe_jobs);
+  f("breaker.error_rate", x.breaker.error_rate);
+  f("breaker.error_min_jobs", x.breaker.error_min_jobs);
+  f("breaker.error_window_ms", x.breaker.error_window_ms);
   f("jobs.max_bytes", x.jobs.max_bytes);
   f("jobs.max_pixels", x.jobs.max_pixels);
   f("jobs.max_attempts", x.jobs.max_attempts);
   f("jobs.max_in_flight_bytes", x.jobs.max_in_flight_bytes);
   f("jobs.max_in_flight", x.jobs.max_in_flight);
   f("jobs.dataref_root", x.jobs.dataref_root);
+  f("jobs.dead_letter_headers", x.jobs.dead_letter_headers);
   f("http.host", x.http.host);
   f("http.port", x.http.port);
   f("faults.allowed", x.faults.allowed);
   f("log.level", x.log.level);
   f("log.format", x.log.format);
+  f("shutdown.gate_ms", x.shutdown.gate_ms);
   f("shutdown.drain_ms", x.shutdown.drain_ms);
+  f("shutdown.flush_ms", x.shutdown.flush_ms);
+  f("shutdown.commit_ms", x.shutdown.commit_ms);
+  f("shutdown.close_ms", x.shutdown.close_ms);
 }
 
 } // namespace ziyu::configs

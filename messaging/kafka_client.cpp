@@ -111,7 +111,9 @@ expected<void> produce_record(rd_kafka_t* client, const outgoing& x, uint64_t op
   void* value = x.value ? const_cast<char*>(x.value->data()) : nullptr;
   const size_t value_size = x.value ? x.value->size() : 0;
   const auto status = rd_kafka_producev(
-    client, RD_KAFKA_V_TOPIC(x.topic.c_str()), RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
+    client, RD_KAFKA_V_TOPIC(x.topic.c_str()),
+    RD_KAFKA_V_PARTITION(x.partition.value_or(RD_KAFKA_PARTITION_UA)),
+    RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
     RD_KAFKA_V_KEY(key, key_size), RD_KAFKA_V_VALUE(value, value_size), RD_KAFKA_V_HEADERS(headers),
     RD_KAFKA_V_OPAQUE(token), RD_KAFKA_V_END);
   if (status == RD_KAFKA_RESP_ERR_NO_ERROR)

@@ -15,6 +15,7 @@ struct outgoing {
   std::optional<std::string> value; ///< Nothing for a tombstone.
   header_list headers;
   uint64_t token = 0;
+  std::optional<int32_t> partition; ///< Nothing: by the key.
 
   size_t bytes() const;
 };

@@ -1,7 +1,5 @@
 #include "messaging/result.hpp"
 
-#include "base/text.hpp"
-
 namespace ziyu::messaging {
 
 using nlohmann::json;
@@ -9,9 +7,6 @@ using nlohmann::json;
 namespace {
 
 constexpr auto result_schema = "ziyu.result.v1";
-
-/// Kafka headers are meant to be small.
-constexpr size_t max_message_bytes = 1024;
 
 } // namespace
 
@@ -102,19 +97,6 @@ expected<result> result_from_json(const json& x) {
   } catch (const json::exception& e) {
     return fail(errc::unknown_schema, e.what());
   }
-}
-
-header_list dead_letter_headers(const record& source, const error& reason, uint32_t attempts,
-                                int64_t wall_ms) {
-  return {
-    {"__connect.errors.topic", source.id.topic},
-    {"__connect.errors.partition", std::to_string(source.id.partition)},
-    {"__connect.errors.offset", std::to_string(source.id.offset)},
-    {"__connect.errors.exception.class.name", std::string{to_string(reason.code)}},
-    {"__connect.errors.exception.message", shorten(to_utf8(reason.message), max_message_bytes)},
-    {"ziyu-attempts", std::to_string(attempts)},
-    {"ziyu-dead-lettered-ms", std::to_string(wall_ms)},
-  };
 }
 
 } // namespace ziyu::messaging

@@ -43,10 +43,4 @@ struct result {
 nlohmann::json to_json_value(const result& x);
 expected<result> result_from_json(const nlohmann::json& x);
 
-/// Provenance of a dead letter, as Kafka headers beside the original ones
-/// (`__connect.errors.*`, KIP-298 names): topic, partition, offset, error code,
-/// message, attempts, time. The payload goes along intact.
-header_list dead_letter_headers(const record& source, const error& reason, uint32_t attempts,
-                                int64_t wall_ms);
-
 } // namespace ziyu::messaging

@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <optional>
 #include <string>
@@ -9,63 +10,117 @@
 
 namespace ziyu::supervision {
 
-enum class breaker_state : uint8_t { closed, open, half_open };
+enum class breaker_state : uint8_t { closed, open, half_open, forced_open, disabled };
 std::string_view to_string(breaker_state x) noexcept;
+
+/// What an operator wants of the breaker: to decide by itself, to hold intake back
+/// whatever happens, or never to hold it back.
+enum class breaker_mode : uint8_t { automatic, open, disabled };
+/// "auto", "open", "disable": as in the configuration, over HTTP and on the command line.
+std::string_view to_string(breaker_mode x) noexcept;
+/// False, and `to` as it was, for any other word.
+bool from_string(std::string_view word, breaker_mode& to) noexcept;
 
 /// Stops intake while the service is in trouble.
 ///
-/// closed → open when any trigger is raised; open → half_open when none is
-/// raised and `open_for` has passed; half_open admits `probe_jobs` probes at most
-/// and closes when so many have succeeded; a failed probe or a raised trigger
-/// opens it again. Pure: the caller passes the time. Not thread-safe.
+/// closed → open when any trigger is raised or too many of the latest jobs failed; open →
+/// half_open when no trigger has been raised for `settle` and the open time has passed;
+/// half_open admits `probe_jobs` probes at most and closes when so many have succeeded; a
+/// failed probe or a raised trigger opens it again. The open time is `open_for` and doubles,
+/// up to `open_max`, with each opening that comes before it was closed for `open_max`.
+/// forced_open and disabled are an operator's: nothing but `set_mode` ends them, while
+/// triggers are still kept account of. Pure: the caller passes the time. Not thread-safe.
 class circuit_breaker {
 public:
   using clock = std::chrono::steady_clock;
 
-  enum class trigger : uint8_t { memory, restart_intensity, publisher, fork_server };
+  enum class trigger : uint8_t { memory, restart_intensity, publisher, fork_server, error_rate };
 
   struct settings {
-    double open_at = 0.8;     ///< Share of container memory that raises `memory`.
-    double close_below = 0.7; ///< …and the one below which it is lowered.
+    double open_at = 0.95;     ///< Share of container memory that raises `memory`.
+    double close_below = 0.85; ///< …and the one below which it is lowered.
     clock::duration open_for = std::chrono::seconds{2};
+    clock::duration open_max = std::chrono::seconds{10};
+    /// A trigger that comes and goes counts as raised until it stayed away so long.
+    clock::duration settle = std::chrono::seconds{1};
     uint32_t probe_jobs = 4;
+    double error_rate = 0.5; ///< Share of failed jobs that raises `error_rate`; above 1: never.
+    uint32_t error_min_jobs = 20; ///< Jobs within the window before that is judged.
+    clock::duration error_window = std::chrono::seconds{30};
+    breaker_mode mode = breaker_mode::automatic;
   };
+
+  /// Values with units in their names, e.g. `memory_percent`.
+  using numbers = std::map<std::string, double>;
 
   struct transition {
     breaker_state from, to;
+    std::string cause; ///< A trigger's name, "probes", "settled" or "operator".
     std::string reason;
+    numbers values;
+  };
+
+  /// What `started` gives out for a job: whether, and of which half-open time, it is a probe.
+  struct ticket {
+    uint64_t trial = 0; ///< 0: no probe.
   };
 
   explicit circuit_breaker(settings x);
 
   /// Memory used as a share of the container's limit, with hysteresis.
   std::optional<transition> memory(double share, clock::time_point now);
-  std::optional<transition> raise(trigger which, std::string reason, clock::time_point now);
+  std::optional<transition> raise(trigger which, std::string reason, clock::time_point now,
+                                  numbers values = {});
   std::optional<transition> lower(trigger which, clock::time_point now);
+
+  /// @param why For the log: what the operator said, or where the mode comes from.
+  std::optional<transition> set_mode(breaker_mode x, const std::string& why, clock::time_point now);
 
   /// Time passes. Call at least once a second.
   std::optional<transition> tick(clock::time_point now);
 
-  /// How many more jobs may start now: unlimited when closed, 0 when open.
+  /// How many more jobs may start now: unlimited when closed or disabled, 0 when open.
   uint32_t admits() const;
-  void started();
+  /// Whether intake is to stop.
+  bool holds() const;
+
+  [[nodiscard]] ticket started();
   /// Instead of `finished`: the job that was `started` could not begin at all, which
   /// proves nothing.
-  void not_begun();
-  std::optional<transition> finished(bool success, clock::time_point now);
+  void not_begun(ticket of);
+  /// A job has ended. One that was begun before the present half-open time is no probe.
+  std::optional<transition> finished(ticket of, bool success, clock::time_point now);
 
   breaker_state state() const { return state_; }
+  breaker_mode mode() const { return settings_.mode; }
   /// Why it is not closed: what the raised triggers say, else what opened it.
   std::string reason() const;
+  /// The time that it stays open at least, at its present or next opening.
+  clock::duration open_time() const;
 
 private:
-  std::optional<transition> open(std::string reason, clock::time_point now);
+  struct raised_trigger {
+    std::string reason;
+    std::optional<clock::time_point> lowered; ///< Since when it is away.
+  };
+
+  transition change(breaker_state to, std::string cause, std::string reason, numbers values);
+  std::optional<transition> open(std::string cause, std::string reason, clock::time_point now,
+                                 numbers values);
+  void forget_settled(clock::time_point now);
+  std::optional<transition> count(bool success, clock::time_point now);
+
   settings settings_;
   breaker_state state_ = breaker_state::closed;
-  std::map<trigger, std::string> raised_; ///< With their reasons.
+  std::map<trigger, raised_trigger> raised_;
   std::string reason_;
   clock::time_point opened_{};
+  std::optional<clock::time_point> closed_; ///< Since when, after an opening.
+  uint32_t openings_ = 0;                   ///< In a row, for the open time.
+  uint64_t trial_ = 0;                      ///< Number of the latest half-open time.
   uint32_t probes_running_ = 0, probes_succeeded_ = 0;
+  std::deque<std::pair<clock::time_point, bool>> outcomes_; ///< When; whether it succeeded.
+  uint32_t failures_ = 0;                                   ///< Among them.
 };
 
 std::string_view to_string(circuit_breaker::trigger x) noexcept;

@@ -25,6 +25,7 @@ struct dispatcher_log {
   std::vector<actors::published> published;
   std::vector<actors::breaker_input> breaker; ///< Without readings of memory.
   std::vector<double> memory_shares;
+  std::vector<actors::breaker_command> commands;
   size_t reachable = 0;
   actors::dispatcher_status status;
   bool silent = false; ///< Never answers a request for its status.
@@ -58,7 +59,13 @@ inline actors::dispatcher_actor::behavior_type fake_dispatcher(
       log->unanswered.push_back(self->make_response_promise<dispatcher_status>());
       return log->unanswered.back();
     },
+    [log](const breaker_command& x) {
+      log->commands.push_back(x);
+      log->status.breaker_mode = x.mode;
+      return log->status;
+    },
     [](atom::drain, uint64_t) { return true; },
+    [](atom::resume) {},
     [](atom::tick) {},
     [](atom::deadline) {},
   };

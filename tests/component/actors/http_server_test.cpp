@@ -166,7 +166,55 @@ TEST_F(HttpServer, ListsItsPathsWhenAskedForAnother) {
   EXPECT_EQ(x.status, 404);
   EXPECT_EQ(x.body["error"], "there is no /nothing");
   EXPECT_EQ(x.body["paths"],
-            (json{"/health", "/livez", "/readyz", "/metrics", "/workers", "/ledger"}));
+            (json{"/health", "/livez", "/readyz", "/metrics", "/workers", "/ledger", "/breaker"}));
+}
+
+TEST_F(HttpServer, ShowsAndSwitchesTheBreakerForWhoIsOnThisMachine) {
+  to_dispatcher->status.breaker_reason = "operator: new disks";
+  start();
+  auto x = get("/breaker");
+  EXPECT_EQ(x.status, 200);
+  EXPECT_EQ(x.body["mode"], "auto");
+  EXPECT_EQ(x.body["state"], "closed");
+  httplib::Client client{"127.0.0.1", server->port()};
+  auto said = client.Post("/breaker", R"({"mode": "open", "reason": "new disks"})",
+                          "application/json");
+  ASSERT_TRUE(said);
+  EXPECT_EQ(said->status, 200);
+  EXPECT_EQ(json::parse(said->body)["mode"], "open");
+  ASSERT_EQ(to_dispatcher->commands.size(), 1u);
+  EXPECT_EQ(to_dispatcher->commands[0].mode, supervision::breaker_mode::open);
+  EXPECT_EQ(to_dispatcher->commands[0].why, "new disks");
+}
+
+TEST_F(HttpServer, RefusesToSwitchTheBreakerForOthersAndForNonsense) {
+  start();
+  httplib::Client client{"127.0.0.1", server->port()};
+  for (const auto* name : {"Origin", "Forwarded", "X-Forwarded-For"}) {
+    auto said = client.Post("/breaker", httplib::Headers{{name, "10.0.0.7"}}, R"({"mode": "open"})",
+                            "application/json");
+    ASSERT_TRUE(said);
+    EXPECT_EQ(said->status, 403) << name;
+    EXPECT_NE(said->body.find(name), std::string::npos) << said->body;
+  }
+  for (const auto* body : {"", "open", "{}", R"({"mode": "closed"})", R"({"mode": 1})",
+                           R"({"mode": "open", "reason": 7})"}) {
+    auto said = client.Post("/breaker", body, "application/json");
+    ASSERT_TRUE(said);
+    EXPECT_EQ(said->status, 400) << body;
+    EXPECT_FALSE(json::parse(said->body)["error"].get<std::string>().empty());
+  }
+  EXPECT_TRUE(to_dispatcher->commands.empty());
+}
+
+TEST_F(HttpServer, SaysThatItIsDrainedForMaintenanceOrHeldOpen) {
+  to_dispatcher->status.draining = to_dispatcher->status.maintenance = true;
+  to_dispatcher->status.breaker = supervision::breaker_state::forced_open;
+  to_dispatcher->status.breaker_reason = "operator: new disks";
+  start();
+  EXPECT_EQ(get("/readyz").status, 503);
+  EXPECT_EQ(reasons(), (std::vector<std::string>{"the breaker is held open: operator: new disks",
+                                                 "drained for maintenance; SIGUSR2 resumes"}));
 }
 
 TEST_F(HttpServer, SurvivesAPathThatIsNoText) {

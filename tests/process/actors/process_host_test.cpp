@@ -41,7 +41,9 @@ dispatcher_actor::behavior_type idle_dispatcher(dispatcher_actor::pointer) {
     [](const breaker_input&) {},
     [](atom::reachable) {},
     [](atom::status) { return dispatcher_status{}; },
+    [](const breaker_command&) { return dispatcher_status{}; },
     [](atom::drain, uint64_t) { return true; },
+    [](atom::resume) {},
     [](atom::tick) {},
     [](atom::deadline) {},
   };

@@ -30,6 +30,7 @@ protected:
     s.dead_letters_topic = "image.jobs-dlt";
     s.slots = slot_count;
     s.max_attempts = 3;
+    s.breaker = breaker_settings;
     s.breaker.probe_jobs = 2;
     s.credit = credit;
     s.report = report;
@@ -137,6 +138,7 @@ protected:
     send(aut, breaker_input{which, raised, "as the test says", {}});
   }
 
+  supervision::circuit_breaker::settings breaker_settings;
   std::shared_ptr<intake> credit = std::make_shared<intake>(intake::limits{});
   std::shared_ptr<std::vector<publication>> published_log =
     std::make_shared<std::vector<publication>>();
@@ -460,6 +462,24 @@ TEST_F(Dispatcher, SaysOnceThatTheBrokerIsAwayAndOnceThatItIsBack) {
 
 // -- breaker --------------------------------------------------------------------------------
 
+TEST_F(Dispatcher, AReplayedJobThatIsBadAgainCarriesOneReasonAndItsHistory) {
+  start();
+  auto x = make_record(4);
+  x.headers = {{"x-own", "1"}, {"ziyu-replays", "2"}, {"ziyu-history", "[]"}};
+  for (auto& h : messaging::dead_letter_headers(x, {errc::tombstone, "old"}, 9, 1))
+    x.headers.push_back(std::move(h));
+  fetch(x, error{errc::bad_base64, "new"});
+  const auto out = outbox().at(0);
+  EXPECT_EQ(header(out, "__connect.errors.exception.message"), "new");
+  EXPECT_EQ(std::count_if(out.content->headers.begin(), out.content->headers.end(),
+                          [](const auto& h) { return h.first.starts_with("__connect.errors."); }),
+            5);
+  EXPECT_EQ(header(out, "x-own"), "1");
+  EXPECT_EQ(header(out, "ziyu-replays"), "2");
+  EXPECT_EQ(header(out, "ziyu-history"), "[]");
+  EXPECT_EQ(header(out, "ziyu-job-id"), "job-0-4");
+}
+
 TEST_F(Dispatcher, StartsNothingWhileTheBreakerIsOpen) {
   start();
   breaker(trigger::memory, true);
@@ -512,13 +532,126 @@ TEST_F(Dispatcher, OpensAgainWhenAProbeFails) {
 
 TEST_F(Dispatcher, OpensAtAReadingOfMemoryAndClosesBelowTheLowerMark) {
   start();
-  send(aut, breaker_input{trigger::memory, false, "", 0.85});
+  send(aut, breaker_input{trigger::memory, false, "", 0.96});
   EXPECT_EQ(status().breaker, breaker_state::open);
-  send(aut, breaker_input{trigger::memory, false, "", 0.75});
+  send(aut, breaker_input{trigger::memory, false, "", 0.9});
   advance(5s);
   EXPECT_EQ(status().breaker, breaker_state::open) << "between the marks it stays";
   send(aut, breaker_input{trigger::memory, false, "", 0.5});
+  EXPECT_EQ(status().breaker, breaker_state::open) << "it may come back";
+  advance(1250ms);
   EXPECT_EQ(status().breaker, breaker_state::half_open);
+}
+
+TEST_F(Dispatcher, ShrinksTheCreditInStepsBeforeItOpensAndRestoresIt) {
+  start();
+  const auto reading = [this](double share) {
+    send(aut, breaker_input{trigger::memory, false, "", share});
+  };
+  EXPECT_EQ(credit->granted().jobs, 64u);
+  reading(0.65);
+  EXPECT_EQ(credit->granted().jobs, 32u);
+  reading(0.85);
+  EXPECT_EQ(credit->granted().jobs, 8u);
+  EXPECT_EQ(credit->granted().bytes, (uint64_t{256} << 20) / 8);
+  EXPECT_EQ(status().breaker, breaker_state::closed) << "less first, then nothing";
+  EXPECT_TRUE(credit->open());
+  EXPECT_EQ(events("memory_pressure"), 2);
+  reading(0.96);
+  EXPECT_EQ(status().breaker, breaker_state::open);
+  EXPECT_EQ(metric("ziyu_memory_pressure"), 3);
+  for (auto jobs : {8u, 32u, 64u}) {
+    reading(0.5);
+    EXPECT_EQ(credit->granted().jobs, jobs);
+  }
+  advance(5s);
+  EXPECT_EQ(metric("ziyu_memory_pressure"), 0);
+  EXPECT_EQ(metric("ziyu_credit_jobs"), 64);
+}
+
+TEST_F(Dispatcher, AJobFromBeforeTheBreakerOpenedIsNoProbe) {
+  start(3);
+  fetch(make_record(0)); // slot 0, begun while closed
+  breaker(trigger::fork_server, true);
+  breaker(trigger::fork_server, false);
+  advance(3s);
+  ASSERT_EQ(status().breaker, breaker_state::half_open);
+  fetch(make_record(1));
+  fetch(make_record(2));
+  ASSERT_EQ(status().running, 3u);
+  fail_attempt(errc::worker_died, 0);
+  EXPECT_EQ(status().breaker, breaker_state::half_open) << "that was no probe";
+  succeed(1);
+  EXPECT_EQ(status().breaker, breaker_state::half_open);
+  succeed(2);
+  EXPECT_EQ(status().breaker, breaker_state::closed);
+}
+
+TEST_F(Dispatcher, OpensWhenTooManyJobsFailAndNotForBadInput) {
+  breaker_settings.error_min_jobs = 4;
+  start();
+  for (auto i = 0; i < 8; ++i) {
+    fetch(make_record(i));
+    refuse_input(errc::undecodable_image, "not an image");
+  }
+  EXPECT_EQ(status().breaker, breaker_state::closed) << "the service is well";
+  for (auto i = 8; i < 16; ++i) {
+    ASSERT_EQ(status().breaker, breaker_state::closed) << i;
+    fetch(make_record(i));
+    refuse_input(errc::inference_failed, "the model throws");
+  }
+  EXPECT_EQ(status().breaker, breaker_state::open);
+  EXPECT_EQ(metric("ziyu_breaker_openings_total{cause=\"error_rate\"}"), 1);
+  EXPECT_NE(status().breaker_reason.find("8 of the latest 16 jobs failed (50 %)"),
+            std::string::npos)
+    << status().breaker_reason;
+}
+
+TEST_F(Dispatcher, AnOperatorSwitchesTheBreakerAndEachChangeIsToldWithItsNumbers) {
+  start();
+  auto said = ask<dispatcher_status>(aut, breaker_command{supervision::breaker_mode::open, "why"});
+  ASSERT_TRUE(*said);
+  EXPECT_EQ((*said)->breaker, breaker_state::forced_open);
+  EXPECT_EQ((*said)->breaker_reason, "operator: why");
+  EXPECT_FALSE(credit->open());
+  fetch(make_record(0));
+  advance(60s);
+  EXPECT_EQ(requests(), 0u);
+  EXPECT_EQ(metric("ziyu_breaker_state"), 3);
+  ask<dispatcher_status>(aut, breaker_command{supervision::breaker_mode::disabled, ""});
+  EXPECT_TRUE(credit->open());
+  EXPECT_EQ(requests(), 1u);
+  succeed();
+  send(aut, breaker_input{trigger::publisher, true, "no report", {}, {{"silent_ms", 10'000}}});
+  EXPECT_EQ(status().breaker, breaker_state::disabled);
+  said = ask<dispatcher_status>(aut, breaker_command{supervision::breaker_mode::automatic, ""});
+  EXPECT_EQ((*said)->breaker, breaker_state::open);
+  EXPECT_FALSE(credit->open());
+  EXPECT_EQ(events("breaker_forced_open"), 1);
+  EXPECT_EQ(events("breaker_disabled"), 1);
+  EXPECT_EQ(events("breaker_opened"), 1);
+  EXPECT_EQ(metric("ziyu_breaker_transitions_total{to=\"disabled\"}"), 1);
+}
+
+TEST_F(Dispatcher, TheEventOfATransitionHoldsItsCauseAndNumbers) {
+  start();
+  report->connect(spawn(fake_publisher, published_log));
+  send(aut, breaker_input{trigger::publisher, true, "no report", {}, {{"silent_ms", 10'000}}});
+  const auto event = nlohmann::json::parse(*published_log->back().content->value);
+  EXPECT_EQ(event["type"], "breaker_opened");
+  EXPECT_EQ(event["detail"]["cause"], "publisher");
+  EXPECT_EQ(event["detail"]["reason"], "publisher: no report");
+  EXPECT_EQ(event["detail"]["silent_ms"], 10'000);
+  EXPECT_EQ(event["detail"]["open_ms"], 2'000);
+  EXPECT_EQ(event["detail"]["from"], "closed");
+}
+
+TEST_F(Dispatcher, BeginsHeldOpenWhenItsConfigurationSaysSo) {
+  breaker_settings.mode = supervision::breaker_mode::open;
+  start();
+  EXPECT_FALSE(credit->open());
+  EXPECT_EQ(status().breaker, breaker_state::forced_open);
+  EXPECT_EQ(metric("ziyu_breaker_state"), 3);
 }
 
 TEST_F(Dispatcher, NeedsNoProbeForBadInputWhileOpen) {
@@ -576,14 +709,14 @@ TEST_F(Dispatcher, DrainsToFalseAtItsDeadlineAndHandsTheRestBack) {
   EXPECT_EQ(credit->jobs(), 0u);
 }
 
-TEST_F(Dispatcher, DrainsAtOnceWhenIdleAndRefusesASecondDrain) {
+TEST_F(Dispatcher, DrainsAtOnceWhenIdleAndIsThenDrained) {
   start();
   auto first = ask<bool>(aut, atom::drain{}, uint64_t{1'000});
   ASSERT_TRUE(*first);
   EXPECT_TRUE(**first);
   auto second = ask<bool>(aut, atom::drain{}, uint64_t{1'000});
   ASSERT_TRUE(*second);
-  EXPECT_FALSE(**second);
+  EXPECT_TRUE(**second);
   fetch(make_record(0));
   EXPECT_EQ(credit->jobs(), 0u);
   EXPECT_EQ(requests(), 0u);
@@ -599,6 +732,51 @@ TEST_F(Dispatcher, HandsBackAnAttemptThatFailsDuringTheDrain) {
   EXPECT_EQ(status().queued, 0u);
   EXPECT_EQ(ledger()["handed_back"], 1);
   EXPECT_TRUE(ledger()["balanced"].get<bool>());
+}
+
+TEST_F(Dispatcher, ResumesAfterADrainForMaintenance) {
+  start();
+  fetch(make_record(0));
+  auto drained = ask<bool>(aut, atom::drain{}, uint64_t{1'000});
+  succeed();
+  acknowledge_last();
+  ASSERT_TRUE(*drained);
+  EXPECT_TRUE(status().maintenance);
+  send(aut, atom::resume{});
+  EXPECT_FALSE(status().draining);
+  EXPECT_FALSE(status().consuming) << "not before the group is joined again";
+  EXPECT_TRUE(credit->open());
+  assign({p0}, 2);
+  EXPECT_TRUE(status().consuming);
+  auto x = make_record(1);
+  x.epoch = 2;
+  fetch(x);
+  EXPECT_EQ(requests(), 2u);
+  advance(2s); // the first drain's deadline
+  auto again = ask<bool>(aut, atom::drain{}, uint64_t{60'000});
+  EXPECT_FALSE(*again);
+  succeed();
+  acknowledge_last();
+  ASSERT_TRUE(*again);
+  EXPECT_TRUE(**again);
+  EXPECT_TRUE(ledger()["balanced"].get<bool>());
+}
+
+TEST_F(Dispatcher, TheDeadlineOfAnEarlierDrainDoesNotCutTheNextOneShort) {
+  start();
+  ASSERT_TRUE(**ask<bool>(aut, atom::drain{}, uint64_t{1'000}));
+  send(aut, atom::resume{});
+  assign({p0}, 2);
+  auto x = make_record(1);
+  x.epoch = 2;
+  fetch(x);
+  auto drained = ask<bool>(aut, atom::drain{}, uint64_t{10'000});
+  advance(2s);
+  EXPECT_FALSE(*drained);
+  succeed();
+  acknowledge_last();
+  ASSERT_TRUE(*drained);
+  EXPECT_TRUE(**drained);
 }
 
 } // namespace ziyu::actors

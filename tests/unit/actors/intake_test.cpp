@@ -49,6 +49,41 @@ TEST(Intake, StaysClosedOnHoldWhateverTheCredit) {
   EXPECT_TRUE(x.open());
 }
 
+TEST(Intake, ShrinksItsLimitsAndRestoresThem) {
+  intake x{{16, 1'000}};
+  for (auto i = 0; i < 4; ++i)
+    x.take(10);
+  x.shrink_to(0.125);
+  EXPECT_EQ(x.granted().jobs, 2u);
+  EXPECT_EQ(x.granted().bytes, 125u);
+  EXPECT_FALSE(x.open()) << "more is out than there would be now";
+  x.give(10);
+  x.give(10);
+  EXPECT_FALSE(x.open());
+  x.give(10);
+  EXPECT_TRUE(x.open());
+  x.shrink_to(0.01);
+  EXPECT_EQ(x.granted().jobs, 1u) << "or nothing would ever go on";
+  EXPECT_FALSE(x.open());
+  x.shrink_to(1);
+  EXPECT_TRUE(x.open());
+  EXPECT_EQ(x.granted().jobs, 16u);
+}
+
+TEST(Intake, WakesWhoWaitsWhenItsLimitsAreRestored) {
+  intake x{{8, 1'000}};
+  x.take(1);
+  x.shrink_to(0.125);
+  std::atomic<bool> opened{false};
+  std::thread waiter{[&] {
+    x.wait_open(30s);
+    opened = x.open();
+  }};
+  x.shrink_to(1);
+  waiter.join();
+  EXPECT_TRUE(opened);
+}
+
 TEST(Intake, WakesWhoWaitsForCredit) {
   intake x{{1, 1'000}};
   x.take(1);

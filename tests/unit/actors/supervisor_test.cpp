@@ -415,6 +415,33 @@ TEST_F(Supervisor, RaisesTheBreakerWhenTheForkServerKeepsDying) {
   EXPECT_EQ(host->alive(), 3u);
 }
 
+TEST_F(Supervisor, EscalatesWhenTheForkServerDiesRightAfterEachReady) {
+  start();
+  const auto before = host->servers_started;
+  for (auto ms = 0; ms < 60'000; ms += 10) {
+    if (host->server_alive)
+      host->server_dies(); // it was ready, for less than 10 ms
+    advance(10ms);
+  }
+  // Intensity 3: a few quick tries, then one each 5 s.
+  EXPECT_LE(host->servers_started - before, 20u) << "no tight loop";
+  EXPECT_GE(host->servers_started - before, 12u) << "but it goes on trying";
+  EXPECT_GE(triggers(trigger::fork_server, true), 1u);
+  EXPECT_EQ(triggers(trigger::fork_server, false), 0u) << "ready is not well";
+  ASSERT_EQ(details("restart_intensity_exceeded").size(), 1u) << "told once";
+  EXPECT_EQ(details("restart_intensity_exceeded")[0]["of"], "fork_server");
+  EXPECT_EQ(details("restart_intensity_exceeded")[0]["deaths"], 4);
+  EXPECT_EQ(status().trouble, "too many fork servers died of late");
+  EXPECT_TRUE(fatal.empty());
+  // One that lives ends it all.
+  advance(70s);
+  EXPECT_EQ(triggers(trigger::fork_server, false), 1u);
+  EXPECT_EQ(status().trouble, "");
+  host->server_dies();
+  advance(200ms);
+  EXPECT_TRUE(host->server_alive) << "the next accident is mended at once again";
+}
+
 TEST_F(Supervisor, TreatsRubbishFromTheForkServerAsItsDeath) {
   start();
   host->server_dies(error{errc::bad_frame, "no magic"});

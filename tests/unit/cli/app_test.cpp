@@ -58,7 +58,7 @@ TEST(App, PrintsHelpToStandardOutput) {
   EXPECT_EQ(x.exit_code, exit_ok);
   EXPECT_EQ(x.err, "");
   for (const auto* command : {"serve", "check", "topics", "submit", "results", "events", "dlq",
-                              "leaks", "top", "demo", "doctor", "broker", "completion", "自愈"})
+                              "leaks", "top", "breaker", "demo", "doctor", "broker", "completion", "自愈"})
     EXPECT_NE(x.out.find(command), std::string::npos) << command;
 }
 
@@ -224,7 +224,7 @@ TEST_F(AppTree, FishCompletionKnowsCommandsFlagsAndTheirTexts) {
        {"complete -c ziyu -n '__fish_use_subcommand' -f -a results -d 'Show results as they "
         "come'\n",
         "complete -c ziyu -n '__fish_seen_subcommand_from dlq; and not __fish_seen_subcommand_from"
-        " list' -f -a list -d",
+        " list show replay drop' -f -a list -d",
         "complete -c ziyu -n '__fish_seen_subcommand_from results' -l count -r -f -d",
         "complete -c ziyu -n '__fish_seen_subcommand_from results' -l config -r -d",
         "complete -c ziyu -n '__fish_seen_subcommand_from results' -l json -d"})

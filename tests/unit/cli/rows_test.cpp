@@ -1,6 +1,7 @@
 #include "cli/rows.hpp"
 
 #include "base/text.hpp"
+#include "messaging/dead_letter.hpp"
 #include "messaging/event.hpp"
 #include "messaging/result.hpp"
 

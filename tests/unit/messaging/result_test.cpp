@@ -1,3 +1,4 @@
+#include "messaging/dead_letter.hpp"
 #include "messaging/result.hpp"
 
 #include "base/text.hpp"

@@ -3,6 +3,10 @@
 #include <gtest/gtest.h>
 
 #include <limits>
+#include <map>
+#include <random>
+#include <set>
+#include <vector>
 
 using namespace std::chrono_literals;
 using namespace ziyu::supervision;
@@ -13,12 +17,21 @@ namespace {
 constexpr auto unlimited = std::numeric_limits<uint32_t>::max();
 const circuit_breaker::clock::time_point start{1000h};
 
-circuit_breaker make_breaker(uint32_t probes = 2) {
+using ticket = circuit_breaker::ticket;
+
+circuit_breaker::settings with_probes(uint32_t probes) {
   circuit_breaker::settings s;
+  s.open_at = 0.8;
+  s.close_below = 0.7;
   s.open_for = 2s;
+  s.open_max = 10s;
+  s.settle = 0s;
   s.probe_jobs = probes;
-  return circuit_breaker{s};
+  s.error_min_jobs = 10;
+  return s;
 }
+
+circuit_breaker make_breaker(uint32_t probes = 2) { return circuit_breaker{with_probes(probes)}; }
 
 /// A breaker that was opened at `start` and is half open at `start + 2s`.
 circuit_breaker half_open_breaker(uint32_t probes = 2) {
@@ -36,6 +49,7 @@ void expect(const std::optional<circuit_breaker::transition>& got, breaker_state
   EXPECT_EQ(to_string(got->from), to_string(from));
   EXPECT_EQ(to_string(got->to), to_string(to));
   EXPECT_FALSE(got->reason.empty());
+  EXPECT_FALSE(got->cause.empty());
 }
 
 } // namespace
@@ -45,8 +59,7 @@ TEST(CircuitBreaker, IsClosedAtFirstAndAdmitsAll) {
   EXPECT_EQ(x.state(), breaker_state::closed);
   EXPECT_EQ(x.admits(), unlimited);
   EXPECT_EQ(x.reason(), "");
-  x.started();
-  EXPECT_FALSE(x.finished(false, start)) << "a failed job is no reason";
+  EXPECT_FALSE(x.finished(x.started(), false, start)) << "a failed job is no reason";
   EXPECT_FALSE(x.tick(start + 100s));
   EXPECT_EQ(x.state(), breaker_state::closed);
 }
@@ -124,54 +137,343 @@ TEST(CircuitBreaker, LoweringWhatIsNotRaisedIsNothing) {
 TEST(CircuitBreaker, HalfOpenAdmitsSoManyProbes) {
   auto x = half_open_breaker(2);
   EXPECT_EQ(x.admits(), 2u);
-  x.started();
+  const auto first = x.started();
   EXPECT_EQ(x.admits(), 1u);
-  x.started();
+  const auto second = x.started();
   EXPECT_EQ(x.admits(), 0u);
-  EXPECT_FALSE(x.finished(true, start + 3s));
+  EXPECT_FALSE(x.finished(first, true, start + 3s));
   EXPECT_EQ(x.admits(), 0u) << "one has succeeded, one runs";
+  x.not_begun(second);
+  EXPECT_EQ(x.admits(), 1u) << "it has proved nothing";
 }
 
 TEST(CircuitBreaker, ClosesWhenAllProbesSucceed) {
   auto x = half_open_breaker(3);
-  for (int i = 0; i < 2; ++i) {
-    x.started();
-    EXPECT_FALSE(x.finished(true, start + 3s));
-  }
-  x.started();
-  expect(x.finished(true, start + 3s), breaker_state::half_open, breaker_state::closed);
+  for (int i = 0; i < 2; ++i)
+    EXPECT_FALSE(x.finished(x.started(), true, start + 3s));
+  expect(x.finished(x.started(), true, start + 3s), breaker_state::half_open,
+         breaker_state::closed);
   EXPECT_EQ(x.admits(), unlimited);
   EXPECT_EQ(x.reason(), "");
 }
 
-TEST(CircuitBreaker, AFailedProbeOpensItForItsTimeAgain) {
+TEST(CircuitBreaker, AFailedProbeOpensItForTwiceTheTime) {
   auto x = half_open_breaker(2);
-  x.started();
-  x.started();
-  EXPECT_FALSE(x.finished(true, start + 5s));
-  expect(x.finished(false, start + 5s), breaker_state::half_open, breaker_state::open);
+  const auto first = x.started(), second = x.started();
+  EXPECT_FALSE(x.finished(first, true, start + 5s));
+  const auto opened = x.finished(second, false, start + 5s);
+  expect(opened, breaker_state::half_open, breaker_state::open);
+  EXPECT_EQ(opened->cause, "probes");
+  EXPECT_EQ(opened->values.at("open_ms"), 4'000);
+  EXPECT_EQ(opened->values.at("openings_in_a_row"), 2);
   EXPECT_EQ(x.reason(), "a probe job failed");
   EXPECT_EQ(x.admits(), 0u);
-  EXPECT_FALSE(x.tick(start + 6s));
-  expect(x.tick(start + 7s), breaker_state::open, breaker_state::half_open);
+  EXPECT_FALSE(x.tick(start + 8999ms));
+  expect(x.tick(start + 9s), breaker_state::open, breaker_state::half_open);
   EXPECT_EQ(x.admits(), 2u) << "the successes of before do not count";
+}
+
+TEST(CircuitBreaker, TheOpenTimeDoublesUpToItsLimitAndStartsAnewAfterACalmTime) {
+  auto x = make_breaker(1);
+  auto now = start;
+  x.raise(trigger::publisher, "queue full", now);
+  x.lower(trigger::publisher, now);
+  for (const auto wanted : {2s, 4s, 8s, 10s, 10s}) {
+    EXPECT_EQ(x.open_time(), wanted);
+    EXPECT_FALSE(x.tick(now + wanted - 1ms));
+    ASSERT_TRUE(x.tick(now + wanted));
+    now += wanted;
+    ASSERT_TRUE(x.finished(x.started(), false, now));
+  }
+  ASSERT_TRUE(x.tick(now + 10s));
+  now += 10s;
+  ASSERT_TRUE(x.finished(x.started(), true, now));
+  ASSERT_EQ(x.state(), breaker_state::closed);
+  auto soon = x;
+  soon.raise(trigger::publisher, "queue full", now + 9s);
+  EXPECT_EQ(soon.open_time(), 10s) << "it flaps";
+  x.raise(trigger::publisher, "queue full", now + 10s);
+  EXPECT_EQ(x.open_time(), 2s);
+}
+
+TEST(CircuitBreaker, ATriggerThatComesAndGoesKeepsItOpen) {
+  auto settings = with_probes(1);
+  settings.settle = 5s;
+  circuit_breaker x{settings};
+  x.raise(trigger::fork_server, "it died", start);
+  for (auto at = 1s; at <= 20s; at += 2s) {
+    EXPECT_FALSE(x.lower(trigger::fork_server, start + at));
+    EXPECT_FALSE(x.raise(trigger::fork_server, "it died", start + at + 1s));
+  }
+  EXPECT_FALSE(x.lower(trigger::fork_server, start + 22s));
+  EXPECT_FALSE(x.lower(trigger::fork_server, start + 25s)) << "lowered since second 22";
+  EXPECT_FALSE(x.tick(start + 26999ms));
+  expect(x.tick(start + 27s), breaker_state::open, breaker_state::half_open);
 }
 
 TEST(CircuitBreaker, ATriggerInHalfOpenOpensIt) {
   auto x = half_open_breaker(2);
-  x.started();
+  const auto probe = x.started();
   expect(x.raise(trigger::restart_intensity, "6 in 10 s", start + 3s), breaker_state::half_open,
          breaker_state::open);
-  EXPECT_FALSE(x.finished(true, start + 3s)) << "its probe comes too late";
+  EXPECT_FALSE(x.finished(probe, true, start + 3s)) << "its probe comes too late";
   EXPECT_EQ(x.state(), breaker_state::open);
 }
 
-TEST(CircuitBreaker, AJobFromBeforeIsNoProbe) {
-  auto x = half_open_breaker(1);
-  EXPECT_FALSE(x.finished(false, start + 3s));
-  EXPECT_FALSE(x.finished(true, start + 3s));
+TEST(CircuitBreaker, AJobFromBeforeIsNoProbeAlsoWhileProbesRun) {
+  auto x = make_breaker(1);
+  const auto old = x.started();
+  x.raise(trigger::publisher, "queue full", start);
+  x.lower(trigger::publisher, start);
+  ASSERT_TRUE(x.tick(start + 2s));
+  const auto probe = x.started();
+  auto failed = x;
+  EXPECT_FALSE(failed.finished(old, false, start + 3s)) << "says nothing of what is so now";
+  EXPECT_EQ(failed.state(), breaker_state::half_open);
+  EXPECT_FALSE(x.finished(old, true, start + 3s));
+  EXPECT_EQ(x.state(), breaker_state::half_open) << "only its own probe closes it";
+  EXPECT_EQ(x.admits(), 0u);
+  x.not_begun(old);
+  EXPECT_EQ(x.admits(), 0u) << "nor does it make room for another probe";
+  expect(x.finished(probe, true, start + 3s), breaker_state::half_open, breaker_state::closed);
+}
+
+TEST(CircuitBreaker, AProbeOfAnEarlierTrialIsNoProbeOfTheNext) {
+  auto x = half_open_breaker(2);
+  const auto late = x.started();
+  ASSERT_TRUE(x.raise(trigger::publisher, "queue full", start + 3s));
+  x.lower(trigger::publisher, start + 3s);
+  ASSERT_TRUE(x.tick(start + 7s));
+  const auto probe = x.started();
+  EXPECT_FALSE(x.finished(late, false, start + 8s));
   EXPECT_EQ(x.state(), breaker_state::half_open);
   EXPECT_EQ(x.admits(), 1u);
+  EXPECT_FALSE(x.finished(probe, true, start + 8s));
+}
+
+// -- error rate -------------------------------------------------------------------------
+
+TEST(CircuitBreaker, OpensWhenTooManyOfTheLatestJobsFail) {
+  auto x = make_breaker();
+  for (int i = 0; i < 5; ++i)
+    EXPECT_FALSE(x.finished(x.started(), true, start));
+  for (int i = 0; i < 4; ++i)
+    EXPECT_FALSE(x.finished(x.started(), false, start + 1s));
+  const auto opened = x.finished(x.started(), false, start + 1s);
+  expect(opened, breaker_state::closed, breaker_state::open);
+  EXPECT_EQ(opened->cause, "error_rate");
+  EXPECT_EQ(opened->reason, "error_rate: 5 of the latest 10 jobs failed (50 %), "
+                            "breaker.error_rate is 50 %");
+  EXPECT_EQ(opened->values.at("failed_jobs"), 5);
+  EXPECT_EQ(opened->values.at("jobs"), 10);
+  EXPECT_EQ(opened->values.at("window_ms"), 30'000);
+}
+
+TEST(CircuitBreaker, NeedsEnoughJobsWithinTheWindowToJudgeThem) {
+  auto x = make_breaker();
+  for (int i = 0; i < 9; ++i)
+    EXPECT_FALSE(x.finished(x.started(), false, start));
+  EXPECT_FALSE(x.finished(x.started(), false, start + 30s)) << "the others are too long ago";
+  EXPECT_EQ(x.state(), breaker_state::closed);
+}
+
+TEST(CircuitBreaker, CountsTheErrorRateAnewAfterItClosed) {
+  auto x = make_breaker(1);
+  for (int i = 0; i < 10; ++i)
+    x.finished(x.started(), false, start);
+  ASSERT_EQ(x.state(), breaker_state::open);
+  ASSERT_TRUE(x.tick(start + 2s));
+  ASSERT_TRUE(x.finished(x.started(), true, start + 2s));
+  for (int i = 0; i < 9; ++i)
+    EXPECT_FALSE(x.finished(x.started(), false, start + 3s));
+  expect(x.finished(x.started(), false, start + 3s), breaker_state::closed, breaker_state::open);
+}
+
+TEST(CircuitBreaker, AnErrorRateAboveOneNeverOpensIt) {
+  auto settings = with_probes(1);
+  settings.error_rate = 1.5;
+  circuit_breaker x{settings};
+  for (int i = 0; i < 100; ++i)
+    EXPECT_FALSE(x.finished(x.started(), false, start));
+}
+
+// -- operators --------------------------------------------------------------------------
+
+TEST(CircuitBreaker, AnOperatorHoldsItOpenWhateverHappens) {
+  auto x = make_breaker();
+  const auto forced = x.set_mode(breaker_mode::open, "new disks", start);
+  expect(forced, breaker_state::closed, breaker_state::forced_open);
+  EXPECT_EQ(forced->cause, "operator");
+  EXPECT_EQ(x.reason(), "operator: new disks");
+  EXPECT_FALSE(x.set_mode(breaker_mode::open, "again", start)) << "it is so already";
+  EXPECT_FALSE(x.tick(start + 100h));
+  EXPECT_EQ(x.admits(), 0u);
+  EXPECT_TRUE(x.holds());
+  EXPECT_FALSE(x.raise(trigger::memory, "full", start));
+  EXPECT_EQ(x.reason(), "operator: new disks; memory: full");
+}
+
+TEST(CircuitBreaker, FromForcedOpenProbesDecide) {
+  auto x = make_breaker(1);
+  x.set_mode(breaker_mode::open, "", start);
+  expect(x.set_mode(breaker_mode::automatic, "", start), breaker_state::forced_open,
+         breaker_state::half_open);
+  expect(x.finished(x.started(), true, start), breaker_state::half_open, breaker_state::closed);
+}
+
+TEST(CircuitBreaker, DisabledItNeverHoldsBackAndForgetsNothing) {
+  auto x = make_breaker();
+  x.raise(trigger::memory, "full", start);
+  expect(x.set_mode(breaker_mode::disabled, "it lies", start), breaker_state::open,
+         breaker_state::disabled);
+  EXPECT_EQ(x.admits(), unlimited);
+  EXPECT_FALSE(x.holds());
+  EXPECT_FALSE(x.raise(trigger::publisher, "queue full", start));
+  for (int i = 0; i < 100; ++i)
+    EXPECT_FALSE(x.finished(x.started(), false, start));
+  const auto back = x.set_mode(breaker_mode::automatic, "", start + 1s);
+  expect(back, breaker_state::disabled, breaker_state::open);
+  EXPECT_EQ(back->cause, "memory");
+  x.lower(trigger::memory, start + 1s);
+  x.lower(trigger::publisher, start + 1s);
+  EXPECT_FALSE(x.tick(start + 4999ms)) << "it opened twice in a row";
+  EXPECT_TRUE(x.tick(start + 5s));
+}
+
+TEST(CircuitBreaker, FromDisabledItIsClosedWhenNothingIsRaised) {
+  auto x = make_breaker();
+  x.set_mode(breaker_mode::disabled, "", start);
+  expect(x.set_mode(breaker_mode::automatic, "", start), breaker_state::disabled,
+         breaker_state::closed);
+  EXPECT_EQ(x.reason(), "");
+}
+
+TEST(CircuitBreaker, BeginsInTheModeOfItsConfiguration) {
+  auto settings = with_probes(1);
+  settings.mode = breaker_mode::open;
+  EXPECT_EQ(circuit_breaker{settings}.state(), breaker_state::forced_open);
+  settings.mode = breaker_mode::disabled;
+  EXPECT_EQ(circuit_breaker{settings}.state(), breaker_state::disabled);
+  EXPECT_EQ(circuit_breaker{settings}.reason(), "operator: breaker.mode is disable");
+}
+
+// -- any schedule -----------------------------------------------------------------------
+
+// Against a model that knows only what is promised: which states may follow which, what is
+// admitted, that it ends open states by itself, and that only its own probes close it.
+TEST(CircuitBreakerProperty, NoScheduleStrandsItOrClosesItWithoutItsProbes) {
+  for (uint32_t seed = 0; seed < 3'000; ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    std::mt19937 random{seed};
+    auto settings = with_probes(1 + random() % 3);
+    settings.settle = std::chrono::seconds{random() % 3};
+    settings.error_min_jobs = 3;
+    settings.error_window = 5s;
+    circuit_breaker x{settings};
+    auto now = start;
+    std::set<trigger> raised;
+    std::vector<ticket> running;
+    std::map<uint64_t, uint32_t> successes; // of each trial
+    uint64_t trial = 0;                     // the present one, 0: none
+    auto asked = false;                     // an operator, just now
+    const auto check = [&](const std::optional<circuit_breaker::transition>& t) {
+      if (t) {
+        ASSERT_NE(t->from, t->to);
+        ASSERT_EQ(t->to, x.state());
+        if (t->to == breaker_state::half_open) {
+          ASSERT_TRUE(raised.empty());
+          trial = 0;
+        }
+        if (t->to == breaker_state::closed && t->cause == "probes") {
+          ASSERT_EQ(t->from, breaker_state::half_open);
+          ASSERT_EQ(successes[trial], settings.probe_jobs);
+        }
+        if (t->from == breaker_state::forced_open || t->from == breaker_state::disabled
+            || t->to == breaker_state::forced_open || t->to == breaker_state::disabled)
+          ASSERT_TRUE(asked) << "only an operator begins or ends these";
+      }
+      const auto state = x.state();
+      ASSERT_EQ(x.holds(), state == breaker_state::open || state == breaker_state::forced_open);
+      ASSERT_EQ(x.admits() == 0u || state == breaker_state::half_open,
+                x.holds() || state == breaker_state::half_open);
+      ASSERT_TRUE(x.admits() <= settings.probe_jobs || x.admits() == unlimited);
+      ASSERT_EQ(x.reason().empty(), state == breaker_state::closed);
+      ASSERT_TRUE(state != breaker_state::closed || raised.empty()) << x.reason();
+    };
+    for (int step = 0; step < 150; ++step) {
+      now += std::chrono::milliseconds{random() % 1'500};
+      const auto which = static_cast<trigger>(random() % 4);
+      switch (random() % 10) {
+      case 0:
+        raised.insert(which);
+        check(x.raise(which, "so it is", now));
+        break;
+      case 1:
+      case 2:
+        raised.erase(which);
+        check(x.lower(which, now));
+        break;
+      case 3:
+        if (random() % 4 == 0) {
+          asked = true;
+          check(x.set_mode(static_cast<breaker_mode>(random() % 3), "", now));
+          asked = false;
+        }
+        break;
+      case 4:
+      case 5:
+      case 6:
+        if (x.admits() > 0) {
+          running.push_back(x.started());
+          if (running.back().trial != 0)
+            trial = running.back().trial;
+        }
+        break;
+      case 7:
+      case 8:
+        if (!running.empty()) {
+          const auto at = random() % running.size();
+          const auto of = running[at];
+          running.erase(running.begin() + static_cast<long>(at));
+          if (random() % 8 == 0) {
+            x.not_begun(of);
+          } else {
+            const auto success = random() % 3 != 0;
+            const auto before = x.state();
+            if (success && of.trial != 0)
+              ++successes[of.trial];
+            const auto t = x.finished(of, success, now);
+            ASSERT_FALSE(of.trial == 0 && before == breaker_state::half_open && t)
+              << "a job from before decided";
+            check(t);
+          }
+        }
+        break;
+      default: check(x.tick(now));
+      }
+      if (HasFatalFailure())
+        return;
+    }
+    // Whatever was: with all calm and all jobs done, it closes again within bounded time.
+    for (auto which : std::set<trigger>{raised}) {
+      raised.erase(which);
+      check(x.lower(which, now));
+    }
+    asked = true;
+    check(x.set_mode(breaker_mode::automatic, "", now));
+    asked = false;
+    for (const auto& of : running) {
+      ++successes[of.trial];
+      check(x.finished(of, true, now));
+    }
+    for (int i = 0; i < 40 && x.state() != breaker_state::closed; ++i) {
+      now += 1s;
+      x.tick(now);
+      while (x.state() == breaker_state::half_open && x.admits() > 0)
+        x.finished(x.started(), true, now);
+    }
+    ASSERT_EQ(x.state(), breaker_state::closed) << x.reason();
+  }
 }
 
 TEST(CircuitBreaker, NamesAreStable) {
@@ -182,4 +484,15 @@ TEST(CircuitBreaker, NamesAreStable) {
   EXPECT_EQ(to_string(trigger::restart_intensity), "restart_intensity");
   EXPECT_EQ(to_string(trigger::publisher), "publisher");
   EXPECT_EQ(to_string(trigger::fork_server), "fork_server");
+  EXPECT_EQ(to_string(trigger::error_rate), "error_rate");
+  EXPECT_EQ(to_string(breaker_state::forced_open), "forced_open");
+  EXPECT_EQ(to_string(breaker_state::disabled), "disabled");
+  for (auto mode : {breaker_mode::automatic, breaker_mode::open, breaker_mode::disabled}) {
+    auto back = breaker_mode::automatic;
+    EXPECT_TRUE(from_string(to_string(mode), back));
+    EXPECT_EQ(back, mode);
+  }
+  auto none = breaker_mode::disabled;
+  EXPECT_FALSE(from_string("closed", none));
+  EXPECT_EQ(none, breaker_mode::disabled);
 }

@@ -1,0 +1,202 @@
+#include "configs/kafka_rules.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string>
+
+namespace ziyu::configs {
+
+namespace {
+
+using nlohmann::json;
+
+/// A librdkafka property and the only values that we can live with.
+struct reserved_property {
+  std::string_view name;
+  std::string_view allowed[3]; ///< None: not to be set at all.
+  std::string_view reason;
+  std::string_view forbidden = {}; ///< If given, only this value is refused.
+};
+
+// Boolean texts of librdkafka: "true", "t", "1".
+constexpr std::array reserved{
+  reserved_property{
+    "enable.auto.offset.store",
+    {"false", "f", "0"},
+    "offsets are stored only when the result has been acknowledged, or a crash would lose jobs"},
+  reserved_property{
+    "enable.auto.commit", {"true", "t", "1"}, "ziyu commits what it has stored by this mechanism"},
+  reserved_property{"auto.commit.enable", {"true", "t", "1"}, "an old name of enable.auto.commit"},
+  reserved_property{"auto.commit.interval.ms", {}, "0 would switch commits off", "0"},
+  reserved_property{
+    "offset.store.method", {"broker"}, "offsets in a file are lost with its machine"},
+  reserved_property{"auto.offset.reset",
+                    {"earliest", "smallest", "beginning"},
+                    "a partition without a committed offset (new, or longer idle than the broker "
+                    "keeps offsets) would skip the jobs that it holds already"},
+  reserved_property{
+    "acks", {"all", "-1"}, "a result must be on all in-sync replicas before its job is done"},
+  reserved_property{"request.required.acks",
+                    {"all", "-1"},
+                    "a result must be on all in-sync replicas before its job is done"},
+  reserved_property{"enable.idempotence",
+                    {"true", "t", "1"},
+                    "a retry inside librdkafka would publish a result twice"},
+  reserved_property{"message.send.max.retries",
+                    {},
+                    "without retries each election of a leader would fail results",
+                    "0"},
+  reserved_property{
+    "retries", {}, "without retries each election of a leader would fail results", "0"},
+  reserved_property{"queuing.strategy", {"fifo"}, "lifo would break the producer's idempotence"},
+  reserved_property{"transactional.id", {}, "ziyu does not use transactions"},
+  reserved_property{"enable.partition.eof", {}, "ziyu sets it itself"},
+  reserved_property{"delivery.report.only.error",
+                    {"false", "f", "0"},
+                    "without delivery reports no job would ever be done"},
+  reserved_property{"dr_msg_cb", {}, "ziyu sets it itself"},
+  reserved_property{"dr_cb", {}, "ziyu sets it itself"},
+  reserved_property{"rebalance_cb", {}, "ziyu sets it itself"},
+  reserved_property{"opaque", {}, "ziyu sets it itself"},
+};
+
+std::string text_of(const json& x) { return x.is_string() ? x.get<std::string>() : x.dump(); }
+
+void check_properties(const json& map, const std::string& path, std::vector<violation>& found) {
+  if (!map.is_object())
+    return;
+  for (const auto& [key, value] : map.items()) {
+    const auto i = std::find_if(reserved.begin(), reserved.end(),
+                                [&k = key](const auto& x) { return x.name == k; });
+    if (i == reserved.end() || (!i->forbidden.empty() && text_of(value) != i->forbidden)
+        || std::any_of(std::begin(i->allowed), std::end(i->allowed),
+                       [text = text_of(value)](auto x) { return !x.empty() && x == text; }))
+      continue;
+    const auto full = path + "." + key;
+    found.push_back({full, full + "=" + text_of(value) + " is refused: " + std::string{i->reason}});
+  }
+}
+
+/// Properties that are numbers, as one client sees them: of all clients, then its own.
+class client_numbers {
+public:
+  client_numbers(const json& kafka, const char* client) : kafka_(kafka), client_(client) {}
+
+  struct number {
+    std::string path; ///< Of the key that sets it; empty for a default.
+    int64_t value = 0;
+  };
+
+  /// The first of `names` (a property and its other names) that is set.
+  std::optional<number> find(std::initializer_list<const char*> names) const {
+    const auto own = kafka_.find(client_);
+    for (const auto* name : names) {
+      if (own != kafka_.end() && own->is_object() && own->contains(name))
+        return read((*own)[name], std::string{"kafka."} + client_ + "." + name);
+      if (kafka_.contains(name))
+        return read(kafka_[name], std::string{"kafka."} + name);
+    }
+    return std::nullopt;
+  }
+
+  number find_or(const char* name, int64_t otherwise) const {
+    return find({name}).value_or(number{{}, otherwise});
+  }
+
+private:
+  static std::optional<number> read(const json& x, std::string path) {
+    const auto text = text_of(x);
+    char* end = nullptr;
+    const auto value = std::strtoll(text.c_str(), &end, 10);
+    if (text.empty() || *end != 0)
+      return std::nullopt; // librdkafka will say so
+    return number{std::move(path), value};
+  }
+
+  const json& kafka_;
+  const char* client_;
+};
+
+using number = client_numbers::number;
+
+/// Beside which key the user will look: the one that is set, else the other.
+void refuse(std::vector<violation>& found, const number& x, const number& other,
+            const std::string& text) {
+  const auto& path = x.path.empty() ? other.path : x.path;
+  if (!path.empty()) // two defaults fit together
+    found.push_back({path, path + "=" + std::to_string(x.path.empty() ? other.value : x.value)
+                             + " is refused: " + text});
+}
+
+void check_group(const client_numbers& consumer, std::vector<violation>& found) {
+  // librdkafka's defaults.
+  const auto session = consumer.find_or("session.timeout.ms", 45'000);
+  const auto heartbeat = consumer.find_or("heartbeat.interval.ms", 3'000);
+  const auto poll = consumer.find_or("max.poll.interval.ms", 300'000);
+  if (heartbeat.value * 3 > session.value)
+    refuse(found, heartbeat, session,
+           "heartbeat.interval.ms " + std::to_string(heartbeat.value)
+             + " must be at most a third of session.timeout.ms " + std::to_string(session.value)
+             + ", or one lost heartbeat takes all partitions away");
+  if (poll.value < session.value)
+    refuse(found, poll, session,
+           "max.poll.interval.ms " + std::to_string(poll.value)
+             + " must be at least session.timeout.ms " + std::to_string(session.value)
+             + ", or a slow moment looks like a death");
+}
+
+/// Below this an election of a leader, or a broker's restart, fails results that would
+/// have arrived: each is then produced again, perhaps a second time.
+constexpr int64_t least_message_timeout_ms = 10'000;
+
+void check_producer(const client_numbers& producer, const json& document,
+                    std::vector<violation>& found) {
+  const auto message = producer.find({"message.timeout.ms", "delivery.timeout.ms"});
+  if (message && message->value != 0 && message->value < least_message_timeout_ms)
+    refuse(found, *message, {},
+           "a result must be given " + std::to_string(least_message_timeout_ms)
+             + " ms at least, or an election of a leader fails it that would have arrived, and it "
+               "is published twice");
+  const auto in_flight = producer.find({"max.in.flight.requests.per.connection", "max.in.flight"});
+  if (in_flight && in_flight->value > 5)
+    refuse(found, *in_flight, {}, "an idempotent producer keeps at most 5 requests in flight");
+  const auto transaction = producer.find({"transaction.timeout.ms"});
+  if (!transaction)
+    return;
+  if (message && message->value > transaction->value)
+    refuse(found, *message, {},
+           "message.timeout.ms must be at most transaction.timeout.ms "
+             + std::to_string(transaction->value)
+             + ", or a transaction is aborted with results on their way");
+  int64_t stop_ms = 0;
+  if (const auto shutdown = document.find("shutdown");
+      shutdown != document.end() && shutdown->is_object())
+    for (const auto* stage : {"drain_ms", "flush_ms", "commit_ms"})
+      if (const auto i = shutdown->find(stage); i != shutdown->end() && i->is_number_integer())
+        stop_ms += i->get<int64_t>();
+  if (transaction->value < stop_ms)
+    refuse(found, *transaction, {},
+           "it must be at least shutdown.drain_ms + flush_ms + commit_ms, together "
+             + std::to_string(stop_ms)
+             + " ms, or the broker aborts the results of a stop before they are committed");
+}
+
+} // namespace
+
+std::vector<violation> check_kafka_rules(const json& document) {
+  std::vector<violation> found;
+  const auto kafka = document.find("kafka");
+  if (kafka == document.end() || !kafka->is_object())
+    return found;
+  check_properties(*kafka, "kafka", found);
+  for (const auto* part : {"consumer", "producer"})
+    if (kafka->contains(part))
+      check_properties((*kafka)[part], std::string{"kafka."} + part, found);
+  check_group({*kafka, "consumer"}, found);
+  check_producer({*kafka, "producer"}, document, found);
+  return found;
+}
+
+} // namespace ziyu::configs

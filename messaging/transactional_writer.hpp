@@ -1,0 +1,26 @@
+#pragma once
+
+#include "messaging/kafka_client.hpp"
+#include "messaging/producer.hpp"
+
+namespace ziyu::messaging {
+
+/// Writes records in transactions: all of a call or none, also when the process dies in the
+/// middle. Whoever opens a second one with the same id ends the first one's. Not thread-safe.
+class transactional_writer {
+public:
+  virtual ~transactional_writer() = default;
+
+  /// Waits until all records are committed. `kafka_fatal`: another writer with this id took
+  /// over, or the client is unusable; `timeout`: nobody knows whether it was committed;
+  /// else nothing was.
+  virtual expected<void> write(const std::vector<outgoing>& records,
+                               std::chrono::milliseconds limit) = 0;
+};
+
+/// Ends what an earlier writer with this id has left open. `unavailable` when no broker
+/// answers within `limit`.
+expected<std::unique_ptr<transactional_writer>> open_transactional_writer(
+  kafka_properties properties, const std::string& id, std::chrono::milliseconds limit);
+
+} // namespace ziyu::messaging
