@@ -45,7 +45,7 @@ void supervisor_state::on_job_done(const job_done& x) {
                     .gpu_reserved = x.memory.gpu_reserved,
                     .encoded_bytes = x.encoded_bytes,
                     .decoded_bytes = x.decoded_bytes,
-                    .batch = 1,
+                    .batch = x.batch,
                     .ok = x.ok});
   watch_allocations(w);
   tell_verdict(w);

@@ -96,6 +96,7 @@ void inference_state::on_result(const wire::result& x) {
   report.private_bytes = done.private_bytes;
   report.encoded_bytes = job->image->size();
   report.decoded_bytes = uint64_t{x.width} * x.height * 3;
+  report.batch = 1; // a slot runs one attempt at a time
   report.ok = x.error_code.empty();
   self->send(settings.supervisor, std::move(report));
   finish(std::move(done));

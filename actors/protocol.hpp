@@ -136,6 +136,7 @@ struct job_done {
   wire::memory_reading memory;
   uint64_t private_bytes = 0;
   uint64_t encoded_bytes = 0, decoded_bytes = 0;
+  uint32_t batch = 1; ///< Jobs run together with it, itself included.
   bool ok = true;
 };
 
