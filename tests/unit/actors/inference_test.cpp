@@ -125,6 +125,7 @@ TEST_F(Inference, RunsAnAttemptAndReportsItsMemory) {
   EXPECT_EQ(done.worker, 1u);
   EXPECT_EQ(done.slot, 2u);
   EXPECT_EQ(done.delta_live, 77);
+  EXPECT_EQ(done.batch, 1u);
   EXPECT_EQ(done.private_bytes, 14'096u);
   EXPECT_EQ(done.encoded_bytes, 7u);
   EXPECT_EQ(done.decoded_bytes, 60u);

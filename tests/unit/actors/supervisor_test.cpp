@@ -281,6 +281,30 @@ TEST_F(Supervisor, SurvivesAWorkerThatDiesJustWhenItIsLinked) {
   EXPECT_EQ(host->alive(), 3u);
 }
 
+TEST_F(Supervisor, TellsTheJudgeHowManyJobsRanTogether) {
+  settings.slots = 1;
+  settings.healing.enabled = false;
+  auto slot = std::make_shared<inference_log>();
+  start_with([&](uint32_t, supervisor_actor) { return spawn(fake_inference, slot); });
+  send(aut, slot_switched{0, 1, 0});
+  auto& x = host->workers.at(1);
+  auto work = [&](uint32_t batch) {
+    x.live += 64 * 1024;
+    job_done news;
+    news.worker = 1;
+    news.memory = fake_host::reading(x);
+    news.private_bytes = x.private_bytes;
+    news.batch = batch;
+    send(aut, news);
+  };
+  for (uint32_t batch = 1; batch <= 24; ++batch)
+    work(batch); // something is kept for each size of batch
+  EXPECT_TRUE(details("leak_confirmed").empty());
+  for (auto i = 0; i < 24; ++i)
+    work(24);
+  EXPECT_EQ(details("leak_confirmed").size(), 1u);
+}
+
 TEST_F(Supervisor, EndsTheOldWorkerThoughItsFirstSuccessorDiedWhenLinked) {
   // The slot's news come late: it has switched to a worker that was dead already.
   settings.slots = 1;
