@@ -66,9 +66,15 @@ public:
             {"confusion", table_}};
   }
 
-  uint64_t leaks() const { return leaks_; }
-  uint64_t named() const { return named_; }
-  uint64_t right() const { return right_; }
+  /// Takes over the counts of another.
+  void add(const naming& x) {
+    leaks_ += x.leaks_;
+    named_ += x.named_;
+    right_ += x.right_;
+    for (const auto& [truth, row] : x.table_)
+      for (const auto& [name, count] : row)
+        table_[truth][name] += count;
+  }
 
 private:
   using worker = std::pair<uint32_t, uint64_t>; ///< Slot, generation.
