@@ -1,0 +1,176 @@
+// What does each rung of the healing ladder do to a worker's memory?
+//
+// Real actors and real worker processes; only Kafka is replaced, by jobs from memory. One
+// service after the other, each with a fault that one rung is there for, and one that is
+// left alone. Draws docs/images/ladder.svg and docs/images/recovered.svg with --charts.
+
+#include "pool.hpp"
+
+#include "base/bytes.hpp"
+#include "base/log.hpp"
+#include "cli/chart.hpp"
+
+#include <CLI/CLI.hpp>
+
+#include <algorithm>
+#include <csignal>
+
+namespace {
+
+using namespace ziyu;
+using namespace ziyu::bench;
+using nlohmann::json;
+
+constexpr double mb = 1e6;
+constexpr uint64_t in_flight = 4;
+
+struct options {
+  uint64_t jobs = 400, budget = 48u << 20, hard_limit = 96u << 20;
+  std::string charts, image = ZIYU_SOURCE_DIR "/tests/data/digits/0_024.png";
+};
+
+/// What a service is given and which rung is to deal with it.
+struct scene {
+  const char *name, *fault, *event; ///< Event: what the rung says; empty: left alone.
+  uint64_t every;                   ///< One job in so many has the fault.
+};
+
+constexpr scene scenes[] = {
+  {"left alone", "native_malloc:256KiB", "", 1},
+  {"trim", "fragment:256KiB", "worker_trimmed", 1},
+  {"replace", "native_malloc:256KiB", "worker_replaced", 1},
+  {"kill", "native_malloc:120MiB", "worker_killed", 80},
+};
+
+struct course {
+  std::vector<std::pair<double, double>> memory;    ///< Job, private MB.
+  std::vector<std::pair<double, double>> recovered; ///< Job, MB in all.
+  std::vector<std::pair<double, double>> healed_at; ///< Job, private MB before.
+  std::vector<double> ms;
+  uint64_t times = 0, bytes = 0, lost = 0, failed = 0, highest = 0;
+};
+
+course play(const scene& s, const options& o) {
+  pool_settings settings;
+  settings.faults_allowed = true;
+  settings.healing = settings.explain = *s.event != '\0';
+  settings.budget_bytes = o.budget;
+  settings.hard_limit_bytes = o.hard_limit;
+  settings.probe_interval = std::chrono::milliseconds{100};
+  settings.restart_intensity = 1'000;
+  settings.max_attempts = 50;
+  std::mutex mutex;
+  std::vector<json> news;
+  pool workers{settings, [&](const json& x) {
+                 if (x.at("type") != s.event)
+                   return;
+                 std::lock_guard guard{mutex};
+                 news.push_back(x.at("detail"));
+               }};
+  const auto picture = std::make_shared<const std::string>(need(read_file(o.image)));
+  uint64_t submitted = 0;
+  const auto submit = [&] {
+    const auto ill = submitted % s.every == s.every - 1;
+    workers.submit(picture, ill ? s.fault : "");
+    ++submitted;
+  };
+  while (submitted < std::min(in_flight, o.jobs))
+    submit();
+  course x;
+  uint64_t fresh = 0;
+  double before = 0;
+  for (uint64_t done = 0; done < o.jobs; ++done) {
+    const auto job = workers.next();
+    if (submitted < o.jobs)
+      submit();
+    x.failed += !job.ok;
+    const auto at = static_cast<double>(done + 1);
+    std::lock_guard guard{mutex};
+    for (const auto& detail : news) {
+      ++x.times;
+      // A kill tells what there was; a fresh worker's own part of it is not given back.
+      const auto bytes = detail.contains("bytes_recovered")
+                           ? detail.at("bytes_recovered").get<uint64_t>()
+                           : detail.at("private_bytes").get<uint64_t>() - fresh;
+      x.bytes += bytes;
+      if (detail.contains("ms"))
+        x.ms.push_back(detail.at("ms"));
+      x.healed_at.emplace_back(at, before);
+      x.recovered.emplace_back(at, static_cast<double>(x.bytes) / mb);
+    }
+    news.clear();
+    if (!job.ok)
+      continue;
+    before = static_cast<double>(job.private_bytes) / mb;
+    fresh = fresh == 0 ? job.private_bytes : std::min(fresh, job.private_bytes);
+    x.highest = std::max(x.highest, job.private_bytes);
+    x.memory.emplace_back(at, before);
+  }
+  x.lost = workers.submitted() - workers.finished();
+  return x;
+}
+
+void draw(const options& o, const std::vector<course>& all) {
+  constexpr const char* colours[] = {"#c0392b", "#2980b9", "#27ae60", "#8e44ad"};
+  cli::chart memory, recovered;
+  memory.title = "Private memory of one slot's worker";
+  memory.x_label = "jobs";
+  memory.y_label = "MB";
+  memory.limit = {{static_cast<double>(o.budget) / mb, "budget"}};
+  memory.marks_name = "trimmed, replaced or killed";
+  recovered.title = "Memory given back, in all";
+  recovered.x_label = "jobs";
+  recovered.y_label = "MB";
+  for (size_t i = 0; i < all.size(); ++i) {
+    memory.series.push_back({scenes[i].name, colours[i], i == 0, all[i].memory});
+    memory.marks.insert(memory.marks.end(), all[i].healed_at.begin(), all[i].healed_at.end());
+    if (i > 0)
+      recovered.series.push_back({scenes[i].name, colours[i], false, all[i].recovered});
+  }
+  const std::filesystem::path folder{o.charts};
+  need(write_file(folder / "ladder.svg", cli::to_svg(memory)));
+  need(write_file(folder / "recovered.svg", cli::to_svg(recovered)));
+}
+
+} // namespace
+
+int main(int argc, char** argv) {
+  options o;
+  CLI::App app{"What does each rung of the healing ladder do to a worker's memory?\n"
+               "Prints one JSON object; exit code 2 when a job was lost or a rung not used."};
+  app.add_option("--jobs", o.jobs, "Of each service")
+    ->check(CLI::Range(100, 100'000))
+    ->capture_default_str();
+  app.add_option("--charts", o.charts, "Draws ladder.svg and recovered.svg into this folder")
+    ->check(CLI::ExistingDirectory);
+  app.add_option("--image", o.image, "Image of every job");
+  CLI11_PARSE(app, argc, argv);
+  need(init_log("error", "text"));
+  spdlog::set_level(spdlog::level::off);
+  ::signal(SIGPIPE, SIG_IGN);
+  std::vector<course> all;
+  auto rungs = json::array();
+  auto well = true;
+  for (const auto& s : scenes) {
+    std::fprintf(stderr, "%s: %s\n", s.name, s.fault);
+    const auto& x = all.emplace_back(play(s, o));
+    well = well && x.lost == 0 && (*s.event == '\0' || x.times > 0);
+    rungs.push_back({{"rung", s.name},
+                     {"fault", s.fault},
+                     {"times", x.times},
+                     {"recovered_bytes", x.bytes},
+                     {"ms_p50", x.ms.empty() ? json() : json(percentile(x.ms, 50))},
+                     {"highest_private_bytes", x.highest},
+                     {"failed", x.failed},
+                     {"lost", x.lost}});
+  }
+  if (!o.charts.empty())
+    draw(o, all);
+  std::printf("%s\n", json{{"jobs", o.jobs},
+                           {"budget_bytes", o.budget},
+                           {"hard_limit_bytes", o.hard_limit},
+                           {"rungs", rungs}}
+                        .dump(2)
+                        .c_str());
+  return well ? 0 : 2;
+}
