@@ -89,6 +89,33 @@ TEST(Leak, KeptImagesAreNamed) {
   EXPECT_EQ(s.stop(), 0) << s.log();
 }
 
+TEST(Leak, AModelThatKeepsStateInItsOwnForwardIsHealedWithoutAnyInjectedFault) {
+  stage x{shared_broker()};
+  // Its forward() appends a tensor of 64 KiB to a list that nobody reads.
+  auto s = x.serve({{"model", {{"path", source_file("tests/data/models/leaky/1").string()}}},
+                    {"memory",
+                     {{"container_limit_bytes", uint64_t{1} << 42},
+                      {"worker_budget_bytes", 20 * mib},
+                      {"worker_hard_limit_bytes", 64 * mib}}}});
+  s.await_workers(2, 1);
+  x.submit_digits(800);
+  ASSERT_TRUE(x.read_all_answers()) << x.account() << s.log();
+  expect_all_accounted(x, s);
+  EXPECT_EQ(x.results().size(), 800u);
+  EXPECT_EQ(x.duplicates(), 0u);
+  EXPECT_TRUE(x.dead_letters().empty());
+  for (const auto& [worker, peak] : peaks(x))
+    EXPECT_LT(peak, 20 * mib) << "slot " << worker.first << ", generation " << worker.second;
+  ASSERT_TRUE(x.read_event("worker_replaced", "cause", "retained_tensors"))
+    << x.account() << s.log();
+  ASSERT_TRUE(x.read_event("leak_report", "cause", "retained_tensors")) << x.account();
+  const auto report = x.events("leak_report").front().at("detail");
+  EXPECT_NEAR(report.at("live_slope").at("bytes_per_job").get<double>(), 65'536, 2'000);
+  EXPECT_TRUE(x.events("worker_killed").empty());
+  EXPECT_TRUE(x.events("worker_died").empty());
+  EXPECT_EQ(s.stop(), 0) << s.log();
+}
+
 TEST(Leak, AWorkerThatJumpsOverTheHardLimitIsKilledAndItsJobRunsAgain) {
   stage x{shared_broker()};
   auto s = x.serve(leaking("native_malloc:300MiB"));
