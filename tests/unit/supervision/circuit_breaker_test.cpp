@@ -389,8 +389,9 @@ TEST(CircuitBreakerProperty, NoScheduleStrandsItOrClosesItWithoutItsProbes) {
           ASSERT_EQ(successes[trial], settings.probe_jobs);
         }
         if (t->from == breaker_state::forced_open || t->from == breaker_state::disabled
-            || t->to == breaker_state::forced_open || t->to == breaker_state::disabled)
+            || t->to == breaker_state::forced_open || t->to == breaker_state::disabled) {
           ASSERT_TRUE(asked) << "only an operator begins or ends these";
+        }
       }
       const auto state = x.state();
       ASSERT_EQ(x.holds(), state == breaker_state::open || state == breaker_state::forced_open);
