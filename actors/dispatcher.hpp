@@ -1,15 +1,17 @@
 #pragma once
 
 #include "actors/intake.hpp"
+#include "actors/job_queue.hpp"
 #include "actors/protocol.hpp"
 #include "actors/recent_ids.hpp"
 #include "actors/reporter.hpp"
+#include "messaging/dead_letter.hpp"
 #include "messaging/offset_ledger.hpp"
+#include "supervision/memory_pressure.hpp"
 
 #include <caf/typed_event_based_actor.hpp>
 #include <caf/typed_response_promise.hpp>
 
-#include <deque>
 #include <functional>
 #include <set>
 #include <type_traits>
@@ -21,13 +23,19 @@ struct dispatcher_settings {
   uint32_t slots = 1;
   uint32_t max_attempts = 3;
   std::chrono::milliseconds job_timeout{30'000};
+  /// Between two attempts at a job: doubles from the first to the second, with jitter. 0:
+  /// none.
+  std::chrono::milliseconds retry_backoff{0}, retry_backoff_max{0};
+  ordering order = ordering::unordered;
   supervision::circuit_breaker::settings breaker;
   supervision::memory_pressure::settings pressure;
   messaging::dead_letter_style dead_letter_style = messaging::dead_letter_style::connect;
   std::shared_ptr<intake> credit;
   std::shared_ptr<reporter> report;
-  /// Remembers an offset for the next commit (the job source's `store`).
-  std::function<expected<void>(const messaging::topic_partition&, int64_t)> store;
+  /// Remembers what is to be committed (the job source's `store`). Commits are answered by
+  /// `offsets_committed`.
+  std::function<expected<void>(const messaging::topic_partition&, const messaging::commit_point&)>
+    store;
   std::function<messaging::model_identity()> model; ///< The one that serves now.
 };
 
@@ -36,15 +44,7 @@ struct dispatcher_settings {
 struct dispatcher_state {
   dispatcher_state() = default;
 
-  struct entry {
-    fetched_job job;
-    uint32_t attempts = 0; ///< Begun.
-    bool duplicate_id = false;
-    int64_t started_us = 0; ///< Of the latest attempt.
-    error last_failure;
-    supervision::circuit_breaker::ticket ticket; ///< Of the latest attempt.
-  };
-  using entry_ptr = std::shared_ptr<entry>;
+  using entry_ptr = job_queue::entry_ptr;
 
   struct slot {
     inference_actor actor;
@@ -52,32 +52,51 @@ struct dispatcher_state {
     entry_ptr running;
   };
 
+  // fetching.cpp
   void on_fetched(const fetched_job& x);
   void on_assigned(const messaging::partitions_assigned& x);
   void on_revoked(const messaging::partitions_revoked& x);
   void on_consumer_failed(const error& reason);
+  void set_reachable();
+
+  // committing.cpp
+  /// Hands what is new for `where` to the source.
+  void store_progress(const messaging::topic_partition& where);
+  void store(const messaging::topic_partition& where, const messaging::commit_point& point);
+  void on_committed(const messaging::offsets_committed& x);
+  /// What is due on a tick: progress, marks that nobody acknowledges, held partitions, the
+  /// audit of the ledger.
+  void look_after_commits();
+
+  // attempting.cpp
   void on_slot_up(uint32_t index, inference_actor actor);
+  /// Starts queued jobs on free slots as far as breaker, order and ledger admit.
+  void dispatch();
+  bool admit(const job_entry& x);
+  void start(uint32_t index, entry_ptr x);
+  void on_outcome(uint32_t index, const entry_ptr& x, const attempt_outcome& outcome);
+  void on_failed_attempt(const entry_ptr& x, const attempt_outcome& outcome);
+  void try_again(const entry_ptr& x, std::chrono::milliseconds delay);
+
+  // publishing.cpp
+  void publish_result(const entry_ptr& x, const attempt_outcome& outcome);
+  void dead_letter(const entry_ptr& x, const error& reason);
+  void publish(publication_kind kind, const entry_ptr& x, messaging::outgoing content);
   void on_published(const published& x);
+  /// The job is final or no longer ours: gives back its credit and its place.
+  void release(const entry_ptr& x);
+
+  // dispatcher.cpp
   void on_breaker(const std::optional<supervision::circuit_breaker::transition>& x);
   void on_breaker_input(const breaker_input& x);
   void on_breaker_command(const breaker_command& x);
   void on_memory(double share);
   void hold_credit(); ///< As breaker and drain want it.
-  void set_reachable();
-
-  /// Starts queued jobs on free slots as far as the breaker admits.
-  void dispatch();
-  void start(uint32_t index, entry_ptr x);
-  void on_outcome(uint32_t index, const entry_ptr& x, const attempt_outcome& outcome);
-  void try_again(const entry_ptr& x);
-  void publish_result(const entry_ptr& x, const attempt_outcome& outcome);
-  void dead_letter(const entry_ptr& x, const error& reason);
-  void publish(publication_kind kind, const entry_ptr& x, messaging::outgoing content);
-  void release(const entry_ptr& x);
-
   void begin_drain(uint64_t limit_ms);
   void finish_drain_if_idle(bool timed_out);
   void resume();
+  /// Commits in good order and gives up what is left of `partitions`.
+  uint64_t hand_back(const std::vector<messaging::topic_partition>& going, bool lost);
   void update_gauges();
   dispatcher_status status() const;
 
@@ -87,8 +106,17 @@ struct dispatcher_state {
   messaging::offset_ledger ledger;
   std::optional<supervision::circuit_breaker> breaker;
   std::optional<supervision::memory_pressure> pressure;
-  std::deque<entry_ptr> queue;
+  job_queue queue;
   std::vector<slot> slots;
+  /// Announced, not begun: their commit is under way. At most one for each free slot.
+  std::set<messaging::record_id> announced;
+  /// The one job that killed an owner and is announced or running now.
+  std::optional<messaging::record_id> isolated;
+  /// Since when a commit is missing that first attempts wait for.
+  std::map<messaging::topic_partition, job_entry::clock::time_point> unacknowledged;
+  std::set<messaging::topic_partition> held; ///< Told to the intake.
+  bool balanced = true;
+  bool map_refused = false; ///< Told of by an event.
   /// At the publisher, by record and epoch: released on acknowledgement.
   std::map<std::pair<messaging::record_id, uint64_t>, entry_ptr> publishing;
   std::set<messaging::topic_partition> partitions; ///< Assigned now.

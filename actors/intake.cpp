@@ -54,6 +54,26 @@ intake::limits intake::granted() const {
   return granted_;
 }
 
+void intake::hold_partitions(std::set<messaging::topic_partition> x) {
+  std::lock_guard guard{mutex_};
+  held_partitions_ = std::move(x);
+}
+
+std::set<messaging::topic_partition> intake::held_partitions() const {
+  std::lock_guard guard{mutex_};
+  return held_partitions_;
+}
+
+void intake::give_up_prefetched(bool on) {
+  std::lock_guard guard{mutex_};
+  prefetched_given_up_ = on;
+}
+
+bool intake::prefetched_given_up() const {
+  std::lock_guard guard{mutex_};
+  return prefetched_given_up_;
+}
+
 void intake::wait_open(std::chrono::milliseconds limit) {
   std::unique_lock guard{mutex_};
   opened_.wait_for(guard, limit, [this] { return open_locked(); });

@@ -1,9 +1,12 @@
 #pragma once
 
+#include "messaging/record.hpp"
+
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <mutex>
+#include <set>
 
 namespace ziyu::actors {
 
@@ -33,6 +36,14 @@ public:
   /// taken before stays with its takers.
   void shrink_to(double share);
 
+  /// Of these partitions nothing is fetched for the time being; others go on.
+  void hold_partitions(std::set<messaging::topic_partition> x);
+  std::set<messaging::topic_partition> held_partitions() const;
+
+  /// What is prefetched must go, too: memory is so short that fetching it again is cheaper.
+  void give_up_prefetched(bool on);
+  bool prefetched_given_up() const;
+
   /// Waits until `open()`, up to `limit`.
   void wait_open(std::chrono::milliseconds limit);
 
@@ -48,7 +59,8 @@ private:
   mutable std::mutex mutex_;
   std::condition_variable opened_;
   uint64_t jobs_ = 0, bytes_ = 0;
-  bool held_ = false;
+  bool held_ = false, prefetched_given_up_ = false;
+  std::set<messaging::topic_partition> held_partitions_;
 };
 
 } // namespace ziyu::actors

@@ -35,6 +35,37 @@ metrics::metrics()
     stale(counters(registry_, "ziyu_stale_outcomes_total",
                    "Outcomes dropped because their partition was gone")
             .Add({})),
+    already_done(counters(registry_, "ziyu_jobs_already_done_total",
+                          "Records fetched again that an earlier owner had finished")
+                   .Add({})),
+    inference_saved(counters(registry_, "ziyu_inference_saved_total",
+                             "Jobs not inferred because their partition had gone")
+                      .Add({})),
+    withdrawn(counters(registry_, "ziyu_publications_withdrawn_total",
+                       "Results and dead letters not produced because their partition had gone")
+                .Add({})),
+    commit_failures(counters(registry_, "ziyu_commit_failures_total",
+                             "Commits of a partition's offset that failed and were tried again")
+                      .Add({})),
+    unrecorded_attempts(counters(registry_, "ziyu_unrecorded_attempts_total",
+                                 "Times that first attempts began without a commit behind them")
+                          .Add({})),
+    refetched_bytes(gauges(registry_, "ziyu_refetched_bytes",
+                           "Prefetched bytes that the present consumer dropped by a pause or seek "
+                           "and had to fetch again")
+                      .Add({})),
+    ledger_balanced(
+      gauges(registry_, "ziyu_ledger_balanced", "1: every fetched record is accounted for")
+        .Add({})),
+    held_partitions(gauges(registry_, "ziyu_intake_held_partitions",
+                           "Partitions that wait for room in their commit's metadata")
+                      .Add({})),
+    head_of_line_jobs(gauges(registry_, "ziyu_head_of_line_jobs",
+                             "Jobs that only wait for an earlier one of their key or partition")
+                        .Add({})),
+    head_of_line_seconds(
+      gauges(registry_, "ziyu_head_of_line_seconds", "Age of the oldest such job since its fetch")
+        .Add({})),
     queued_seconds(histogram(registry_, "ziyu_job_queued_seconds",
                              "From fetch to the start of the last attempt")),
     decode_seconds(histogram(registry_, "ziyu_job_decode_seconds", "Image decoding")),

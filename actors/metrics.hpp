@@ -30,6 +30,16 @@ public:
   prometheus::Family<prometheus::Counter>& failed_attempts; ///< code
   prometheus::Counter& duplicate_ids;
   prometheus::Counter& stale; ///< Outcomes that came after their partition went.
+  prometheus::Counter& already_done;
+  prometheus::Counter& inference_saved;
+  prometheus::Counter& withdrawn;
+  prometheus::Counter& commit_failures;
+  prometheus::Counter& unrecorded_attempts;
+  prometheus::Gauge& refetched_bytes; ///< Since the present consumer was made.
+  prometheus::Gauge& ledger_balanced;
+  prometheus::Gauge& held_partitions;
+  prometheus::Gauge& head_of_line_jobs;
+  prometheus::Gauge& head_of_line_seconds;
   prometheus::Histogram& queued_seconds;
   prometheus::Histogram& decode_seconds;
   prometheus::Histogram& inference_seconds;

@@ -177,11 +177,19 @@ struct publication {
   uint64_t epoch = 0;
 };
 
-/// A result or dead letter has its delivery report.
+/// A result or dead letter has its delivery report, or will never have one.
 struct published {
   publication_kind kind = publication_kind::result;
   messaging::record_id source;
   uint64_t epoch = 0;
+  bool withdrawn = false;       ///< Its partition went before the producer had it.
+  std::optional<error> refused; ///< The broker will never take it.
+};
+
+/// These partitions have gone: their results and dead letters that the producer does not
+/// have yet are dropped, and told of as `published` with `withdrawn`.
+struct withdrawal {
+  std::vector<messaging::topic_partition> partitions;
 };
 
 // -- triggers of the circuit breaker -----------------------------------------------------
@@ -230,7 +238,7 @@ struct supervisor_status {
 /// The PUBLISHER actor: hands records to the Kafka producer until each has been
 /// acknowledged.
 using publisher_actor =
-  caf::typed_actor<caf::reacts_to<publication>,
+  caf::typed_actor<caf::reacts_to<publication>, caf::reacts_to<withdrawal>,
                    // From the producer's thread.
                    caf::reacts_to<messaging::delivery_report>,
                    // Answers true when nothing is pending, false after so many milliseconds.
@@ -244,7 +252,7 @@ using dispatcher_actor = caf::typed_actor<
   // Results and dead letters go here. Comes before the first record.
   caf::reacts_to<publisher_actor>, caf::reacts_to<fetched_job>,
   caf::reacts_to<messaging::partitions_assigned>, caf::reacts_to<revocation>,
-  caf::reacts_to<messaging::consumer_failed>,
+  caf::reacts_to<messaging::offsets_committed>, caf::reacts_to<messaging::consumer_failed>,
   // A slot has a worker (again).
   caf::reacts_to<caf::atom_constant<caf::atom("slot_up")>, uint32_t, inference_actor>,
   caf::reacts_to<published>, caf::reacts_to<breaker_input>,
@@ -259,6 +267,8 @@ using dispatcher_actor = caf::typed_actor<
   // Takes jobs again after a drain for maintenance.
   caf::reacts_to<caf::atom_constant<caf::atom("resume")>>,
   caf::reacts_to<caf::atom_constant<caf::atom("tick")>>,
+  // INTERNAL: a retry may be due.
+  caf::reacts_to<caf::atom_constant<caf::atom("retry")>>,
   // INTERNAL: the drain's deadline.
   caf::reacts_to<caf::atom_constant<caf::atom("deadline")>>>;
 
@@ -284,6 +294,7 @@ using own = caf::atom_constant<caf::atom("own")>;
 using reachable = caf::atom_constant<caf::atom("reachable")>;
 using resume = caf::atom_constant<caf::atom("resume")>;
 using restart = caf::atom_constant<caf::atom("restart")>;
+using retry = caf::atom_constant<caf::atom("retry")>;
 using slot_up = caf::atom_constant<caf::atom("slot_up")>;
 using status = caf::atom_constant<caf::atom("status")>;
 using tick = caf::atom_constant<caf::atom("tick")>;
@@ -309,12 +320,14 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::actors::server_frame)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::actors::server_closed)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::actors::publication)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::actors::published)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::actors::withdrawal)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::actors::breaker_input)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::actors::breaker_command)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::actors::dispatcher_status)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::actors::supervisor_status)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::messaging::partitions_assigned)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::messaging::consumer_failed)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::messaging::offsets_committed)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::messaging::delivery_report)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::actors::publisher_actor)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::actors::inference_actor)

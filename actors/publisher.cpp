@@ -2,6 +2,8 @@
 
 #include "base/log.hpp"
 
+#include <algorithm>
+
 namespace ziyu::actors {
 
 using namespace std::chrono_literals;
@@ -78,7 +80,7 @@ void publisher_state::pump() {
       producer.reset();
       not_before = now + retry->next(settings.report->env().random());
       return;
-    } else if (!drop_hopeless(x, ok.error())) {
+    } else if (!hand_back(x, ok.error()) && !drop_hopeless(x, ok.error())) {
       put_off(x, ok.error());
       backlog.push_back(std::move(x));
     }
@@ -110,6 +112,28 @@ bool publisher_state::drop_hopeless(const pending_publication& x, const error& w
   return true;
 }
 
+bool publisher_state::hand_back(const pending_publication& x, const error& why) {
+  if (x.what.kind != publication_kind::result || why.code != errc::job_too_large)
+    return false;
+  forget(x);
+  self->send(settings.dispatcher, published{x.what.kind, x.what.source, x.what.epoch, false, why});
+  return true;
+}
+
+void publisher_state::withdraw(const withdrawal& x) {
+  std::erase_if(backlog, [&](const pending_publication& each) {
+    if (each.what.kind == publication_kind::event
+        || std::find(x.partitions.begin(), x.partitions.end(), each.what.source.where())
+             == x.partitions.end())
+      return false;
+    forget(each);
+    self->send(settings.dispatcher,
+               published{each.what.kind, each.what.source, each.what.epoch, true, std::nullopt});
+    return true;
+  });
+  finish_drain_if_empty(false);
+}
+
 void publisher_state::forget(const pending_publication& x) {
   if (x.what.kind == publication_kind::event)
     event_bytes -= x.what.content->bytes();
@@ -135,13 +159,13 @@ void publisher_state::on_report(const messaging::delivery_report& x) {
       set_failing(false, "");
     if (!is_event)
       self->send(settings.dispatcher,
-                 published{entry.what.kind, entry.what.source, entry.what.epoch});
+                 published{entry.what.kind, entry.what.source, entry.what.epoch, false, {}});
   } else {
     settings.report->stats().publish_retries.Increment();
     // Not for a report of its predecessor, of which there may be many.
     if (x.failure->code == errc::kafka_fatal && entry.producer == producers)
       producer.reset();
-    if (!drop_hopeless(entry, *x.failure)) {
+    if (!hand_back(entry, *x.failure) && !drop_hopeless(entry, *x.failure)) {
       put_off(entry, *x.failure);
       backlog.push_back(std::move(entry));
     }
@@ -188,6 +212,7 @@ publisher_actor::behavior_type publisher(publisher_actor::stateful_pointer<publi
   self->delayed_send(self, tick_interval, atom::tick{});
   return {
     [self](const publication& x) { self->state.accept(x); },
+    [self](const withdrawal& x) { self->state.withdraw(x); },
     [self](const messaging::delivery_report& x) { self->state.on_report(x); },
     [self](atom::drain, uint64_t limit_ms) -> caf::result<bool> {
       auto& state = self->state;

@@ -37,6 +37,8 @@ struct publisher_state {
   void pump();
   void accept(publication x);
   void on_report(const messaging::delivery_report& x);
+  /// Drops what the producer does not have yet of partitions that have gone.
+  void withdraw(const withdrawal& x);
   /// Time for retries, and to look for a stall.
   void on_tick();
   void finish_drain_if_empty(bool timed_out);
@@ -70,6 +72,8 @@ private:
   void set_failing(bool on, const std::string& reason);
   /// Plans another try; a dead letter that is too large goes without payload.
   void put_off(pending_publication& x, const error& why);
+  /// True for a result that no retry can deliver: the dispatcher makes a dead letter of it.
+  bool hand_back(const pending_publication& x, const error& why);
   /// True (and it is counted) for an event that no retry can deliver.
   bool drop_hopeless(const pending_publication& x, const error& why);
 };

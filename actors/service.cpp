@@ -225,6 +225,9 @@ dispatcher_settings to_dispatcher_settings(const configs::config& c) {
   s.dead_letters_topic = c.topics.dead_letters;
   s.slots = c.workers.slots;
   s.max_attempts = c.jobs.max_attempts;
+  s.retry_backoff = milliseconds{c.delivery.retry_backoff_ms};
+  s.retry_backoff_max = milliseconds{c.delivery.retry_backoff_max_ms};
+  from_string(c.delivery.ordering, s.order); // the schema knows no other
   s.job_timeout = milliseconds{c.workers.job_timeout_ms};
   from_string(c.jobs.dead_letter_headers, s.dead_letter_style);
   from_string(c.breaker.mode, s.breaker.mode);
@@ -425,7 +428,7 @@ private:
       return messaging::make_kafka_consumer(properties, {topic});
     };
     source_ = std::make_shared<job_source>(std::move(make), credit_, dispatcher_, limits,
-                                           system_environment());
+                                           system_environment(), report_);
     {
       std::lock_guard guard{*store_mutex_};
       *store_target_ = source_;
@@ -439,10 +442,11 @@ private:
     settings.model = [model = model_] { return model->get(); };
     // The source comes later, and goes earlier, than the dispatcher.
     settings.store = [mutex = store_mutex_, target = store_target_](
-                       const messaging::topic_partition& where, int64_t next) -> expected<void> {
+                       const messaging::topic_partition& where,
+                       const messaging::commit_point& point) -> expected<void> {
       std::lock_guard guard{*mutex};
       if (auto source = target->lock())
-        return source->store(where, next);
+        return source->store(where, point);
       return fail(errc::revoked, "the job source is not running");
     };
     dispatcher_ = system_.spawn(dispatcher, std::move(settings));

@@ -13,6 +13,14 @@ namespace {
 /// The group waits for us while partitions go; other members stand still.
 constexpr auto revoke_limit = std::chrono::seconds{5};
 
+/// Without a record for so long, though the partition has some and there is credit, a remedy
+/// is due. Longer than a change of leader takes.
+constexpr std::chrono::milliseconds stall_patience{30'000};
+constexpr int64_t watch_interval_us = 5'000'000;
+
+/// Of a seek.
+constexpr std::chrono::milliseconds seek_limit{5'000};
+
 template <class... Ts>
 struct overloaded : Ts... {
   using Ts::operator()...;
@@ -31,14 +39,24 @@ uint64_t decoded_bytes(std::string_view image) {
 // -- one turn ---------------------------------------------------------------------
 
 source_loop::source_loop(messaging::consumer& from, intake& credit, dispatcher_actor to,
-                         messaging::job_limits limits, environment& env)
-  : from_(from), credit_(credit), to_(std::move(to)), limits_(std::move(limits)), env_(env) {
-  // nop
+                         messaging::job_limits limits, environment& env,
+                         messaging::stall_watchdog* watchdog, std::shared_ptr<reporter> report)
+  : from_(from), credit_(credit), to_(std::move(to)), limits_(std::move(limits)), env_(env),
+    watchdog_(watchdog), report_(std::move(report)), last_turn_us_(env.monotonic_us()),
+    next_watch_us_(last_turn_us_ + watch_interval_us) {
+  if (watchdog_ != nullptr)
+    open_us_ = std::chrono::microseconds{watchdog_->now()}.count();
 }
 
 bool source_loop::turn(std::chrono::milliseconds limit) {
-  const auto open = credit_.open();
+  const auto open = credit_.open() && !credit_.prefetched_given_up();
   from_.gate(!open);
+  if (auto held = credit_.held_partitions(); held != held_) {
+    from_.hold(held);
+    held_ = std::move(held);
+  }
+  if (const auto wanted = credit_.prefetched_given_up(); wanted != paused_)
+    from_.pause(paused_ = wanted);
   // Gated, the wait is for credit: polling must go on, but it brings no record.
   auto event = from_.poll(open ? limit : std::chrono::milliseconds{0});
   auto go_on = true;
@@ -46,8 +64,12 @@ bool source_loop::turn(std::chrono::milliseconds limit) {
   std::visit(overloaded{
                [&](messaging::nothing) { idle = true; },
                [&](messaging::record& x) { on_record(std::move(x)); },
-               [&](messaging::partitions_assigned& x) { caf::anon_send(to_, std::move(x)); },
+               [&](messaging::partitions_assigned& x) {
+                 held_.reset(); // new queues, which nobody holds
+                 caf::anon_send(to_, std::move(x));
+               },
                [&](messaging::partitions_revoked& x) { on_revoked(std::move(x)); },
+               [&](messaging::offsets_committed& x) { caf::anon_send(to_, std::move(x)); },
                [&](messaging::consumer_failed& x) {
                  go_on = x.reason.code != errc::kafka_fatal;
                  caf::anon_send(to_, std::move(x));
@@ -57,7 +79,61 @@ bool source_loop::turn(std::chrono::milliseconds limit) {
              event);
   if (!open && idle)
     credit_.wait_open(limit);
+  return watch(open) && go_on;
+}
+
+bool source_loop::watch(bool open) {
+  const auto now = env_.monotonic_us();
+  const auto passed = now - std::exchange(last_turn_us_, now);
+  if (open)
+    open_us_ += passed;
+  if (watchdog_ == nullptr || now < next_watch_us_)
+    return true;
+  next_watch_us_ = now + watch_interval_us;
+  const auto views = from_.view();
+  auto go_on = true;
+  for (const auto& x : watchdog_->observe(std::chrono::milliseconds{open_us_ / 1000}, views))
+    go_on = go_on && remedy(x, views);
+  report_->stats().refetched_bytes.Set(static_cast<double>(from_.refetched_bytes()));
   return go_on;
+}
+
+/// False when a fresh consumer is to be made.
+bool source_loop::remedy(const messaging::stall_watchdog::finding& x,
+                         const std::vector<messaging::partition_view>& views) {
+  using remedy = messaging::stall_watchdog::remedy;
+  report_->emit(x.what == remedy::escalate ? spdlog::level::critical : spdlog::level::err,
+                "consumer_stalled",
+                {{"topic", x.where.topic},
+                 {"partition", x.where.partition},
+                 {"offset", x.position},
+                 {"lag_records", x.lag},
+                 {"silent_ms", x.silent.count()},
+                 {"remedy", messaging::to_string(x.what)}});
+  switch (x.what) {
+  case remedy::seek:
+    if (auto ok = from_.seek(x.where, x.position, seek_limit); !ok)
+      spdlog::warn("{}", ok.error().describe());
+    return true;
+  case remedy::reopen: {
+    // In good order, unlike after an error.
+    messaging::partitions_revoked all;
+    for (const auto& view : views) {
+      all.epoch = std::max(all.epoch, view.epoch);
+      all.partitions.push_back(view.where);
+    }
+    hand_over(std::move(all));
+    return false;
+  }
+  case remedy::escalate:
+    caf::anon_send(to_,
+                   messaging::consumer_failed{
+                     {errc::unavailable, x.where.topic + "-" + std::to_string(x.where.partition)
+                                           + " has records but brings none, also after a seek "
+                                             "and with a fresh client"}});
+    return true;
+  }
+  return true;
 }
 
 void source_loop::on_record(messaging::record x) {
@@ -84,31 +160,38 @@ void source_loop::on_record(messaging::record x) {
 }
 
 void source_loop::on_revoked(messaging::partitions_revoked x) {
+  hand_over(std::move(x));
+  from_.finish_revoke();
+}
+
+/// Tells the dispatcher and waits until it has stored what there is to commit.
+void source_loop::hand_over(messaging::partitions_revoked x) {
   auto handled = std::make_shared<std::promise<void>>();
   auto future = handled->get_future();
   caf::anon_send(to_, revocation{std::move(x), std::move(handled)});
   if (future.wait_for(revoke_limit) != std::future_status::ready)
     spdlog::warn("the dispatcher did not confirm a revocation within {} s; going on without",
                  revoke_limit.count());
-  from_.finish_revoke();
 }
 
 // -- the thread -------------------------------------------------------------------
 
 job_source::job_source(factory make, std::shared_ptr<intake> credit, dispatcher_actor to,
-                       messaging::job_limits limits, environment& env)
+                       messaging::job_limits limits, environment& env,
+                       std::shared_ptr<reporter> report)
   : make_(std::move(make)), credit_(std::move(credit)), to_(std::move(to)),
-    limits_(std::move(limits)), env_(env), thread_([this] { run(); }) {
+    limits_(std::move(limits)), env_(env), report_(std::move(report)), thread_([this] { run(); }) {
   // nop
 }
 
 job_source::~job_source() { stop(std::chrono::milliseconds{close_limit_ms_}); }
 
-expected<void> job_source::store(const messaging::topic_partition& where, int64_t next) {
+expected<void> job_source::store(const messaging::topic_partition& where,
+                                 messaging::commit_point point) {
   std::lock_guard guard{mutex_};
   if (!consumer_)
     return fail(errc::revoked, "there is no consumer at present");
-  return consumer_->store(where, next);
+  return consumer_->store(where, std::move(point));
 }
 
 expected<void> job_source::commit(std::chrono::milliseconds limit) {
@@ -127,6 +210,7 @@ void job_source::stop(std::chrono::milliseconds limit) {
 
 void job_source::run() {
   supervision::backoff pause{std::chrono::milliseconds{200}, std::chrono::milliseconds{10'000}};
+  messaging::stall_watchdog watchdog{stall_patience};
   while (!stopping_) {
     auto made = make_();
     if (!made) {
@@ -137,7 +221,8 @@ void job_source::run() {
         std::lock_guard guard{mutex_};
         consumer_ = std::move(*made);
       }
-      source_loop loop{*consumer_, *credit_, to_, limits_, env_};
+      source_loop loop{*consumer_, *credit_, to_, limits_, env_, report_ ? &watchdog : nullptr,
+                       report_};
       while (!stopping_ && loop.turn(std::chrono::milliseconds{50}))
         pause.reset();
       consumer_->close(std::chrono::milliseconds{close_limit_ms_});

@@ -2,7 +2,9 @@
 
 #include "actors/intake.hpp"
 #include "actors/protocol.hpp"
+#include "actors/reporter.hpp"
 #include "base/clock.hpp"
+#include "messaging/stall_watchdog.hpp"
 
 #include <atomic>
 #include <memory>
@@ -11,25 +13,40 @@
 namespace ziyu::actors {
 
 /// One turn of the JOB SOURCE: polls `from` once (gated without credit), decodes
-/// what came and tells `to`. Called in a loop by `job_source`, or by a simulation.
+/// what came and tells `to`. Called in a loop by `job_source`, or by a simulation. Helps a
+/// consumer on that brings nothing though it should.
 class source_loop {
 public:
+  /// @param watchdog Outlives the loop, as the next one goes on with it; null: nobody
+  /// watches. With it comes `report`.
   source_loop(messaging::consumer& from, intake& credit, dispatcher_actor to,
-              messaging::job_limits limits, environment& env);
+              messaging::job_limits limits, environment& env,
+              messaging::stall_watchdog* watchdog = nullptr,
+              std::shared_ptr<reporter> report = nullptr);
 
   /// @param limit How long to wait for the next event.
-  /// @returns False after a fatal error of the consumer.
+  /// @returns False after a fatal error of the consumer, or when a fresh one may help.
   bool turn(std::chrono::milliseconds limit);
 
 private:
   void on_record(messaging::record x);
   void on_revoked(messaging::partitions_revoked x);
+  void hand_over(messaging::partitions_revoked x);
+  bool watch(bool open);
+  bool remedy(const messaging::stall_watchdog::finding& x,
+              const std::vector<messaging::partition_view>& views);
 
   messaging::consumer& from_;
   intake& credit_;
   dispatcher_actor to_;
   messaging::job_limits limits_;
   environment& env_;
+  std::optional<std::set<messaging::topic_partition>> held_; ///< As told to the consumer.
+  bool paused_ = false;                                      ///< The same.
+  messaging::stall_watchdog* watchdog_;
+  std::shared_ptr<reporter> report_;
+  int64_t last_turn_us_ = 0, next_watch_us_ = 0;
+  int64_t open_us_ = 0; ///< For so long records could come.
 };
 
 /// Runs a `source_loop` on its own thread, the only one that polls Kafka.
@@ -39,12 +56,13 @@ public:
   using factory = std::function<expected<std::unique_ptr<messaging::consumer>>()>;
 
   job_source(factory make, std::shared_ptr<intake> credit, dispatcher_actor to,
-             messaging::job_limits limits, environment& env);
+             messaging::job_limits limits, environment& env,
+             std::shared_ptr<reporter> report = nullptr);
   ~job_source();
 
-  /// Stores offsets with the present consumer; `errc::revoked` without one.
+  /// Stores what is to be committed with the present consumer; `errc::revoked` without one.
   /// Thread-safe.
-  expected<void> store(const messaging::topic_partition& where, int64_t next);
+  expected<void> store(const messaging::topic_partition& where, messaging::commit_point point);
 
   /// Commits what has been stored, within `limit`. Thread-safe.
   expected<void> commit(std::chrono::milliseconds limit);
@@ -60,6 +78,7 @@ private:
   dispatcher_actor to_;
   messaging::job_limits limits_;
   environment& env_;
+  std::shared_ptr<reporter> report_;
   std::mutex mutex_; ///< Guards `consumer_` against `store` from other threads.
   std::unique_ptr<messaging::consumer> consumer_;
   std::atomic<bool> stopping_{false};

@@ -34,6 +34,7 @@ constexpr std::array entries{
   entry{errc::misreported, "misreported"},
   entry{errc::inference_failed, "inference_failed"},
   entry{errc::max_attempts, "max_attempts"},
+  entry{errc::result_too_large, "result_too_large"},
   entry{errc::io, "io"},
   entry{errc::timeout, "timeout"},
   entry{errc::unavailable, "unavailable"},

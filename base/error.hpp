@@ -38,6 +38,7 @@ enum class errc : uint8_t {
   misreported,       ///< What the worker says of its memory is not what we read.
   inference_failed,  ///< The model threw on this input.
   max_attempts,      ///< The job has used up its attempts.
+  result_too_large,  ///< The broker refuses the job's result as too large.
   // -- the surroundings ---------------------------------------------------------
   io,          ///< A file or socket operation failed.
   timeout,     ///< A wait ran into its deadline.

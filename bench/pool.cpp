@@ -103,7 +103,12 @@ pool::pool(pool_settings settings, std::function<void(const json&)> on_event)
   d.max_attempts = settings_.max_attempts;
   d.credit = credit_;
   d.report = report_;
-  d.store = [](const auto&, int64_t) { return expected<void>{}; };
+  // Committed as soon as it is stored.
+  d.store = [this](const messaging::topic_partition& where, const messaging::commit_point& x) {
+    caf::anon_send(dispatcher_,
+                   messaging::offsets_committed{{{where, 1, x.version, std::nullopt, false}}});
+    return expected<void>{};
+  };
   d.model = [] { return messaging::model_identity{}; };
   dispatcher_ = system_.spawn(dispatcher, std::move(d));
   publisher_settings p;
@@ -155,7 +160,7 @@ pool::pool(pool_settings settings, std::function<void(const json&)> on_event)
   };
   supervisor_ = system_.spawn(supervisor, std::move(s),
                               std::function<inference_actor(uint32_t, supervisor_actor)>{make});
-  caf::anon_send(dispatcher_, messaging::partitions_assigned{1, {partition}});
+  caf::anon_send(dispatcher_, messaging::partitions_assigned{1, {partition}, {}});
 }
 
 pool::~pool() {

@@ -87,6 +87,10 @@ struct config {
     std::string dataref_root;
     std::string dead_letter_headers = "connect"; ///< "connect" or "kafka_dlt".
   } jobs;
+  struct delivery {
+    std::string ordering = "unordered"; ///< unordered, key, partition.
+    uint64_t retry_backoff_ms = 100, retry_backoff_max_ms = 5'000;
+  } delivery;
   struct http {
     std::string host;
     uint16_t port = 0; ///< 0: any free one, printed at start.

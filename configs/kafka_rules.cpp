@@ -26,9 +26,10 @@ constexpr std::array reserved{
     "enable.auto.offset.store",
     {"false", "f", "0"},
     "offsets are stored only when the result has been acknowledged, or a crash would lose jobs"},
-  reserved_property{
-    "enable.auto.commit", {"true", "t", "1"}, "ziyu commits what it has stored by this mechanism"},
-  reserved_property{"auto.commit.enable", {"true", "t", "1"}, "an old name of enable.auto.commit"},
+  reserved_property{"enable.auto.commit",
+                    {"false", "f", "0"},
+                    "ziyu commits itself, with a map of what is finished out of order"},
+  reserved_property{"auto.commit.enable", {"false", "f", "0"}, "an old name of enable.auto.commit"},
   reserved_property{"auto.commit.interval.ms", {}, "0 would switch commits off", "0"},
   reserved_property{
     "offset.store.method", {"broker"}, "offsets in a file are lost with its machine"},

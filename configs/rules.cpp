@@ -35,6 +35,7 @@ std::vector<violation> check_rules(const json& document, const std::vector<viola
   ordered("breaker.close_below", "breaker.open_at", true);
   ordered("breaker.ease_at", "breaker.tighten_at", false);
   ordered("restart.backoff_initial_ms", "restart.backoff_max_ms", false);
+  ordered("delivery.retry_backoff_ms", "delivery.retry_backoff_max_ms", false);
   ordered("judge.min_jobs", "judge.window_jobs", false);
   ordered("jobs.max_bytes", "jobs.max_in_flight_bytes", false);
 

@@ -1,9 +1,12 @@
 #pragma once
 
 #include "base/error.hpp"
+#include "messaging/offset_ledger.hpp"
 #include "messaging/record.hpp"
 
 #include <chrono>
+#include <map>
+#include <set>
 #include <variant>
 
 namespace ziyu::messaging {
@@ -12,6 +15,9 @@ namespace ziyu::messaging {
 struct partitions_assigned {
   uint64_t epoch = 0;
   std::vector<topic_partition> partitions;
+  /// What was found committed, for those for which it could be asked in time: fetching
+  /// begins at its offset.
+  std::map<topic_partition, committed_state> committed;
 };
 
 /// These partitions are going (or, when `lost`, gone already: nothing can be
@@ -29,6 +35,18 @@ struct consumer_failed {
   error reason;
 };
 
+/// A commit has been answered.
+struct offsets_committed {
+  struct item {
+    topic_partition where;
+    uint64_t epoch = 0;
+    uint64_t version = 0;         ///< Of the `commit_point`.
+    std::optional<error> failure; ///< Not committed; it is tried again if it is still ours.
+    bool without_map = false;     ///< The broker refused the metadata: only the offset is.
+  };
+  std::vector<item> items;
+};
+
 /// A broker answers again after a `consumer_failed` that told of none.
 struct consumer_recovered {};
 
@@ -36,7 +54,16 @@ struct consumer_recovered {};
 struct nothing {};
 
 using consumer_event = std::variant<nothing, record, partitions_assigned, partitions_revoked,
-                                    consumer_failed, consumer_recovered>;
+                                    offsets_committed, consumer_failed, consumer_recovered>;
+
+/// Where the consumer is in a partition, as far as it knows.
+struct partition_view {
+  topic_partition where;
+  uint64_t epoch = 0;
+  int64_t position = -1; ///< The next record to bring; -1: none came yet.
+  int64_t log_end = -1;  ///< As last seen; -1: not known.
+  bool held = false;
+};
 
 /// The port to a Kafka consumer group member. Thread rules: everything from one
 /// thread (the poll thread), except for `store`, which is thread-safe.
@@ -52,12 +79,35 @@ public:
   /// stays prefetched (nothing is fetched twice). Open again: it goes on.
   virtual void gate(bool closed) = 0;
 
-  /// Remembers that all offsets below `next` are done, to be committed with the
-  /// next automatic commit. `errc::revoked` when the partition is not ours.
-  virtual expected<void> store(const topic_partition& where, int64_t next) = 0;
+  /// Brings no records of these partitions until told otherwise, though they stay
+  /// prefetched; the other ones go on. Replaces what was held before.
+  virtual void hold(const std::set<topic_partition>& partitions) = 0;
 
-  /// Answers `partitions_revoked`: commits what was stored (unless lost) and
-  /// gives the partitions up.
+  /// The partitions that are ours.
+  virtual std::vector<partition_view> view() const { return {}; }
+
+  /// Drops what is prefetched of `where` and fetches from `offset` on, within `limit`.
+  virtual expected<void> seek(const topic_partition& where, int64_t offset,
+                              std::chrono::milliseconds limit) {
+    static_cast<void>(limit);
+    return fail(errc::unavailable, "this consumer cannot seek to offset " + std::to_string(offset)
+                                     + " of " + where.topic);
+  }
+
+  /// Paused: what is prefetched is dropped, to be fetched again later, and nothing more is
+  /// fetched. Costs bytes on the network; only a gate is free.
+  virtual void pause(bool on) { static_cast<void>(on); }
+
+  /// Bytes that had to be fetched again because of a pause or a seek.
+  virtual uint64_t refetched_bytes() const { return 0; }
+
+  /// Takes over what is to be committed: at once when it is urgent, else with the next
+  /// commit (each second or so); the latest wins. An `offsets_committed` answers each
+  /// commit. `errc::revoked` when the partition is not ours.
+  virtual expected<void> store(const topic_partition& where, commit_point point) = 0;
+
+  /// Answers `partitions_revoked`: commits what was stored (unless lost), within a few
+  /// seconds, and gives the partitions up.
   virtual void finish_revoke() = 0;
 
   /// Commits what was stored, now, waiting up to `limit`.

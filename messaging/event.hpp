@@ -14,8 +14,9 @@ namespace ziyu::messaging {
 /// worker_replaced, worker_died, worker_killed, fork_server_started,
 /// fork_server_died, restart_intensity_exceeded, breaker_opened, breaker_half_open,
 /// breaker_closed, broker_unavailable, broker_available, partitions_assigned,
-/// partitions_revoked, dead_lettered, self_growth, breaker_forced_open,
-/// breaker_disabled, memory_pressure, maintenance_began, maintenance_ended.
+/// partitions_revoked, commit_map_refused, ledger_imbalance, consumer_stalled,
+/// dead_lettered, self_growth, breaker_forced_open, breaker_disabled,
+/// memory_pressure, maintenance_began, maintenance_ended.
 struct event {
   std::string type;
   int64_t time_ms = 0;                              ///< Wall clock.

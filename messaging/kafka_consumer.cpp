@@ -5,7 +5,16 @@
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
+#include <atomic>
+#include <cstdlib>
+#include <cstring>
+#include <deque>
+#include <mutex>
 #include <utility>
+
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 namespace ziyu::messaging {
 
@@ -20,19 +29,74 @@ std::vector<topic_partition> to_vector(const rd_kafka_topic_partition_list_t& li
   return result;
 }
 
+using clock = std::chrono::steady_clock;
+
+/// What an assignment waits for the coordinator's answer to what is committed.
+constexpr std::chrono::milliseconds committed_limit{5'000};
+
+/// What a revocation waits for its commit; the group stands still meanwhile.
+constexpr std::chrono::milliseconds farewell_limit{5'000};
+
+/// What `view` waits for the brokers.
+constexpr std::chrono::milliseconds view_limit{1'000};
+
+/// After a commit that failed.
+constexpr std::chrono::milliseconds commit_retry{200};
+
+/// Numbers assignments over all consumers: after a fatal error a fresh one takes over,
+/// while jobs that were fetched by the last one may still be running.
+std::atomic<uint64_t> epochs{0};
+
+/// Wakes whoever waits for it, from any thread.
+class doorbell {
+public:
+  doorbell() : fd_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
+  ~doorbell() { ::close(fd_); }
+  doorbell(const doorbell&) = delete;
+  doorbell& operator=(const doorbell&) = delete;
+
+  void ring() { [[maybe_unused]] auto n = ::write(fd_, &one, sizeof one); }
+  /// The queue rings when it is no longer empty.
+  void ring_for(rd_kafka_queue_t* queue) {
+    rd_kafka_queue_io_event_enable(queue, fd_, &one, sizeof one);
+  }
+  void wait(std::chrono::milliseconds limit) {
+    pollfd entry{fd_, POLLIN, 0};
+    ::poll(&entry, 1, static_cast<int>(std::max<int64_t>(limit.count(), 0)));
+  }
+  void reset() {
+    uint64_t count = 0;
+    [[maybe_unused]] auto n = ::read(fd_, &count, sizeof count);
+  }
+
+private:
+  static constexpr uint64_t one = 1;
+  int fd_;
+};
+
 class kafka_consumer : public consumer {
 public:
-  explicit kafka_consumer(rd_kafka_t* client)
+  kafka_consumer(rd_kafka_t* client, std::chrono::milliseconds commit_interval)
     : client_(client), control_(rd_kafka_queue_get_consumer(client)),
-      records_(rd_kafka_queue_new(client)) {
+      answers_(rd_kafka_queue_new(client)), commit_interval_(commit_interval),
+      next_commit_(clock::now() + commit_interval) {
     rd_kafka_poll_set_consumer(client);
+    if (control_) // not without a group, which `subscribe` will tell
+      bell_.ring_for(control_.get());
+    bell_.ring_for(answers_.get());
   }
 
   ~kafka_consumer() override {
     if (!closed_)
       close(std::chrono::milliseconds{1000});
     revoking_.reset();
-    records_.reset();
+    for (auto& x : owned_)
+      rd_kafka_queue_io_event_enable(x.queue.get(), -1, nullptr, 0);
+    owned_.clear();
+    rd_kafka_queue_io_event_enable(answers_.get(), -1, nullptr, 0);
+    if (control_)
+      rd_kafka_queue_io_event_enable(control_.get(), -1, nullptr, 0);
+    answers_.reset();
     control_.reset();
     // close() was given its time; what did not come back will not.
     rd_kafka_destroy_flags(client_, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
@@ -46,68 +110,118 @@ public:
   }
 
   consumer_event poll(std::chrono::milliseconds limit) override {
-    const auto wait_ms = static_cast<int>(limit.count());
-    // Polling this queue is what keeps us in the group (max.poll.interval.ms).
-    if (event_ptr event{rd_kafka_queue_poll(control_.get(), gated_ ? wait_ms : 0)})
-      return on_event(*event);
-    if (gated_)
-      return nothing{};
-    message_ptr message{rd_kafka_consume_queue(records_.get(), wait_ms)};
-    if (!message)
-      return nothing{};
-    if (message->err != RD_KAFKA_RESP_ERR_NO_ERROR)
-      return consumer_failed{to_error(message->err, rd_kafka_message_errstr(message.get()))};
-    auto i = epochs_.find({rd_kafka_topic_name(message->rkt), message->partition});
-    if (i == epochs_.end())
-      return nothing{}; // its partition has gone meanwhile
-    return to_record(*message, i->second);
+    const auto deadline = clock::now() + limit;
+    for (;;) {
+      bell_.reset();
+      commit_if_due();
+      // Polling this queue is what keeps us in the group (max.poll.interval.ms).
+      if (event_ptr event{rd_kafka_queue_poll(control_.get(), 0)})
+        return on_event(*event);
+      if (auto x = next_answer())
+        return std::move(*x);
+      if (!gated_)
+        if (auto x = next_record())
+          return std::move(*x);
+      const auto now = clock::now();
+      if (now >= deadline)
+        return nothing{};
+      bell_.wait(
+        std::chrono::ceil<std::chrono::milliseconds>(std::min(deadline, commit_due()) - now));
+    }
   }
 
   void gate(bool closed) override { gated_ = closed; }
 
-  expected<void> store(const topic_partition& where, int64_t next) override {
+  void hold(const std::set<topic_partition>& partitions) override {
+    for (auto& x : owned_)
+      x.held = partitions.contains(x.where);
+  }
+
+  std::vector<partition_view> view() const override {
+    partition_list_ptr asked{rd_kafka_topic_partition_list_new(static_cast<int>(owned_.size()))};
+    for (const auto& x : owned_)
+      if (std::exchange(x.viewed, x.position) == x.position)
+        rd_kafka_topic_partition_list_add(asked.get(), x.where.topic.c_str(), x.where.partition);
+    // Asked of the brokers: what librdkafka remembers stands still when fetching does.
+    const auto ends = log_ends(*asked, view_limit);
+    std::vector<partition_view> result;
+    for (const auto& x : owned_) {
+      const auto end = ends.find(x.where);
+      result.push_back(
+        {x.where, x.epoch, x.position, end == ends.end() ? -1 : end->second, x.held});
+    }
+    return result;
+  }
+
+  expected<void> seek(const topic_partition& where, int64_t offset,
+                      std::chrono::milliseconds limit) override {
+    if (const auto x = find(where))
+      refetched_bytes_ += std::exchange(x->prefetched_bytes, 0);
     partition_list_ptr list{rd_kafka_topic_partition_list_new(1)};
     auto item = rd_kafka_topic_partition_list_add(list.get(), where.topic.c_str(), where.partition);
-    item->offset = next;
-    auto status = rd_kafka_offsets_store(client_, list.get());
-    if (status == RD_KAFKA_RESP_ERR_NO_ERROR)
+    item->offset = offset;
+    auto status = RD_KAFKA_RESP_ERR_NO_ERROR;
+    if (auto failure = rd_kafka_seek_partitions(client_, list.get(),
+                                                static_cast<int>(limit.count()))) {
+      status = rd_kafka_error_code(failure);
+      rd_kafka_error_destroy(failure);
+    } else {
       status = item->err;
-    if (status == RD_KAFKA_RESP_ERR_NO_ERROR)
-      return {};
-    if (status == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION) // never ours so far
-      status = RD_KAFKA_RESP_ERR__STATE;
-    return tl::unexpected(to_error(status, "store"));
+    }
+    if (status != RD_KAFKA_RESP_ERR_NO_ERROR)
+      return tl::unexpected(to_error(status, "seek to " + std::to_string(offset) + " of "
+                                               + where.topic + "-"
+                                               + std::to_string(where.partition)));
+    return {};
   }
 
-  void finish_revoke() override {
-    if (!revoking_)
-      return;
-    for (const auto& where : to_vector(*revoking_))
-      epochs_.erase(where);
-    // Both commit what was stored for these partitions before they give them up.
-    if (cooperative()) {
-      if (auto failure = rd_kafka_incremental_unassign(client_, revoking_.get())) {
-        spdlog::warn("incremental_unassign: {}", rd_kafka_error_string(failure));
-        rd_kafka_error_destroy(failure);
-      }
-    } else {
-      rd_kafka_assign(client_, nullptr);
-      epochs_.clear();
-    }
-    revoking_.reset();
+  void pause(bool on) override {
+    paused_ = on;
+    if (on)
+      for (auto& x : owned_)
+        refetched_bytes_ += std::exchange(x.prefetched_bytes, 0);
+    apply_pause();
   }
+
+  uint64_t refetched_bytes() const override { return refetched_bytes_; }
+
+  expected<void> store(const topic_partition& where, commit_point point) override {
+    std::lock_guard guard{mutex_};
+    auto i = epochs_.find(where);
+    if (i == epochs_.end())
+      return fail(errc::revoked,
+                  where.topic + "-" + std::to_string(where.partition) + " is not assigned to us");
+    urgent_ = urgent_ || point.urgent;
+    pending_.insert_or_assign(where, pending{std::move(point), i->second, false});
+    if (urgent_)
+      bell_.ring();
+    return {};
+  }
+
+  void finish_revoke() override { give_up_partitions(farewell_limit); }
 
   expected<void> commit(std::chrono::milliseconds limit) override {
-    // Not rd_kafka_commit: without a coordinator it waits as long as a session lasts.
-    queue_ptr answer{rd_kafka_queue_new(client_)};
-    auto status = rd_kafka_commit_queue(client_, nullptr, answer.get(), nullptr, nullptr);
-    if (status == RD_KAFKA_RESP_ERR_NO_ERROR) {
-      event_ptr event{rd_kafka_queue_poll(answer.get(), static_cast<int>(limit.count()))};
-      status = event ? rd_kafka_event_error(event.get()) : RD_KAFKA_RESP_ERR__TIMED_OUT;
+    // Also from another thread than the polling one, which then waits for us.
+    std::lock_guard guard{commits_};
+    const auto deadline = clock::now() + limit;
+    // First what is under way: an older commit must not overtake this one.
+    auto answered = await_answer(deadline);
+    last_failure_.reset();
+    if (answered) {
+      send_commit(false);
+      answered = await_answer(deadline);
     }
-    if (status == RD_KAFKA_RESP_ERR_NO_ERROR || status == RD_KAFKA_RESP_ERR__NO_OFFSET)
-      return {};
-    return tl::unexpected(to_error(status, "commit"));
+    if (answered && any_without_map()) {
+      last_failure_.reset();
+      send_commit(true);
+      answered = await_answer(deadline);
+    }
+    if (!answered)
+      return fail(errc::timeout,
+                  "no answer to a commit within " + std::to_string(limit.count()) + " ms");
+    if (last_failure_)
+      return tl::unexpected(*last_failure_);
+    return {};
   }
 
   void close(std::chrono::milliseconds limit) override {
@@ -116,12 +230,13 @@ public:
       rd_kafka_error_destroy(failure);
       return;
     }
-    const auto deadline = std::chrono::steady_clock::now() + limit;
-    while (!rd_kafka_consumer_closed(client_) && std::chrono::steady_clock::now() < deadline) {
-      event_ptr event{rd_kafka_queue_poll(control_.get(), 50)};
+    const auto deadline = clock::now() + limit;
+    while (!rd_kafka_consumer_closed(client_) && clock::now() < deadline) {
+      event_ptr event{rd_kafka_queue_poll(control_.get(), 20)};
       if (event && rd_kafka_event_type(event.get()) == RD_KAFKA_EVENT_REBALANCE) {
         on_event(*event);
-        finish_revoke();
+        give_up_partitions(std::chrono::duration_cast<std::chrono::milliseconds>(
+          std::max(deadline - clock::now(), clock::duration{})));
       }
     }
     if (!rd_kafka_consumer_closed(client_))
@@ -129,8 +244,58 @@ public:
   }
 
 private:
+  struct partition {
+    topic_partition where;
+    uint64_t epoch = 0;
+    queue_ptr queue;
+    bool held = false;
+    int64_t position = -1;         ///< The next record to bring, if that is known.
+    uint64_t prefetched_bytes = 0; ///< By the last statistics.
+    mutable int64_t viewed = -2;   ///< `position` at the last view.
+  };
+  struct pending {
+    commit_point point;
+    uint64_t epoch = 0;
+    bool without_map = false; ///< The broker refuses as much metadata.
+  };
+
   bool cooperative() const {
     return std::string_view{rd_kafka_rebalance_protocol(client_)} == "COOPERATIVE";
+  }
+
+  void give_up_partitions(std::chrono::milliseconds limit) {
+    if (!revoking_)
+      return;
+    const auto going = to_vector(*revoking_);
+    if (rd_kafka_assignment_lost(client_) == 0)
+      if (auto ok = commit(limit); !ok)
+        spdlog::warn("the last commit before partitions go failed: {}", ok.error().describe());
+    {
+      std::lock_guard guard{mutex_};
+      for (const auto& where : going) {
+        epochs_.erase(where);
+        pending_.erase(where);
+      }
+      if (!cooperative()) {
+        epochs_.clear();
+        pending_.clear();
+      }
+    }
+    std::erase_if(owned_, [this](const partition& x) {
+      if (epochs_.contains(x.where))
+        return false;
+      rd_kafka_queue_io_event_enable(x.queue.get(), -1, nullptr, 0);
+      return true;
+    });
+    if (cooperative()) {
+      if (auto failure = rd_kafka_incremental_unassign(client_, revoking_.get())) {
+        spdlog::warn("incremental_unassign: {}", rd_kafka_error_string(failure));
+        rd_kafka_error_destroy(failure);
+      }
+    } else {
+      rd_kafka_assign(client_, nullptr);
+    }
+    revoking_.reset();
   }
 
   consumer_event on_event(rd_kafka_event_t& event) {
@@ -150,25 +315,258 @@ private:
       revoking_.reset(rd_kafka_topic_partition_list_copy(list));
       return partitions_revoked{epoch_, to_vector(*list), rd_kafka_assignment_lost(client_) != 0};
     }
-    partitions_assigned news{++epoch_, to_vector(*list)};
+    epoch_ = ++epochs;
+    partitions_assigned news{epoch_, to_vector(*list), {}};
+    partition_list_ptr assigning{rd_kafka_topic_partition_list_copy(list)};
+    if (!closed_) // no use any more, and no answer either
+      read_committed(*assigning, news);
     for (const auto& where : news.partitions) {
-      epochs_[where] = epoch_;
-      // Before the assignment, or records would leak into the consumer queue.
-      // Gating is then not popping `records_`: nothing is fetched twice.
-      queue_ptr queue{rd_kafka_queue_get_partition(client_, where.topic.c_str(), where.partition)};
-      rd_kafka_queue_forward(queue.get(), records_.get());
+      // Before the assignment, or records would leak into the consumer queue. Gating and
+      // holding is then not popping this queue: nothing is fetched twice.
+      partition x{where, epoch_, {}, false, -1, 0, -2};
+      if (auto found = news.committed.find(where); found != news.committed.end())
+        x.position = found->second.next;
+      x.queue.reset(rd_kafka_queue_get_partition(client_, where.topic.c_str(), where.partition));
+      rd_kafka_queue_forward(x.queue.get(), nullptr);
+      bell_.ring_for(x.queue.get());
+      owned_.push_back(std::move(x));
+    }
+    {
+      std::lock_guard guard{mutex_};
+      for (const auto& where : news.partitions)
+        epochs_[where] = epoch_;
     }
     if (cooperative()) {
-      if (auto failure = rd_kafka_incremental_assign(client_, list)) {
+      if (auto failure = rd_kafka_incremental_assign(client_, assigning.get())) {
         spdlog::warn("incremental_assign: {}", rd_kafka_error_string(failure));
         rd_kafka_error_destroy(failure);
       }
     } else {
-      rd_kafka_assign(client_, list);
+      rd_kafka_assign(client_, assigning.get());
     }
-    // A pause of an earlier assignment would survive.
-    rd_kafka_resume_partitions(client_, list);
+    // A pause of an earlier assignment would survive; ours goes on.
+    rd_kafka_resume_partitions(client_, assigning.get());
+    if (paused_)
+      apply_pause();
     return news;
+  }
+
+  partition* find(const topic_partition& where) {
+    const auto i = std::find_if(owned_.begin(), owned_.end(),
+                                [&where](const partition& x) { return x.where == where; });
+    return i == owned_.end() ? nullptr : &*i;
+  }
+
+  /// Brings all partitions to what is wanted, whatever became of earlier orders: pauses and
+  /// resumes in quick succession can be lost.
+  void apply_pause() {
+    partition_list_ptr list{rd_kafka_topic_partition_list_new(static_cast<int>(owned_.size()))};
+    for (const auto& x : owned_)
+      rd_kafka_topic_partition_list_add(list.get(), x.where.topic.c_str(), x.where.partition);
+    if (paused_)
+      rd_kafka_pause_partitions(client_, list.get());
+    else
+      rd_kafka_resume_partitions(client_, list.get());
+  }
+
+  /// Asks what is committed for `list`, and sets its offsets, so that fetching begins just
+  /// where the map says. Without an answer librdkafka asks again itself, and nothing is
+  /// known of what is finished beyond.
+  void read_committed(rd_kafka_topic_partition_list_t& list, partitions_assigned& news) {
+    partition_list_ptr found{rd_kafka_topic_partition_list_copy(&list)};
+    const auto status = rd_kafka_committed(client_, found.get(),
+                                           static_cast<int>(committed_limit.count()));
+    if (status != RD_KAFKA_RESP_ERR_NO_ERROR) {
+      spdlog::warn("what is committed could not be read: {}; finished records beyond the committed "
+                   "offsets will be done again",
+                   rd_kafka_err2str(status));
+      return;
+    }
+    const auto ends = log_ends(*with_metadata(*found), committed_limit);
+    for (int i = 0; i < found->cnt; ++i) {
+      const auto& x = found->elems[i];
+      if (x.err != RD_KAFKA_RESP_ERR_NO_ERROR || x.offset < 0)
+        continue;
+      const topic_partition where{x.topic, x.partition};
+      const std::string_view metadata{static_cast<const char*>(x.metadata), x.metadata_size};
+      const auto end = ends.find(where);
+      auto decoded = decode_offset_map(
+        metadata, x.offset, end == ends.end() ? std::nullopt : std::optional{end->second});
+      if (!decoded.map.finished.empty() && end == ends.end()) {
+        decoded.map.finished.clear();
+        decoded.ignored = "the end of the log could not be asked";
+      }
+      if (!decoded.ignored.empty())
+        spdlog::warn("the map in the commit of {}-{} at offset {} is not used: {}", where.topic,
+                     where.partition, x.offset, decoded.ignored);
+      news.committed.emplace(
+        where, committed_state{x.offset, std::move(decoded.map), std::move(decoded.ignored)});
+      if (auto item = rd_kafka_topic_partition_list_find(&list, x.topic, x.partition))
+        item->offset = x.offset;
+    }
+  }
+
+  static partition_list_ptr with_metadata(const rd_kafka_topic_partition_list_t& list) {
+    partition_list_ptr result{rd_kafka_topic_partition_list_new(list.cnt)};
+    for (int i = 0; i < list.cnt; ++i)
+      if (list.elems[i].metadata_size > 0)
+        rd_kafka_topic_partition_list_add(result.get(), list.elems[i].topic,
+                                          list.elems[i].partition);
+    return result;
+  }
+
+  /// The ends of the partitions of `list`, as far as they can be had.
+  std::map<topic_partition, int64_t> log_ends(rd_kafka_topic_partition_list_t& list,
+                                              std::chrono::milliseconds limit) const {
+    std::map<topic_partition, int64_t> result;
+    for (int i = 0; i < list.cnt; ++i)
+      list.elems[i].offset = RD_KAFKA_OFFSET_END;
+    if (list.cnt == 0
+        || rd_kafka_offsets_for_times(client_, &list, static_cast<int>(limit.count()))
+             != RD_KAFKA_RESP_ERR_NO_ERROR)
+      return result;
+    for (int i = 0; i < list.cnt; ++i)
+      if (const auto& x = list.elems[i]; x.err == RD_KAFKA_RESP_ERR_NO_ERROR && x.offset >= 0)
+        result.emplace(topic_partition{x.topic, x.partition}, x.offset);
+    return result;
+  }
+
+  // -- records ------------------------------------------------------------------------
+
+  /// From the partitions in turn, so that none starves.
+  std::optional<consumer_event> next_record() {
+    for (size_t n = owned_.size(); n > 0; --n) {
+      turn_ = (turn_ + 1) % owned_.size();
+      auto& x = owned_[turn_];
+      if (x.held)
+        continue;
+      message_ptr message{rd_kafka_consume_queue(x.queue.get(), 0)};
+      if (!message)
+        continue;
+      if (message->err != RD_KAFKA_RESP_ERR_NO_ERROR)
+        return consumer_failed{to_error(message->err, rd_kafka_message_errstr(message.get()))};
+      x.position = message->offset + 1;
+      return to_record(*message, x.epoch);
+    }
+    return std::nullopt;
+  }
+
+  // -- commits ------------------------------------------------------------------------
+
+  bool any_without_map() {
+    std::lock_guard guard{mutex_};
+    return std::any_of(pending_.begin(), pending_.end(),
+                       [](const auto& x) { return x.second.without_map; });
+  }
+
+  bool await_answer(clock::time_point deadline) {
+    for (;;) {
+      bell_.reset();
+      take_answers();
+      const auto left = deadline - clock::now();
+      if (in_flight_.empty() || left <= clock::duration{})
+        return in_flight_.empty();
+      bell_.wait(std::chrono::ceil<std::chrono::milliseconds>(left));
+    }
+  }
+
+  std::optional<consumer_event> next_answer() {
+    std::lock_guard guard{commits_};
+    take_answers();
+    if (news_.empty())
+      return std::nullopt;
+    auto x = std::move(news_.front());
+    news_.pop_front();
+    return x;
+  }
+
+  /// When to look after commits again; an answer to one under way rings.
+  clock::time_point commit_due() {
+    std::lock_guard guard{commits_};
+    return in_flight_.empty() ? next_commit_ : clock::time_point::max();
+  }
+
+  void commit_if_due() {
+    std::lock_guard guard{commits_};
+    if (!in_flight_.empty())
+      return;
+    const auto now = clock::now();
+    {
+      std::lock_guard guard{mutex_};
+      if (now < (urgent_ ? not_before_ : std::max(next_commit_, not_before_)))
+        return;
+    }
+    send_commit(false);
+  }
+
+  /// Explicitly, with metadata: before 2.2.0 rd_kafka_offsets_store drops it.
+  void send_commit(bool without_map_only) {
+    next_commit_ = clock::now() + commit_interval_;
+    {
+      std::lock_guard guard{mutex_};
+      urgent_ = false;
+      for (auto i = pending_.begin(); i != pending_.end();) {
+        if (without_map_only && !i->second.without_map) {
+          ++i;
+          continue;
+        }
+        in_flight_.insert(std::move(*i));
+        i = pending_.erase(i);
+      }
+    }
+    if (in_flight_.empty())
+      return;
+    partition_list_ptr list{rd_kafka_topic_partition_list_new(static_cast<int>(in_flight_.size()))};
+    for (const auto& [where, x] : in_flight_) {
+      auto item = rd_kafka_topic_partition_list_add(list.get(), where.topic.c_str(),
+                                                    where.partition);
+      item->offset = x.point.next;
+      if (x.without_map || x.point.metadata.empty())
+        continue;
+      item->metadata_size = x.point.metadata.size();
+      item->metadata = std::malloc(item->metadata_size); // the list frees it
+      std::memcpy(item->metadata, x.point.metadata.data(), item->metadata_size);
+    }
+    const auto status = rd_kafka_commit_queue(client_, list.get(), answers_.get(), nullptr,
+                                              nullptr);
+    if (status != RD_KAFKA_RESP_ERR_NO_ERROR)
+      on_answer(status, nullptr);
+  }
+
+  void take_answers() {
+    while (event_ptr event{rd_kafka_queue_poll(answers_.get(), 0)})
+      if (rd_kafka_event_type(event.get()) == RD_KAFKA_EVENT_OFFSET_COMMIT)
+        on_answer(rd_kafka_event_error(event.get()),
+                  rd_kafka_event_topic_partition_list(event.get()));
+  }
+
+  void on_answer(rd_kafka_resp_err_t overall, rd_kafka_topic_partition_list_t* list) {
+    offsets_committed news;
+    auto sent = std::exchange(in_flight_, {});
+    std::lock_guard guard{mutex_};
+    for (auto& [where, x] : sent) {
+      auto status = overall;
+      if (auto item = list == nullptr ? nullptr
+                                      : rd_kafka_topic_partition_list_find(
+                                        list, where.topic.c_str(), where.partition))
+        status = item->err != RD_KAFKA_RESP_ERR_NO_ERROR ? item->err : overall;
+      offsets_committed::item item{where, x.epoch, x.point.version, std::nullopt, x.without_map};
+      if (status != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        last_failure_ = to_error(status, "commit of " + where.topic + "-"
+                                           + std::to_string(where.partition));
+        item.failure = last_failure_;
+        not_before_ = clock::now() + commit_retry;
+        // A broker may be told to take less than the 4096 bytes of its default.
+        x.without_map = x.without_map || status == RD_KAFKA_RESP_ERR_OFFSET_METADATA_TOO_LARGE;
+        if (x.without_map)
+          not_before_ = {};
+        urgent_ = urgent_ || x.point.urgent || x.without_map;
+        if (auto i = epochs_.find(where); i != epochs_.end() && i->second == x.epoch)
+          pending_.emplace(where, std::move(x)); // unless there is a newer one
+      }
+      news.items.push_back(std::move(item));
+    }
+    news_.emplace_back(std::move(news));
   }
 
   consumer_event on_error(rd_kafka_event_t& event) {
@@ -194,6 +592,10 @@ private:
     const auto brokers = news.find("brokers");
     if (brokers == news.end())
       return nothing{};
+    note_prefetched(news);
+    // In older versions a needless resume starts again from a stale position.
+    if (rd_kafka_version() >= 0x02040000)
+      apply_pause();
     const auto up = std::any_of(brokers->begin(), brokers->end(), [](const auto& x) {
       const auto state = x.value("state", "");
       return state == "UP" || state == "UPDATE";
@@ -209,14 +611,46 @@ private:
     return nothing{};
   }
 
+  void note_prefetched(const nlohmann::json& statistics) {
+    const auto topics = statistics.find("topics");
+    if (topics == statistics.end())
+      return;
+    for (auto& x : owned_) {
+      const auto topic = topics->find(x.where.topic);
+      if (topic == topics->end() || !topic->contains("partitions"))
+        continue;
+      const auto& partitions = (*topic)["partitions"];
+      const auto i = partitions.find(std::to_string(x.where.partition));
+      if (i != partitions.end())
+        x.prefetched_bytes = i->value("fetchq_size", uint64_t{0});
+    }
+  }
+
   rd_kafka_t* client_;
-  queue_ptr control_, records_;
+  doorbell bell_;
+  queue_ptr control_, answers_;
   partition_list_ptr revoking_;
-  std::map<topic_partition, uint64_t> epochs_;
+  std::vector<partition> owned_;
+  size_t turn_ = 0; ///< Index of whoever was asked last.
   uint64_t epoch_ = 0;
+  std::deque<consumer_event> news_; ///< For the next polls.
+
+  std::mutex commits_; ///< Guards the commit under way, its answers and `news_`.
+  const std::chrono::milliseconds commit_interval_;
+  clock::time_point next_commit_, not_before_{};
+  std::map<topic_partition, pending> in_flight_; ///< In the commit under way.
+  std::optional<error> last_failure_;            ///< Of a commit.
+
+  std::mutex mutex_; ///< Guards what `store` touches from other threads:
+  std::map<topic_partition, uint64_t> epochs_;
+  std::map<topic_partition, pending> pending_;
+  bool urgent_ = false;
+
   std::string connection_trouble_; ///< The last since a broker was seen up.
   bool down_ = false;              ///< Told by `consumer_failed`: no broker is up.
   bool gated_ = false;
+  bool paused_ = false;
+  uint64_t refetched_bytes_ = 0;
   bool closed_ = false;
 };
 
@@ -225,13 +659,14 @@ private:
 expected<std::unique_ptr<consumer>> make_kafka_consumer(kafka_properties properties,
                                                         const std::vector<std::string>& topics) {
   properties["enable.auto.offset.store"] = "false";
+  properties["enable.auto.commit"] = "false"; // it could not carry the map
   properties.insert({
-    {"enable.auto.commit", "true"},
     {"auto.commit.interval.ms", "1000"},
     {"auto.offset.reset", "earliest"},
     {"client.id", "ziyu"},
-    // Prefetched encoded images; the credit bounds what is beyond.
-    {"queued.max.messages.kbytes", "16384"},
+    // Prefetched encoded images of each partition, as each has a queue of its own; the
+    // credit bounds what is beyond.
+    {"queued.max.messages.kbytes", "4096"},
     // A topic that is created later is found within this.
     {"topic.metadata.refresh.interval.ms", "5000"},
     // Tell whether a broker is up.
@@ -247,7 +682,8 @@ expected<std::unique_ptr<consumer>> make_kafka_consumer(kafka_properties propert
   if (client == nullptr)
     return fail(errc::invalid_config, std::string{"kafka consumer: "} + text);
   conf->release();
-  auto result = std::make_unique<kafka_consumer>(client);
+  auto result = std::make_unique<kafka_consumer>(
+    client, std::chrono::milliseconds{std::stoll(properties["auto.commit.interval.ms"])});
   if (auto status = result->subscribe(topics); status != RD_KAFKA_RESP_ERR_NO_ERROR)
     return tl::unexpected(to_error(status, "subscribe"));
   return result;

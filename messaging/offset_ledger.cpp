@@ -6,7 +6,26 @@ namespace ziyu::messaging {
 
 namespace {
 
+/// Accounts of ended epochs that `to_json` still shows.
+constexpr size_t max_ended_accounts = 64;
+
+constexpr size_t congested_bytes = max_offset_metadata_bytes * 3 / 4;
+
 bool is_final(record_state x) { return x >= record_state::done; }
+
+nlohmann::json show(const offset_ledger::balance& x) {
+  return nlohmann::json{{"fetched", x.fetched},
+                        {"published", x.published},
+                        {"dead_lettered", x.dead_lettered},
+                        {"handed_back", x.handed_back},
+                        {"already_done", x.already_done},
+                        {"in_flight", x.in_flight},
+                        {"balanced", x.balanced()}};
+}
+
+std::string name_of(const topic_partition& x) {
+  return x.topic + "-" + std::to_string(x.partition);
+}
 
 } // namespace
 
@@ -23,15 +42,38 @@ std::string_view to_string(record_state x) noexcept {
 }
 
 bool offset_ledger::balance::balanced() const {
-  return fetched == published + dead_lettered + handed_back + in_flight;
+  return fetched == published + dead_lettered + handed_back + already_done + in_flight;
 }
 
-void offset_ledger::assign(const topic_partition& where, uint64_t epoch) {
+offset_ledger::balance& offset_ledger::balance::operator+=(const balance& x) {
+  fetched += x.fetched;
+  published += x.published;
+  dead_lettered += x.dead_lettered;
+  handed_back += x.handed_back;
+  already_done += x.already_done;
+  in_flight += x.in_flight;
+  return *this;
+}
+
+// -- assignments --------------------------------------------------------------------
+
+void offset_ledger::assign(const topic_partition& where, uint64_t epoch,
+                           const std::optional<committed_state>& found) {
   revoke(where);
-  auto& x = partitions_[where];
+  auto& x = partitions_[where] = partition{};
   x.epoch = epoch;
   x.assigned = true;
-  x.next = x.highest = x.reported = -1;
+  if (!found)
+    return;
+  x.next = found->next;
+  x.highest = found->next - 1;
+  x.durable_next = found->next;
+  x.restored = found->map;
+  x.ignored = found->ignored;
+  x.suspects_below = found->map.begun_below.value_or(-1);
+  x.restored.begun_below.reset();
+  settle_prefix(x);
+  extend(x);
 }
 
 std::vector<record_id> offset_ledger::revoke(const topic_partition& where) {
@@ -40,108 +82,346 @@ std::vector<record_id> offset_ledger::revoke(const topic_partition& where) {
   if (i == partitions_.end() || !i->second.assigned)
     return open;
   auto& x = i->second;
-  for (const auto& [offset, state] : x.window)
-    if (!is_final(state))
+  for (const auto& [offset, record] : x.open)
+    if (!is_final(record.state))
       open.push_back({where.topic, where.partition, offset});
   x.sums.handed_back += open.size();
   x.sums.in_flight = 0;
-  x.window.clear();
+  x.open.clear();
   x.assigned = false;
+  ended_sums_ += x.sums;
+  ended_.push_back({where, x.epoch, x.sums});
+  x.sums = {};
+  if (ended_.size() > max_ended_accounts)
+    ended_.pop_front();
   return open;
 }
 
-bool offset_ledger::owns(const topic_partition& where, uint64_t epoch) const {
+const offset_ledger::partition* offset_ledger::current(const topic_partition& where) const {
   auto i = partitions_.find(where);
-  return i != partitions_.end() && i->second.assigned && i->second.epoch == epoch;
+  return i != partitions_.end() && i->second.assigned ? &i->second : nullptr;
 }
 
-bool offset_ledger::fetched(const record_id& id, uint64_t epoch) {
-  const auto where = id.where();
-  if (!owns(where, epoch))
-    return false;
-  auto& x = partitions_[where];
+offset_ledger::partition* offset_ledger::owned(const topic_partition& where, uint64_t epoch) {
+  auto i = partitions_.find(where);
+  return i != partitions_.end() && i->second.assigned && i->second.epoch == epoch ? &i->second
+                                                                                  : nullptr;
+}
+
+bool offset_ledger::owns(const topic_partition& where, uint64_t epoch) const {
+  const auto x = current(where);
+  return x != nullptr && x->epoch == epoch;
+}
+
+// -- records ------------------------------------------------------------------------
+
+arrival offset_ledger::fetched(const record_id& id, uint64_t epoch) {
+  const auto found = owned(id.where(), epoch);
+  if (found == nullptr)
+    return arrival::refused;
+  auto& x = *found;
+  if (!x.any_fetched && (x.next < 0 || id.offset < x.durable_next)) {
+    // No commit was known; or the log does not reach it any more and was reset, so that
+    // what was committed says nothing of these records.
+    x.next = id.offset;
+    x.highest = id.offset - 1;
+    x.restored = {};
+    x.suspects_below = x.begun_below = x.durable_begun_below = -1;
+  }
+  x.any_fetched = true;
   if (id.offset <= x.highest)
-    return false;
-  if (x.next < 0)
-    x.next = x.reported = id.offset; // where we began is no progress to report
+    return arrival::refused;
+  const auto finished = id.offset < x.next || x.restored.has_finished(id.offset);
   x.highest = id.offset;
-  x.window.emplace(id.offset, record_state::queued);
   ++x.sums.fetched;
-  ++x.sums.in_flight;
-  return true;
+  if (finished) {
+    ++x.sums.already_done;
+  } else {
+    open_record record;
+    if (auto i = x.restored.attempts.find(id.offset); i != x.restored.attempts.end()) {
+      record.spent = i->second;
+      record.killed_an_owner = id.offset < x.suspects_below;
+    }
+    x.open.emplace(id.offset, record);
+    ++x.sums.in_flight;
+  }
+  // Of what was restored, keep what is beyond.
+  x.restored.attempts.erase(x.restored.attempts.begin(),
+                            x.restored.attempts.upper_bound(id.offset));
+  auto& ranges = x.restored.finished;
+  while (!ranges.empty() && ranges.front().past <= id.offset + 1)
+    ranges.erase(ranges.begin());
+  if (!ranges.empty())
+    ranges.front().first = std::max(ranges.front().first, id.offset + 1);
+  settle_prefix(x);
+  extend(x);
+  return finished ? arrival::already_done : arrival::fresh;
 }
 
 bool offset_ledger::advance(const record_id& id, uint64_t epoch, record_state to) {
-  const auto where = id.where();
-  if (!owns(where, epoch))
+  const auto x = owned(id.where(), epoch);
+  if (x == nullptr)
     return false;
-  auto& x = partitions_[where];
-  auto i = x.window.find(id.offset);
-  if (i == x.window.end() || is_final(i->second))
+  auto i = x->open.find(id.offset);
+  if (i == x->open.end() || is_final(i->second.state))
     return false;
-  i->second = to;
+  i->second.state = to;
   if (!is_final(to))
     return true;
-  --x.sums.in_flight;
-  ++(to == record_state::done            ? x.sums.published
-     : to == record_state::dead_lettered ? x.sums.dead_lettered
-                                         : x.sums.handed_back);
-  // A record that is handed back is not finished here: nothing at or beyond it may
-  // be committed.
-  while (!x.window.empty()) {
-    const auto& [offset, state] = *x.window.begin();
-    if (state != record_state::done && state != record_state::dead_lettered)
-      break;
-    x.window.erase(x.window.begin());
-    // Offsets may have gaps (compaction, transaction markers).
-    x.next = x.window.empty() ? x.highest + 1 : x.window.begin()->first;
+  --x->sums.in_flight;
+  ++(to == record_state::done            ? x->sums.published
+     : to == record_state::dead_lettered ? x->sums.dead_lettered
+                                         : x->sums.handed_back);
+  // A record that is handed back is not finished here: it stays open for the map, and
+  // no commit passes it.
+  if (to != record_state::handed_back) {
+    x->open.erase(i);
+    settle_prefix(*x);
+    ++x->version;
   }
   return true;
 }
 
-std::optional<int64_t> offset_ledger::take_committable(const topic_partition& where) {
-  auto i = partitions_.find(where);
-  if (i == partitions_.end() || !i->second.assigned)
-    return std::nullopt;
-  auto& x = i->second;
-  if (x.next <= x.reported)
-    return std::nullopt;
-  x.reported = x.next;
-  return x.next;
+/// `next` is the first open record; without one, what comes after the last that was
+/// fetched. Offsets in between that were never fetched do not exist (compaction,
+/// transaction markers).
+void offset_ledger::settle_prefix(partition& x) {
+  const auto before = x.next;
+  if (!x.open.empty()) {
+    x.next = x.open.begin()->first;
+  } else {
+    x.next = std::max(x.next, x.highest + 1);
+    for (const auto& range : x.restored.finished)
+      if (range.first <= x.next)
+        x.next = std::max(x.next, range.past);
+  }
+  if (x.next != before)
+    ++x.version;
 }
 
-offset_ledger::balance offset_ledger::total() const {
-  balance sum;
-  for (const auto& [where, x] : partitions_) {
-    sum.fetched += x.sums.fetched;
-    sum.published += x.sums.published;
-    sum.dead_lettered += x.sums.dead_lettered;
-    sum.handed_back += x.sums.handed_back;
-    sum.in_flight += x.sums.in_flight;
+// -- attempts -----------------------------------------------------------------------
+
+offset_ledger::open_record* offset_ledger::find(const record_id& id) {
+  return const_cast<open_record*>(std::as_const(*this).find(id));
+}
+
+const offset_ledger::open_record* offset_ledger::find(const record_id& id) const {
+  const auto x = current(id.where());
+  if (x == nullptr)
+    return nullptr;
+  auto i = x->open.find(id.offset);
+  return i == x->open.end() ? nullptr : &i->second;
+}
+
+uint32_t offset_ledger::spent_attempts(const record_id& id) const {
+  const auto r = find(id);
+  return r == nullptr ? 0 : r->spent;
+}
+
+bool offset_ledger::killed_an_owner(const record_id& id) const {
+  const auto r = find(id);
+  return r != nullptr && r->killed_an_owner;
+}
+
+void offset_ledger::fail_attempt(const record_id& id, uint64_t epoch) {
+  const auto x = owned(id.where(), epoch);
+  if (x == nullptr)
+    return;
+  if (auto i = x->open.find(id.offset); i != x->open.end()) {
+    ++i->second.spent;
+    ++x->version;
   }
+}
+
+bool offset_ledger::is_suspect(const partition& x, int64_t offset, const open_record& r) {
+  return r.spent > 0 || offset < x.suspects_below;
+}
+
+bool offset_ledger::may_begin(const record_id& id) const {
+  const auto r = find(id);
+  if (r == nullptr)
+    return false;
+  const auto& x = *current(id.where());
+  if (is_suspect(x, id.offset, *r))
+    return r->announced > r->spent && r->announced_at <= x.durable;
+  return id.offset < x.durable_begun_below;
+}
+
+bool offset_ledger::announce(const record_id& id) {
+  const auto r = find(id);
+  if (r == nullptr)
+    return false;
+  auto& x = partitions_.find(id.where())->second;
+  if (!is_suspect(x, id.offset, *r) || r->announced > r->spent)
+    return false;
+  r->announced = r->spent + 1;
+  r->announced_at = ++x.version;
+  x.urgent = true;
+  return true;
+}
+
+/// Keeps `begun_below` ahead, one extension at a time.
+void offset_ledger::extend(partition& x) {
+  if (x.begun_at > x.durable || x.highest + 1 + lookahead_ / 2 < x.begun_below)
+    return;
+  x.begun_below = std::max(x.highest + 1 + lookahead_, x.suspects_below);
+  x.begun_at = ++x.version;
+  x.urgent = true;
+}
+
+// -- commits ------------------------------------------------------------------------
+
+offset_map offset_ledger::map_of(const partition& x, bool leaving) {
+  offset_map map;
+  auto at = x.next;
+  auto add = [&map](int64_t first, int64_t past) {
+    if (first >= past)
+      return;
+    if (!map.finished.empty() && map.finished.back().past == first)
+      map.finished.back().past = past;
+    else
+      map.finished.push_back({first, past});
+  };
+  for (const auto& [offset, record] : x.open) {
+    add(at, offset);
+    at = offset + 1;
+    const auto attempts = leaving ? record.spent : std::max(record.spent, record.announced);
+    if (attempts > 0)
+      map.attempts.emplace(offset, attempts);
+  }
+  if (!x.open.empty())
+    add(at, x.highest + 1);
+  for (const auto& range : x.restored.finished)
+    add(std::max(range.first, x.next), range.past);
+  for (const auto& [offset, attempts] : x.restored.attempts)
+    if (offset >= x.next && !map.has_finished(offset))
+      map.attempts.emplace(offset, attempts);
+  if (!leaving && x.begun_below >= x.next)
+    map.begun_below = x.begun_below;
+  else if (leaving && x.suspects_below > x.next)
+    map.begun_below = x.suspects_below; // not all of them are cleared
+  return map;
+}
+
+commit_point offset_ledger::point_of(partition& x, bool leaving) {
+  const auto map = map_of(x, leaving);
+  x.map_bytes = offset_map_bytes(map, x.next);
+  commit_point point{x.next, encode_offset_map(map, x.next), x.version};
+  point.urgent = leaving || std::exchange(x.urgent, false);
+  x.offered = x.version;
+  x.offered_next = x.next;
+  return point;
+}
+
+std::optional<commit_point> offset_ledger::take_progress(const topic_partition& where) {
+  auto i = partitions_.find(where);
+  if (i == partitions_.end() || !i->second.assigned || i->second.next < 0
+      || i->second.version <= i->second.offered)
+    return std::nullopt;
+  return point_of(i->second, false);
+}
+
+void offset_ledger::progress_lost(const topic_partition& where) {
+  auto i = partitions_.find(where);
+  if (i == partitions_.end())
+    return;
+  auto& x = i->second;
+  x.offered = x.durable;
+  x.urgent = x.begun_at > x.durable
+             || std::any_of(x.open.begin(), x.open.end(),
+                            [&x](const auto& r) { return r.second.announced_at > x.durable; });
+}
+
+std::optional<commit_point> offset_ledger::farewell(const topic_partition& where) {
+  auto i = partitions_.find(where);
+  if (i == partitions_.end() || !i->second.assigned || i->second.next < 0)
+    return std::nullopt;
+  ++i->second.version;
+  return point_of(i->second, true);
+}
+
+void offset_ledger::committed(const topic_partition& where, uint64_t epoch, uint64_t version) {
+  const auto x = owned(where, epoch);
+  if (x == nullptr || version <= x->durable)
+    return;
+  x->durable = version;
+  if (version == x->offered)
+    x->durable_next = x->offered_next;
+  if (x->begun_at <= version)
+    x->durable_begun_below = x->begun_below;
+  if (x->next >= 0)
+    extend(*x);
+}
+
+bool offset_ledger::awaits_mark(const topic_partition& where) const {
+  const auto x = current(where);
+  return x != nullptr && x->begun_at > x->durable;
+}
+
+bool offset_ledger::begin_unrecorded(const topic_partition& where) {
+  auto i = partitions_.find(where);
+  if (i == partitions_.end() || !i->second.assigned)
+    return false;
+  auto& x = i->second;
+  const auto waited = x.durable_begun_below <= x.highest;
+  // Far enough that the next call is not due at once.
+  x.begun_below = std::max(x.begun_below, x.highest + 1 + lookahead_);
+  x.durable_begun_below = x.begun_below;
+  return waited;
+}
+
+bool offset_ledger::congested(const topic_partition& where) const {
+  const auto x = current(where);
+  return x != nullptr && x->map_bytes > congested_bytes && x->restored.finished.empty();
+}
+
+// -- the account --------------------------------------------------------------------
+
+offset_ledger::balance offset_ledger::total() const {
+  auto sum = ended_sums_;
+  for (const auto& [where, x] : partitions_)
+    sum += x.sums;
   return sum;
 }
 
+std::string offset_ledger::audit() const {
+  if (!ended_sums_.balanced() || ended_sums_.in_flight != 0)
+    return "the sum of the ended epochs does not add up: " + show(ended_sums_).dump();
+  for (const auto& [where, x] : partitions_) {
+    const auto open = std::count_if(x.open.begin(), x.open.end(),
+                                    [](const auto& r) { return !is_final(r.second.state); });
+    if (!x.sums.balanced() || x.sums.in_flight != static_cast<uint64_t>(open))
+      return name_of(where) + " in epoch " + std::to_string(x.epoch) + " does not add up: "
+             + show(x.sums).dump() + ", with " + std::to_string(open) + " open records";
+  }
+  return {};
+}
+
 nlohmann::json offset_ledger::to_json() const {
-  auto show = [](const balance& x) {
-    return nlohmann::json{{"fetched", x.fetched},
-                          {"published", x.published},
-                          {"dead_lettered", x.dead_lettered},
-                          {"handed_back", x.handed_back},
-                          {"in_flight", x.in_flight},
-                          {"balanced", x.balanced()}};
+  auto row = [](const topic_partition& where, uint64_t epoch, const balance& sums, bool assigned) {
+    auto item = show(sums);
+    item["topic"] = where.topic;
+    item["partition"] = where.partition;
+    item["epoch"] = epoch;
+    item["assigned"] = assigned;
+    return item;
   };
   auto list = nlohmann::json::array();
   for (const auto& [where, x] : partitions_) {
-    auto item = show(x.sums);
-    item["topic"] = where.topic;
-    item["partition"] = where.partition;
-    item["epoch"] = x.epoch;
-    item["assigned"] = x.assigned;
+    if (!x.assigned)
+      continue;
+    auto item = row(where, x.epoch, x.sums, true);
     item["next_offset"] = x.next;
-    item["highest_fetched"] = x.highest;
+    item["highest_fetched"] = x.any_fetched ? x.highest : -1;
+    item["committed_offset"] = x.durable_next;
+    item["map_bytes"] = x.map_bytes;
+    item["commit_pending"] = x.version > x.durable;
+    if (!x.ignored.empty())
+      item["map_ignored"] = x.ignored;
     list.push_back(std::move(item));
   }
+  for (auto i = ended_.rbegin(); i != ended_.rend(); ++i)
+    list.push_back(row(i->where, i->epoch, i->sums, false));
   return {{"total", show(total())}, {"partitions", std::move(list)}};
 }
 

@@ -1,9 +1,11 @@
 #pragma once
 
+#include "messaging/offset_map.hpp"
 #include "messaging/record.hpp"
 
 #include <nlohmann/json.hpp>
 
+#include <deque>
 #include <map>
 
 namespace ziyu::messaging {
@@ -20,21 +22,60 @@ enum class record_state : uint8_t {
 
 std::string_view to_string(record_state x) noexcept;
 
-/// Accounts for every fetched offset per (topic, partition, assignment epoch)
-/// and knows what may be committed: the contiguous prefix of final offsets, no
-/// more. Pure: no I/O, no clock. Not thread-safe; lives in the dispatcher.
+/// What `offset_ledger::fetched` says to a record.
+enum class arrival : uint8_t {
+  fresh,        ///< Ours to do.
+  already_done, ///< Finished before, by whoever had the partition then: nothing to do.
+  refused,      ///< Of a stale epoch, or fetched before: not counted.
+};
+
+/// What is to be committed for a partition. Latest wins.
+struct commit_point {
+  commit_point(int64_t next_offset = 0, std::string text = {}, uint64_t number = 0)
+    : next(next_offset), metadata(std::move(text)), version(number) {}
+
+  int64_t next;         ///< All offsets below are finished.
+  std::string metadata; ///< The map of what is beyond (`encode_offset_map`); may be empty.
+  uint64_t version;     ///< Of what the ledger knew; grows within an epoch.
+  bool urgent = false;  ///< Something waits for its acknowledgement.
+};
+
+/// What was found committed for a partition when it was assigned.
+struct committed_state {
+  int64_t next = 0;
+  offset_map map;
+  std::string ignored; ///< Why its metadata was not used, or empty.
+};
+
+/// Accounts for every fetched offset per (topic, partition, assignment epoch), knows what
+/// may be committed (the contiguous prefix of finished offsets and a map of those beyond
+/// it) and which attempts are on record. Pure: no I/O, no clock. Not thread-safe; lives in
+/// the dispatcher.
+///
+/// Attempts on record: a job may be what kills the whole service, and whoever starts again
+/// must learn of it. A first attempt begins only below `begun_below` of an acknowledged
+/// commit, which runs ahead of what is fetched so that nothing waits for it. When an owner
+/// dies, the open records below it are suspects of the next one: their attempts, and all
+/// attempts after a failed one, begin only when a commit that announces them has been
+/// acknowledged. An owner that says goodbye leaves no suspects.
 class offset_ledger {
 public:
   struct balance {
-    uint64_t fetched = 0, published = 0, dead_lettered = 0, handed_back = 0;
+    uint64_t fetched = 0, published = 0, dead_lettered = 0, handed_back = 0, already_done = 0;
     uint64_t in_flight = 0; ///< queued + running + publishing
-    /// fetched == published + dead_lettered + handed_back + in_flight
+    /// fetched == published + dead_lettered + handed_back + already_done + in_flight
     bool balanced() const;
+    balance& operator+=(const balance& x);
   };
+
+  /// @param lookahead How many offsets beyond the highest fetched `begun_below` runs ahead.
+  explicit offset_ledger(int64_t lookahead = 64) : lookahead_(lookahead) {}
 
   /// Starts an assignment of `where`. Replaces an older one (its open records
   /// count as handed back).
-  void assign(const topic_partition& where, uint64_t epoch);
+  /// @param found What was committed, if that is known.
+  void assign(const topic_partition& where, uint64_t epoch,
+              const std::optional<committed_state>& found = std::nullopt);
 
   /// Ends the assignment of `where`; returns the open records, now handed back.
   std::vector<record_id> revoke(const topic_partition& where);
@@ -42,32 +83,117 @@ public:
   /// True if `where` is assigned under `epoch`: only then is work on it ours.
   bool owns(const topic_partition& where, uint64_t epoch) const;
 
-  /// A record was fetched. False (and nothing happens) when the epoch is stale
-  /// or the offset was seen already.
-  bool fetched(const record_id& id, uint64_t epoch);
+  /// A record was fetched.
+  arrival fetched(const record_id& id, uint64_t epoch);
 
   /// Moves a record on. False when the epoch is stale or the record is final
   /// already: the caller drops its news, it no longer counts.
   bool advance(const record_id& id, uint64_t epoch, record_state to);
 
-  /// The offset to commit next for `where` (all below it are final) if it has
-  /// grown since the last call.
-  std::optional<int64_t> take_committable(const topic_partition& where);
+  // -- attempts ---------------------------------------------------------------------
 
-  balance total() const;          ///< Over all epochs since the start.
-  nlohmann::json to_json() const; ///< For `GET /ledger` and the exit report.
+  /// Attempts that an open record has spent: those that failed here, and those that former
+  /// owners had announced and did not survive.
+  uint32_t spent_attempts(const record_id& id) const;
+
+  /// True if an owner before us died with an attempt at this record: it should run while
+  /// no other such record does.
+  bool killed_an_owner(const record_id& id) const;
+
+  /// An attempt has failed: it is spent.
+  void fail_attempt(const record_id& id, uint64_t epoch);
+
+  /// Whether the next attempt at an open record is on record. If not, `announce` it and
+  /// ask again when a commit has been acknowledged.
+  bool may_begin(const record_id& id) const;
+
+  /// Puts the next attempt at an open record on the next commit. True if that is news;
+  /// false when it is announced already or waits for no announcement of its own.
+  bool announce(const record_id& id);
+
+  // -- commits ----------------------------------------------------------------------
+
+  /// What to commit next for `where`, if there is news since the last call.
+  std::optional<commit_point> take_progress(const topic_partition& where);
+
+  /// The last commit point that was taken came to nothing: it will be offered again.
+  void progress_lost(const topic_partition& where);
+
+  /// What to commit before the partition goes in good order: nothing of ours runs on.
+  std::optional<commit_point> farewell(const topic_partition& where);
+
+  /// A commit point of `where` has been acknowledged.
+  void committed(const topic_partition& where, uint64_t epoch, uint64_t version);
+
+  /// Whether an extension of `begun_below` of `where` has not been acknowledged yet.
+  bool awaits_mark(const topic_partition& where) const;
+
+  /// First attempts of `where` begin from now on though commits are not acknowledged: the
+  /// wait was too long. True if anything had been waiting.
+  bool begin_unrecorded(const topic_partition& where);
+
+  /// Whether the map of `where` needs so much of a commit's metadata (75 %) that no new
+  /// records should be taken. Records that the map leaves open are never in question.
+  bool congested(const topic_partition& where) const;
+
+  // -- the account ------------------------------------------------------------------
+
+  balance total() const; ///< Over all epochs since the start.
+
+  /// What is wrong with the account, or empty: an internal error.
+  std::string audit() const;
+
+  /// For `GET /ledger` and the exit report: the total, and a row per partition and epoch,
+  /// the latest epochs only.
+  nlohmann::json to_json() const;
 
 private:
+  struct open_record {
+    record_state state = record_state::queued;
+    uint32_t spent = 0;
+    uint32_t announced = 0;    ///< Number of the attempt on its way to the metadata.
+    uint64_t announced_at = 0; ///< The version that has it first.
+    bool killed_an_owner = false;
+  };
   struct partition {
     uint64_t epoch = 0;
     bool assigned = false;
-    int64_t next = -1;                      ///< Lowest offset not final; -1 before the first.
-    int64_t highest = -1;                   ///< Highest offset fetched.
-    int64_t reported = -1;                  ///< Last value of take_committable.
-    std::map<int64_t, record_state> window; ///< From `next` up.
+    int64_t next = -1;    ///< Lowest offset not finished; -1 before it is known.
+    int64_t highest = -1; ///< Highest offset fetched; `next` - 1 before the first.
+    bool any_fetched = false;
+    std::map<int64_t, open_record> open; ///< Fetched, not finished; also handed back ones.
+    offset_map restored;                 ///< Of it, what is beyond `highest`.
+    int64_t suspects_below = -1;
+    std::string ignored; ///< Why the metadata found was not used.
+    // What commits say of beginning, and since which version.
+    int64_t begun_below = -1, durable_begun_below = -1;
+    uint64_t begun_at = 0;
+    uint64_t version = 0, offered = 0, durable = 0;
+    int64_t offered_next = -1, durable_next = -1;
+    bool urgent = false;
+    size_t map_bytes = 0; ///< At the last offer.
+    balance sums;         ///< Of this epoch.
+  };
+  struct account {
+    topic_partition where;
+    uint64_t epoch = 0;
     balance sums;
   };
+
+  partition* owned(const topic_partition& where, uint64_t epoch);
+  const partition* current(const topic_partition& where) const;
+  open_record* find(const record_id& id);
+  const open_record* find(const record_id& id) const;
+  static bool is_suspect(const partition& x, int64_t offset, const open_record& r);
+  void extend(partition& x);
+  static void settle_prefix(partition& x);
+  static offset_map map_of(const partition& x, bool leaving);
+  static commit_point point_of(partition& x, bool leaving);
+
+  int64_t lookahead_;
   std::map<topic_partition, partition> partitions_;
+  std::deque<account> ended_; ///< The latest epochs that are over.
+  balance ended_sums_;        ///< Of all that are over.
 };
 
 } // namespace ziyu::messaging

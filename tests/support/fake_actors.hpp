@@ -20,6 +20,7 @@ struct dispatcher_log {
   std::vector<actors::fetched_job> fetched;
   std::vector<messaging::partitions_assigned> assigned;
   std::vector<messaging::partitions_revoked> revoked;
+  std::vector<messaging::offsets_committed> committed;
   std::vector<error> failures;
   std::vector<uint32_t> slots_up;
   std::vector<actors::published> published;
@@ -43,6 +44,7 @@ inline actors::dispatcher_actor::behavior_type fake_dispatcher(
       log->revoked.push_back(x.what);
       x.handled->set_value();
     },
+    [log](const messaging::offsets_committed& x) { log->committed.push_back(x); },
     [log](const messaging::consumer_failed& x) { log->failures.push_back(x.reason); },
     [log](atom::slot_up, uint32_t slot, const inference_actor&) { log->slots_up.push_back(slot); },
     [log](const published& x) { log->published.push_back(x); },
@@ -67,6 +69,7 @@ inline actors::dispatcher_actor::behavior_type fake_dispatcher(
     [](atom::drain, uint64_t) { return true; },
     [](atom::resume) {},
     [](atom::tick) {},
+    [](atom::retry) {},
     [](atom::deadline) {},
   };
 }
@@ -115,6 +118,7 @@ inline actors::publisher_actor::behavior_type fake_publisher(
   using namespace actors;
   return {
     [log](const publication& x) { log->push_back(x); },
+    [](const withdrawal&) {},
     [](const messaging::delivery_report&) {},
     [](atom::drain, uint64_t) { return true; },
     [](atom::tick) {},

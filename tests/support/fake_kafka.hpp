@@ -98,7 +98,8 @@ public:
   messaging::consumer_event poll(std::chrono::milliseconds limit) override {
     limits.push_back(limit);
     for (auto i = events.begin(); i != events.end(); ++i) {
-      if (gated && std::holds_alternative<messaging::record>(*i))
+      if (auto r = std::get_if<messaging::record>(&*i);
+          r && (gated || held.contains(r->id.where())))
         continue;
       auto x = std::move(*i);
       events.erase(i);
@@ -107,8 +108,21 @@ public:
     return messaging::nothing{};
   }
   void gate(bool on) override { gated = on; }
-  expected<void> store(const messaging::topic_partition& where, int64_t next) override {
-    stored[where] = next;
+  std::vector<messaging::partition_view> view() const override { return views; }
+  expected<void> seek(const messaging::topic_partition& where, int64_t offset,
+                      std::chrono::milliseconds) override {
+    seeks.emplace_back(where, offset);
+    return {};
+  }
+  void pause(bool on) override { paused = on; }
+  uint64_t refetched_bytes() const override { return 4'096; }
+  void hold(const std::set<messaging::topic_partition>& partitions) override {
+    held = partitions;
+    ++holds;
+  }
+  expected<void> store(const messaging::topic_partition& where,
+                       messaging::commit_point point) override {
+    stored[where] = point.next;
     return {};
   }
   void finish_revoke() override {
@@ -122,6 +136,11 @@ public:
   std::deque<messaging::consumer_event> events;
   std::vector<std::chrono::milliseconds> limits; ///< Of the polls.
   std::map<messaging::topic_partition, int64_t> stored;
+  std::set<messaging::topic_partition> held;
+  size_t holds = 0; ///< Calls of `hold`.
+  std::vector<messaging::partition_view> views;
+  std::vector<std::pair<messaging::topic_partition, int64_t>> seeks;
+  bool paused = false;
   bool gated = false, closed = false;
   size_t revokes_finished = 0;
   std::function<void()> on_finish_revoke;

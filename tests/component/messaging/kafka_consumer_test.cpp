@@ -24,6 +24,7 @@ struct member {
   std::vector<record> records;
   std::vector<partitions_assigned> assigned;
   std::vector<partitions_revoked> revoked;
+  std::vector<offsets_committed::item> committed;
   std::vector<error> failures;
   std::map<topic_partition, uint64_t> owned; ///< With their epochs.
 
@@ -41,6 +42,8 @@ struct member {
       revoked.push_back(std::move(*going));
       if (answer_revocations)
         it->finish_revoke();
+    } else if (auto answers = std::get_if<offsets_committed>(&event)) {
+      committed.insert(committed.end(), answers->items.begin(), answers->items.end());
     } else if (auto trouble = std::get_if<consumer_failed>(&event)) {
       failures.push_back(std::move(trouble->reason));
     }
@@ -192,6 +195,181 @@ TEST_P(KafkaConsumer, ACommitIsWhereTheNextMemberGoesOn) {
   auto y = join();
   ASSERT_TRUE(until({&y}, [&] { return y.records.size() >= 3; }));
   EXPECT_EQ(y.offsets(), range(7, 10));
+}
+
+namespace {
+
+/// A commit point with a map: 5 and 6 are finished, 3 has been tried.
+commit_point point_with_map(uint64_t version) {
+  offset_map map;
+  map.finished = {{5, 7}};
+  map.attempts = {{3, 1}};
+  return {3, encode_offset_map(map, 3), version};
+}
+
+} // namespace
+
+TEST_P(KafkaConsumer, ACommitCarriesItsMapToTheNextMember) {
+  cluster_.create_topic("in", 2);
+  produce(10);
+  {
+    auto x = join();
+    ASSERT_TRUE(until({&x}, [&] { return x.records.size() == 10; }));
+    EXPECT_TRUE(x.assigned.at(0).committed.empty()) << "nobody has committed yet";
+    ASSERT_TRUE(x.it->store({"in", 0}, point_with_map(7)));
+    x.it->close(patience);
+  }
+  auto y = join();
+  ASSERT_TRUE(until({&y}, [&] { return !y.assigned.empty(); }));
+  ASSERT_EQ(y.assigned[0].committed.size(), 1u);
+  const auto& found = y.assigned[0].committed.at({"in", 0});
+  EXPECT_EQ(found.next, 3);
+  EXPECT_EQ(found.ignored, "");
+  EXPECT_EQ(found.map.finished, (std::vector<offset_range>{{5, 7}}));
+  EXPECT_EQ(found.map.attempts, (std::map<int64_t, uint32_t>{{3, 1}}));
+  ASSERT_TRUE(until({&y}, [&] { return y.records.size() >= 7; }));
+  EXPECT_EQ(y.offsets(), range(3, 10)) << "fetching begins where the map says";
+}
+
+TEST_P(KafkaConsumer, AMapBeyondTheEndOfTheLogIsIgnored) {
+  cluster_.create_topic("in", 1);
+  produce(5);
+  {
+    auto x = join();
+    ASSERT_TRUE(until({&x}, [&] { return x.records.size() == 5; }));
+    ASSERT_TRUE(x.it->store({"in", 0}, point_with_map(1))); // of a log of at least 7 records
+    x.it->close(patience);
+  }
+  auto y = join();
+  ASSERT_TRUE(until({&y}, [&] { return !y.assigned.empty(); }));
+  const auto& found = y.assigned[0].committed.at({"in", 0});
+  EXPECT_NE(found.ignored, "");
+  EXPECT_TRUE(found.map.empty());
+}
+
+TEST_P(KafkaConsumer, AnUrgentCommitGoesAtOnceAndIsAnswered) {
+  cluster_.create_topic("in", 1);
+  produce(10);
+  auto x = join();
+  ASSERT_TRUE(until({&x}, [&] { return x.records.size() == 10; }));
+  ASSERT_TRUE(x.it->store({"in", 0}, {1, "", 11})); // in an hour
+  x.step(milliseconds{100});
+  EXPECT_TRUE(x.committed.empty());
+  auto urgent = point_with_map(12);
+  urgent.urgent = true;
+  ASSERT_TRUE(x.it->store({"in", 0}, urgent));
+  ASSERT_TRUE(until({&x}, [&] { return !x.committed.empty(); }));
+  ASSERT_EQ(x.committed.size(), 1u) << "the latest wins";
+  EXPECT_EQ(x.committed[0].where, (topic_partition{"in", 0}));
+  EXPECT_EQ(x.committed[0].epoch, x.assigned[0].epoch);
+  EXPECT_EQ(x.committed[0].version, 12u);
+  EXPECT_FALSE(x.committed[0].failure);
+}
+
+TEST_P(KafkaConsumer, ACommitThatFailsIsToldAndTriedAgain) {
+  cluster_.create_topic("in", 1);
+  produce(10);
+  auto x = join();
+  ASSERT_TRUE(until({&x}, [&] { return x.records.size() == 10; }));
+  cluster_.fail_next(test::api_offset_commit, {RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED});
+  auto urgent = point_with_map(1);
+  urgent.urgent = true;
+  ASSERT_TRUE(x.it->store({"in", 0}, urgent));
+  ASSERT_TRUE(until({&x}, [&] { return x.committed.size() >= 2; }));
+  EXPECT_TRUE(x.committed[0].failure);
+  EXPECT_FALSE(x.committed[1].failure) << x.committed[1].failure->describe();
+  EXPECT_EQ(x.committed[1].version, 1u);
+}
+
+TEST_P(KafkaConsumer, WhenTheMetadataIsRefusedTheOffsetIsCommittedWithoutIt) {
+  cluster_.create_topic("in", 1);
+  produce(10);
+  {
+    auto x = join();
+    ASSERT_TRUE(until({&x}, [&] { return x.records.size() == 10; }));
+    cluster_.fail_next(test::api_offset_commit, {RD_KAFKA_RESP_ERR_OFFSET_METADATA_TOO_LARGE});
+    ASSERT_TRUE(x.it->store({"in", 0}, point_with_map(1)));
+    const auto done = x.it->commit(patience);
+    ASSERT_TRUE(done) << done.error().describe();
+    ASSERT_TRUE(until({&x}, [&] { return x.committed.size() == 2; }));
+    EXPECT_TRUE(x.committed[1].without_map);
+    EXPECT_FALSE(x.committed[1].failure);
+  }
+  auto y = join();
+  ASSERT_TRUE(until({&y}, [&] { return !y.assigned.empty(); }));
+  EXPECT_EQ(y.assigned[0].committed.at({"in", 0}).next, 3);
+  EXPECT_TRUE(y.assigned[0].committed.at({"in", 0}).map.empty());
+}
+
+TEST_P(KafkaConsumer, AHeldPartitionBringsNothingWhileOthersGoOn) {
+  cluster_.create_topic("in", 2);
+  auto x = join();
+  ASSERT_TRUE(until({&x}, [&] { return x.owned.size() == 2; }));
+  x.it->hold({{"in", 0}});
+  produce(20, 0);
+  produce(20, 1);
+  ASSERT_TRUE(until({&x}, [&] { return x.records.size() == 20; }));
+  for (int i = 0; i < 20; ++i)
+    x.step(milliseconds{5});
+  EXPECT_EQ(x.records.size(), 20u);
+  for (const auto& r : x.records)
+    EXPECT_EQ(r.id.partition, 1);
+  cluster_.down(); // the held ones were prefetched: nothing is fetched twice
+  x.it->hold({});
+  ASSERT_TRUE(until({&x}, [&] { return x.records.size() == 40; }));
+  EXPECT_EQ(x.it->refetched_bytes(), 0u);
+}
+
+TEST_P(KafkaConsumer, BringsPartitionsInTurn) {
+  cluster_.create_topic("in", 2);
+  produce(30, 0);
+  produce(30, 1);
+  auto x = join();
+  x.it->gate(true);
+  ASSERT_TRUE(until({&x}, [&] { return x.owned.size() == 2; }));
+  for (int i = 0; i < 40; ++i) // both are prefetched
+    x.step(milliseconds{10});
+  x.it->gate(false);
+  ASSERT_TRUE(until({&x}, [&] { return x.records.size() >= 20; }));
+  const auto first = std::count_if(x.records.begin(), x.records.begin() + 20,
+                                   [](const auto& r) { return r.id.partition == 0; });
+  EXPECT_EQ(first, 10);
+}
+
+TEST_P(KafkaConsumer, KnowsWhereItIsAndGoesBackWhenTold) {
+  cluster_.create_topic("in", 1);
+  produce(10);
+  auto x = join();
+  ASSERT_TRUE(until({&x}, [&] { return x.records.size() == 10; }));
+  EXPECT_EQ(x.it->view().at(0).log_end, -1) << "it moves: nobody need be asked";
+  const auto views = x.it->view();
+  ASSERT_EQ(views.size(), 1u);
+  EXPECT_EQ(views[0].where, (topic_partition{"in", 0}));
+  EXPECT_EQ(views[0].epoch, x.assigned[0].epoch);
+  EXPECT_EQ(views[0].position, 10);
+  EXPECT_EQ(views[0].log_end, 10);
+  const auto sought = x.it->seek({"in", 0}, 7, patience);
+  ASSERT_TRUE(sought) << sought.error().describe();
+  ASSERT_TRUE(until({&x}, [&] { return x.records.size() == 13; }));
+  EXPECT_EQ(x.records[10].id.offset, 7);
+}
+
+TEST_P(KafkaConsumer, PausedItDropsWhatIsPrefetchedAndResumedItLosesNothing) {
+  cluster_.create_topic("in", 1);
+  produce(50);
+  auto x = join({{"statistics.interval.ms", "50"}});
+  ASSERT_TRUE(until({&x}, [&] { return x.records.size() == 5; }));
+  x.it->gate(true);
+  for (int i = 0; i < 20; ++i) // until the statistics say what is prefetched
+    x.step(milliseconds{10});
+  x.it->pause(true);
+  EXPECT_GT(x.it->refetched_bytes(), 0u);
+  for (int i = 0; i < 10; ++i)
+    x.step(milliseconds{10});
+  x.it->pause(false);
+  x.it->gate(false);
+  ASSERT_TRUE(until({&x}, [&] { return x.records.size() >= 50; }));
+  EXPECT_EQ(x.offsets(), range(0, 50));
 }
 
 TEST_P(KafkaConsumer, WhatIsNotStoredComesAgain) {

@@ -201,6 +201,43 @@ TEST_F(Publisher, SendsADeadLetterThatIsTooLargeWithoutItsPayload) {
   EXPECT_EQ(to_dispatcher->published.at(0).kind, publication_kind::dead_letter);
 }
 
+TEST_F(Publisher, HandsAResultThatNoBrokerWillEverTakeBack) {
+  start();
+  publish(0);
+  publish(1);
+  fail_one(errc::job_too_large);
+  kafka.refusals.push_back({errc::job_too_large, "larger than message.max.bytes"});
+  publish(2);
+  ASSERT_EQ(to_dispatcher->published.size(), 2u);
+  for (const auto& x : to_dispatcher->published) {
+    ASSERT_TRUE(x.refused);
+    EXPECT_EQ(x.refused->code, errc::job_too_large);
+    EXPECT_FALSE(x.withdrawn);
+  }
+  advance(30s);
+  EXPECT_EQ(kafka.queued.size(), 2u) << "nobody tries it again";
+}
+
+TEST_F(Publisher, WithdrawsWhatTheProducerDoesNotHaveOfPartitionsThatWent) {
+  start();
+  publish(0); // in flight: it cannot be called back
+  kafka.take_nothing = true;
+  publish(1);
+  publish(2, publication_kind::dead_letter);
+  publish(3, publication_kind::event);
+  send(aut, withdrawal{{{"image.jobs", 0}}});
+  ASSERT_EQ(to_dispatcher->published.size(), 2u);
+  for (const auto& x : to_dispatcher->published)
+    EXPECT_TRUE(x.withdrawn);
+  kafka.take_nothing = false;
+  advance(1s);
+  acknowledge_all();
+  EXPECT_EQ(kafka.delivered.size(), 2u) << "the one in flight, and the event";
+  EXPECT_FALSE(to_dispatcher->published.back().withdrawn);
+  send(aut, withdrawal{{{"image.jobs", 1}}});
+  EXPECT_EQ(to_dispatcher->published.size(), 3u);
+}
+
 TEST_F(Publisher, SlimsADeadLetterThatTheProducerRefusesAsTooLarge) {
   start();
   kafka.refusals.push_back({errc::job_too_large, "larger than message.max.bytes"});

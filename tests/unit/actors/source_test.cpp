@@ -148,10 +148,110 @@ TEST_F(SourceLoop, GatesItsConsumerWithoutCredit) {
 
 TEST_F(SourceLoop, StillHearsOfPartitionsWhileGated) {
   credit.hold(true);
-  consumer.events.emplace_back(messaging::partitions_assigned{3, {{"image.jobs", 0}}});
+  consumer.events.emplace_back(messaging::partitions_assigned{3, {{"image.jobs", 0}}, {}});
   turn();
   ASSERT_EQ(log->assigned.size(), 1u);
   EXPECT_EQ(log->assigned[0].epoch, 3u);
+}
+
+TEST_F(SourceLoop, HoldsSinglePartitionsWhileTheOthersGoOn) {
+  credit.hold_partitions({{"image.jobs", 0}});
+  push("x");
+  auto other = make_record(0, 1, 1);
+  consumer.events.emplace_back(other);
+  turn();
+  ASSERT_EQ(log->fetched.size(), 1u);
+  EXPECT_EQ(log->fetched[0].source->id.partition, 1);
+  turn();
+  EXPECT_EQ(consumer.holds, 1u) << "told when it changes";
+  credit.give(log->fetched[0].cost);
+  credit.hold_partitions({});
+  turn();
+  EXPECT_EQ(log->fetched.size(), 2u);
+}
+
+TEST_F(SourceLoop, TellsAgainWhatIsHeldWhenPartitionsWereAssigned) {
+  credit.hold_partitions({{"image.jobs", 0}});
+  consumer.events.emplace_back(messaging::partitions_assigned{3, {{"image.jobs", 0}}, {}});
+  turn();
+  EXPECT_EQ(consumer.holds, 1u);
+  turn();
+  EXPECT_EQ(consumer.holds, 2u) << "the new queues know of nothing";
+}
+
+TEST_F(SourceLoop, PausesOnlyWhenWhatIsPrefetchedMustGo) {
+  credit.hold(true);
+  turn();
+  EXPECT_FALSE(consumer.paused);
+  credit.give_up_prefetched(true);
+  credit.hold(false);
+  turn();
+  EXPECT_TRUE(consumer.paused);
+  EXPECT_TRUE(consumer.gated);
+  credit.give_up_prefetched(false);
+  turn();
+  EXPECT_FALSE(consumer.paused);
+  EXPECT_FALSE(consumer.gated);
+}
+
+namespace {
+
+/// A consumer that is stuck at offset 7 of 90.
+class WatchedSource : public SourceLoop {
+protected:
+  WatchedSource() { consumer.views = {{{"image.jobs", 0}, 3, 7, 90, false}}; }
+
+  bool pass(std::chrono::seconds x) {
+    auto go_on = true;
+    for (auto n = x.count(); n > 0 && go_on; --n) {
+      env.us += 1'000'000;
+      go_on = watched.turn(0ms);
+      run();
+    }
+    return go_on;
+  }
+
+  messaging::stall_watchdog watchdog{30s};
+  source_loop watched{consumer, credit, to, limits(), env, &watchdog, report};
+};
+
+} // namespace
+
+TEST_F(WatchedSource, SeeksWhenRecordsWaitAndNoneCome) {
+  EXPECT_TRUE(pass(30s));
+  EXPECT_TRUE(consumer.seeks.empty());
+  EXPECT_TRUE(pass(10s));
+  ASSERT_EQ(consumer.seeks.size(), 1u);
+  EXPECT_EQ(consumer.seeks[0],
+            (std::pair{messaging::topic_partition{"image.jobs", 0}, int64_t{7}}));
+  EXPECT_EQ(events("consumer_stalled"), 1);
+  EXPECT_EQ(metric("ziyu_refetched_bytes"), 4'096);
+}
+
+TEST_F(WatchedSource, GatedTimeDoesNotCount) {
+  credit.hold(true);
+  EXPECT_TRUE(pass(120s));
+  credit.hold(false);
+  EXPECT_TRUE(pass(25s));
+  EXPECT_TRUE(consumer.seeks.empty());
+}
+
+TEST_F(WatchedSource, EscalatesWhenNeitherASeekNorAFreshClientHelps) {
+  // As if the client before this one had been tried to be helped.
+  watchdog.observe(0s, consumer.views);
+  EXPECT_EQ(watchdog.observe(30s, consumer.views).size(), 1u);
+  EXPECT_EQ(watchdog.observe(60s, consumer.views).size(), 1u);
+  EXPECT_TRUE(pass(100s));
+  ASSERT_FALSE(log->failures.empty());
+  EXPECT_NE(log->failures[0].message.find("image.jobs-0"), std::string::npos);
+}
+
+TEST_F(SourceLoop, HandsOnTheAnswersToCommits) {
+  consumer.events.emplace_back(
+    messaging::offsets_committed{{{{"image.jobs", 0}, 1, 17, std::nullopt, false}}});
+  turn();
+  ASSERT_EQ(log->committed.size(), 1u);
+  EXPECT_EQ(log->committed[0].items.at(0).version, 17u);
 }
 
 TEST_F(SourceLoop, WaitsForRecordsOnlyWhenItMayTakeThem) {
@@ -179,6 +279,35 @@ struct one_thread : caf::actor_system_config {
 };
 
 } // namespace
+
+TEST(JobSource, HandsOverInGoodOrderBeforeItTriesAFreshClient) {
+  auto log = std::make_shared<dispatcher_log>();
+  one_thread cfg;
+  caf::actor_system sys{cfg};
+  auto to = sys.spawn(fake_dispatcher, log);
+  fake_consumer consumer;
+  consumer.views = {{{"image.jobs", 0}, 3, 7, 90, false}};
+  intake credit{{2, 1'000}};
+  fixed_environment env;
+  auto report = std::make_shared<reporter>(env, "test-1", "ziyu.events",
+                                           std::make_shared<metrics>());
+  messaging::stall_watchdog watchdog{30s};
+  watchdog.observe(0s, consumer.views);
+  EXPECT_EQ(watchdog.observe(30s, consumer.views).size(), 1u) << "the seek, in vain";
+  source_loop aut{consumer, credit, to, {}, env, &watchdog, report};
+  auto turns = 0;
+  do
+    env.us += 5'000'000;
+  while (aut.turn(0ms) && ++turns < 100);
+  EXPECT_LT(turns, 100);
+  EXPECT_EQ(consumer.revokes_finished, 0u) << "closing does that";
+  caf::anon_send_exit(to, caf::exit_reason::user_shutdown);
+  sys.await_all_actors_done();
+  ASSERT_EQ(log->revoked.size(), 1u);
+  EXPECT_FALSE(log->revoked[0].lost);
+  EXPECT_EQ(log->revoked[0].epoch, 3u);
+  EXPECT_EQ(log->revoked[0].partitions.size(), 1u);
+}
 
 TEST(JobSource, GivesPartitionsUpOnlyAfterTheDispatcherHasHandledIt) {
   auto log = std::make_shared<dispatcher_log>();

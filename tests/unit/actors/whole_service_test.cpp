@@ -28,16 +28,22 @@ constexpr int64_t records = 20; // per partition
 
 class world {
 public:
-  explicit world(uint64_t seed) : stage_(seed), dice_(seed) {
+  explicit world(uint64_t seed)
+    : order_(static_cast<ordering>(seed % 3)), stage_(seed), dice_(seed) {
     dispatcher_settings d;
     d.results_topic = "image.results";
     d.dead_letters_topic = "image.jobs-dlt";
     d.slots = 2;
     d.job_timeout = 2s;
+    d.order = order_;
+    if (seed % 2 == 0) {
+      d.retry_backoff = 50ms;
+      d.retry_backoff_max = 500ms;
+    }
     d.credit = credit_;
     d.report = stage_.report;
-    d.store = [this](const messaging::topic_partition& where, int64_t next) {
-      return store(where, next);
+    d.store = [this](const messaging::topic_partition& where, const messaging::commit_point& x) {
+      return store(where, x);
     };
     d.model = [] { return messaging::model_identity{}; };
     dispatcher_ = stage_.spawn(dispatcher, d);
@@ -215,7 +221,8 @@ private:
     bool assigned = false;
     uint64_t epoch = 0;
     int64_t position = 0;
-    int64_t stored = 0; ///< For the next assignment, too: it is committed when it goes.
+    int64_t stored = 0;        ///< For the next assignment, too: it is committed when it goes.
+    messaging::offset_map map; ///< The same.
   };
 
   uint64_t draw(uint64_t below) { return dice_() % below; }
@@ -251,8 +258,10 @@ private:
     x.assigned = true;
     x.epoch = ++epoch_;
     x.position = x.stored;
-    consumer_.events.emplace_back(
-      messaging::partitions_assigned{x.epoch, {{"image.jobs", partition}}});
+    messaging::partitions_assigned news{x.epoch, {{"image.jobs", partition}}, {}};
+    if (x.stored > 0)
+      news.committed.emplace(news.partitions[0], messaging::committed_state{x.stored, x.map, ""});
+    consumer_.events.emplace_back(std::move(news));
     EXPECT_TRUE(source_->turn(0ms));
   }
 
@@ -268,14 +277,28 @@ private:
     x.assigned = false;
   }
 
-  expected<void> store(const messaging::topic_partition& where, int64_t next) {
+  expected<void> store(const messaging::topic_partition& where,
+                       const messaging::commit_point& point) {
     auto& x = parts_[where.partition];
     EXPECT_TRUE(x.assigned) << "an offset of a partition that is not ours";
-    EXPECT_GT(next, x.stored);
-    for (auto offset = int64_t{0}; offset < next; ++offset)
-      EXPECT_TRUE(done(key_of(where.partition, offset)))
-        << "offset " << next << " passes the unfinished " << offset;
-    x.stored = next;
+    if (!calm_ && one_in(20))
+      return fail(errc::kafka, "by the seed");
+    const auto beyond = messaging::decode_offset_map(point.metadata, point.next);
+    EXPECT_EQ(beyond.ignored, "");
+    EXPECT_GE(point.next, x.stored);
+    for (auto offset = int64_t{0}; offset < records; ++offset)
+      if (offset < point.next || beyond.map.has_finished(offset))
+        EXPECT_TRUE(done(key_of(where.partition, offset)))
+          << "offset " << point.next << " and its map pass the unfinished " << offset;
+    x.stored = point.next;
+    x.map = beyond.map;
+    // The answer comes, sooner or later, or its commit has failed and is tried again.
+    messaging::offsets_committed news;
+    if (!calm_ && one_in(10))
+      news.items.push_back({where, x.epoch, point.version, error{errc::kafka, "by the seed"}, {}});
+    caf::anon_send(dispatcher_, news);
+    news.items.assign(1, {where, x.epoch, point.version, std::nullopt, false});
+    caf::anon_send(dispatcher_, news);
     return {};
   }
 
@@ -288,11 +311,23 @@ private:
   void count_deliveries() {
     for (; counted_ < kafka_.delivered.size(); ++counted_) {
       const auto& x = kafka_.delivered[counted_];
-      if (x.topic == "image.results")
+      if (x.topic == "image.results") {
         ++delivered_[*x.key].first;
-      else if (x.topic == "image.jobs-dlt")
+        expect_in_order(*x.key);
+      } else if (x.topic == "image.jobs-dlt")
         ++delivered_[*x.key].second;
     }
+  }
+
+  /// No result overtakes a record before it (but bad input, which takes no part).
+  void expect_in_order(const std::string& key) {
+    if (order_ != ordering::partition)
+      return;
+    const auto partition = std::stoi(key.substr(4));
+    for (auto offset = int64_t{0}; offset < offset_of(key); ++offset)
+      if (const auto before = key_of(partition, offset); !bad(before)) {
+        EXPECT_TRUE(delivered_.contains(before)) << key << " has overtaken " << before;
+      }
   }
 
   bool done(const std::string& key) {
@@ -355,6 +390,7 @@ private:
       host_->die(*xs[draw(xs.size())], SIGKILL);
   }
 
+  ordering order_;
   producer_script kafka_; // outlives the publisher
   actor_stage stage_;
   std::mt19937_64 dice_;

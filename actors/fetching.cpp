@@ -1,0 +1,146 @@
+// The dispatcher's intake: records that come, partitions that come and go.
+
+#include "actors/dispatcher.hpp"
+#include "base/log.hpp"
+
+namespace ziyu::actors {
+
+void dispatcher_state::on_fetched(const fetched_job& x) {
+  auto& stats = settings.report->stats();
+  stats.fetched.Increment();
+  const auto& id = x.source->id;
+  const auto ours = !draining && ledger.owns(id.where(), x.source->epoch);
+  const auto verdict = ours ? ledger.fetched(id, x.source->epoch) : messaging::arrival::refused;
+  if (verdict != messaging::arrival::fresh) {
+    if (!ours)
+      stats.inference_saved.Increment();
+    else if (verdict == messaging::arrival::already_done)
+      stats.already_done.Increment();
+    settings.credit->give(x.cost);
+    return;
+  }
+  auto item = std::make_shared<job_entry>();
+  item->job = x;
+  item->attempts = ledger.spent_attempts(id);
+  store_progress(id.where()); // the mark may have to move on
+  if (!x.job) {
+    dead_letter(item, x.reason);
+    return;
+  }
+  if (item->attempts >= settings.max_attempts) {
+    dead_letter(item, error{errc::max_attempts,
+                            std::to_string(item->attempts)
+                              + " attempts were spent before; the last ended with the service "
+                                "that made it"});
+    return;
+  }
+  item->duplicate_id = seen.seen_elsewhere(x.job->id, id);
+  if (item->duplicate_id) {
+    stats.duplicate_ids.Increment();
+    spdlog::debug("job id seen before: job={} source={}", x.job->id, messaging::to_string(id));
+  }
+  queue.push(std::move(item));
+  dispatch();
+}
+
+void dispatcher_state::on_assigned(const messaging::partitions_assigned& x) {
+  uint64_t finished = 0, attempted = 0, suspects = 0;
+  auto ignored = nlohmann::json::array();
+  for (const auto& where : x.partitions) {
+    const auto found = x.committed.find(where);
+    if (found == x.committed.end()) {
+      ledger.assign(where, x.epoch);
+    } else {
+      const auto& map = found->second.map;
+      for (const auto& range : map.finished)
+        finished += static_cast<uint64_t>(range.past - range.first);
+      attempted += map.attempts.size();
+      suspects += map.begun_below.has_value();
+      if (!found->second.ignored.empty())
+        ignored.push_back({{"topic", where.topic},
+                           {"partition", where.partition},
+                           {"reason", found->second.ignored}});
+      ledger.assign(where, x.epoch, found->second);
+    }
+    partitions.insert(where);
+    unacknowledged.erase(where);
+    store_progress(where);
+  }
+  assigned = true;
+  set_reachable();
+  settings.report->emit(ignored.empty() ? spdlog::level::info : spdlog::level::warn,
+                        "partitions_assigned",
+                        {{"partitions", x.partitions.size()},
+                         {"epoch", x.epoch},
+                         {"finished_beyond_offsets", finished},
+                         {"records_with_attempts", attempted},
+                         {"partitions_of_dead_owners", suspects},
+                         {"maps_ignored", std::move(ignored)}});
+}
+
+void dispatcher_state::on_revoked(const messaging::partitions_revoked& x) {
+  const auto handed_back = hand_back(x.partitions, x.lost);
+  settings.report->emit(
+    x.lost ? spdlog::level::warn : spdlog::level::info, "partitions_revoked",
+    {{"partitions", x.partitions.size()}, {"lost", x.lost}, {"handed_back", handed_back}});
+}
+
+uint64_t dispatcher_state::hand_back(const std::vector<messaging::topic_partition>& going,
+                                     bool lost) {
+  uint64_t count = 0;
+  for (const auto& where : going) {
+    if (!lost)
+      if (const auto point = ledger.farewell(where))
+        store(where, *point);
+    count += ledger.revoke(where).size();
+    partitions.erase(where);
+    unacknowledged.erase(where);
+  }
+  // Queued work on them would be inferred for nothing. What runs, runs on; its outcome
+  // will be stale.
+  auto gone = [this](const job_entry& item) {
+    return !ledger.owns(item.job.source->id.where(), item.job.source->epoch);
+  };
+  for (const auto& item : queue.remove_if(gone)) {
+    settings.report->stats().inference_saved.Increment();
+    release(item);
+  }
+  // Nor may a result appear that the next owner will make again, if it can be helped.
+  for (auto i = publishing.begin(); i != publishing.end();) {
+    if (!i->second->held || !gone(*i->second)) {
+      ++i;
+      continue;
+    }
+    settings.report->stats().withdrawn.Increment();
+    const auto item = i->second;
+    i = publishing.erase(i);
+    item->held.reset();
+    release(item);
+  }
+  if (publisher)
+    self->send(publisher, withdrawal{going});
+  return count;
+}
+
+void dispatcher_state::on_consumer_failed(const error& reason) {
+  if (trouble.empty())
+    settings.report->emit(spdlog::level::warn, "broker_unavailable", {{"reason", reason.message}});
+  trouble = reason.message;
+  if (reason.code == errc::kafka_fatal) {
+    // A fresh consumer joins the group anew; what this one had is gone.
+    assigned = false;
+    messaging::partitions_revoked gone;
+    gone.partitions.assign(partitions.begin(), partitions.end());
+    gone.lost = true;
+    on_revoked(gone);
+  }
+}
+
+void dispatcher_state::set_reachable() {
+  if (trouble.empty())
+    return;
+  trouble.clear();
+  settings.report->emit(spdlog::level::info, "broker_available", nlohmann::json::object());
+}
+
+} // namespace ziyu::actors

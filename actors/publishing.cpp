@@ -1,0 +1,163 @@
+// The dispatcher's results and dead letters: what goes to the publisher, and what becomes
+// of it.
+
+#include "actors/dispatcher.hpp"
+#include "base/log.hpp"
+
+#include <algorithm>
+
+namespace ziyu::actors {
+
+using messaging::record_state;
+
+namespace {
+
+double to_ms(uint64_t us) { return static_cast<double>(us) / 1000.; }
+
+/// What of a job's headers goes on with its result: all but those that describe
+/// the job's own payload.
+messaging::header_list carried_headers(const messaging::header_list& from) {
+  messaging::header_list result;
+  for (const auto& x : from)
+    if (x.first != "content-type" && x.first != "ce_datacontenttype" && x.first != "ce_dataref")
+      result.push_back(x);
+  result.emplace_back("content-type", "application/json");
+  return result;
+}
+
+} // namespace
+
+void dispatcher_state::publish_result(const entry_ptr& item, const attempt_outcome& outcome) {
+  auto& env = settings.report->env();
+  auto& stats = settings.report->stats();
+  const auto& answer = *outcome.answer;
+  messaging::result x;
+  x.job_id = item->job.job->id;
+  for (const auto& score : answer.top_k)
+    x.top_k.push_back({score.label, score.probability, score.index});
+  x.model = settings.model();
+  x.slot = outcome.slot;
+  x.generation = outcome.generation;
+  x.pid = outcome.pid;
+  const auto queued_us = item->started_us - item->job.fetched_us;
+  const auto total_us = env.monotonic_us() - item->job.fetched_us;
+  x.queued_ms = to_ms(static_cast<uint64_t>(std::max<int64_t>(queued_us, 0)));
+  x.decode_ms = to_ms(answer.decode_us);
+  x.preprocess_ms = to_ms(answer.preprocess_us);
+  x.inference_ms = to_ms(answer.inference_us);
+  x.total_ms = to_ms(static_cast<uint64_t>(std::max<int64_t>(total_us, 0)));
+  x.width = answer.width;
+  x.height = answer.height;
+  x.delta_bytes = answer.delta_live;
+  x.live_bytes = answer.memory.live;
+  x.private_bytes = outcome.private_bytes;
+  x.source = item->job.source->id;
+  x.attempt = item->attempts;
+  x.duplicate_id = item->duplicate_id;
+  x.finished_ms = env.wall_ms();
+  stats.queued_seconds.Observe(x.queued_ms / 1000);
+  stats.decode_seconds.Observe(x.decode_ms / 1000);
+  stats.inference_seconds.Observe(x.inference_ms / 1000);
+  stats.total_seconds.Observe(x.total_ms / 1000);
+  messaging::outgoing content;
+  content.topic = settings.results_topic;
+  // In order, results must go where those of the same key went.
+  content.key = settings.order == ordering::unordered ? x.job_id
+                                                      : item->job.source->key.value_or(x.job_id);
+  content.value = messaging::to_json_value(x).dump(-1, ' ', false,
+                                                   nlohmann::json::error_handler_t::replace);
+  content.headers = carried_headers(item->job.source->headers);
+  publish(publication_kind::result, item, std::move(content));
+}
+
+void dispatcher_state::dead_letter(const entry_ptr& item, const error& reason) {
+  auto& env = settings.report->env();
+  const auto& source = *item->job.source;
+  const auto job_id = messaging::job_id_of(source);
+  settings.report->emit(spdlog::level::warn, "dead_lettered",
+                        {{"job_id", job_id},
+                         {"source", messaging::to_string(source.id)},
+                         {"code", to_string(reason.code)},
+                         {"message", reason.message},
+                         {"attempts", item->attempts}});
+  messaging::outgoing content;
+  content.topic = settings.dead_letters_topic;
+  content.key = source.key;
+  if (source.value)
+    content.value = *source.value;
+  // A job that was replayed brings the reason of its last time along: not twice.
+  content.headers = messaging::without_reason(source.headers);
+  for (auto& x : messaging::dead_letter_headers(source, reason, item->attempts, env.wall_ms(),
+                                                settings.dead_letter_style))
+    content.headers.push_back(std::move(x));
+  content.headers.emplace_back("ziyu-job-id", item->job.job ? item->job.job->id : job_id);
+  item->last_failure = reason;
+  publish(publication_kind::dead_letter, item, std::move(content));
+}
+
+void dispatcher_state::publish(publication_kind kind, const entry_ptr& item,
+                               messaging::outgoing content) {
+  const auto& source = *item->job.source;
+  ledger.advance(source.id, source.epoch, record_state::publishing);
+  publishing[{source.id, source.epoch}] = item;
+  publication msg;
+  msg.kind = kind;
+  msg.content = std::make_shared<const messaging::outgoing>(std::move(content));
+  msg.source = source.id;
+  msg.epoch = source.epoch;
+  // Dead letters have no order among results.
+  if (kind == publication_kind::result && !queue.may_publish(*item))
+    item->held = std::move(msg);
+  else
+    self->send(publisher, std::move(msg));
+}
+
+void dispatcher_state::on_published(const published& x) {
+  auto i = publishing.find({x.source, x.epoch});
+  if (i == publishing.end())
+    return;
+  auto item = std::move(i->second);
+  publishing.erase(i);
+  auto& stats = settings.report->stats();
+  const auto ours = ledger.owns(x.source.where(), x.epoch);
+  if (x.refused && ours) {
+    dead_letter(item, error{errc::result_too_large, x.refused->message});
+    return;
+  }
+  if (x.withdrawn || x.refused) {
+    stats.withdrawn.Increment();
+    release(item);
+    finish_drain_if_idle(false);
+    return;
+  }
+  if (x.kind == publication_kind::result) {
+    ++results;
+    stats.results.Add({{"status", "ok"}}).Increment();
+  } else {
+    ++dead_letters;
+    stats.dead_letters.Add({{"code", std::string{to_string(item->last_failure.code)}}}).Increment();
+  }
+  const auto to = x.kind == publication_kind::result ? record_state::done
+                                                     : record_state::dead_lettered;
+  if (ledger.advance(x.source, x.epoch, to))
+    store_progress(x.source.where());
+  else
+    stats.stale.Increment();
+  release(item);
+  set_reachable();
+  finish_drain_if_idle(false);
+}
+
+void dispatcher_state::release(const entry_ptr& item) {
+  const auto& id = item->job.source->id;
+  settings.credit->give(item->job.cost);
+  announced.erase(id);
+  if (isolated == id)
+    isolated.reset();
+  if (const auto next = queue.finish(*item)) {
+    self->send(publisher, std::move(*next->held));
+    next->held.reset();
+  }
+}
+
+} // namespace ziyu::actors

@@ -1,0 +1,219 @@
+#include "tests/support/dispatcher_stage.hpp"
+
+namespace ziyu::test {
+
+// -- attempts -------------------------------------------------------------------------------
+
+TEST_F(Dispatcher, TriesAFailedAttemptAgainAndGivesUpWithTheReason) {
+  start();
+  fetch(make_record(0));
+  fail_attempt(errc::worker_died);
+  ASSERT_EQ(requests(), 2u);
+  EXPECT_EQ(slots[0]->requests[1].attempt, 2u);
+  fail_attempt(errc::worker_died);
+  ASSERT_EQ(requests(), 3u);
+  EXPECT_TRUE(outbox().empty());
+  fail_attempt(errc::deadline_exceeded);
+  EXPECT_EQ(requests(), 3u);
+  ASSERT_EQ(outbox().size(), 1u);
+  const auto out = outbox()[0];
+  EXPECT_EQ(out.kind, publication_kind::dead_letter);
+  std::string all;
+  for (const auto& [name, value] : out.content->headers)
+    all += name + "=" + value + "\n";
+  EXPECT_NE(all.find("max_attempts"), std::string::npos) << all;
+  EXPECT_NE(all.find("deadline_exceeded: as the test says"), std::string::npos) << all;
+  EXPECT_EQ(metric("ziyu_failed_attempts_total{code=\"worker_died\"}"), 2);
+  acknowledge_last();
+  EXPECT_EQ(credit->jobs(), 0u);
+  EXPECT_EQ(metric("ziyu_dead_letters_total{code=\"max_attempts\"}"), 1);
+}
+
+TEST_F(Dispatcher, RetriesAheadOfWhatWaits) {
+  start();
+  for (auto offset : {0, 1, 2})
+    fetch(make_record(offset));
+  fail_attempt(errc::worker_died);
+  EXPECT_EQ(slots[0]->requests.at(1).job->source.id.offset, 1) << "while its retry is announced";
+  succeed();
+  EXPECT_EQ(slots[0]->requests.at(2).job->source.id.offset, 0);
+}
+
+TEST_F(Dispatcher, SpendsNoAttemptWhenTheSlotWasUnavailable) {
+  start();
+  fetch(make_record(0));
+  for (auto i = 0; i < 10; ++i) {
+    fail_attempt(errc::unavailable, 0, false);
+    EXPECT_EQ(status().queued, 1u);
+    slot_up(0);
+  }
+  ASSERT_EQ(requests(), 11u);
+  EXPECT_EQ(slots[0]->requests.back().attempt, 1u);
+  succeed();
+  EXPECT_EQ(outbox().at(0).kind, publication_kind::result);
+}
+
+TEST_F(Dispatcher, UsesASlotAgainOnlyWhenItIsUp) {
+  start(2);
+  fetch(make_record(0));
+  fail_attempt(errc::worker_died, 0, false);
+  EXPECT_EQ(requests(0), 1u);
+  EXPECT_EQ(requests(1), 1u) << "the other slot takes it over";
+  EXPECT_EQ(status().slots_up, 1u);
+  fetch(make_record(1));
+  EXPECT_EQ(requests(0), 1u);
+  slot_up(0);
+  EXPECT_EQ(requests(0), 2u);
+}
+
+TEST_F(Dispatcher, CountsAnInferenceActorThatNeverAnswersAsAFailedAttempt) {
+  start(2);
+  fetch(make_record(0));
+  advance(36s); // the job's deadline and the margin
+  EXPECT_EQ(requests(1), 1u);
+  EXPECT_EQ(slots[1]->requests.at(0).attempt, 2u);
+  EXPECT_EQ(status().slots_up, 1u);
+}
+
+TEST_F(Dispatcher, ARetryWaitsItsBackoffWithoutHoldingUpOthers) {
+  start(1, [](dispatcher_settings& s) {
+    s.retry_backoff = 400ms;
+    s.retry_backoff_max = 10s;
+  });
+  fetch(make_record(0));
+  fail_attempt(errc::worker_died);
+  EXPECT_EQ(requests(), 1u);
+  fetch(make_record(1));
+  ASSERT_EQ(requests(), 2u);
+  EXPECT_EQ(slots[0]->requests[1].job->source.id.offset, 1);
+  succeed();
+  advance(150ms);
+  EXPECT_EQ(requests(), 2u) << "200 to 400 ms";
+  advance(300ms);
+  ASSERT_EQ(requests(), 3u);
+  EXPECT_EQ(slots[0]->requests[2].attempt, 2u);
+  fail_attempt(errc::worker_died);
+  advance(350ms);
+  EXPECT_EQ(requests(), 3u) << "twice as long";
+  advance(500ms);
+  EXPECT_EQ(requests(), 4u);
+}
+
+// -- attempts on record ---------------------------------------------------------------------
+
+TEST_F(Dispatcher, BeginsNoAttemptThatIsNotOnRecord) {
+  acknowledging = false;
+  start();
+  fetch(make_record(7));
+  EXPECT_EQ(requests(), 0u);
+  EXPECT_TRUE(points.at(p0).urgent);
+  EXPECT_GT(stored_map().begun_below.value_or(0), 7);
+  acknowledge_commit();
+  EXPECT_EQ(requests(), 1u);
+  fetch(make_record(8));
+  succeed();
+  EXPECT_EQ(requests(), 2u) << "the mark runs ahead: nobody waits";
+  fail_attempt(errc::worker_died);
+  EXPECT_EQ(requests(), 2u) << "a second attempt is announced first";
+  EXPECT_TRUE(points.at(p0).urgent);
+  EXPECT_EQ(stored_map().attempts, (std::map<int64_t, uint32_t>{{8, 2}}));
+  acknowledge_commit();
+  ASSERT_EQ(requests(), 3u);
+  EXPECT_EQ(slots[0]->requests[2].attempt, 2u);
+}
+
+TEST_F(Dispatcher, GoesOnUnrecordedWhenNoCommitIsAcknowledgedForLong) {
+  acknowledging = false;
+  start();
+  fetch(make_record(0));
+  advance(4s);
+  EXPECT_EQ(requests(), 0u);
+  advance(2s);
+  EXPECT_EQ(requests(), 1u);
+  EXPECT_EQ(metric("ziyu_unrecorded_attempts_total"), 1);
+}
+
+TEST_F(Dispatcher, StoresAgainWhatTheClientCouldNotTake) {
+  start();
+  fetch(make_record(0));
+  succeed();
+  store_failures.push_back({errc::kafka, "as the test says"});
+  acknowledge_last();
+  EXPECT_EQ(stored.back().second, 0);
+  advance(250ms);
+  EXPECT_EQ(stored.back().second, 1);
+}
+
+TEST_F(Dispatcher, ACommitThatFailedAcknowledgesNothing) {
+  acknowledging = false;
+  start();
+  fetch(make_record(0));
+  auto news = committed(p0, points.at(p0));
+  news.items[0].failure = error{errc::kafka, "as the test says"};
+  send(aut, news);
+  EXPECT_EQ(requests(), 0u);
+  EXPECT_EQ(metric("ziyu_commit_failures_total"), 1);
+}
+
+TEST_F(Dispatcher, RestoresWhatADeadOwnerLeft) {
+  start();
+  messaging::offset_map map;
+  map.finished = {{3, 5}};
+  map.attempts = {{2, 2}};
+  map.begun_below = 6;
+  assign_from(p0, 2, 2, map);
+  fetch(make_record(2, 2));
+  ASSERT_EQ(requests(), 1u);
+  EXPECT_EQ(slots[0]->requests[0].attempt, 3u) << "the third of three";
+  fetch(make_record(3, 2));
+  EXPECT_EQ(ledger()["already_done"], 1);
+  EXPECT_EQ(metric("ziyu_jobs_already_done_total"), 1);
+  EXPECT_EQ(credit->jobs(), 1u);
+  fail_attempt(errc::worker_died);
+  ASSERT_EQ(outbox().size(), 1u);
+  EXPECT_EQ(header(outbox()[0], "__connect.errors.exception.class.name"), "max_attempts");
+}
+
+TEST_F(Dispatcher, DeadLettersWhatHasKilledItsOwnersTooOften) {
+  start();
+  messaging::offset_map map;
+  map.attempts = {{2, 3}};
+  map.begun_below = 6;
+  assign_from(p0, 2, 2, map);
+  fetch(make_record(2, 2));
+  EXPECT_EQ(requests(), 0u) << "it does not get another service to kill";
+  ASSERT_EQ(outbox().size(), 1u);
+  EXPECT_EQ(header(outbox()[0], "__connect.errors.exception.class.name"), "max_attempts");
+  EXPECT_EQ(header(outbox()[0], "ziyu-attempts"), "3");
+}
+
+TEST_F(Dispatcher, RunsJobsThatKilledAnOwnerOneByOne) {
+  start(3);
+  messaging::offset_map map;
+  map.attempts = {{2, 1}, {3, 1}};
+  map.begun_below = 6;
+  assign_from(p0, 2, 2, map);
+  for (auto offset : {2, 3, 4})
+    fetch(make_record(offset, 2));
+  EXPECT_EQ(status().running, 2u) << "one of the two, and the suspect that nobody has tried";
+  EXPECT_EQ(slots[0]->requests.at(0).job->source.id.offset, 2);
+  EXPECT_EQ(slots[1]->requests.at(0).job->source.id.offset, 4);
+  EXPECT_EQ(stored_map().attempts, (std::map<int64_t, uint32_t>{{2, 2}, {3, 1}, {4, 1}}));
+  succeed(0);
+  EXPECT_EQ(slots[0]->requests.at(1).job->source.id.offset, 3);
+}
+
+TEST_F(Dispatcher, AnnouncesNoMoreThanItCanBegin) {
+  acknowledging = false;
+  start(2);
+  messaging::offset_map map;
+  map.begun_below = 10;
+  assign_from(p0, 2, 0, map);
+  for (auto offset : {0, 1, 2, 3})
+    fetch(make_record(offset, 2));
+  EXPECT_EQ(stored_map().attempts, (std::map<int64_t, uint32_t>{{0, 1}, {1, 1}}));
+  acknowledge_commit();
+  EXPECT_EQ(status().running, 2u);
+}
+
+} // namespace ziyu::test
