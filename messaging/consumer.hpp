@@ -11,7 +11,9 @@
 
 namespace ziyu::messaging {
 
-/// We own these partitions from now on, under assignment number `epoch`.
+/// We own these partitions from now on, under assignment number `epoch`, which no other
+/// assignment of this process has or had, not even one of another consumer: work that
+/// was begun under it is told from later work on the same records by it alone.
 struct partitions_assigned {
   uint64_t epoch = 0;
   std::vector<topic_partition> partitions;

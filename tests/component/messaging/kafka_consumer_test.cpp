@@ -455,6 +455,16 @@ TEST_P(KafkaConsumer, AnEvictedMemberLosesItsPartitionsAndReturns) {
   EXPECT_EQ(x.records[5].epoch, x.assigned[1].epoch);
 }
 
+TEST_P(KafkaConsumer, AFreshConsumerDoesNotUseTheEpochsOfTheLastOne) {
+  cluster_.create_topic("in", 1);
+  auto x = join();
+  ASSERT_TRUE(until({&x}, [&] { return x.owned.size() == 1; }));
+  x.it->close(patience);
+  auto y = join();
+  ASSERT_TRUE(until({&y}, [&] { return y.owned.size() == 1; }));
+  EXPECT_GT(y.assigned[0].epoch, x.assigned[0].epoch);
+}
+
 TEST_P(KafkaConsumer, ABrokerThatIsAwayAtFirstIsWaitedFor) {
   cluster_.create_topic("in", 1);
   produce(2);
