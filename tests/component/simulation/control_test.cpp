@@ -1,0 +1,200 @@
+// The positive control: services that break a promise on purpose, by a wrapper at a port.
+// A simulation that does not catch them would prove nothing about the others.
+
+#include "tests/simulation/simulation.hpp"
+
+#include <gtest/gtest.h>
+#include <spdlog/spdlog.h>
+
+#include <set>
+
+namespace ziyu::simulation {
+
+namespace {
+
+using namespace messaging;
+
+/// All as it is.
+class same_consumer : public consumer {
+public:
+  explicit same_consumer(std::unique_ptr<consumer> x) : inner_(std::move(x)) {}
+  consumer_event poll(std::chrono::milliseconds limit) override { return inner_->poll(limit); }
+  void gate(bool closed) override { inner_->gate(closed); }
+  expected<void> store(const topic_partition& where, int64_t next) override {
+    return inner_->store(where, next);
+  }
+  void finish_revoke() override { inner_->finish_revoke(); }
+  expected<void> commit(std::chrono::milliseconds limit) override { return inner_->commit(limit); }
+  void close(std::chrono::milliseconds limit) override { inner_->close(limit); }
+
+protected:
+  std::unique_ptr<consumer> inner_;
+};
+
+class commits_on_fetch : public same_consumer {
+public:
+  using same_consumer::same_consumer;
+  consumer_event poll(std::chrono::milliseconds limit) override {
+    auto x = inner_->poll(limit);
+    if (auto r = std::get_if<record>(&x))
+      (void)inner_->store(r->id.where(), r->id.offset + 1);
+    return x;
+  }
+};
+
+/// The dispatcher never hears that partitions have gone, and takes what is late for news.
+class hides_revocations : public same_consumer {
+public:
+  using same_consumer::same_consumer;
+  consumer_event poll(std::chrono::milliseconds limit) override {
+    auto x = inner_->poll(limit);
+    if (std::holds_alternative<partitions_revoked>(x)) {
+      inner_->finish_revoke();
+      return nothing{};
+    }
+    return x;
+  }
+  void finish_revoke() override {}
+};
+
+/// Each consumer numbers its assignments from 1 on, as ours did once: work of its
+/// predecessor is taken for its own.
+class counts_epochs_anew : public same_consumer {
+public:
+  using same_consumer::same_consumer;
+  consumer_event poll(std::chrono::milliseconds limit) override {
+    auto x = inner_->poll(limit);
+    if (auto a = std::get_if<partitions_assigned>(&x)) {
+      first_ = first_ == 0 ? a->epoch : first_;
+      a->epoch = a->epoch - first_ + 1;
+    } else if (auto r = std::get_if<record>(&x)) {
+      r->epoch = r->epoch - first_ + 1;
+    }
+    return x;
+  }
+
+private:
+  uint64_t first_ = 0;
+};
+
+class ignores_the_gate : public same_consumer {
+public:
+  using same_consumer::same_consumer;
+  void gate(bool) override {}
+};
+
+template <class Broken>
+port_wrappers with_consumer() {
+  port_wrappers x;
+  x.consumer = [](std::unique_ptr<consumer> inner) {
+    return std::make_unique<Broken>(std::move(inner));
+  };
+  return x;
+}
+
+/// Says at once that all is delivered, and forgets what the broker says later.
+class reports_too_early : public producer {
+public:
+  reports_too_early(std::unique_ptr<producer> inner, report_handler report)
+    : inner_(std::move(inner)), report_(std::move(report)) {}
+  expected<void> produce(const outgoing& x) override {
+    auto ok = inner_->produce(x);
+    if (ok)
+      report_({x.token, std::nullopt, {x.topic, 0, 0}});
+    return ok;
+  }
+  expected<void> flush(std::chrono::milliseconds limit) override { return inner_->flush(limit); }
+
+private:
+  std::unique_ptr<producer> inner_;
+  report_handler report_;
+};
+
+port_wrappers without_delivery_reports() {
+  port_wrappers x;
+  x.producer = [](actors::producer_factory make,
+                  producer::report_handler report) -> expected<std::unique_ptr<producer>> {
+    auto inner = make([](delivery_report) {});
+    if (!inner)
+      return inner;
+    return std::make_unique<reports_too_early>(std::move(*inner), std::move(report));
+  };
+  return x;
+}
+
+/// One report in ten never comes.
+port_wrappers with_lost_reports() {
+  port_wrappers x;
+  x.producer = [n = std::make_shared<int>(0)](actors::producer_factory make,
+                                              producer::report_handler report) {
+    return make([n, report = std::move(report)](delivery_report r) {
+      if (++*n % 10 != 0)
+        report(std::move(r));
+    });
+  };
+  return x;
+}
+
+struct control {
+  const char* name;
+  port_wrappers wrappers;
+  std::set<std::string> promises; ///< One of these has to be found broken.
+  uint64_t seeds;                 ///< …within so many.
+};
+
+void PrintTo(const control& x, std::ostream* out) { *out << x.name; }
+
+class Control : public ::testing::TestWithParam<control> {
+protected:
+  void SetUp() override { spdlog::set_level(spdlog::level::off); }
+  void TearDown() override { spdlog::set_level(spdlog::level::info); }
+};
+
+TEST_P(Control, IsCaught) {
+  const auto& x = GetParam();
+  options o;
+  o.wrappers = x.wrappers;
+  for (uint64_t seed = 1; seed <= x.seeds; ++seed) {
+    const auto found = run(scenario::of(seed), o).violations;
+    if (found.empty())
+      continue;
+    EXPECT_TRUE(x.promises.count(found.front().promise))
+      << "seed " << seed << ": " << found.front().promise << ": " << found.front().what;
+    return;
+  }
+  FAIL() << "not caught within " << x.seeds << " seeds";
+}
+
+INSTANTIATE_TEST_SUITE_P(
+  Simulation, Control,
+  ::testing::Values(
+    control{"CommitOnFetch", with_consumer<commits_on_fetch>(), {"P1"}, 5},
+    control{"NoEpochCheck", with_consumer<hides_revocations>(), {"P2", "ledger"}, 30},
+    control{"EpochsOfEachConsumer", with_consumer<counts_epochs_anew>(), {"healing", "P4"}, 2'000},
+    control{"NoDeliveryReport", without_delivery_reports(), {"P1"}, 5},
+    control{"LostDeliveryReport", with_lost_reports(), {"liveness", "healing"}, 20},
+    control{"NoGate", with_consumer<ignores_the_gate>(), {"P4"}, 30}),
+  [](const auto& i) { return i.param.name; });
+
+TEST_F(Control, AWrapperThatChangesNothingIsNotCaught) {
+  options o;
+  o.wrappers = with_consumer<same_consumer>();
+  for (uint64_t seed = 1; seed <= 50; ++seed)
+    EXPECT_TRUE(run(scenario::of(seed), o).violations.empty()) << "seed " << seed;
+}
+
+TEST_F(Control, AFailureIsShrunkAndFailsStill) {
+  options o;
+  o.wrappers = with_consumer<commits_on_fetch>();
+  auto x = scenario::of(3);
+  const auto small = shrink(x, o);
+  EXPECT_LT(small.faults.count(), x.faults.count());
+  EXPECT_LT(small.jobs, x.jobs);
+  const auto found = run(small, o).violations;
+  ASSERT_FALSE(found.empty());
+  EXPECT_EQ(found.front().promise, "P1");
+}
+
+} // namespace
+
+} // namespace ziyu::simulation

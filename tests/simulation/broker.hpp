@@ -1,0 +1,86 @@
+#pragma once
+
+#include "base/error.hpp"
+#include "tests/simulation/job_book.hpp"
+
+#include <map>
+#include <set>
+#include <vector>
+
+namespace ziyu::simulation {
+
+/// What a broker's group coordinator tells a member.
+class group_member {
+public:
+  virtual ~group_member() = default;
+  virtual void on_granted(const std::vector<int32_t>& partitions) = 0;
+  /// To be answered with `broker::given_up`, or the member is thrown out.
+  virtual void on_wanted_back(const std::vector<int32_t>& partitions) = 0;
+  /// The group goes on without it, whether it knows or not.
+  virtual void on_thrown_out() = 0;
+};
+
+/// Topics, a consumer group with its coordinator, and committed offsets. Survives the
+/// services. Holds what they do against the promises.
+class broker {
+public:
+  broker(timeline& time, job_book& jobs);
+
+  // -- the group ----------------------------------------------------------------------------
+
+  /// @returns The member's number.
+  uint64_t join(group_member& x);
+  void leave(uint64_t member);
+  void given_up(uint64_t member, const std::vector<int32_t>& partitions);
+  void throw_out(uint64_t member);
+  /// It is gone without a word: thrown out when its session has ended.
+  void forget(uint64_t member);
+  /// Partitions change hands, as when a topic grows or a member comes.
+  void rebalance();
+  bool is_member(uint64_t number) const { return members_.count(number) > 0; }
+
+  // -- offsets ---------------------------------------------------------------------------------
+
+  /// All below `next` are done, says a member. Refused (`errc::kafka`) without a
+  /// coordinator and from those who are no members.
+  expected<void> commit(uint64_t member, int32_t partition, int64_t next);
+  /// Nothing while there is no coordinator.
+  std::optional<int64_t> committed(int32_t partition) const;
+  bool all_committed() const;
+  /// P1: nothing below `next` may be unfinished. Anybody, at any time.
+  void check_prefix(const char* what, int32_t partition, int64_t next);
+
+  // -- topics -------------------------------------------------------------------------------------
+
+  job_book& jobs() { return jobs_; }
+  /// Writes a result, dead letter or event.
+  messaging::record_id write(const messaging::outgoing& x);
+
+  // -- outages --------------------------------------------------------------------------------------
+
+  bool reachable = true;       ///< Else nobody fetches, commits or produces.
+  bool has_coordinator = true; ///< Else nobody commits, and assignments wait.
+  int64_t extra_latency_us = 0;
+
+  uint64_t rebalances = 0, commits = 0;
+
+private:
+  struct member {
+    group_member* who = nullptr; ///< Null: gone without a word.
+    std::set<int32_t> wanted_back;
+  };
+
+  void settle();
+  std::vector<int32_t> owned_by(uint64_t member) const;
+
+  timeline& time_;
+  job_book& jobs_;
+  std::map<uint64_t, member> members_;
+  uint64_t next_member_ = 1;
+  uint64_t generation_ = 0;
+  std::vector<uint64_t> owner_, target_; ///< By partition; 0: nobody.
+  std::vector<int64_t> committed_;
+  int64_t written_ = 0;
+};
+
+} // namespace ziyu::simulation

@@ -1,0 +1,114 @@
+#pragma once
+
+#include "messaging/consumer.hpp"
+#include "messaging/producer.hpp"
+#include "tests/simulation/broker.hpp"
+
+#include <deque>
+
+namespace ziyu::simulation {
+
+/// A member of the group, behind the port of the job source.
+class simulated_consumer : public messaging::consumer, public group_member {
+public:
+  /// @param epochs The latest of its service, over all of its consumers.
+  simulated_consumer(timeline& time, broker& where, std::shared_ptr<uint64_t> epochs);
+  ~simulated_consumer() override;
+
+  // -- the port ------------------------------------------------------------------------------
+
+  /// Never waits.
+  messaging::consumer_event poll(std::chrono::milliseconds) override;
+  void gate(bool closed) override { gated_ = closed; }
+  expected<void> store(const messaging::topic_partition& where, int64_t next) override;
+  void finish_revoke() override;
+  expected<void> commit(std::chrono::milliseconds) override;
+  void close(std::chrono::milliseconds) override;
+
+  // -- the coordinator's word -------------------------------------------------------------------
+
+  void on_granted(const std::vector<int32_t>& partitions) override;
+  void on_wanted_back(const std::vector<int32_t>& partitions) override;
+  void on_thrown_out() override;
+
+  // -- what the simulation does to it -----------------------------------------------------------
+
+  /// The next poll takes partitions away: the source will wait for the dispatcher.
+  bool revokes_next() const;
+  bool is_closed() const { return closed_; }
+  /// Thrown out by the coordinator, which it hears later.
+  void evict() { broker_.throw_out(member_); }
+  /// The next poll says that it is unusable.
+  void break_down() { fatal_ = true; }
+  /// Goes back to what is committed, as after a fetch that the broker reset.
+  void refetch();
+  /// It is gone without a word, with its service.
+  void vanish();
+
+private:
+  struct assignment {
+    uint64_t epoch = 0;
+    int64_t position = 0; ///< Of the next record.
+    int64_t stored = -1;  ///< To be committed; -1: nothing.
+  };
+  struct change {
+    std::vector<int32_t> partitions;
+    bool granted = false; ///< Else wanted back…
+    bool lost = false;    ///< …or gone already.
+  };
+
+  messaging::consumer_event on_change(change x);
+  messaging::consumer_event fetch();
+  void commit_stored(int32_t partition);
+  void rejoin();
+
+  timeline& time_;
+  broker& broker_;
+  lifetime life_;
+  uint64_t member_ = 0; ///< 0: none.
+  std::deque<change> changes_;
+  std::map<int32_t, assignment> mine_; ///< As far as it knows.
+  std::set<int32_t> given_up_;         ///< Were its, and are no more.
+  std::vector<int32_t> revoking_;
+  bool revoking_lost_ = false;
+  std::shared_ptr<uint64_t> epochs_;
+  int64_t next_commit_us_ = 0;
+  bool gated_ = false, closed_ = false, fatal_ = false, told_down_ = false;
+  int64_t down_since_us_ = -1;
+};
+
+/// Behind the port of the publisher: delivers in order, late, twice or not at all, but
+/// reports once.
+class simulated_producer : public messaging::producer {
+public:
+  /// @param max_jobs More results and dead letters in flight break P4.
+  simulated_producer(timeline& time, broker& where, report_handler report, uint64_t max_jobs,
+                     std::shared_ptr<const bool> dead);
+  ~simulated_producer() override;
+
+  expected<void> produce(const messaging::outgoing& x) override;
+  expected<void> flush(std::chrono::milliseconds) override { return {}; }
+
+private:
+  struct pending {
+    messaging::outgoing content;
+    int64_t since_us = 0;
+  };
+
+  void pump();
+  void deliver();
+  void report(pending x, std::optional<error> failure, messaging::record_id where = {});
+  void purge(errc code);
+
+  timeline& time_;
+  broker& broker_;
+  report_handler report_;
+  uint64_t max_jobs_;
+  std::shared_ptr<const bool> dead_; ///< Its service.
+  lifetime life_;
+  std::deque<pending> queue_;
+  uint64_t jobs_ = 0;
+  bool pumping_ = false, fatal_ = false;
+};
+
+} // namespace ziyu::simulation

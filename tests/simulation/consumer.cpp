@@ -1,0 +1,221 @@
+#include "tests/simulation/clients.hpp"
+
+#include <algorithm>
+
+namespace ziyu::simulation {
+
+namespace {
+
+constexpr int64_t commit_interval_us = 1'000'000;
+
+/// Without a broker for so long, the client says so.
+constexpr int64_t tell_down_after_us = 1'000'000;
+
+std::vector<messaging::topic_partition> name(const std::vector<int32_t>& partitions) {
+  std::vector<messaging::topic_partition> xs;
+  for (auto p : partitions)
+    xs.push_back({jobs_topic, p});
+  return xs;
+}
+
+} // namespace
+
+simulated_consumer::simulated_consumer(timeline& time, broker& where,
+                                       std::shared_ptr<uint64_t> epochs)
+  : time_(time), broker_(where), epochs_(std::move(epochs)) {
+  rejoin();
+}
+
+simulated_consumer::~simulated_consumer() {
+  if (!closed_)
+    vanish();
+}
+
+void simulated_consumer::rejoin() {
+  // A member finds its coordinator, sends its wish, and waits for the others.
+  time_.after_ms(time_.chance().between(1, 100), life_.guard([this] {
+    if (closed_ || fatal_ || member_ != 0)
+      return;
+    if (!broker_.reachable || !broker_.has_coordinator)
+      return rejoin();
+    member_ = broker_.join(*this);
+  }));
+}
+
+// -- the coordinator's word --------------------------------------------------------------------
+
+void simulated_consumer::on_granted(const std::vector<int32_t>& partitions) {
+  changes_.push_back({partitions, true, false});
+}
+
+void simulated_consumer::on_wanted_back(const std::vector<int32_t>& partitions) {
+  changes_.push_back({partitions, false, false});
+}
+
+void simulated_consumer::on_thrown_out() {
+  // The next heartbeat tells. Until then it goes on as if nothing had happened.
+  time_.after_ms(time_.chance().between(0, 3'000), life_.guard([this] {
+    if (closed_)
+      return;
+    member_ = 0;
+    changes_.clear();
+    std::vector<int32_t> gone;
+    for (const auto& [p, x] : mine_)
+      gone.push_back(p);
+    if (gone.empty())
+      rejoin();
+    else
+      changes_.push_back({std::move(gone), false, true});
+  }));
+}
+
+// -- the port ------------------------------------------------------------------------------------
+
+bool simulated_consumer::revokes_next() const {
+  return !fatal_ && !changes_.empty() && !changes_.front().granted;
+}
+
+messaging::consumer_event simulated_consumer::poll(std::chrono::milliseconds) {
+  if (fatal_) {
+    time_.note("consumer of member {} is broken", member_);
+    return messaging::consumer_failed{{errc::kafka_fatal, "by the seed"}};
+  }
+  if (!broker_.reachable) {
+    if (down_since_us_ < 0)
+      down_since_us_ = time_.now();
+    if (!told_down_ && time_.now() - down_since_us_ >= tell_down_after_us) {
+      told_down_ = true;
+      return messaging::consumer_failed{{errc::unavailable, "no broker is reachable"}};
+    }
+  } else {
+    down_since_us_ = -1;
+    if (std::exchange(told_down_, false))
+      return messaging::consumer_recovered{};
+  }
+  if (time_.now() >= next_commit_us_) {
+    next_commit_us_ = time_.now() + commit_interval_us;
+    for (auto& [p, x] : mine_)
+      commit_stored(p);
+  }
+  if (!changes_.empty()) {
+    // Where to begin is the coordinator's word, too.
+    if (changes_.front().granted && !broker_.committed(changes_.front().partitions.front()))
+      return messaging::nothing{};
+    auto x = std::move(changes_.front());
+    changes_.pop_front();
+    return on_change(std::move(x));
+  }
+  if (gated_ || !broker_.reachable)
+    return messaging::nothing{};
+  return fetch();
+}
+
+messaging::consumer_event simulated_consumer::on_change(change x) {
+  if (!x.granted) {
+    revoking_ = x.partitions;
+    revoking_lost_ = x.lost;
+    time_.note("member {} has to give up {} partitions, lost={}", member_, x.partitions.size(),
+               x.lost);
+    return messaging::partitions_revoked{*epochs_, name(x.partitions), x.lost};
+  }
+  const auto epoch = ++*epochs_;
+  for (auto p : x.partitions) {
+    mine_[p] = {epoch, *broker_.committed(p), -1};
+    given_up_.erase(p);
+  }
+  time_.note("member {} has {} more partitions, epoch {}", member_, x.partitions.size(), epoch);
+  return messaging::partitions_assigned{epoch, name(x.partitions)};
+}
+
+messaging::consumer_event simulated_consumer::fetch() {
+  std::vector<int32_t> some;
+  for (const auto& [p, x] : mine_)
+    if (x.position < broker_.jobs().end(p))
+      some.push_back(p);
+  if (some.empty())
+    return messaging::nothing{};
+  const auto p = some[time_.chance().below(some.size())];
+  auto& from = mine_[p];
+  auto& job = broker_.jobs().at(p, from.position++);
+  ++job.fetched;
+  auto r = job.content;
+  r.epoch = from.epoch;
+  time_.note("member {} fetches {}-{}, epoch {}", member_, p, r.id.offset, r.epoch);
+  return r;
+}
+
+void simulated_consumer::refetch() {
+  for (auto& [p, x] : mine_)
+    if (auto from = broker_.committed(p))
+      x.position = std::min(x.position, *from);
+}
+
+expected<void> simulated_consumer::store(const messaging::topic_partition& where, int64_t next) {
+  if (closed_ || fatal_)
+    return fail(errc::revoked, "the consumer is closed");
+  const auto p = where.partition;
+  broker_.check_prefix("the stored", p, next);
+  const auto i = mine_.find(p);
+  if (i == mine_.end()) {
+    // Where this consumer itself has told that they are gone, nobody may be late.
+    if (given_up_.count(p) > 0)
+      time_.violate("P2", "offset " + std::to_string(next) + " is stored for partition "
+                            + std::to_string(p) + ", which was given up");
+    return fail(errc::revoked, "not ours");
+  }
+  time_.note("member {} stores {}-{}", member_, p, next);
+  if (next < i->second.stored)
+    time_.violate("P3", "the stored offset of partition " + std::to_string(p) + " goes back");
+  i->second.stored = next;
+  return {};
+}
+
+void simulated_consumer::commit_stored(int32_t partition) {
+  auto& x = mine_.at(partition);
+  if (x.stored >= 0 && broker_.commit(member_, partition, x.stored))
+    x.stored = -1;
+}
+
+void simulated_consumer::finish_revoke() {
+  if (revoking_.empty())
+    return;
+  for (auto p : revoking_) {
+    if (!revoking_lost_ && mine_.count(p) > 0)
+      commit_stored(p);
+    mine_.erase(p);
+    given_up_.insert(p);
+  }
+  const auto partitions = std::move(revoking_);
+  revoking_.clear();
+  if (revoking_lost_)
+    rejoin();
+  else
+    broker_.given_up(member_, partitions);
+}
+
+expected<void> simulated_consumer::commit(std::chrono::milliseconds) {
+  for (auto& [p, x] : mine_)
+    commit_stored(p);
+  return {};
+}
+
+void simulated_consumer::close(std::chrono::milliseconds) {
+  if (std::exchange(closed_, true))
+    return;
+  if (!fatal_)
+    for (auto& [p, x] : mine_)
+      commit_stored(p);
+  mine_.clear();
+  broker_.leave(member_);
+}
+
+void simulated_consumer::vanish() {
+  if (std::exchange(closed_, true))
+    return;
+  // The group waits for the session's end before it goes on without it.
+  life_.renew();
+  if (broker_.is_member(member_))
+    broker_.forget(member_);
+}
+
+} // namespace ziyu::simulation

@@ -1,0 +1,81 @@
+#pragma once
+
+#include <bitset>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace ziyu::simulation {
+
+/// What can go wrong. Names are those of `--without`.
+enum class fault : uint8_t {
+  // -- the service
+  service_kill, ///< Its process dies, all state with it; another one comes.
+  service_stop, ///< SIGTERM; another one comes.
+  slow_actors,  ///< The world goes on while messages wait.
+  // -- workers and fork server
+  worker_kill,     ///< Any worker, at any moment.
+  job_crash,       ///< A worker dies in a job, before or just after its answer.
+  job_hang,        ///< No answer, ever.
+  job_slow,        ///< An answer just before the deadline.
+  garbage,         ///< Rubbish instead of an answer.
+  lies,            ///< Answers twice, late, or to another attempt.
+  leak,            ///< Live bytes grow with each job.
+  hoard,           ///< Private bytes grow with each job, live bytes do not.
+  jump,            ///< One job takes more than the hard limit.
+  misreport,       ///< Says that it has less memory than it has.
+  server_death,    ///< The fork server dies.
+  server_stuck,    ///< It lives, but does not fork.
+  spawn_failure,   ///< A fork fails, or its worker dies or hangs before it is ready.
+  hand_over_death, ///< A worker dies just as it is given to its slot.
+  ignores_stop,    ///< Only SIGKILL ends a worker.
+  // -- Kafka
+  rebalance,        ///< Partitions change hands.
+  eviction,         ///< A member is thrown out without knowing it at once.
+  poll_stall,       ///< The poll thread stands still for seconds.
+  consumer_fatal,   ///< The consumer is unusable and has to be made anew.
+  refetch,          ///< Records come a second time.
+  broker_down,      ///< No broker can be reached for seconds.
+  coordinator_loss, ///< Nobody takes commits for seconds.
+  slow_broker,      ///< Delivery takes seconds.
+  delivery_failure, ///< A record is not written, and the report says so.
+  lost_report,      ///< A record is written, and the report says that it is not.
+  producer_fatal,   ///< The producer is unusable and has to be made anew.
+  producer_full,    ///< The producer's queue is full.
+  producer_missing, ///< No producer can be made.
+  // -- the machine and the jobs
+  memory_pressure, ///< The container is nearly full for seconds.
+  bad_input,       ///< Tombstones, empty images, announced sizes beyond all bounds.
+  poison,          ///< Jobs that kill or hang each worker that they meet.
+  duplicate_id,    ///< Two records carry one job id.
+  count
+};
+
+inline constexpr size_t fault_count = static_cast<size_t>(fault::count);
+
+std::string_view to_string(fault x) noexcept;
+std::optional<fault> parse_fault(std::string_view name) noexcept;
+
+/// All that a run depends on, besides the code.
+struct scenario {
+  uint64_t seed = 1;
+  uint32_t services = 1;   ///< In one consumer group.
+  uint32_t partitions = 2; ///< Of the jobs' topic.
+  uint32_t slots = 2;      ///< Of each service.
+  uint32_t jobs = 30;
+  uint32_t fault_ms = 10'000; ///< So long, virtual, things go wrong.
+  bool cooperative = true;    ///< How the group rebalances; else eagerly.
+  bool stops_at_end = false;  ///< Ends with SIGTERM to all.
+  std::bitset<fault_count> faults;
+
+  /// What a seed stands for. Each has its own selection of faults, as some hide others.
+  static scenario of(uint64_t seed);
+
+  bool has(fault x) const { return faults.test(static_cast<size_t>(x)); }
+
+  /// The arguments of `bench/simulate` that run just this.
+  std::string arguments() const;
+};
+
+} // namespace ziyu::simulation

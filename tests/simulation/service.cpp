@@ -1,0 +1,305 @@
+#include "tests/simulation/service.hpp"
+
+#include "actors/inference.hpp"
+
+#include <caf/event_based_actor.hpp>
+#include <caf/send.hpp>
+
+namespace ziyu::simulation {
+
+using namespace std::chrono_literals;
+
+namespace {
+
+constexpr uint64_t max_jobs_in_flight = 10;
+constexpr uint64_t max_bytes_in_flight = 6 * MiB;
+/// A single record may overshoot: its image, and a million pixels.
+constexpr uint64_t largest_cost = 3'000'000 + 10'000;
+
+constexpr int64_t drain_ms = 5'000;
+constexpr int64_t grace_ms = 1'000;
+constexpr int64_t end_ms = grace_ms + 3'000;
+constexpr int64_t flush_ms = 2'000;
+/// An answer to a drain may be later than its limit by timers' steps.
+constexpr int64_t margin_ms = 500;
+
+} // namespace
+
+service::service(timeline& time, broker& where, caf::actor_system& sys,
+                 const port_wrappers& wrappers, uint64_t number, environment& env)
+  : time_(time), broker_(where), sys_(sys),
+    sched_(dynamic_cast<caf::scheduler::test_coordinator&>(sys.scheduler())), wrappers_(wrappers),
+    number_(number), env_(env), stats_(std::make_shared<actors::metrics>()),
+    report_(std::make_shared<actors::reporter>(env_, "service-" + std::to_string(number),
+                                               events_topic, stats_)),
+    credit_(std::make_shared<actors::intake>(
+      actors::intake::limits{max_jobs_in_flight, max_bytes_in_flight})),
+    workers_(std::make_shared<simulated_workers>(time, where.jobs(), sys)) {
+  time_.note("service {} starts", number_);
+  spawn_actors();
+  reopen_.emplace(200ms, 10'000ms);
+  open_consumer();
+  poll_later(0);
+}
+
+service::~service() {
+  time_.note("service {} is gone", number_);
+  *dead_ = true;
+  life_.renew();
+  if (inner_ != nullptr)
+    inner_->vanish();
+  loop_.reset();
+  consumer_.reset();
+  report_->disconnect();
+  workers_->release();
+  for (const auto& x :
+       {caf::actor_cast<caf::actor>(supervisor_), caf::actor_cast<caf::actor>(dispatcher_),
+        caf::actor_cast<caf::actor>(publisher_)})
+    caf::anon_send_exit(x, caf::exit_reason::kill);
+}
+
+void service::spawn_actors() {
+  const auto slots = time_.plan().slots;
+  actors::dispatcher_settings d;
+  d.results_topic = results_topic;
+  d.dead_letters_topic = dead_letters_topic;
+  d.slots = slots;
+  d.max_attempts = max_attempts;
+  d.job_timeout = std::chrono::milliseconds{job_timeout_ms};
+  d.credit = credit_;
+  d.report = report_;
+  d.store = [this, dead = dead_](const messaging::topic_partition& at,
+                                 int64_t next) -> expected<void> {
+    if (*dead || !consumer_)
+      return fail(errc::revoked, "there is no consumer at present");
+    return consumer_->store(at, next);
+  };
+  d.model = [] { return messaging::model_identity{"digits", "1", "abc", "fp32"}; };
+  dispatcher_ = sys_.spawn(actors::dispatcher, d);
+  using real = actors::dispatcher_actor::stateful_base<actors::dispatcher_state>;
+  dispatcher_state_ =
+    &dynamic_cast<real&>(*caf::actor_cast<caf::abstract_actor*>(dispatcher_)).state;
+  actors::publisher_settings p;
+  auto make = [this, dead = dead_](messaging::producer::report_handler report)
+    -> expected<std::unique_ptr<messaging::producer>> {
+    if (*dead || time_.strikes(fault::producer_missing, 2))
+      return fail(errc::kafka, "no producer, by the seed");
+    return std::make_unique<simulated_producer>(time_, broker_, std::move(report),
+                                                max_jobs_in_flight, dead);
+  };
+  p.make = [this, dead = dead_, make](messaging::producer::report_handler report)
+    -> expected<std::unique_ptr<messaging::producer>> {
+    if (*dead || !wrappers_.producer)
+      return make(std::move(report));
+    return wrappers_.producer(make, std::move(report));
+  };
+  p.dispatcher = dispatcher_;
+  p.report = report_;
+  publisher_ = sys_.spawn(actors::publisher, p);
+  caf::anon_send(dispatcher_, publisher_);
+  report_->connect(publisher_);
+  actors::supervisor_settings s;
+  s.slots = slots;
+  s.standbys = 1;
+  s.start_timeout = 3s;
+  s.grace = std::chrono::milliseconds{grace_ms};
+  s.judge.budget_bytes = s.healing.budget_bytes = budget_bytes;
+  s.judge.workers = slots;
+  s.healing.hard_limit_bytes = hard_limit_bytes;
+  s.restart_intensity = 5;
+  s.restart_period = 5s;
+  s.host = workers_;
+  s.report = report_;
+  s.dispatcher = dispatcher_;
+  s.on_model = [](const auto&) {};
+  s.on_fatal = [this, dead = dead_](error x) {
+    if (*dead)
+      return;
+    time_.note("service {} gives up: {}", number_, std::string_view{x.message});
+    gave_up_ = true;
+  };
+  actors::inference_settings i;
+  i.job_timeout = d.job_timeout;
+  i.dispatcher = dispatcher_;
+  auto make_inference = [&sys = sys_, i](uint32_t slot, actors::supervisor_actor boss) mutable {
+    i.slot = slot;
+    i.supervisor = std::move(boss);
+    return sys.spawn(actors::inference, i);
+  };
+  supervisor_ = sys_.spawn(
+    actors::supervisor, s,
+    std::function<actors::inference_actor(uint32_t, actors::supervisor_actor)>{make_inference});
+}
+
+// -- the source, as `job_source` runs it on its thread ------------------------------------------
+
+void service::open_consumer() {
+  auto made = std::make_unique<simulated_consumer>(time_, broker_, epochs_);
+  inner_ = made.get();
+  consumer_ = std::move(made);
+  if (wrappers_.consumer)
+    consumer_ = wrappers_.consumer(std::move(consumer_));
+  messaging::job_limits limits;
+  limits.max_pixels = max_pixels;
+  loop_.emplace(*consumer_, *credit_, dispatcher_, limits, env_);
+}
+
+void service::poll_later(int64_t us) {
+  time_.after_us(us, life_.guard([this] { poll(); }));
+}
+
+void service::poll() {
+  if (!consumer_)
+    return; // stopped
+  if (time_.now() < stalled_until_us_)
+    return poll_later(stalled_until_us_ - time_.now());
+  const auto jobs = credit_->jobs();
+  if (inner_->revokes_next())
+    poll_revocation();
+  else if (loop_->turn(0ms))
+    reopen_->reset();
+  else {
+    // Unusable: a fresh one, but not in a tight loop.
+    consumer_->close(5s);
+    loop_.reset();
+    inner_ = nullptr;
+    consumer_.reset();
+    time_.after_ms(reopen_->next(env_.random()).count(), life_.guard([this] {
+      if (phase_ != phase::running)
+        return;
+      open_consumer();
+      poll();
+    }));
+    return;
+  }
+  if (credit_->jobs() > max_jobs_in_flight || credit_->bytes() > max_bytes_in_flight + largest_cost)
+    time_.violate("P4", std::to_string(credit_->jobs()) + " jobs of "
+                          + std::to_string(credit_->bytes()) + " bytes are in flight");
+  // What comes next is fetched at once, what does not come is waited for.
+  poll_later(credit_->jobs() > jobs ? time_.chance().between(20, 2'000)
+                                    : time_.chance().between(5'000, 50'000));
+}
+
+void service::poll_revocation() {
+  // The source waits here until the dispatcher has answered, for which there is no thread:
+  // it first reads what it has, and then the revocation as soon as that is sent.
+  while (sched_.prioritize(dispatcher_))
+    sched_.run_once();
+  sched_.inline_next_enqueue();
+  loop_->turn(0ms);
+}
+
+void service::evict() {
+  if (inner_ != nullptr)
+    inner_->evict();
+}
+
+void service::break_consumer() {
+  if (inner_ != nullptr)
+    inner_->break_down();
+}
+
+void service::refetch() {
+  if (inner_ != nullptr)
+    inner_->refetch();
+}
+
+// -- the stop, as `actors::serve` does it -----------------------------------------------------------
+
+template <class Actor>
+void service::ask_drain(const Actor& whom, int64_t limit_ms, const char* name,
+                        void (service::*next)(bool)) {
+  auto answered = std::make_shared<bool>(false);
+  const auto limit = std::chrono::milliseconds{limit_ms + 2'000};
+  auto done = [this, dead = dead_, answered, next](bool x) {
+    if (*dead || std::exchange(*answered, true))
+      return;
+    (this->*next)(x);
+  };
+  sys_.spawn([=](caf::event_based_actor* self) {
+    self->request(whom, limit, actors::atom::drain{}, static_cast<uint64_t>(limit_ms))
+      .then([done](bool x) { done(x); }, [done](const caf::error&) { done(false); });
+  });
+  time_.after_ms(limit_ms + margin_ms, life_.guard([this, answered, name] {
+    if (!*answered)
+      time_.violate("P7", std::string{"the "} + name + " does not answer a drain in time");
+  }));
+}
+
+void service::stop() {
+  if (phase_ != phase::running)
+    return;
+  time_.note("service {} stops", number_);
+  phase_ = phase::draining;
+  credit_->hold(true);
+  ask_drain(dispatcher_, drain_ms, "dispatcher", &service::on_dispatcher_drained);
+}
+
+void service::on_dispatcher_drained(bool all) {
+  time_.note("service {} is drained: {}", number_, all);
+  check_ledger("after the drain", true);
+  phase_ = phase::ending;
+  if (consumer_)
+    consumer_->close(5s);
+  loop_.reset();
+  inner_ = nullptr;
+  consumer_.reset();
+  ask_drain(supervisor_, end_ms, "supervisor", &service::on_supervisor_drained);
+}
+
+void service::on_supervisor_drained(bool all) {
+  if (!all || workers_->alive() > 0 || workers_->server_alive())
+    time_.violate("P7", std::to_string(workers_->alive()) + " workers outlive the stop");
+  phase_ = phase::publishing;
+  ask_drain(publisher_, flush_ms, "publisher", &service::on_publisher_drained);
+}
+
+void service::on_publisher_drained(bool all) {
+  time_.note("service {} has ended: {}", number_, all);
+  phase_ = phase::ended;
+}
+
+// -- what must hold -----------------------------------------------------------------------------------
+
+void service::check_ledger(const char* when, bool at_rest) {
+  const auto sum = dispatcher_state_->ledger.total();
+  if (!sum.balanced() || (at_rest && sum.in_flight > 0))
+    time_.violate("ledger", std::string{"out of balance "} + when + ": "
+                              + std::to_string(sum.fetched) + " fetched, "
+                              + std::to_string(sum.published) + " published, "
+                              + std::to_string(sum.dead_lettered) + " dead-lettered, "
+                              + std::to_string(sum.handed_back) + " handed back, "
+                              + std::to_string(sum.in_flight) + " in flight");
+}
+
+void service::check() { check_ledger("in between", false); }
+
+bool service::is_whole() const {
+  // Half-open is where a breaker rests that no job has closed yet.
+  return phase_ == phase::running && !gave_up_ && workers_->serving() == time_.plan().slots
+         && workers_->alive() == time_.plan().slots + 1 && credit_->jobs() == 0
+         && dispatcher_state_->breaker->state() != supervision::breaker_state::open;
+}
+
+void service::check_rest() {
+  if (phase_ != phase::running)
+    return;
+  check_ledger("at rest", true);
+  if (credit_->jobs() > 0 || credit_->bytes() > 0)
+    time_.violate("P4", "credit for " + std::to_string(credit_->jobs()) + " jobs of "
+                          + std::to_string(credit_->bytes()) + " bytes was never given back");
+}
+
+std::string service::describe() const {
+  const auto x = dispatcher_state_->status();
+  return "service " + std::to_string(number_) + ": phase="
+         + std::to_string(static_cast<int>(phase_)) + " gave_up=" + std::to_string(gave_up_)
+         + " queued=" + std::to_string(x.queued) + " running=" + std::to_string(x.running)
+         + " slots_up=" + std::to_string(x.slots_up) + " breaker=" + x.breaker_reason + " trouble="
+         + x.trouble + " publishing=" + std::to_string(dispatcher_state_->publishing.size())
+         + " credit=" + std::to_string(credit_->jobs()) + " serving="
+         + std::to_string(workers_->serving()) + " alive=" + std::to_string(workers_->alive())
+         + " fork_server=" + std::to_string(workers_->server_alive()) + " ledger=" + x.ledger;
+}
+
+} // namespace ziyu::simulation

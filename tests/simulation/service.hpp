@@ -1,0 +1,95 @@
+#pragma once
+
+#include "actors/dispatcher.hpp"
+#include "actors/publisher.hpp"
+#include "actors/source.hpp"
+#include "actors/supervisor.hpp"
+#include "tests/simulation/clients.hpp"
+#include "tests/simulation/workers.hpp"
+
+#include <caf/scheduler/test_coordinator.hpp>
+
+namespace ziyu::simulation {
+
+/// Put between the actors and the simulation, to break a promise of a port.
+struct port_wrappers {
+  std::function<std::unique_ptr<messaging::consumer>(std::unique_ptr<messaging::consumer>)>
+    consumer;
+  std::function<expected<std::unique_ptr<messaging::producer>>(
+    actors::producer_factory make, messaging::producer::report_handler report)>
+    producer;
+};
+
+/// One life of one service: the real actors, wired as `actors::serve` wires them.
+class service {
+public:
+  enum class phase : uint8_t { running, draining, ending, publishing, ended };
+
+  /// @param env Outlives the actors, of which some outlive the service by a message.
+  service(timeline& time, broker& where, caf::actor_system& sys, const port_wrappers& wrappers,
+          uint64_t number, environment& env);
+  ~service();
+
+  /// SIGTERM.
+  void stop();
+  phase state() const { return phase_; }
+  /// It has found that it can never work, and would end.
+  bool has_given_up() const { return gave_up_; }
+
+  /// The poll thread stands still.
+  void stall(int64_t ms) { stalled_until_us_ = time_.now() + ms * 1'000; }
+  void evict();
+  void break_consumer();
+  void refetch();
+  simulated_workers& workers() { return *workers_; }
+
+  /// What must hold at any moment.
+  void check();
+  /// What must hold when there is nothing to do.
+  void check_rest();
+  /// Nothing to do, and all is as it should be.
+  bool is_whole() const;
+  std::string describe() const; ///< For people.
+
+private:
+  void spawn_actors();
+  void poll_later(int64_t us);
+  void poll();
+  void poll_revocation();
+  void open_consumer();
+  void check_ledger(const char* when, bool at_rest);
+  template <class Actor>
+  void ask_drain(const Actor& whom, int64_t limit_ms, const char* name,
+                 void (service::*next)(bool));
+  void on_dispatcher_drained(bool all);
+  void on_supervisor_drained(bool all);
+  void on_publisher_drained(bool all);
+
+  timeline& time_;
+  broker& broker_;
+  caf::actor_system& sys_;
+  caf::scheduler::test_coordinator& sched_;
+  const port_wrappers& wrappers_;
+  uint64_t number_;
+  lifetime life_;
+  std::shared_ptr<bool> dead_ = std::make_shared<bool>(false);
+  environment& env_;
+  std::shared_ptr<actors::metrics> stats_;
+  std::shared_ptr<actors::reporter> report_;
+  std::shared_ptr<actors::intake> credit_;
+  std::shared_ptr<simulated_workers> workers_;
+  actors::dispatcher_actor dispatcher_;
+  actors::publisher_actor publisher_;
+  actors::supervisor_actor supervisor_;
+  actors::dispatcher_state* dispatcher_state_ = nullptr;
+  std::shared_ptr<uint64_t> epochs_ = std::make_shared<uint64_t>(0);
+  std::unique_ptr<messaging::consumer> consumer_;
+  simulated_consumer* inner_ = nullptr; ///< Inside of `consumer_`.
+  std::optional<actors::source_loop> loop_;
+  std::optional<supervision::backoff> reopen_;
+  int64_t stalled_until_us_ = 0;
+  phase phase_ = phase::running;
+  bool gave_up_ = false;
+};
+
+} // namespace ziyu::simulation
