@@ -13,11 +13,11 @@ bench() {
   exec "$root/build/release/bin/bench_$name" "$@"
 }
 
-# chaos ARGUMENT...: the suite of Python in bench/chaos_suite.
+# chaos MODULE ARGUMENT...: a command of the suite of Python in bench/chaos_suite.
 chaos() {
   "$root/scripts/deps" --test
   use_ccache
   configure release
   build release ziyu ziyu_worker >&2
-  PYTHONPATH=$root/bench exec "$root/.deps/venv/bin/python" -m chaos_suite "$@"
+  PYTHONPATH=$root/bench exec "$root/.deps/venv/bin/python" -m "$@"
 }

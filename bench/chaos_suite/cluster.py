@@ -134,6 +134,8 @@ class Cluster:
             broker.configure(voters)
         self.mounted = [x for x in self.brokers if _mount_small(x.disk, disk_bytes)]
         self.bootstrap = ",".join(f"127.0.0.1:{x.ports['DIRECT']}" for x in self.brokers)
+        self.admin = AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 2, "socket.timeout.ms": 2000,
+                                  "reconnect.backoff.max.ms": 500})
 
     @property
     def disks_can_fill(self):
@@ -172,13 +174,12 @@ class Cluster:
 
     def create_topics(self, topics, limit_s=60):
         """`topics`: {name: (partitions, configuration)}"""
-        admin = AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 2})
         deadline = time.monotonic() + limit_s
         missing = dict(topics)
         while missing:
             new = [NewTopic(name, partitions, len(self.brokers), config=config)
                    for name, (partitions, config) in missing.items()]
-            for name, future in admin.create_topics(new, request_timeout=10).items():
+            for name, future in self.admin.create_topics(new, request_timeout=10).items():
                 try:
                     future.result()
                 except KafkaException as e:
@@ -187,6 +188,35 @@ class Cluster:
                             raise
                         continue
                 del missing[name]
+
+    def whole(self):
+        """Whether all brokers are up and have caught up."""
+        if not all(x.ready() for x in self.brokers):
+            return False
+        try:
+            topics = self.admin.list_topics(timeout=1).topics.values()
+        except KafkaException:
+            return False
+        return all(len(p.isrs) == len(p.replicas) for topic in topics for p in topic.partitions.values())
+
+    def _group(self, name):
+        """What is known of a consumer group; None if nobody can tell. (Not by describe_consumer_groups: its requests
+        crash the client when they time out.)"""
+        try:
+            found = self.admin.list_groups(name, timeout=1.5)
+        except KafkaException:
+            return None
+        return next((x for x in found if x.id == name and x.members), None)
+
+    def group_is_stable(self, members, name="chaos"):
+        """Whether the consumer group has so many members and no rebalance is under way."""
+        about = self._group(name)
+        return about is not None and about.state == "Stable" and len(about.members) == members
+
+    def members(self, name, client_id):
+        """Ids of the group's members with this client id; nothing when nobody can tell."""
+        about = self._group(name)
+        return [x.id for x in about.members if x.client_id == client_id] if about else []
 
     def look(self):
         """Starts brokers again that ended themselves: when their disk was full, or when they could not bind."""
@@ -204,8 +234,8 @@ class Cluster:
 
 
 def _mount_small(folder, size):
-    """A tmpfs, if we may. Sparse files take no room there."""
-    if os.geteuid() != 0:
+    """A tmpfs, if we may and are to (`size` above 0). Sparse files take no room there."""
+    if os.geteuid() != 0 or size == 0:
         return False
     return subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "ziyu-chaos", folder], check=False,
                           stderr=subprocess.DEVNULL).returncode == 0

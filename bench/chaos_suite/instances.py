@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -16,12 +17,12 @@ SESSION_MS = 6000
 MEMORY_LIMIT = 640 << 20  # of a place's cgroup
 
 
-def configuration(bootstrap, topics, model, limit_bytes, delivery="at_least_once", ordering="unordered",
+def configuration(place, bootstrap, topics, model, limit_bytes, delivery="at_least_once", ordering="unordered",
                   assignor="range", changes=None):
     """ziyu.json of a service that gives up early whatever hangs."""
     all_ = {
         "kafka": {
-            "bootstrap.servers": bootstrap, "group.id": "chaos",
+            "bootstrap.servers": bootstrap, "group.id": "chaos", "client.id": f"place{place}",
             "consumer": {"session.timeout.ms": SESSION_MS, "heartbeat.interval.ms": 1000,
                          "max.poll.interval.ms": 20000, "partition.assignment.strategy": assignor},
             "producer": {},
@@ -54,8 +55,9 @@ def configuration(bootstrap, topics, model, limit_bytes, delivery="at_least_once
 class Place:
     """Where one instance of the service runs, again and again."""
 
-    def __init__(self, number, folder, command, cgroup=None):
-        """`command(number)`: what to start."""
+    def __init__(self, number, folder, command, cgroup=None, is_plain=False):
+        """`command(number)`: what to start. `is_plain`: it serves no HTTP."""
+        self.is_plain = is_plain
         self.number, self.folder, self.command, self.cgroup = number, Path(folder), command, cgroup
         self.child = None
         self.starts = 0
@@ -84,6 +86,14 @@ class Place:
         except (OSError, ValueError, KeyError):
             return None
 
+    def text(self, path, limit_s=2.0):
+        """The body of an HTTP answer, or None."""
+        try:
+            with urllib.request.urlopen(f"http://{self.address()}{path}", timeout=limit_s) as answer:
+                return answer.read().decode()
+        except (OSError, ValueError):
+            return None
+
     def get(self, path, limit_s=1.0):
         """The JSON of an HTTP answer (also of a 503), or None."""
         address = self.address()
@@ -103,6 +113,10 @@ class Place:
     def ready(self):
         answer = self.get("/readyz")
         return bool(answer and answer.get("ready"))
+
+    def goes_on(self):
+        """Whether it is there for the work of another that is about to be harmed. Subjects without HTTP: if it runs."""
+        return self.running() and self.stopping_since is None and (self.ready() if self.address() else self.is_plain)
 
     def workers(self):
         """Pids of its workers and standbys, and of its fork server (None if unknown). Without asking it: it may be

@@ -26,15 +26,21 @@ def own_mounts():
     return subprocess.run(["mount", "--make-rprivate", "/"], check=False, stderr=subprocess.DEVNULL).returncode == 0
 
 
+given_ports = set()
+
+
 def free_port():
-    """A port of 127.0.0.1 that nobody listens on. Below the range of which the kernel gives ports to clients: a
+    """A port of 127.0.0.1 that nobody listens on, another one each time. Below the range of which the kernel gives ports to clients: a
     broker that is restarted must find its own free."""
     lowest = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
     for _ in range(200):
         port = random.randrange(max(2048, lowest - 12000), lowest)
+        if port in given_ports:
+            continue
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))
+                given_ports.add(port)
                 return port
             except OSError:
                 continue

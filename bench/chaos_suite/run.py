@@ -44,7 +44,8 @@ class Stage:
     `subject(place_number, folder)`: makes the command of a place, for subjects that are not `ziyu serve`.
     """
 
-    def __init__(self, options, brokers=3, places=3, partitions=6, changes=None, subject=None):
+    def __init__(self, options, brokers=3, places=3, partitions=6, changes=None, subject=None,
+                 small_disks=True, cgroup=None):
         self.options, self.repository = options, Path(options.repository)
         self.folder = Path(options.keep or f"/tmp/ziyu-chaos-{os.getpid()}")
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -55,12 +56,13 @@ class Stage:
         self.cluster = None
         self.places = []
         self.partitions, self.changes, self.subject = partitions, changes, subject
-        self.shape = brokers, places
+        self.shape, self.small_disks, self.cgroup = (brokers, places), small_disks, cgroup
 
     def __enter__(self):
         try:
             brokers, places = self.shape
-            self.cluster = Cluster(self.folder, self.repository / ".deps/kafka/lib", self.network, brokers, places)
+            self.cluster = Cluster(self.folder, self.repository / ".deps/kafka/lib", self.network, brokers, places,
+                                   768 << 20 if self.small_disks else 0)
             self.log(f"starting {brokers} brokers in {self.folder}")
             self.cluster.start()
             stamped = {"message.timestamp.type": "LogAppendTime"}
@@ -72,8 +74,9 @@ class Stage:
                 TOPICS["events"]: (1, {}),
             })
             for number in range(places):
-                cgroup = make_cgroup(number, self.repository)
-                self.places.append(Place(number, self.folder, self._command(number, cgroup), cgroup))
+                cgroup = self.cgroup or make_cgroup(number, self.repository)
+                self.places.append(Place(number, self.folder, self._command(number, cgroup), cgroup,
+                                         is_plain=self.subject is not None))
             self.log("topics are there")
             return self
         except BaseException:
@@ -85,7 +88,7 @@ class Stage:
             return lambda _: self.subject(self.cluster.bootstrap_of(number), number)
         file = self.folder / f"place{number}.json"
         file.write_text(json.dumps(configuration(
-            self.cluster.bootstrap_of(number), TOPICS, self.repository / "models/digits/1",
+            number, self.cluster.bootstrap_of(number), TOPICS, self.repository / "models/digits/1",
             MEMORY_LIMIT if cgroup else 0, self.options.delivery, self.options.ordering, self.options.assignor,
             self.changes), indent=1))
         return lambda _: [self.options.ziyu, "serve", "--config", file]
@@ -214,10 +217,11 @@ def run_chaos(options, subject=None, kinds=None):
         load = Load(options.seed, stage.repository, options.rate, options.ordering, kinds=kinds)
         submitter = Submitter(stage.cluster.bootstrap, TOPICS["jobs"], load)
         progress = Progress(stage, submitter)
-        chaos = Chaos(actions, stage.cluster, stage.places, stage.left_behind, stage.log)
+        chaos = Chaos(actions, stage.cluster, stage.places, stage.left_behind, stage.log, seconds)
         chaos.start()
-        end = time.monotonic() + seconds
+        end, last, late_s = time.monotonic() + seconds, time.monotonic(), 0.0
         while time.monotonic() < end:
+            late_s, last = max(late_s, time.monotonic() - last), time.monotonic()
             chaos.step()
             submitter.pump()
             progress.look()
@@ -228,19 +232,23 @@ def run_chaos(options, subject=None, kinds=None):
             time.sleep(0.02)
         unacknowledged = submitter.finish(60)
         stage.log(f"{len(submitter.submitted)} jobs are acknowledged, {unacknowledged} are not; waiting for the rest")
-        _drain(stage, progress, options.drain_s)
+        drain(stage, progress, options.drain_s)
         stage.stop_all()
         stage.log("judging")
         verdict = stage.judge(submitter.submitted,
                               "read_committed" if options.delivery == "exactly_once" else "read_uncommitted")
-        missed = checker.missed(verdict, options.delivery, STALL_LIMIT_S) + stage.trouble
+        missed = checker.missed(verdict, options.delivery, options.stall_limit_s, late_s) + stage.trouble
         if submitter.failed:
             missed.append(f"submissions refused by Kafka itself: {submitter.failed[:3]}")
         report = {
             "seed": options.seed, "minutes": round(seconds / 60, 2), "delivery": options.delivery,
             "ordering": options.ordering, "assignor": options.assignor, **{k: v for k, v in asdict(verdict).items() if k != "examples"},
-            "stall_limit_s": STALL_LIMIT_S, "unacknowledged": unacknowledged, "kills": dict(sorted(chaos.counts.items())),
-            "left_out": sorted({x.needs for x in schedule.KINDS if x.needs and x.needs not in allowed}),
+            "stall_limit_s": options.stall_limit_s, "unacknowledged": unacknowledged, "kills": dict(sorted(chaos.counts.items())),
+            "dropped": dict(sorted(chaos.dropped.items())),
+            # How long the suite's own loop stood still (stalls may be longer by that), and who else wants the processors.
+            "suite_delay_s": round(late_s, 3), "load_average": round(os.getloadavg()[0], 1),
+            "left_out": sorted({x.needs for x in schedule.KINDS if x.needs and x.needs not in allowed
+                                and (not options.only or x.name in options.only)}),
             "missed": missed,
         }
         if verdict.examples:
@@ -248,7 +256,7 @@ def run_chaos(options, subject=None, kinds=None):
         return report, missed, stage
 
 
-def _drain(stage, progress, limit_s):
+def drain(stage, progress, limit_s):
     """Until every job is answered; what still is not after `limit_s` is lost, as far as users can tell."""
     deadline = time.monotonic() + limit_s
     while progress.open_jobs() and time.monotonic() < deadline:

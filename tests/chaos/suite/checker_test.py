@@ -88,7 +88,12 @@ class Checker(unittest.TestCase):
         self.assertEqual(idle.longest_stall_s, 1.0)
         stalled = check([job(1, acked_s=1), job(2, acked_s=3)], [result(1, 2), result(2, 15)])
         self.assertEqual(stalled.longest_stall_s, 12.0)
-        self.assertEqual(missed(stalled, stall_limit_s=11), ["longest stall: 12.0 s, allowed are 11 s"])
+        self.assertEqual(missed(stalled, stall_limit_s=11.0), ["longest stall: 12.0 s, allowed are 11.0 s"])
+
+    def test_a_machine_that_stood_still_is_no_stall_of_the_service(self):
+        verdict = check([job(1, acked_s=1), job(2, acked_s=3)], [result(1, 2), result(2, 15)])
+        self.assertEqual(missed(verdict, stall_limit_s=11.0, machine_delay_s=0.5), ["longest stall: 12.0 s, allowed are 11.5 s"])
+        self.assertEqual(missed(verdict, stall_limit_s=11.0, machine_delay_s=2), [])
 
     def test_a_job_that_waits_while_others_are_answered_is_no_stall_of_all(self):
         jobs = [job(1, acked_s=1)] + [job(x, acked_s=x, partition=1) for x in range(2, 50)]

@@ -1,0 +1,111 @@
+"""Ten times as many bytes as the service can work on, in a cgroup of 1 GiB: is its memory bounded, and all done?
+
+Images of 10 KB to 8 MB are submitted as fast as the broker takes them; the backlog is far larger than the limit.
+"""
+
+import os
+import struct
+import time
+from pathlib import Path
+
+from . import checker, command
+from .load import RESULT, Job, Load, bitmap
+from .processes import Cgroup
+from .run import TOPICS, Progress, Stage, drain
+from .submitter import Submitter
+
+LIMIT_BYTES = 1 << 30
+# The pool is given what a container of 1 GiB allows it; all else is as by default.
+SETTINGS = {
+    "workers/slots": 2, "workers/standbys": 1, "workers/job_timeout_ms": 30000,
+    "memory/worker_budget_bytes": "160MiB", "memory/worker_hard_limit_bytes": "240MiB",
+    "memory/container_limit_bytes": 0,
+    "jobs/max_bytes": "16MiB", "jobs/max_pixels": 100_000_000, "jobs/max_in_flight_bytes": "256MiB",
+    "faults/allowed": False,
+}
+
+
+class Photos(Load):
+    """Sizes are log-uniform between 10 KB and 8 MB. A few pictures of noise, of which each job gets a crop: to make
+    anew what is sent would take longer than to answer it."""
+
+    def __init__(self, seed, repository, megabytes):
+        super().__init__(seed, repository, 0)
+        self.left = megabytes * 1_000_000
+        self.bytes = 0
+        self.whole = bitmap(1640, 1640, self.rng)
+
+    def next(self):
+        self.count += 1
+        size = int(10_000 * 800 ** self.rng.random())
+        side = max(16, int((size / 3) ** 0.5) // 4 * 4)
+        # Rows of a bitmap whose width is a multiple of 4 need no padding, so that any bytes are pixels.
+        pixels = self.whole[54 + self.count % 97:][:3 * side * side]
+        header = b"BM" + struct.pack("<IHHI", 54 + len(pixels), 0, 0, 54) + struct.pack(
+            "<IiiHHIIiiII", 40, side, side, 1, 24, 0, len(pixels), 2835, 2835, 0, 0)
+        self.left -= size
+        self.bytes += 54 + len(pixels)
+        job_id = f"{self.seed}-{self.count:06d}"
+        return Job(job_id, "photo", job_id, header + pixels, (), RESULT, "")
+
+
+def run_oversupply(options):
+    cgroup = Cgroup.make(f"ziyu-oversupply-{os.getpid()}", LIMIT_BYTES, Path(options.repository) / "scripts/lib/in-cgroup")
+    if cgroup is None:
+        raise SystemExit("bench/oversupply: cannot make a memory cgroup with a limit here: run it as root")
+    with Stage(options, brokers=1, places=1, changes=SETTINGS, small_disks=False, cgroup=cgroup) as stage:
+        place = stage.places[0]
+        place.start()
+        stage.await_ready([place])
+        idle = cgroup.used_bytes()
+        load = Photos(options.seed, stage.repository, options.megabytes)
+        submitter = Submitter(stage.cluster.bootstrap, TOPICS["jobs"], load)
+        progress = Progress(stage, submitter)
+        begun, waiting = time.monotonic(), None
+        while load.left > 0:
+            waiting = waiting or load.next()
+            if submitter.submit(waiting):
+                waiting = None
+            else:
+                submitter.producer.poll(0.05)
+            submitter.producer.poll(0)
+            progress.look()
+            stage.look()
+        submitter.finish(120)
+        submitted_s, answered = time.monotonic() - begun, len(progress.sources)
+        stage.log(f"{load.count} jobs of {load.bytes >> 20} MiB submitted in {submitted_s:.1f} s, {answered} answered so far")
+        drain(stage, progress, options.drain_s)
+        all_s, peak, kills = time.monotonic() - begun, cgroup.peak_bytes(), cgroup.oom_kills()
+        metrics = place.text("/metrics") or ""
+        breaker = sum(float(x.split()[-1]) for x in metrics.splitlines()
+                      if x.startswith('ziyu_events_total{type="breaker_opened"'))
+        stage.stop_all()
+        verdict = stage.judge(submitter.submitted, "read_uncommitted")
+        missed = checker.missed(verdict, options.delivery, options.stall_limit_s) + stage.trouble
+        if kills:
+            missed.append(f"the kernel killed {kills} processes for memory")
+        if peak >= LIMIT_BYTES:
+            missed.append(f"the peak of {peak} bytes reached the limit of {LIMIT_BYTES}")
+        report = {
+            "seed": options.seed, "submitted": verdict.submitted, "submitted_bytes": load.bytes,
+            "results": verdict.results, "dead_lettered": verdict.dead_lettered, "lost": verdict.lost,
+            "duplicates": verdict.duplicates, "limit_bytes": LIMIT_BYTES, "idle_bytes": idle, "peak_bytes": peak,
+            "oom_kills": kills, "breaker_opened": int(breaker),
+            # Jobs a second in, divided by jobs a second out.
+            "oversupply": round((load.count / submitted_s) / max(verdict.results / all_s, 1e-9), 1),
+            "longest_stall_s": verdict.longest_stall_s, "missed": missed,
+        }
+        if verdict.examples:
+            report["examples"] = verdict.examples
+        return report, missed, stage
+
+
+def main():
+    made = command.parser("oversupply", __doc__, drain_s=300)
+    made.add_argument("--megabytes", type=int, default=3000, help="to submit (default 3000)")
+    options = command.parse(made)
+    command.execute(made, options, run_oversupply, options.drain_s + 600)
+
+
+if __name__ == "__main__":
+    main()

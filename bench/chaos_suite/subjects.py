@@ -1,0 +1,164 @@
+"""Consumers that are broken on purpose, in ways that real ones are, and one that is not: the control for the judge.
+
+usage: python -m chaos_suite.subjects VARIANT BROKERS GROUP JOBS_TOPIC RESULTS_TOPIC ASSIGNOR
+
+`correct`             an offset is stored when all results up to it are acknowledged
+`commit_on_fetch`     …when its record is fetched, as by default
+`no_delivery_report`  …when its result is given to the producer, whatever becomes of it
+`no_epoch_check`      as `correct`, but what was dropped because its partition was revoked counts as done for whoever has
+                      the partition now, which after a quick rebalance is itself
+"""
+
+import json
+import random
+import signal
+import sys
+import threading
+import time
+from collections import deque
+from queue import Empty, Queue
+
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
+
+VARIANTS = ("correct", "commit_on_fetch", "no_delivery_report", "no_epoch_check")
+THREADS = 12
+
+
+class Assignment:
+    """What of a partition was fetched since it was assigned, and what of it is done."""
+
+    def __init__(self, epoch):
+        self.epoch = epoch
+        self.open = deque()  # offsets, in order
+        self.done = set()
+
+    def finish(self, offset):
+        """Returns the offset to go on from, if that has moved."""
+        if not self.open or offset < self.open[0]:
+            return None
+        self.done.add(offset)
+        moved = None
+        while self.open and self.open[0] in self.done:
+            moved = self.open.popleft() + 1
+            self.done.discard(moved - 1)
+        return moved
+
+
+class Subject:
+    def __init__(self, variant, brokers, group, jobs, results, assignor):
+        self.variant, self.jobs, self.results = variant, jobs, results
+        common = {"bootstrap.servers": brokers, "log_level": 2, "socket.timeout.ms": 10000}
+        self.consumer = Consumer({
+            **common, "group.id": group, "auto.offset.reset": "earliest", "session.timeout.ms": 6000,
+            "heartbeat.interval.ms": 1000, "max.poll.interval.ms": 20000, "partition.assignment.strategy": assignor,
+            "enable.auto.commit": True, "auto.commit.interval.ms": 500,
+            "enable.auto.offset.store": variant == "commit_on_fetch",
+        })
+        self.producer = Producer({
+            **common, "enable.idempotence": True, "linger.ms": 5,
+            # Who does not look at reports does not see what a timeout drops.
+            "message.timeout.ms": 3000 if variant == "no_delivery_report" else 300000,
+        })
+        self.work, self.finished = Queue(200), Queue()
+        self.assignments, self.epoch = {}, 0
+        self.stopping = False
+        for _ in range(THREADS):
+            threading.Thread(target=self._work, daemon=True).start()
+
+    def _work(self):
+        rng = random.Random()
+        while True:
+            message, epoch = self.work.get()
+            mine = self.assignments.get(message.partition())
+            revoked = mine is None or mine.epoch != epoch
+            if not revoked:
+                time.sleep(rng.uniform(0.05, 0.5))
+            # What was revoked is dropped: whoever has the partition now does it.
+            self.finished.put((message, epoch, revoked))
+
+    def _finish(self, message, epoch, revoked):
+        partition, offset = message.partition(), message.offset()
+        key = message.key().decode()
+        result = {"job_id": key, "label": "", "source": {"topic": self.jobs, "partition": partition, "offset": offset}}
+
+        def reported(error, _):
+            if error:
+                self._produce(key, result, reported)
+            else:
+                self._done(partition, epoch, offset)
+        if revoked:
+            self._done(partition, epoch, offset)
+        elif self.variant == "no_delivery_report":
+            self._produce(key, result, None)
+            self._done(partition, epoch, offset)
+        else:
+            self._produce(key, result, reported)
+
+    def _produce(self, key, result, reported):
+        while True:
+            try:
+                self.producer.produce(self.results, json.dumps(result), key, on_delivery=reported)
+                return
+            except BufferError:
+                self.producer.poll(0.1)
+
+    def _done(self, partition, epoch, offset):
+        mine = self.assignments.get(partition)
+        if mine is None or (mine.epoch != epoch and self.variant != "no_epoch_check"):
+            return
+        upto = mine.finish(offset)
+        if upto is not None and self.variant != "commit_on_fetch":
+            try:
+                self.consumer.store_offsets(offsets=[TopicPartition(self.jobs, partition, upto)])
+            except KafkaException:
+                pass  # revoked meanwhile
+
+    def _assigned(self, _, partitions):
+        for x in partitions:
+            self.epoch += 1
+            self.assignments[x.partition] = Assignment(self.epoch)
+
+    def _revoked(self, _, partitions):
+        for x in partitions:
+            self.assignments.pop(x.partition, None)
+
+    def run(self):
+        self.consumer.subscribe([self.jobs], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._revoked)
+        while not self.stopping:
+            if self.work.qsize() < 150:
+                message = self.consumer.poll(0.02)
+                if message is not None and not message.error():
+                    mine = self.assignments[message.partition()]
+                    mine.open.append(message.offset())
+                    self.work.put((message, mine.epoch))
+            else:
+                time.sleep(0.01)
+            self._serve()
+        # Stops fetching, gives what runs a moment, and leaves.
+        deadline = time.monotonic() + 1
+        while time.monotonic() < deadline:
+            self._serve()
+            time.sleep(0.01)
+        self.producer.flush(5)
+        self.consumer.close()
+
+    def _serve(self):
+        while True:
+            try:
+                self._finish(*self.finished.get_nowait())
+            except Empty:
+                break
+        self.producer.poll(0)
+
+
+def main():
+    subject = Subject(*sys.argv[1:])
+
+    def stop(*_):
+        subject.stopping = True
+    signal.signal(signal.SIGTERM, stop)
+    subject.run()
+
+
+if __name__ == "__main__":
+    main()
