@@ -41,8 +41,10 @@ def configuration(place, bootstrap, topics, model, limit_bytes, delivery="at_lea
     }
     if limit_bytes:
         all_["memory"]["container_limit_bytes"] = limit_bytes
-    if delivery != "at_least_once" or ordering != "unordered":
-        all_["delivery"] = {"mode": delivery, "ordering": ordering}
+    # Only what is not the default: the keys of the one are younger than those of the other.
+    asked = {"mode": delivery if delivery != "at_least_once" else None, "ordering": ordering if ordering != "unordered" else None}
+    if any(asked.values()):
+        all_["delivery"] = {name: value for name, value in asked.items() if value}
     for name, value in (changes or {}).items():
         at = all_
         *path, last = name.split("/")

@@ -75,8 +75,14 @@ class Load:
         key = job_id
         if self.ordering == "key":
             key = f"key-{self.rng.randrange(self.keys):02d}"
-            headers = [*headers, ("job", job_id)]
+            # The key names the job no longer, so that its value must.
+            if kind not in ("digit_json", "broken_json"):
+                value = self._json(job_id, value)
         return Job(job_id, kind, key, value, tuple(headers), expected, image, prompt)
+
+    @staticmethod
+    def _json(job_id, image):
+        return json.dumps({"schema": "ziyu.job.v1", "job_id": job_id, "image": b64encode(image).decode()}).encode()
 
     def _content(self, kind, job_id):
         digit = self.rng.choice(self.digits)
@@ -88,8 +94,7 @@ class Load:
         if kind == "digit":
             return digit.read_bytes(), [("traceparent", f"00-{zlib.crc32(job_id.encode()):032x}-0000000000000001-01")], digit.name
         if kind == "digit_json":
-            image = b64encode(digit.read_bytes()).decode()
-            return json.dumps({"schema": "ziyu.job.v1", "job_id": job_id, "image": image}).encode(), [], digit.name
+            return self._json(job_id, digit.read_bytes()), [], digit.name
         if kind == "photo":
             side = self.rng.randrange(180, 700)
             return bitmap(side, side, self.rng), [], ""
