@@ -22,6 +22,7 @@ class Chaos:
         self.cluster, self.places, self.left_behind, self.log = cluster, places, left_behind, log
         self.seconds = seconds
         self.counts, self.dropped = Counter(), Counter()
+        self.rest_until = Counter()  # what is harmed ("broker", "place", "group") -> since the start, s
         self.queue, self.order = [], 0
         self.origin = None
         for action in actions:
@@ -47,6 +48,10 @@ class Chaos:
 
     def _obstacle(self, kind, action):
         """Why the action must wait, or None."""
+        now = time.monotonic() - self.origin
+        for what in [kind.harms] + ["group"] * kind.vanishes:
+            if now < self.rest_until[what]:
+                return f"the last {what} needs a rest"
         if kind.harms == "broker" and not self.cluster.whole():
             return "a broker is not back yet"
         if kind.harms == "place":
@@ -58,7 +63,8 @@ class Chaos:
         return None
 
     def _begin(self, action, waited=False):
-        obstacle = self._obstacle(KINDS[action.kind], action)
+        kind = KINDS[action.kind]
+        obstacle = self._obstacle(kind, action)
         if obstacle:
             now = time.monotonic() - self.origin
             if now + action.lasts_s > self.seconds:
@@ -70,6 +76,10 @@ class Chaos:
             self._at(now + 0.5, self._begin, action, True)
             return
         done = getattr(self, "_" + action.kind)(action)
+        if kind.harms in schedule.RESTS:
+            now = time.monotonic() - self.origin
+            for what, until in schedule.rests(kind, now, action.lasts_s).items():
+                self.rest_until[what] = until
         # What could not be done (no worker was up) is told, not counted.
         self.counts[action.kind] += 0 if done is False else 1
         self.log(f"{action.kind} target {action.target} for {action.lasts_s} s {action.detail or ''}"

@@ -143,8 +143,8 @@ class Place:
 
     def terminate(self):
         self.meant_to_run = False
-        self.stopping_since = time.monotonic()
-        if self.child is not None:
+        if self.running():
+            self.stopping_since = time.monotonic()
             self.child.signal(signal.SIGTERM)
 
     def signal(self, number):

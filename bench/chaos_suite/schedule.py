@@ -16,6 +16,7 @@ BROKER_REST_S = 8.0
 PLACE_REST_S = 2.0
 # Until the group has noticed that a member is gone, and has settled without it.
 GROUP_REST_S = 8.0
+RESTS = {"broker": BROKER_REST_S, "place": PLACE_REST_S, "storm": 1.0}
 
 
 @dataclass(frozen=True)
@@ -89,14 +90,19 @@ def plan(seed, seconds, brokers=3, places=3, allowed=("disk", "cgroup"), only=No
         if at + lasts <= seconds:
             action = Action(round(at, 3), kind.name, *_target(rng, kind, brokers, places, lasts))
             actions.append(action)
-            if kind.harms in free:
-                rest = {"broker": BROKER_REST_S, "place": PLACE_REST_S, "storm": 1.0}[kind.harms]
-                free[kind.harms] = action.ends_s + rest
-            if kind.vanishes:
-                gone_at = action.ends_s if kind.harms == "storm" else action.at_s
-                free["group"] = max(gone_at + GROUP_REST_S, action.ends_s + PLACE_REST_S)
+            free.update(rests(kind, action.at_s, action.lasts_s))
         now += rng.expovariate(1 / every)
     return sorted(actions, key=lambda x: x.at_s)
+
+
+def rests(kind, at_s, lasts_s):
+    """Until when nothing more of the same sort may happen: {"broker", "place", "storm" or "group": seconds}"""
+    ends_s = at_s + lasts_s
+    found = {kind.harms: ends_s + RESTS[kind.harms]} if kind.harms in RESTS else {}
+    if kind.vanishes:
+        gone_at = ends_s if kind.harms == "storm" else at_s
+        found["group"] = max(gone_at + GROUP_REST_S, ends_s + PLACE_REST_S)
+    return found
 
 
 def _target(rng, kind, brokers, places, lasts):
