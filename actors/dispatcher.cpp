@@ -36,7 +36,7 @@ void dispatcher_state::on_memory(double share) {
   // Closing the gate is free; giving up what is prefetched costs fetching it again.
   if (share >= give_up_prefetched_at)
     settings.credit->give_up_prefetched(true);
-  else if (share < settings.breaker.open_at)
+  else if (share < settings.breaker.close_below)
     settings.credit->give_up_prefetched(false);
   // Less is taken in first; only then nothing.
   if (const auto x = pressure->read(share)) {

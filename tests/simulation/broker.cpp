@@ -128,42 +128,55 @@ void broker::settle() {
 
 // -- offsets ---------------------------------------------------------------------------------
 
-void broker::check_prefix(const char* what, int32_t partition, int64_t next) {
-  if (auto open = jobs_.first_unfinished(partition, next); open >= 0)
-    time_.violate("P1", std::string{what} + " offset " + std::to_string(next) + " of partition "
+void broker::check(const char* what, int32_t partition, const messaging::commit_point& x) {
+  auto complain = [&](int64_t open) {
+    time_.violate("P1", std::string{what} + " offset " + std::to_string(x.next) + " of partition "
                           + std::to_string(partition) + " passes the unfinished "
-                          + std::to_string(open));
+                          + std::to_string(open) + ", or its map has it");
+  };
+  if (auto open = jobs_.first_unfinished(partition, x.next); open >= 0)
+    complain(open);
+  const auto read = messaging::decode_offset_map(x.metadata, x.next);
+  if (!read.ignored.empty())
+    time_.violate("P3", "the map of a commit cannot be read: " + read.ignored);
+  for (const auto& range : read.map.finished)
+    for (auto offset = range.first; offset < range.past; ++offset)
+      if (!jobs_.at(partition, offset).finished())
+        complain(offset);
 }
 
-expected<void> broker::commit(uint64_t number, int32_t partition, int64_t next) {
+expected<void> broker::commit(uint64_t number, int32_t partition,
+                              const messaging::commit_point& x) {
   if (!reachable || !has_coordinator)
     return fail(errc::kafka, "no coordinator");
   if (members_.count(number) == 0)
     return fail(errc::kafka, "unknown member");
   const auto p = static_cast<size_t>(partition);
-  time_.note("member {} commits {}-{}", number, partition, next);
+  time_.note("member {} commits {}-{}", number, partition, x.next);
   // Kafka itself takes it from any member.
   if (owner_[p] != number)
     time_.violate("P2", "member " + std::to_string(number) + " commits partition "
                           + std::to_string(partition) + ", which it has not");
-  if (next < committed_[p])
+  if (x.next < committed_[p].next)
     time_.violate("P3", "the offset of partition " + std::to_string(partition) + " goes back from "
-                          + std::to_string(committed_[p]) + " to " + std::to_string(next));
-  check_prefix("the committed", partition, next);
-  committed_[p] = next;
+                          + std::to_string(committed_[p].next) + " to " + std::to_string(x.next));
+  check("the committed", partition, x);
+  committed_[p] = {x.next, x.metadata};
   ++commits;
   return {};
 }
 
-std::optional<int64_t> broker::committed(int32_t partition) const {
+std::optional<messaging::committed_state> broker::committed(int32_t partition) const {
   if (!reachable || !has_coordinator)
     return std::nullopt;
-  return committed_[static_cast<size_t>(partition)];
+  const auto& x = committed_[static_cast<size_t>(partition)];
+  auto read = messaging::decode_offset_map(x.metadata, x.next, jobs_.end(partition));
+  return messaging::committed_state{x.next, std::move(read.map), std::move(read.ignored)};
 }
 
 bool broker::all_committed() const {
   for (size_t p = 0; p < committed_.size(); ++p)
-    if (committed_[p] != jobs_.end(static_cast<int32_t>(p)))
+    if (committed_[p].next != jobs_.end(static_cast<int32_t>(p)))
       return false;
   return true;
 }

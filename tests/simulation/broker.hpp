@@ -1,6 +1,7 @@
 #pragma once
 
 #include "base/error.hpp"
+#include "messaging/offset_ledger.hpp"
 #include "tests/simulation/job_book.hpp"
 
 #include <map>
@@ -41,14 +42,15 @@ public:
 
   // -- offsets ---------------------------------------------------------------------------------
 
-  /// All below `next` are done, says a member. Refused (`errc::kafka`) without a
-  /// coordinator and from those who are no members.
-  expected<void> commit(uint64_t member, int32_t partition, int64_t next);
+  /// What is done, says a member. Refused (`errc::kafka`) without a coordinator and from
+  /// those who are no members.
+  expected<void> commit(uint64_t member, int32_t partition, const messaging::commit_point& x);
   /// Nothing while there is no coordinator.
-  std::optional<int64_t> committed(int32_t partition) const;
+  std::optional<messaging::committed_state> committed(int32_t partition) const;
   bool all_committed() const;
-  /// P1: nothing below `next` may be unfinished. Anybody, at any time.
-  void check_prefix(const char* what, int32_t partition, int64_t next);
+  /// P1: neither below the offset nor in the map of `x` may anything be unfinished.
+  /// Anybody, at any time.
+  void check(const char* what, int32_t partition, const messaging::commit_point& x);
 
   // -- topics -------------------------------------------------------------------------------------
 
@@ -79,7 +81,11 @@ private:
   uint64_t next_member_ = 1;
   uint64_t generation_ = 0;
   std::vector<uint64_t> owner_, target_; ///< By partition; 0: nobody.
-  std::vector<int64_t> committed_;
+  struct commit_on_record {
+    int64_t next = 0;
+    std::string metadata;
+  };
+  std::vector<commit_on_record> committed_;
   int64_t written_ = 0;
 };
 

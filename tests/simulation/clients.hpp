@@ -20,7 +20,12 @@ public:
   /// Never waits.
   messaging::consumer_event poll(std::chrono::milliseconds) override;
   void gate(bool closed) override { gated_ = closed; }
-  expected<void> store(const messaging::topic_partition& where, int64_t next) override;
+  void hold(const std::set<messaging::topic_partition>& partitions) override;
+  std::vector<messaging::partition_view> view() const override;
+  expected<void> seek(const messaging::topic_partition& where, int64_t offset,
+                      std::chrono::milliseconds) override;
+  expected<void> store(const messaging::topic_partition& where,
+                       messaging::commit_point point) override;
   void finish_revoke() override;
   expected<void> commit(std::chrono::milliseconds) override;
   void close(std::chrono::milliseconds) override;
@@ -49,7 +54,8 @@ private:
   struct assignment {
     uint64_t epoch = 0;
     int64_t position = 0; ///< Of the next record.
-    int64_t stored = -1;  ///< To be committed; -1: nothing.
+    std::optional<messaging::commit_point> stored; ///< To be committed.
+    int64_t stored_next = -1;                      ///< Ever.
   };
   struct change {
     std::vector<int32_t> partitions;
@@ -72,6 +78,8 @@ private:
   std::vector<int32_t> revoking_;
   bool revoking_lost_ = false;
   std::shared_ptr<uint64_t> epochs_;
+  std::vector<messaging::offsets_committed::item> answers_; ///< To commits, not told yet.
+  std::set<int32_t> held_;
   int64_t next_commit_us_ = 0;
   bool gated_ = false, closed_ = false, fatal_ = false, told_down_ = false;
   int64_t down_since_us_ = -1;

@@ -97,6 +97,8 @@ messaging::consumer_event simulated_consumer::poll(std::chrono::milliseconds) {
     for (auto& [p, x] : mine_)
       commit_stored(p);
   }
+  if (!answers_.empty())
+    return messaging::offsets_committed{std::exchange(answers_, {})};
   if (!changes_.empty()) {
     // Where to begin is the coordinator's word, too.
     if (changes_.front().granted && !broker_.committed(changes_.front().partitions.front()))
@@ -119,18 +121,22 @@ messaging::consumer_event simulated_consumer::on_change(change x) {
     return messaging::partitions_revoked{*epochs_, name(x.partitions), x.lost};
   }
   const auto epoch = ++*epochs_;
+  messaging::partitions_assigned news{epoch, name(x.partitions), {}};
   for (auto p : x.partitions) {
-    mine_[p] = {epoch, *broker_.committed(p), -1};
+    auto found = *broker_.committed(p);
+    mine_[p] = {epoch, found.next, std::nullopt, -1};
+    news.committed.emplace(messaging::topic_partition{jobs_topic, p}, std::move(found));
+    held_.erase(p);
     given_up_.erase(p);
   }
   time_.note("member {} has {} more partitions, epoch {}", member_, x.partitions.size(), epoch);
-  return messaging::partitions_assigned{epoch, name(x.partitions)};
+  return news;
 }
 
 messaging::consumer_event simulated_consumer::fetch() {
   std::vector<int32_t> some;
   for (const auto& [p, x] : mine_)
-    if (x.position < broker_.jobs().end(p))
+    if (x.position < broker_.jobs().end(p) && held_.count(p) == 0)
       some.push_back(p);
   if (some.empty())
     return messaging::nothing{};
@@ -147,33 +153,66 @@ messaging::consumer_event simulated_consumer::fetch() {
 void simulated_consumer::refetch() {
   for (auto& [p, x] : mine_)
     if (auto from = broker_.committed(p))
-      x.position = std::min(x.position, *from);
+      x.position = std::min(x.position, from->next);
 }
 
-expected<void> simulated_consumer::store(const messaging::topic_partition& where, int64_t next) {
+void simulated_consumer::hold(const std::set<messaging::topic_partition>& partitions) {
+  held_.clear();
+  for (const auto& x : partitions)
+    held_.insert(x.partition);
+}
+
+std::vector<messaging::partition_view> simulated_consumer::view() const {
+  std::vector<messaging::partition_view> xs;
+  for (const auto& [p, x] : mine_)
+    xs.push_back({{jobs_topic, p}, x.epoch, x.position, broker_.jobs().end(p), held_.count(p) > 0});
+  return xs;
+}
+
+expected<void> simulated_consumer::seek(const messaging::topic_partition& where, int64_t offset,
+                                        std::chrono::milliseconds) {
+  if (const auto i = mine_.find(where.partition); i != mine_.end())
+    i->second.position = offset;
+  return {};
+}
+
+expected<void> simulated_consumer::store(const messaging::topic_partition& where,
+                                         messaging::commit_point point) {
   if (closed_ || fatal_)
     return fail(errc::revoked, "the consumer is closed");
   const auto p = where.partition;
-  broker_.check_prefix("the stored", p, next);
+  broker_.check("the stored", p, point);
   const auto i = mine_.find(p);
   if (i == mine_.end()) {
     // Where this consumer itself has told that they are gone, nobody may be late.
     if (given_up_.count(p) > 0)
-      time_.violate("P2", "offset " + std::to_string(next) + " is stored for partition "
+      time_.violate("P2", "offset " + std::to_string(point.next) + " is stored for partition "
                             + std::to_string(p) + ", which was given up");
     return fail(errc::revoked, "not ours");
   }
-  time_.note("member {} stores {}-{}", member_, p, next);
-  if (next < i->second.stored)
+  time_.note("member {} stores {}-{}", member_, p, point.next);
+  if (point.next < i->second.stored_next)
     time_.violate("P3", "the stored offset of partition " + std::to_string(p) + " goes back");
-  i->second.stored = next;
+  i->second.stored_next = point.next;
+  if (point.urgent)
+    next_commit_us_ = time_.now();
+  i->second.stored = std::move(point);
   return {};
 }
 
 void simulated_consumer::commit_stored(int32_t partition) {
   auto& x = mine_.at(partition);
-  if (x.stored >= 0 && broker_.commit(member_, partition, x.stored))
-    x.stored = -1;
+  if (!x.stored)
+    return;
+  messaging::offsets_committed::item answer;
+  answer.where = {jobs_topic, partition};
+  answer.epoch = x.epoch;
+  answer.version = x.stored->version;
+  if (auto ok = broker_.commit(member_, partition, *x.stored); ok)
+    x.stored.reset();
+  else
+    answer.failure = ok.error();
+  answers_.push_back(std::move(answer));
 }
 
 void simulated_consumer::finish_revoke() {

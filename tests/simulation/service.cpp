@@ -69,10 +69,10 @@ void service::spawn_actors() {
   d.credit = credit_;
   d.report = report_;
   d.store = [this, dead = dead_](const messaging::topic_partition& at,
-                                 int64_t next) -> expected<void> {
+                                 const messaging::commit_point& point) -> expected<void> {
     if (*dead || !consumer_)
       return fail(errc::revoked, "there is no consumer at present");
-    return consumer_->store(at, next);
+    return consumer_->store(at, point);
   };
   d.model = [] { return messaging::model_identity{"digits", "1", "abc", "fp32"}; };
   dispatcher_ = sys_.spawn(actors::dispatcher, d);
@@ -141,7 +141,7 @@ void service::open_consumer() {
     consumer_ = wrappers_.consumer(std::move(consumer_));
   messaging::job_limits limits;
   limits.max_pixels = max_pixels;
-  loop_.emplace(*consumer_, *credit_, dispatcher_, limits, env_);
+  loop_.emplace(*consumer_, *credit_, dispatcher_, limits, env_, &watchdog_, report_);
 }
 
 void service::poll_later(int64_t us) {
@@ -269,6 +269,7 @@ void service::check_ledger(const char* when, bool at_rest) {
                               + std::to_string(sum.published) + " published, "
                               + std::to_string(sum.dead_lettered) + " dead-lettered, "
                               + std::to_string(sum.handed_back) + " handed back, "
+                              + std::to_string(sum.already_done) + " done already, "
                               + std::to_string(sum.in_flight) + " in flight");
 }
 

@@ -20,8 +20,14 @@ public:
   explicit same_consumer(std::unique_ptr<consumer> x) : inner_(std::move(x)) {}
   consumer_event poll(std::chrono::milliseconds limit) override { return inner_->poll(limit); }
   void gate(bool closed) override { inner_->gate(closed); }
-  expected<void> store(const topic_partition& where, int64_t next) override {
-    return inner_->store(where, next);
+  void hold(const std::set<topic_partition>& partitions) override { inner_->hold(partitions); }
+  std::vector<partition_view> view() const override { return inner_->view(); }
+  expected<void> seek(const topic_partition& where, int64_t offset,
+                      std::chrono::milliseconds limit) override {
+    return inner_->seek(where, offset, limit);
+  }
+  expected<void> store(const topic_partition& where, commit_point point) override {
+    return inner_->store(where, std::move(point));
   }
   void finish_revoke() override { inner_->finish_revoke(); }
   expected<void> commit(std::chrono::milliseconds limit) override { return inner_->commit(limit); }
@@ -37,7 +43,7 @@ public:
   consumer_event poll(std::chrono::milliseconds limit) override {
     auto x = inner_->poll(limit);
     if (auto r = std::get_if<record>(&x))
-      (void)inner_->store(r->id.where(), r->id.offset + 1);
+      (void)inner_->store(r->id.where(), {r->id.offset + 1});
     return x;
   }
 };
@@ -69,6 +75,9 @@ public:
       a->epoch = a->epoch - first_ + 1;
     } else if (auto r = std::get_if<record>(&x)) {
       r->epoch = r->epoch - first_ + 1;
+    } else if (auto c = std::get_if<offsets_committed>(&x)) {
+      for (auto& item : c->items)
+        item.epoch = item.epoch - first_ + 1;
     }
     return x;
   }

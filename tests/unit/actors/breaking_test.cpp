@@ -70,13 +70,13 @@ TEST_F(Dispatcher, OpensAtAReadingOfMemoryAndClosesBelowTheLowerMark) {
 TEST_F(Dispatcher, GivesUpWhatIsPrefetchedOnlyWhenMemoryIsVeryShort) {
   start();
   auto reading = [&](double share) { send(aut, breaker_input{trigger::memory, false, "", share}); };
-  reading(0.85);
-  EXPECT_FALSE(credit->prefetched_given_up()) << "the closed gate costs nothing";
+  reading(0.94);
+  EXPECT_FALSE(credit->prefetched_given_up()) << "less credit costs nothing";
   reading(0.96);
   EXPECT_TRUE(credit->prefetched_given_up());
-  reading(0.85);
+  reading(0.9);
   EXPECT_TRUE(credit->prefetched_given_up());
-  reading(0.79);
+  reading(0.84);
   EXPECT_FALSE(credit->prefetched_given_up());
 }
 
