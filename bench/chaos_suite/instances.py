@@ -142,8 +142,9 @@ class Place:
         return below
 
     def terminate(self):
+        """SIGTERM, once: a second one would force it."""
         self.meant_to_run = False
-        if self.running():
+        if self.running() and self.stopping_since is None:
             self.stopping_since = time.monotonic()
             self.child.signal(signal.SIGTERM)
 

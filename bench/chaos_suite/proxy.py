@@ -134,8 +134,16 @@ class Network:
     def __init__(self):
         self.loop = asyncio.new_event_loop()
         self.servers = []
+        self.worst_delay_s = 0.0  # how late the loop came to run: what goes through it was held up as long
+        self.loop.create_task(self._watch())
         self.thread = threading.Thread(target=self.loop.run_forever, name="proxy", daemon=True)
         self.thread.start()
+
+    async def _watch(self):
+        while True:
+            due = time.monotonic() + 0.1
+            await asyncio.sleep(0.1)
+            self.worst_delay_s = max(self.worst_delay_s, time.monotonic() - due)
 
     def link(self, target, port=0):
         """A link that listens; its `port` is known."""

@@ -49,6 +49,8 @@ class Stage:
         self.options, self.repository = options, Path(options.repository)
         self.folder = Path(options.keep or f"/tmp/ziyu-chaos-{os.getpid()}")
         self.folder.mkdir(parents=True, exist_ok=True)
+        if any(self.folder.iterdir()):
+            raise SystemExit(f"--keep {self.folder}: the folder is not empty; name another, or remove it")
         self.log = Log(self.folder / "chaos.log", options.quiet)
         self.trouble = []
         self.left_behind = LeftBehind()
@@ -232,21 +234,33 @@ def run_chaos(options, subject=None, kinds=None):
             time.sleep(0.02)
         unacknowledged = submitter.finish(60)
         stage.log(f"{len(submitter.submitted)} jobs are acknowledged, {unacknowledged} are not; waiting for the rest")
-        drain(stage, progress, options.drain_s)
+        late = drain(stage, progress, options.drain_s)
         stage.stop_all()
+        if late:
+            # What a fresh service still does was not lost, but its services were stuck.
+            stage.log(f"a service of its own has {options.drain_s} s for the {late} jobs that are open")
+            stage.places[0].start()
+            drain(stage, progress, options.drain_s)
+            stage.stop_all()
+        progress.tail.close()
         stage.log("judging")
         verdict = stage.judge(submitter.submitted,
                               "read_committed" if options.delivery == "exactly_once" else "read_uncommitted")
-        missed = checker.missed(verdict, options.delivery, options.stall_limit_s, late_s) + stage.trouble
+        missed = checker.missed(verdict, options.delivery, options.stall_limit_s,
+                                max(late_s, stage.network.worst_delay_s)) + stage.trouble
+        if late:
+            missed.append(f"{late} jobs were open {options.drain_s} s after the end, before a fresh service was started")
         if submitter.failed:
             missed.append(f"submissions refused by Kafka itself: {submitter.failed[:3]}")
         report = {
             "seed": options.seed, "minutes": round(seconds / 60, 2), "delivery": options.delivery,
             "ordering": options.ordering, "assignor": options.assignor, **{k: v for k, v in asdict(verdict).items() if k != "examples"},
-            "stall_limit_s": options.stall_limit_s, "unacknowledged": unacknowledged, "kills": dict(sorted(chaos.counts.items())),
+            "stall_limit_s": options.stall_limit_s, "unacknowledged": unacknowledged, "late": late,
+            "kills": dict(sorted(chaos.counts.items())),
             "dropped": dict(sorted(chaos.dropped.items())),
             # How long the suite's own loop stood still (stalls may be longer by that), and who else wants the processors.
-            "suite_delay_s": round(late_s, 3), "load_average": round(os.getloadavg()[0], 1),
+            "suite_delay_s": round(late_s, 3), "proxy_delay_s": round(stage.network.worst_delay_s, 3),
+            "load_average": round(os.getloadavg()[0], 1),
             "left_out": sorted({x.needs for x in schedule.KINDS if x.needs and x.needs not in allowed
                                 and (not options.only or x.name in options.only)}),
             "missed": missed,
@@ -257,19 +271,19 @@ def run_chaos(options, subject=None, kinds=None):
 
 
 def drain(stage, progress, limit_s):
-    """Until every job is answered; what still is not after `limit_s` is lost, as far as users can tell."""
+    """Until every job is answered. Returns how many are not after `limit_s`."""
     deadline = time.monotonic() + limit_s
     while progress.open_jobs() and time.monotonic() < deadline:
         progress.look()
         stage.look()
-        time.sleep(0.02)
+        time.sleep(0.05)
     progress.look()
     left = progress.open_jobs()
     stage.log(f"{len(left)} jobs are open: {[(x.job_id, x.kind, x.partition, x.offset) for x in left[:10]]}")
     if left:
         for place in stage.places:
             stage.log(f"place {place.number}: {place.get('/readyz')} {place.get('/ledger')}")
-    progress.tail.close()
+    return len(left)
 
 
 def new_seed():

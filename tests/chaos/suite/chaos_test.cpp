@@ -43,7 +43,7 @@ TEST(ChaosPlan, FollowsItsSeedAndKeepsItsRules) {
 }
 
 TEST(Chaos, LosesNothingAndNeverStallsForLong) {
-  const auto ran = run_program(chaos({"--seed", "1", "--minutes", "0.75"}),
+  const auto ran = run_program(chaos({"--seed", "1", "--minutes", "0.75", "--stall-limit-s", "30"}),
                                std::chrono::seconds{240});
   ASSERT_FALSE(ran.timed_out) << ran.err;
   ASSERT_THAT(ran.exit_code, testing::AnyOf(0, 2)) << ran.err;
