@@ -35,6 +35,7 @@ dispatcher_actor::behavior_type idle_dispatcher(dispatcher_actor::pointer) {
     [](const fetched_job&) {},
     [](const messaging::partitions_assigned&) {},
     [](const revocation&) {},
+    [](const messaging::offsets_committed&) {},
     [](const messaging::consumer_failed&) {},
     [](atom::slot_up, uint32_t, const inference_actor&) {},
     [](const published&) {},
@@ -45,6 +46,7 @@ dispatcher_actor::behavior_type idle_dispatcher(dispatcher_actor::pointer) {
     [](atom::drain, uint64_t) { return true; },
     [](atom::resume) {},
     [](atom::tick) {},
+    [](atom::retry) {},
     [](atom::deadline) {},
   };
 }
