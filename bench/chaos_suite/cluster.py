@@ -144,7 +144,7 @@ class Cluster:
     def bootstrap_of(self, place):
         return ",".join(f"127.0.0.1:{x.links[place].port}" for x in self.brokers)
 
-    def start(self, limit_s=90):
+    def start(self, limit_s=180):
         self._format()
         for broker in self.brokers:
             broker.start()
@@ -162,7 +162,7 @@ class Cluster:
         first = self.brokers[0]
         identity = urlsafe_b64encode(uuid.UUID(int=uuid.uuid4().int >> 1).bytes).decode().rstrip("=")
         done = subprocess.run(first.java("128m", "kafka.tools.StorageTool", "format", "-g", "-t", identity, "-c"),
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60, check=False)
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=180, check=False)
         if done.returncode != 0:
             raise RuntimeError(f"formatting Kafka's storage failed: {done.stdout.decode(errors='replace')}")
         for broker in self.brokers[1:]:

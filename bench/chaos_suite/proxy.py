@@ -135,7 +135,7 @@ class Network:
         self.loop = asyncio.new_event_loop()
         self.servers = []
         self.worst_delay_s = 0.0  # how late the loop came to run: what goes through it was held up as long
-        self.loop.create_task(self._watch())
+        self.watch = self.loop.create_task(self._watch())
         self.thread = threading.Thread(target=self.loop.run_forever, name="proxy", daemon=True)
         self.thread.start()
 
@@ -157,6 +157,10 @@ class Network:
         def stop():
             for server in self.servers:
                 server.close()
-            self.loop.stop()
+            self.watch.cancel()
+            # Once more around, so that what was cancelled ends.
+            self.loop.call_soon(self.loop.stop)
         self.loop.call_soon_threadsafe(stop)
         self.thread.join(5)
+        if not self.thread.is_alive():
+            self.loop.close()

@@ -135,7 +135,7 @@ class Stage:
         self.log("TROUBLE " + text)
         self.trouble.append(text)
 
-    def await_ready(self, places, limit_s=60):
+    def await_ready(self, places, limit_s=120):
         deadline = time.monotonic() + limit_s
         while not all(x.ready() for x in places):
             if time.monotonic() > deadline:
