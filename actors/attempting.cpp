@@ -39,14 +39,26 @@ void dispatcher_state::dispatch() {
   for (uint32_t i = 0; i < slots.size() && breaker->admits() > 0; ++i) {
     if (!slots[i].up || slots[i].running)
       continue;
-    auto item = queue.pop(now, [this](const job_entry& x) { return admit(x); });
+    auto item = queue.pop(now,
+                          [this, i](const job_entry& x) { return suits(x, i) && admit(x); });
     if (!item)
-      break;
+      continue;
     start(i, std::move(item));
   }
   // What was announced meanwhile.
   for (const auto& id : announced)
     store_progress(id.where());
+}
+
+/// A job that failed on a slot is tried elsewhere as long as there is such a place, be it
+/// busy at the moment: what is wrong may be the slot's, and should not use up its attempts.
+bool dispatcher_state::suits(const job_entry& x, uint32_t index) const {
+  if (x.failed_slot != index)
+    return true;
+  for (uint32_t i = 0; i < slots.size(); ++i)
+    if (i != index && slots[i].up)
+      return false;
+  return true;
 }
 
 /// Whether the next attempt at `x` is on record. If it has to be announced first, and a slot
@@ -100,7 +112,10 @@ void dispatcher_state::on_outcome(uint32_t index, const entry_ptr& item,
   where.running.reset();
   where.up = outcome.slot_up;
   const auto now = self->clock().now();
-  if (outcome.failure && outcome.failure->code == errc::unavailable)
+  // Nor does a job that has failed before say anything about the service when it fails
+  // again: it may be its own fault, and must neither keep the breaker open nor open it.
+  if ((outcome.failure && outcome.failure->code == errc::unavailable)
+      || (is_systemic(outcome) && item->attempts > 1))
     breaker->not_begun(item->ticket);
   else
     on_breaker(breaker->finished(item->ticket, !is_systemic(outcome), now));
@@ -139,6 +154,7 @@ void dispatcher_state::on_failed_attempt(const entry_ptr& item, const attempt_ou
                item->job.job->id, messaging::to_string(source.id), outcome.slot, outcome.generation,
                item->attempts, outcome.failure->describe());
   item->last_failure = *outcome.failure;
+  item->failed_slot = outcome.slot;
   ledger.fail_attempt(source.id, source.epoch);
   if (item->attempts >= settings.max_attempts) {
     queue.decide(*item);

@@ -73,6 +73,7 @@ struct dispatcher_state {
   /// Starts queued jobs on free slots as far as breaker, order and ledger admit.
   void dispatch();
   bool admit(const job_entry& x);
+  bool suits(const job_entry& x, uint32_t index) const;
   void start(uint32_t index, entry_ptr x);
   void on_outcome(uint32_t index, const entry_ptr& x, const attempt_outcome& outcome);
   void on_failed_attempt(const entry_ptr& x, const attempt_outcome& outcome);

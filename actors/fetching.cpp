@@ -80,6 +80,8 @@ void dispatcher_state::on_assigned(const messaging::partitions_assigned& x) {
 
 void dispatcher_state::on_revoked(const messaging::partitions_revoked& x) {
   const auto handed_back = hand_back(x.partitions, x.lost);
+  if (x.lost)
+    assigned = false; // out of the group, until it is joined again
   settings.report->emit(
     x.lost ? spdlog::level::warn : spdlog::level::info, "partitions_revoked",
     {{"partitions", x.partitions.size()}, {"lost", x.lost}, {"handed_back", handed_back}});

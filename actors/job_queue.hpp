@@ -30,6 +30,7 @@ struct job_entry {
   bool duplicate_id = false;
   int64_t started_us = 0; ///< Of the latest attempt.
   error last_failure;
+  std::optional<uint32_t> failed_slot; ///< Of the latest attempt that failed.
   supervision::circuit_breaker::ticket ticket; ///< Of the latest attempt.
   std::optional<publication> held; ///< Ready, but waits for its turn.
 

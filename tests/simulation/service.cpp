@@ -141,7 +141,7 @@ void service::open_consumer() {
     consumer_ = wrappers_.consumer(std::move(consumer_));
   messaging::job_limits limits;
   limits.max_pixels = max_pixels;
-  loop_.emplace(*consumer_, *credit_, dispatcher_, limits, env_, &watchdog_, report_);
+  loop_.emplace(*consumer_, *credit_, dispatcher_, limits, env_);
 }
 
 void service::poll_later(int64_t us) {

@@ -85,7 +85,6 @@ private:
   std::shared_ptr<uint64_t> epochs_ = std::make_shared<uint64_t>(0);
   std::unique_ptr<messaging::consumer> consumer_;
   simulated_consumer* inner_ = nullptr; ///< Inside of `consumer_`.
-  messaging::stall_watchdog watchdog_{std::chrono::seconds{30}};
   std::optional<actors::source_loop> loop_;
   std::optional<supervision::backoff> reopen_;
   int64_t stalled_until_us_ = 0;

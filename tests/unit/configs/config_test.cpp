@@ -131,6 +131,7 @@ TEST(Config, TakesEveryKeyFromTheDocumentNotFromItsNeighbour) {
                                            "healing.forecast_jobs=21",
                                            "healing.min_life_jobs=22",
                                            "healing.max_unavailable=0.375",
+                                           "healing.jitter=0.35",
                                            "healing.explain=false",
                                            "healing.explain_interval_ms=41",
                                            "restart.intensity=23",
@@ -386,7 +387,7 @@ INSTANTIATE_TEST_SUITE_P(
                "must be at most transaction.timeout.ms 30000"},
     wrong_case{"kafka.auto.offset.reset=latest", "would skip the jobs that it holds already"},
     wrong_case{"kafka.consumer.auto.offset.reset=largest", "is refused"},
-    wrong_case{"kafka.consumer.auto.commit.enable=false", "is refused"},
+    wrong_case{"kafka.consumer.auto.commit.enable=true", "is refused"},
     wrong_case{"kafka.consumer.offset.store.method=file", "are lost with its machine"},
     wrong_case{"kafka.consumer.session.timeout.ms=8999",
                "kafka.consumer.session.timeout.ms=8999 is refused: heartbeat.interval.ms 3000 must "
