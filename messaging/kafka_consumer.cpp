@@ -259,10 +259,6 @@ private:
     bool without_map = false; ///< The broker refuses as much metadata.
   };
 
-  bool cooperative() const {
-    return std::string_view{rd_kafka_rebalance_protocol(client_)} == "COOPERATIVE";
-  }
-
   void give_up_partitions(std::chrono::milliseconds limit) {
     if (!revoking_)
       return;
@@ -276,7 +272,7 @@ private:
         epochs_.erase(where);
         pending_.erase(where);
       }
-      if (!cooperative()) {
+      if (!cooperative_) {
         epochs_.clear();
         pending_.clear();
       }
@@ -287,7 +283,9 @@ private:
       rd_kafka_queue_io_event_enable(x.queue.get(), -1, nullptr, 0);
       return true;
     });
-    if (cooperative()) {
+    if (rd_kafka_consumer_closed(client_) != 0) {
+      // Closed while the commit was under way: nobody is left who would answer.
+    } else if (cooperative_) {
       if (auto failure = rd_kafka_incremental_unassign(client_, revoking_.get())) {
         spdlog::warn("incremental_unassign: {}", rd_kafka_error_string(failure));
         rd_kafka_error_destroy(failure);
@@ -310,6 +308,7 @@ private:
   consumer_event on_rebalance(rd_kafka_event_t& event) {
     auto list = rd_kafka_event_topic_partition_list(&event);
     const auto status = rd_kafka_event_error(&event);
+    cooperative_ = std::string_view{rd_kafka_rebalance_protocol(client_)} == "COOPERATIVE";
     if (status != RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS) {
       // Also for errors: give up what there is, as the API asks.
       revoking_.reset(rd_kafka_topic_partition_list_copy(list));
@@ -336,7 +335,7 @@ private:
       for (const auto& where : news.partitions)
         epochs_[where] = epoch_;
     }
-    if (cooperative()) {
+    if (cooperative_) {
       if (auto failure = rd_kafka_incremental_assign(client_, assigning.get())) {
         spdlog::warn("incremental_assign: {}", rd_kafka_error_string(failure));
         rd_kafka_error_destroy(failure);
@@ -633,6 +632,7 @@ private:
   std::vector<partition> owned_;
   size_t turn_ = 0; ///< Index of whoever was asked last.
   uint64_t epoch_ = 0;
+  bool cooperative_ = false; ///< The protocol of the rebalance under way.
   std::deque<consumer_event> news_; ///< For the next polls.
 
   std::mutex commits_; ///< Guards the commit under way, its answers and `news_`.
