@@ -39,8 +39,7 @@ void dispatcher_state::dispatch() {
   for (uint32_t i = 0; i < slots.size() && breaker->admits() > 0; ++i) {
     if (!slots[i].up || slots[i].running)
       continue;
-    auto item = queue.pop(now,
-                          [this, i](const job_entry& x) { return suits(x, i) && admit(x); });
+    auto item = queue.pop(now, [this, i](const job_entry& x) { return suits(x, i) && admit(x); });
     if (!item)
       continue;
     start(i, std::move(item));

@@ -30,9 +30,9 @@ struct job_entry {
   bool duplicate_id = false;
   int64_t started_us = 0; ///< Of the latest attempt.
   error last_failure;
-  std::optional<uint32_t> failed_slot; ///< Of the latest attempt that failed.
+  std::optional<uint32_t> failed_slot;         ///< Of the latest attempt that failed.
   supervision::circuit_breaker::ticket ticket; ///< Of the latest attempt.
-  std::optional<publication> held; ///< Ready, but waits for its turn.
+  std::optional<publication> held;             ///< Ready, but waits for its turn.
 
   // The queue's own:
   std::string lane;               ///< Empty: none.

@@ -113,9 +113,9 @@ expected<void> produce_record(rd_kafka_t* client, const outgoing& x, uint64_t op
   const auto status = rd_kafka_producev(
     client, RD_KAFKA_V_TOPIC(x.topic.c_str()),
     RD_KAFKA_V_PARTITION(x.partition.value_or(RD_KAFKA_PARTITION_UA)),
-    RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
-    RD_KAFKA_V_KEY(key, key_size), RD_KAFKA_V_VALUE(value, value_size), RD_KAFKA_V_HEADERS(headers),
-    RD_KAFKA_V_OPAQUE(token), RD_KAFKA_V_END);
+    RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_KEY(key, key_size),
+    RD_KAFKA_V_VALUE(value, value_size), RD_KAFKA_V_HEADERS(headers), RD_KAFKA_V_OPAQUE(token),
+    RD_KAFKA_V_END);
   if (status == RD_KAFKA_RESP_ERR_NO_ERROR)
     return {};
   rd_kafka_headers_destroy(headers); // ours still

@@ -632,7 +632,7 @@ private:
   std::vector<partition> owned_;
   size_t turn_ = 0; ///< Index of whoever was asked last.
   uint64_t epoch_ = 0;
-  bool cooperative_ = false; ///< The protocol of the rebalance under way.
+  bool cooperative_ = false;        ///< The protocol of the rebalance under way.
   std::deque<consumer_event> news_; ///< For the next polls.
 
   std::mutex commits_; ///< Guards the commit under way, its answers and `news_`.

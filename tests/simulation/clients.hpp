@@ -53,7 +53,7 @@ public:
 private:
   struct assignment {
     uint64_t epoch = 0;
-    int64_t position = 0; ///< Of the next record.
+    int64_t position = 0;                          ///< Of the next record.
     std::optional<messaging::commit_point> stored; ///< To be committed.
     int64_t stored_next = -1;                      ///< Ever.
   };

@@ -273,10 +273,9 @@ void expect_all_accounted(const stage& x, const service& by) {
   }))
     << total;
   EXPECT_TRUE(total.at("balanced")) << total;
-  EXPECT_EQ(total.at("fetched").get<uint64_t>(), total.at("published").get<uint64_t>()
-                                                   + total.at("dead_lettered").get<uint64_t>()
-                                                   + total.at("handed_back").get<uint64_t>()
-                                                   + total.at("already_done").get<uint64_t>())
+  EXPECT_EQ(total.at("fetched").get<uint64_t>(),
+            total.at("published").get<uint64_t>() + total.at("dead_lettered").get<uint64_t>()
+              + total.at("handed_back").get<uint64_t>() + total.at("already_done").get<uint64_t>())
     << total;
 }
 

@@ -57,8 +57,9 @@ TEST(App, PrintsHelpToStandardOutput) {
   const auto x = ziyu_with({"--help"});
   EXPECT_EQ(x.exit_code, exit_ok);
   EXPECT_EQ(x.err, "");
-  for (const auto* command : {"serve", "check", "topics", "submit", "results", "events", "dlq",
-                              "leaks", "top", "breaker", "demo", "doctor", "broker", "completion", "自愈"})
+  for (const auto* command :
+       {"serve", "check", "topics", "submit", "results", "events", "dlq", "leaks", "top", "breaker",
+        "demo", "doctor", "broker", "completion", "自愈"})
     EXPECT_NE(x.out.find(command), std::string::npos) << command;
 }
 

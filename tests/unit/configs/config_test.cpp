@@ -401,14 +401,14 @@ INSTANTIATE_TEST_SUITE_P(
 
 TEST(Config, AcceptsTheSafeValuesOfGuardedProperties) {
   EXPECT_THAT(
-    errors_with({"kafka.enable.auto.offset.store=false", "kafka.producer.acks=all", "kafka.acks=-1",
-                 "kafka.producer.enable.idempotence=true", "kafka.consumer.enable.auto.commit=false",
-                 "kafka.consumer.auto.commit.interval.ms=500",
-                 "kafka.consumer.auto.offset.reset=earliest", "kafka.producer.retries=10",
-                 "kafka.producer.message.timeout.ms=10000", "kafka.producer.max.in.flight=5",
-                 "kafka.producer.transaction.timeout.ms=20000", "kafka.session.timeout.ms=10000",
-                 "kafka.heartbeat.interval.ms=3000", "kafka.max.poll.interval.ms=10000",
-                 "kafka.producer.queuing.strategy=fifo"}),
+    errors_with(
+      {"kafka.enable.auto.offset.store=false", "kafka.producer.acks=all", "kafka.acks=-1",
+       "kafka.producer.enable.idempotence=true", "kafka.consumer.enable.auto.commit=false",
+       "kafka.consumer.auto.commit.interval.ms=500", "kafka.consumer.auto.offset.reset=earliest",
+       "kafka.producer.retries=10", "kafka.producer.message.timeout.ms=10000",
+       "kafka.producer.max.in.flight=5", "kafka.producer.transaction.timeout.ms=20000",
+       "kafka.session.timeout.ms=10000", "kafka.heartbeat.interval.ms=3000",
+       "kafka.max.poll.interval.ms=10000", "kafka.producer.queuing.strategy=fifo"}),
     testing::IsEmpty());
 }
 
