@@ -91,6 +91,7 @@ void supervisor_state::heal(worker_entry& x) {
     if (std::exchange(x.trimming, true))
       return;
     spdlog::info("trimming worker {} (slot {}): {}", x.id, x.slot, step.reason);
+    x.before_trim = x.private_bytes;
     tell_worker(x, wire::trim{});
     return;
   case rung::replace: want_replacement(x, step.reason); return;
@@ -99,7 +100,9 @@ void supervisor_state::heal(worker_entry& x) {
 }
 
 void supervisor_state::on_trimmed(worker_entry& x, const wire::trimmed& news) {
-  const auto before = x.private_bytes;
+  // As it was when the rung was decided on: a reading of a job's end may have come in between
+  // that saw what the trim had done already, as if there had been little to find.
+  const auto before = std::max(x.before_trim, x.private_bytes);
   x.trimming = false;
   x.trimmed = true;
   if (!read_private(x))

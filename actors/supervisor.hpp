@@ -74,6 +74,7 @@ struct worker_entry {
   static constexpr size_t recent_limit = 64;
   std::deque<point> recent; ///< Its latest jobs.
   bool trimmed = false, trimming = false;
+  uint64_t before_trim = 0; ///< Private, when its trim was decided on.
   std::string doomed; ///< Why it is to be replaced, once decided.
   double chance = 0;  ///< For the jitter of its replacement.
   int64_t serving_since_us = 0;
