@@ -174,8 +174,8 @@ void dispatcher_state::on_failed_attempt(const entry_ptr& item, const attempt_ou
 
 void dispatcher_state::try_again(const entry_ptr& item, std::chrono::milliseconds delay) {
   ledger.advance(item->job.source->id, item->job.source->epoch, record_state::queued);
-  if (draining) {
-    release(item); // the end of the drain hands it back
+  if (draining || departs(item->job.source->id.where())) {
+    release(item); // handed back when its partition goes
     return;
   }
   queue.push_again(item, self->clock().now() + delay);

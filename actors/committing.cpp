@@ -21,6 +21,12 @@ std::string name_of(const messaging::topic_partition& x) {
 } // namespace
 
 void dispatcher_state::store_progress(const messaging::topic_partition& where) {
+  if (settings.membership) {
+    // What can wait goes with the next results.
+    if (ledger.is_urgent(where))
+      want_transaction();
+    return;
+  }
   if (const auto point = ledger.take_progress(where))
     store(where, *point);
 }
@@ -40,7 +46,9 @@ void dispatcher_state::store(const messaging::topic_partition& where,
 void dispatcher_state::on_committed(const messaging::offsets_committed& x) {
   for (const auto& item : x.items) {
     if (item.failure) {
-      // The consumer tries again as long as the partition is ours.
+      // A consumer tries again as long as the partition is ours; a transaction is planned anew.
+      if (settings.membership && ledger.owns(item.where, item.epoch))
+        ledger.progress_lost(item.where);
       settings.report->stats().commit_failures.Increment();
       spdlog::debug("commit of {} failed: {}", name_of(item.where), item.failure->describe());
       continue;
@@ -49,9 +57,58 @@ void dispatcher_state::on_committed(const messaging::offsets_committed& x) {
       settings.report->emit(spdlog::level::warn, "commit_map_refused",
                             {{"topic", item.where.topic}, {"partition", item.where.partition}});
     ledger.committed(item.where, item.epoch, item.version);
+    if (const auto i = farewells.find(item.where);
+        i != farewells.end() && i->second.version == item.version)
+      i->second.said = true;
     store_progress(item.where);
   }
   dispatch();
+  look_after_departures();
+}
+
+void dispatcher_state::want_transaction() {
+  if (publisher)
+    self->send(publisher, atom::commit{});
+}
+
+transaction_plan dispatcher_state::plan(const plan_request& x) {
+  transaction_plan result;
+  std::map<messaging::topic_partition, std::set<int64_t>> finishing;
+  for (const auto& item : x.records) {
+    const auto where = item.source.where();
+    const auto i = publishing.find({item.source, item.epoch});
+    const auto ours = i != publishing.end() && ledger.owns(where, item.epoch);
+    result.ours.push_back(ours);
+    if (ours) {
+      finishing[where].insert(item.source.offset);
+    } else if (i != publishing.end()) {
+      settings.report->stats().withdrawn.Increment();
+      const auto gone = i->second;
+      publishing.erase(i);
+      release(gone);
+    }
+  }
+  std::map<messaging::topic_partition, uint64_t> epochs;
+  for (const auto& where : partitions) {
+    // One transaction at a time: had the last one been committed, we would know by now.
+    ledger.progress_lost(where);
+    const auto leaving = departs(where);
+    const auto point = leaving ? ledger.farewell(where, finishing[where])
+                               : ledger.take_progress(where, finishing[where]);
+    if (leaving)
+      farewells[where] = {point ? point->version : 0, !point};
+    if (!point)
+      continue;
+    const auto epoch = ledger.epoch_of(where).value_or(0);
+    epochs.emplace(where, epoch);
+    result.offsets.push_back({where, point->next, point->metadata});
+    result.points.items.push_back({where, epoch, point->version, std::nullopt, false});
+  }
+  if (!epochs.empty())
+    result.member = settings.membership(epochs);
+  look_after_departures();
+  finish_drain_if_idle(false);
+  return result;
 }
 
 void dispatcher_state::look_after_commits() {
@@ -59,6 +116,8 @@ void dispatcher_state::look_after_commits() {
   std::set<messaging::topic_partition> full;
   for (const auto& where : partitions) {
     store_progress(where);
+    if (settings.membership && ledger.has_progress(where))
+      want_transaction();
     if (ledger.congested(where))
       full.insert(where);
     if (!ledger.awaits_mark(where)) {

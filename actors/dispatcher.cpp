@@ -14,6 +14,9 @@ constexpr auto tick_interval = 250ms;
 /// Share of the container's memory.
 constexpr double give_up_prefetched_at = 0.95;
 
+/// Of a drain's end, for the goodbye of a transaction.
+constexpr auto goodbye_limit = 1s;
+
 } // namespace
 
 // -- breaker --------------------------------------------------------------------------------
@@ -105,7 +108,7 @@ void dispatcher_state::begin_drain(uint64_t limit_ms) {
 }
 
 void dispatcher_state::finish_drain_if_idle(bool timed_out) {
-  if (!draining || !drained.pending())
+  if (!draining || !drained.pending() || ending_drain)
     return;
   const auto idle = publishing.empty()
                     && std::none_of(slots.begin(), slots.end(),
@@ -113,8 +116,12 @@ void dispatcher_state::finish_drain_if_idle(bool timed_out) {
   if (!idle && !timed_out)
     return;
   // Whatever is still open is handed back: its offsets are not committed.
-  hand_back({partitions.begin(), partitions.end()}, false);
-  drained.deliver(idle);
+  ending_drain = true;
+  depart({partitions.begin(), partitions.end()}, settings.membership ? goodbye_limit : 0s,
+         [this, idle](uint64_t) {
+           ending_drain = false;
+           drained.deliver(idle);
+         });
 }
 
 void dispatcher_state::resume() {
@@ -187,8 +194,7 @@ dispatcher_actor::behavior_type dispatcher(
     [self](const fetched_job& x) { self->state.on_fetched(x); },
     [self](const messaging::partitions_assigned& x) { self->state.on_assigned(x); },
     [self](const revocation& x) {
-      self->state.on_revoked(x.what);
-      x.handled->set_value();
+      self->state.on_revoked(x.what, [handled = x.handled] { handled->set_value(); });
     },
     [self](const messaging::offsets_committed& x) { self->state.on_committed(x); },
     [self](const messaging::consumer_failed& x) { self->state.on_consumer_failed(x.reason); },
@@ -196,6 +202,7 @@ dispatcher_actor::behavior_type dispatcher(
       self->state.on_slot_up(slot, actor);
     },
     [self](const published& x) { self->state.on_published(x); },
+    [self](const plan_request& x) { return self->state.plan(x); },
     [self](const breaker_input& x) { self->state.on_breaker_input(x); },
     [self](const breaker_command& x) {
       self->state.on_breaker_command(x);
@@ -218,6 +225,7 @@ dispatcher_actor::behavior_type dispatcher(
       auto& state = self->state;
       state.on_breaker(state.breaker->tick(self->clock().now()));
       state.look_after_commits();
+      state.look_after_departures();
       state.update_gauges();
       state.dispatch();
       self->delayed_send(self, tick_interval, atom::tick{});

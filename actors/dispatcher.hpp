@@ -36,6 +36,11 @@ struct dispatcher_settings {
   /// `offsets_committed`.
   std::function<expected<void>(const messaging::topic_partition&, const messaging::commit_point&)>
     store;
+  /// Set (the job source's `membership`): the publisher commits offsets with its
+  /// transactions, and nothing is stored.
+  std::function<std::shared_ptr<const messaging::group_membership>(
+    const std::map<messaging::topic_partition, uint64_t>&)>
+    membership;
   std::function<messaging::model_identity()> model; ///< The one that serves now.
 };
 
@@ -55,7 +60,9 @@ struct dispatcher_state {
   // fetching.cpp
   void on_fetched(const fetched_job& x);
   void on_assigned(const messaging::partitions_assigned& x);
-  void on_revoked(const messaging::partitions_revoked& x);
+  /// @param done Called when the partitions can go: at once when they are lost, else as soon
+  /// as what the producer has of them is acknowledged, or has had its time.
+  void on_revoked(const messaging::partitions_revoked& x, std::function<void()> done);
   void on_consumer_failed(const error& reason);
   void set_reachable();
 
@@ -64,6 +71,8 @@ struct dispatcher_state {
   void store_progress(const messaging::topic_partition& where);
   void store(const messaging::topic_partition& where, const messaging::commit_point& point);
   void on_committed(const messaging::offsets_committed& x);
+  transaction_plan plan(const plan_request& x);
+  void want_transaction();
   /// What is due on a tick: progress, marks that nobody acknowledges, held partitions, the
   /// audit of the ledger.
   void look_after_commits();
@@ -87,6 +96,16 @@ struct dispatcher_state {
   /// The job is final or no longer ours: gives back its credit and its place.
   void release(const entry_ptr& x);
 
+  // departing.cpp
+  /// Begins nothing more of `going`, and hands back what is left of them when the producer's
+  /// word on the rest is heard, or after `limit`.
+  void depart(std::vector<messaging::topic_partition> going, std::chrono::milliseconds limit,
+              std::function<void(uint64_t handed_back)> done);
+  bool departs(const messaging::topic_partition& where) const;
+  void look_after_departures();
+  /// Commits in good order and gives up what is left of `going`.
+  uint64_t hand_back(const std::vector<messaging::topic_partition>& going, bool lost);
+
   // dispatcher.cpp
   void on_breaker(const std::optional<supervision::circuit_breaker::transition>& x);
   void on_breaker_input(const breaker_input& x);
@@ -96,10 +115,16 @@ struct dispatcher_state {
   void begin_drain(uint64_t limit_ms);
   void finish_drain_if_idle(bool timed_out);
   void resume();
-  /// Commits in good order and gives up what is left of `partitions`.
-  uint64_t hand_back(const std::vector<messaging::topic_partition>& going, bool lost);
   void update_gauges();
   dispatcher_status status() const;
+
+  /// Partitions that go, under which epoch.
+  struct departure {
+    std::map<messaging::topic_partition, uint64_t> partitions;
+    std::chrono::steady_clock::time_point deadline;
+    std::function<void(uint64_t)> done;
+  };
+  bool is_settled(const departure& x) const;
 
   dispatcher_actor::pointer self = nullptr;
   dispatcher_settings settings;
@@ -116,6 +141,13 @@ struct dispatcher_state {
   /// Since when a commit is missing that first attempts wait for.
   std::map<messaging::topic_partition, job_entry::clock::time_point> unacknowledged;
   std::set<messaging::topic_partition> held; ///< Told to the intake.
+  std::vector<departure> departures;
+  /// The version of the last farewell in a transaction, and whether it has been committed.
+  struct farewell {
+    uint64_t version = 0;
+    bool said = false;
+  };
+  std::map<messaging::topic_partition, farewell> farewells;
   bool balanced = true;
   bool map_refused = false; ///< Told of by an event.
   /// At the publisher, by record and epoch: released on acknowledgement.
@@ -127,6 +159,7 @@ struct dispatcher_state {
   bool draining = false;
   std::chrono::steady_clock::time_point drain_until{};
   caf::typed_response_promise<bool> drained;
+  bool ending_drain = false; ///< All partitions depart.
   uint64_t results = 0, dead_letters = 0;
   static inline const char* name = "dispatcher";
 };

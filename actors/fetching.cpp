@@ -5,11 +5,19 @@
 
 namespace ziyu::actors {
 
+namespace {
+
+/// What a revocation waits for the acknowledgement of what the producer has. The group stands
+/// still meanwhile; without it others would do the same jobs again.
+constexpr std::chrono::milliseconds departure_limit{2'000};
+
+} // namespace
+
 void dispatcher_state::on_fetched(const fetched_job& x) {
   auto& stats = settings.report->stats();
   stats.fetched.Increment();
   const auto& id = x.source->id;
-  const auto ours = !draining && ledger.owns(id.where(), x.source->epoch);
+  const auto ours = !draining && !departs(id.where()) && ledger.owns(id.where(), x.source->epoch);
   const auto verdict = ours ? ledger.fetched(id, x.source->epoch) : messaging::arrival::refused;
   if (verdict != messaging::arrival::fresh) {
     if (!ours)
@@ -64,6 +72,7 @@ void dispatcher_state::on_assigned(const messaging::partitions_assigned& x) {
     }
     partitions.insert(where);
     unacknowledged.erase(where);
+    farewells.erase(where);
     store_progress(where);
   }
   assigned = true;
@@ -78,50 +87,24 @@ void dispatcher_state::on_assigned(const messaging::partitions_assigned& x) {
                          {"maps_ignored", std::move(ignored)}});
 }
 
-void dispatcher_state::on_revoked(const messaging::partitions_revoked& x) {
-  const auto handed_back = hand_back(x.partitions, x.lost);
-  if (x.lost)
-    assigned = false; // out of the group, until it is joined again
-  settings.report->emit(
-    x.lost ? spdlog::level::warn : spdlog::level::info, "partitions_revoked",
-    {{"partitions", x.partitions.size()}, {"lost", x.lost}, {"handed_back", handed_back}});
-}
-
-uint64_t dispatcher_state::hand_back(const std::vector<messaging::topic_partition>& going,
-                                     bool lost) {
-  uint64_t count = 0;
-  for (const auto& where : going) {
-    if (!lost)
-      if (const auto point = ledger.farewell(where))
-        store(where, *point);
-    count += ledger.revoke(where).size();
-    partitions.erase(where);
-    unacknowledged.erase(where);
-  }
-  // Queued work on them would be inferred for nothing. What runs, runs on; its outcome
-  // will be stale.
-  auto gone = [this](const job_entry& item) {
-    return !ledger.owns(item.job.source->id.where(), item.job.source->epoch);
+void dispatcher_state::on_revoked(const messaging::partitions_revoked& x,
+                                  std::function<void()> done) {
+  const auto tell = [this, x](uint64_t handed_back) {
+    settings.report->emit(
+      x.lost ? spdlog::level::warn : spdlog::level::info, "partitions_revoked",
+      {{"partitions", x.partitions.size()}, {"lost", x.lost}, {"handed_back", handed_back}});
   };
-  for (const auto& item : queue.remove_if(gone)) {
-    settings.report->stats().inference_saved.Increment();
-    release(item);
+  if (x.lost) {
+    assigned = false; // out of the group, until it is joined again
+    tell(hand_back(x.partitions, true));
+    done();
+    look_after_departures();
+    return;
   }
-  // Nor may a result appear that the next owner will make again, if it can be helped.
-  for (auto i = publishing.begin(); i != publishing.end();) {
-    if (!i->second->held || !gone(*i->second)) {
-      ++i;
-      continue;
-    }
-    settings.report->stats().withdrawn.Increment();
-    const auto item = i->second;
-    i = publishing.erase(i);
-    item->held.reset();
-    release(item);
-  }
-  if (publisher)
-    self->send(publisher, withdrawal{going});
-  return count;
+  depart(x.partitions, departure_limit, [tell, done = std::move(done)](uint64_t handed_back) {
+    tell(handed_back);
+    done();
+  });
 }
 
 void dispatcher_state::on_consumer_failed(const error& reason) {
@@ -134,7 +117,7 @@ void dispatcher_state::on_consumer_failed(const error& reason) {
     messaging::partitions_revoked gone;
     gone.partitions.assign(partitions.begin(), partitions.end());
     gone.lost = true;
-    on_revoked(gone);
+    on_revoked(gone, [] {});
   }
 }
 

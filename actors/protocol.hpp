@@ -10,6 +10,7 @@
 #include "messaging/job.hpp"
 #include "messaging/producer.hpp"
 #include "messaging/result.hpp"
+#include "messaging/transactional_producer.hpp"
 #include "supervision/circuit_breaker.hpp"
 #include "supervision/memory_pressure.hpp"
 #include "supervision/process.hpp"
@@ -192,6 +193,26 @@ struct withdrawal {
   std::vector<messaging::topic_partition> partitions;
 };
 
+/// What a transactional publisher would put into its next transaction.
+struct plan_request {
+  struct item {
+    messaging::record_id source;
+    uint64_t epoch = 0;
+  };
+  std::vector<item> records;
+};
+
+/// What may be in it.
+struct transaction_plan {
+  /// For each record asked for: still ours? The dispatcher has let go of the others.
+  std::vector<bool> ours;
+  /// What is to be committed with those: as if they were finished.
+  std::vector<messaging::offset_commit> offsets;
+  messaging::offsets_committed points; ///< The same, for the dispatcher, when it is done.
+  /// Who commits; null when the group has not settled: nothing can be committed.
+  std::shared_ptr<const messaging::group_membership> member;
+};
+
 // -- triggers of the circuit breaker -----------------------------------------------------
 
 struct breaker_input {
@@ -241,11 +262,18 @@ using publisher_actor =
   caf::typed_actor<caf::reacts_to<publication>, caf::reacts_to<withdrawal>,
                    // From the producer's thread.
                    caf::reacts_to<messaging::delivery_report>,
+                   // Offsets wait for a transaction. Without transactions nobody says so.
+                   caf::reacts_to<caf::atom_constant<caf::atom("commit")>>,
                    // Answers true when nothing is pending, false after so many milliseconds.
                    caf::replies_to<caf::atom_constant<caf::atom("drain")>, uint64_t>::with<bool>,
                    caf::reacts_to<caf::atom_constant<caf::atom("tick")>>,
                    // INTERNAL: the drain's deadline.
                    caf::reacts_to<caf::atom_constant<caf::atom("deadline")>>>;
+
+/// The PUBLISHER actor of `delivery.guarantee` exactly_once. Takes no events.
+using transactional_publisher_actor = publisher_actor::extend<
+  // From the producer's thread.
+  caf::reacts_to<messaging::transaction_report>>;
 
 /// The DISPATCHER actor: owns the ledger, the queue, the credit and the breaker.
 using dispatcher_actor = caf::typed_actor<
@@ -255,7 +283,8 @@ using dispatcher_actor = caf::typed_actor<
   caf::reacts_to<messaging::offsets_committed>, caf::reacts_to<messaging::consumer_failed>,
   // A slot has a worker (again).
   caf::reacts_to<caf::atom_constant<caf::atom("slot_up")>, uint32_t, inference_actor>,
-  caf::reacts_to<published>, caf::reacts_to<breaker_input>,
+  caf::reacts_to<published>, caf::replies_to<plan_request>::with<transaction_plan>,
+  caf::reacts_to<breaker_input>,
   // The broker answers again.
   caf::reacts_to<caf::atom_constant<caf::atom("reachable")>>,
   caf::replies_to<caf::atom_constant<caf::atom("status")>>::with<dispatcher_status>,
@@ -288,6 +317,7 @@ using supervisor_actor = caf::typed_actor<
 
 namespace atom {
 
+using commit = caf::atom_constant<caf::atom("commit")>;
 using deadline = caf::atom_constant<caf::atom("deadline")>;
 using drain = caf::atom_constant<caf::atom("drain")>;
 using own = caf::atom_constant<caf::atom("own")>;
@@ -321,6 +351,8 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::actors::server_closed)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::actors::publication)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::actors::published)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::actors::withdrawal)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::actors::plan_request)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::actors::transaction_plan)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::actors::breaker_input)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::actors::breaker_command)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::actors::dispatcher_status)
@@ -329,5 +361,6 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::messaging::partitions_assigned)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::messaging::consumer_failed)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::messaging::offsets_committed)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::messaging::delivery_report)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::messaging::transaction_report)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::actors::publisher_actor)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::actors::inference_actor)

@@ -95,12 +95,8 @@ void publisher_state::put_off(pending_publication& x, const error& why) {
   if (why.code != errc::job_too_large || x.what.kind != publication_kind::dead_letter
       || !x.what.content->value)
     return;
-  // The dead-letter topic takes less than the job topic did. The headers say
-  // where the payload still is.
-  auto slim = std::make_shared<messaging::outgoing>(*x.what.content);
-  slim->value.reset();
-  slim->headers.emplace_back("ziyu-payload-omitted", why.message);
-  x.what.content = std::move(slim);
+  x.what.content = std::make_shared<const messaging::outgoing>(
+    messaging::without_payload(*x.what.content, why));
 }
 
 bool publisher_state::drop_hopeless(const pending_publication& x, const error& why) {
@@ -214,6 +210,9 @@ publisher_actor::behavior_type publisher(publisher_actor::stateful_pointer<publi
     [self](const publication& x) { self->state.accept(x); },
     [self](const withdrawal& x) { self->state.withdraw(x); },
     [self](const messaging::delivery_report& x) { self->state.on_report(x); },
+    [](atom::commit) {
+      // The consumer commits.
+    },
     [self](atom::drain, uint64_t limit_ms) -> caf::result<bool> {
       auto& state = self->state;
       if (state.drained.pending())

@@ -127,6 +127,7 @@ void dispatcher_state::on_published(const published& x) {
   if (x.withdrawn || x.refused) {
     stats.withdrawn.Increment();
     release(item);
+    look_after_departures();
     finish_drain_if_idle(false);
     return;
   }
@@ -145,6 +146,7 @@ void dispatcher_state::on_published(const published& x) {
     stats.stale.Increment();
   release(item);
   set_reachable();
+  look_after_departures();
   finish_drain_if_idle(false);
 }
 

@@ -7,11 +7,13 @@
 #include "actors/publisher.hpp"
 #include "actors/source.hpp"
 #include "actors/supervisor.hpp"
+#include "actors/transactional_publisher.hpp"
 #include "base/file.hpp"
 #include "base/heap.hpp"
 #include "base/log.hpp"
 #include "messaging/kafka_consumer.hpp"
 #include "messaging/kafka_producer.hpp"
+#include "messaging/kafka_transactional_producer.hpp"
 #include "wire/fault_spec.hpp"
 
 #include <caf/actor_system.hpp>
@@ -173,11 +175,13 @@ private:
   std::thread thread_;
 };
 
-std::string instance_name() {
+std::string host_name() {
   char host[256] = "localhost";
   ::gethostname(host, sizeof host - 1);
-  return std::string{host} + "-" + std::to_string(::getpid());
+  return host;
 }
+
+std::string instance_name() { return host_name() + "-" + std::to_string(::getpid()); }
 
 std::filesystem::path worker_executable(const configs::config& c) {
   return c.workers.executable.empty() ? executable_dir() / "ziyu-worker" : c.workers.executable;
@@ -303,7 +307,7 @@ public:
     report_->emit(spdlog::level::info, "service_stopped", {{"ledger", ledger}, {"stages", stages}});
     spdlog::info("stages: {}", stages.dump());
     spdlog::info("ledger: {}", ledger["total"].dump());
-    ask_drain(self, publisher_, 2'000);
+    ask_drain(self, events_, 2'000);
     end_actors(self);
   }
 
@@ -449,6 +453,13 @@ private:
         return source->store(where, point);
       return fail(errc::revoked, "the job source is not running");
     };
+    const auto exactly_once = config_.delivery.guarantee == "exactly_once";
+    if (exactly_once)
+      settings.membership = [mutex = store_mutex_, target = store_target_](const auto& epochs) {
+        std::lock_guard guard{*mutex};
+        const auto source = target->lock();
+        return source ? source->membership(epochs) : nullptr;
+      };
     dispatcher_ = system_.spawn(dispatcher, std::move(settings));
     publisher_settings out;
     out.make =
@@ -457,9 +468,27 @@ private:
       };
     out.dispatcher = dispatcher_;
     out.report = report_;
-    publisher_ = system_.spawn(publisher, std::move(out));
+    // Events are part of no transaction.
+    events_ = system_.spawn(publisher, std::move(out));
+    publisher_ = exactly_once ? spawn_transactional_publisher() : events_;
     caf::anon_send(dispatcher_, publisher_);
-    report_->connect(publisher_);
+    report_->connect(events_);
+  }
+
+  publisher_actor spawn_transactional_publisher() {
+    transactional_publisher_settings out;
+    messaging::transaction_settings each;
+    each.group = config_.kafka.consumer.contains("group.id") ? config_.kafka.consumer.at("group.id")
+                                                             : config_.kafka.common.at("group.id");
+    each.limit = configs::transaction_timeout(config_) / 2;
+    out.make = [each,
+                properties = configs::transactional_properties(config_, host_name(), ::getpid())](
+                 messaging::transactional_producer::report_handler h) {
+      return messaging::make_kafka_transactional_producer(properties, each, std::move(h));
+    };
+    out.dispatcher = dispatcher_;
+    out.report = report_;
+    return system_.spawn(transactional_publisher, std::move(out));
   }
 
   void spawn_supervisor() {
@@ -495,12 +524,12 @@ private:
       http_->stop();
     for (const auto& x :
          {caf::actor_cast<caf::actor>(supervisor_), caf::actor_cast<caf::actor>(dispatcher_),
-          caf::actor_cast<caf::actor>(publisher_)})
+          caf::actor_cast<caf::actor>(publisher_), caf::actor_cast<caf::actor>(events_)})
       self->send_exit(x, caf::exit_reason::user_shutdown);
-    self->wait_for(supervisor_, dispatcher_, publisher_);
+    self->wait_for(supervisor_, dispatcher_, publisher_, events_);
     supervisor_ = supervisor_actor{};
     dispatcher_ = dispatcher_actor{};
-    publisher_ = publisher_actor{};
+    publisher_ = events_ = publisher_actor{};
   }
 
   const configs::config& config_;
@@ -515,7 +544,7 @@ private:
   std::shared_ptr<std::weak_ptr<job_source>> store_target_ =
     std::make_shared<std::weak_ptr<job_source>>();
   dispatcher_actor dispatcher_;
-  publisher_actor publisher_;
+  publisher_actor publisher_, events_; ///< The same one without transactions.
   supervisor_actor supervisor_;
   std::unique_ptr<http_server> http_;
   std::shared_ptr<job_source> source_;

@@ -49,6 +49,8 @@ source_loop::source_loop(messaging::consumer& from, intake& credit, dispatcher_a
 }
 
 bool source_loop::turn(std::chrono::milliseconds limit) {
+  if (handing_over_)
+    return finish_hand_over(limit);
   const auto open = credit_.open() && !credit_.prefetched_given_up();
   from_.gate(!open);
   if (auto held = credit_.held_partitions(); held != held_) {
@@ -68,7 +70,7 @@ bool source_loop::turn(std::chrono::milliseconds limit) {
                  held_.reset(); // new queues, which nobody holds
                  caf::anon_send(to_, std::move(x));
                },
-               [&](messaging::partitions_revoked& x) { on_revoked(std::move(x)); },
+               [&](messaging::partitions_revoked& x) { hand_over(std::move(x), false); },
                [&](messaging::offsets_committed& x) { caf::anon_send(to_, std::move(x)); },
                [&](messaging::consumer_failed& x) {
                  go_on = x.reason.code != errc::kafka_fatal;
@@ -93,7 +95,7 @@ bool source_loop::watch(bool open) {
   const auto views = from_.view();
   auto go_on = true;
   for (const auto& x : watchdog_->observe(std::chrono::milliseconds{open_us_ / 1000}, views))
-    go_on = go_on && remedy(x, views);
+    go_on = go_on && (handing_over_ || remedy(x, views));
   report_->stats().refetched_bytes.Set(static_cast<double>(from_.refetched_bytes()));
   return go_on;
 }
@@ -122,8 +124,8 @@ bool source_loop::remedy(const messaging::stall_watchdog::finding& x,
       all.epoch = std::max(all.epoch, view.epoch);
       all.partitions.push_back(view.where);
     }
-    hand_over(std::move(all));
-    return false;
+    hand_over(std::move(all), true);
+    return true;
   }
   case remedy::escalate:
     caf::anon_send(to_,
@@ -159,19 +161,30 @@ void source_loop::on_record(messaging::record x) {
   caf::anon_send(to_, std::move(msg));
 }
 
-void source_loop::on_revoked(messaging::partitions_revoked x) {
-  hand_over(std::move(x));
-  from_.finish_revoke();
+/// Tells the dispatcher, which answers when what is finished has been stored.
+void source_loop::hand_over(messaging::partitions_revoked x, bool reopen) {
+  auto handled = std::make_shared<std::promise<void>>();
+  handing_over_ = departure{handled->get_future(),
+                            env_.monotonic_us() + std::chrono::microseconds{revoke_limit}.count(),
+                            reopen};
+  caf::anon_send(to_, revocation{std::move(x), std::move(handled)});
 }
 
-/// Tells the dispatcher and waits until it has stored what there is to commit.
-void source_loop::hand_over(messaging::partitions_revoked x) {
-  auto handled = std::make_shared<std::promise<void>>();
-  auto future = handled->get_future();
-  caf::anon_send(to_, revocation{std::move(x), std::move(handled)});
-  if (future.wait_for(revoke_limit) != std::future_status::ready)
+/// Nothing is polled meanwhile: the group waits for us. False when a fresh consumer is to be
+/// made.
+bool source_loop::finish_hand_over(std::chrono::milliseconds limit) {
+  if (handing_over_->handled.wait_for(limit) != std::future_status::ready) {
+    if (env_.monotonic_us() < handing_over_->until_us)
+      return true;
     spdlog::warn("the dispatcher did not confirm a revocation within {} s; going on without",
                  revoke_limit.count());
+  }
+  const auto reopen = handing_over_->reopen;
+  handing_over_.reset();
+  if (reopen)
+    return false;
+  from_.finish_revoke();
+  return true;
 }
 
 // -- the thread -------------------------------------------------------------------
@@ -192,6 +205,12 @@ expected<void> job_source::store(const messaging::topic_partition& where,
   if (!consumer_)
     return fail(errc::revoked, "there is no consumer at present");
   return consumer_->store(where, std::move(point));
+}
+
+std::shared_ptr<const messaging::group_membership> job_source::membership(
+  const std::map<messaging::topic_partition, uint64_t>& epochs) {
+  std::lock_guard guard{mutex_};
+  return consumer_ ? consumer_->membership(epochs) : nullptr;
 }
 
 expected<void> job_source::commit(std::chrono::milliseconds limit) {
@@ -223,7 +242,7 @@ void job_source::run() {
       }
       source_loop loop{*consumer_, *credit_, to_, limits_, env_, report_ ? &watchdog : nullptr,
                        report_};
-      while (!stopping_ && loop.turn(std::chrono::milliseconds{50}))
+      while ((!stopping_ || loop.handing_over()) && loop.turn(std::chrono::milliseconds{50}))
         pause.reset();
       consumer_->close(std::chrono::milliseconds{close_limit_ms_});
       std::lock_guard guard{mutex_};

@@ -7,6 +7,7 @@
 #include "messaging/stall_watchdog.hpp"
 
 #include <atomic>
+#include <future>
 #include <memory>
 #include <thread>
 
@@ -28,10 +29,18 @@ public:
   /// @returns False after a fatal error of the consumer, or when a fresh one may help.
   bool turn(std::chrono::milliseconds limit);
 
+  /// Partitions are going, and the dispatcher has not let go of them yet.
+  bool handing_over() const { return handing_over_.has_value(); }
+
 private:
+  struct departure {
+    std::future<void> handled;
+    int64_t until_us = 0;
+    bool reopen = false; ///< Then a fresh consumer is to be made.
+  };
   void on_record(messaging::record x);
-  void on_revoked(messaging::partitions_revoked x);
-  void hand_over(messaging::partitions_revoked x);
+  void hand_over(messaging::partitions_revoked x, bool reopen);
+  bool finish_hand_over(std::chrono::milliseconds limit);
   bool watch(bool open);
   bool remedy(const messaging::stall_watchdog::finding& x,
               const std::vector<messaging::partition_view>& views);
@@ -43,6 +52,7 @@ private:
   environment& env_;
   std::optional<std::set<messaging::topic_partition>> held_; ///< As told to the consumer.
   bool paused_ = false;                                      ///< The same.
+  std::optional<departure> handing_over_;
   messaging::stall_watchdog* watchdog_;
   std::shared_ptr<reporter> report_;
   int64_t last_turn_us_ = 0, next_watch_us_ = 0;
@@ -63,6 +73,10 @@ public:
   /// Stores what is to be committed with the present consumer; `errc::revoked` without one.
   /// Thread-safe.
   expected<void> store(const messaging::topic_partition& where, messaging::commit_point point);
+
+  /// As `consumer::membership`; null without a consumer. Thread-safe.
+  std::shared_ptr<const messaging::group_membership> membership(
+    const std::map<messaging::topic_partition, uint64_t>& epochs);
 
   /// Commits what has been stored, within `limit`. Thread-safe.
   expected<void> commit(std::chrono::milliseconds limit);

@@ -403,7 +403,8 @@ void supervisor_state::on_channel_closed(const channel_closed& x) {
     if (where.linked == entry->id)
       where.linked = 0;
   }
-  if (was == phase::serving) {
+  // Not one that another worker has relieved, and that was still about to be dumped.
+  if (was == phase::serving && slots[entry->slot].worker == entry->id) {
     auto& where = slots[entry->slot];
     where.worker = 0;
     if (!where.wanted) {

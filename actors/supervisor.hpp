@@ -75,8 +75,8 @@ struct worker_entry {
   std::deque<point> recent; ///< Its latest jobs.
   bool trimmed = false, trimming = false;
   uint64_t before_trim = 0; ///< Private, when its trim was decided on.
-  std::string doomed; ///< Why it is to be replaced, once decided.
-  double chance = 0;  ///< For the jitter of its replacement.
+  std::string doomed;       ///< Why it is to be replaced, once decided.
+  double chance = 0;        ///< For the jitter of its replacement.
   int64_t serving_since_us = 0;
   /// Of its allocations, to explain a leak.
   enum class sampling_phase : uint8_t { off, asked, on, dumping };

@@ -55,7 +55,8 @@ constexpr double disturbed = 2;
 struct options {
   std::vector<std::string> faults;
   std::vector<std::string> bytes{"1KiB", "64KiB", "6700kB"};
-  uint64_t jobs = 2'000, budget_jobs = 40, block = 50, mixed_jobs = 8'400;
+  uint64_t jobs = 2'000, block = 50, mixed_jobs = 8'400;
+  std::string budget = "256MiB"; ///< The default of memory.worker_budget_bytes.
   uint32_t repetitions = 1;
   std::string image = ZIYU_SOURCE_DIR "/tests/data/digits/0_024.png";
 };
@@ -77,7 +78,7 @@ public:
     } else if (type == "worker_replaced") {
       ++replacements;
       recovered += detail.at("bytes_recovered").get<uint64_t>();
-      replaced.push_back(detail);
+      replaced_.push_back(detail);
       if (!reported && (cause.empty() || cause == "unknown"))
         cause = detail.at("cause");
     } else if (type == "worker_trimmed") {
@@ -96,9 +97,9 @@ public:
   /// Hands over what has been replaced since the last call.
   void tell(naming& names) {
     std::lock_guard guard{mutex_};
-    for (const auto& detail : replaced)
+    for (const auto& detail : replaced_)
       names.replaced(detail);
-    replaced.clear();
+    replaced_.clear();
   }
 
   std::optional<uint64_t> detected;
@@ -108,7 +109,7 @@ public:
   uint64_t replacements = 0, trims = 0, recovered = 0;
 
 private:
-  std::vector<json> replaced;
+  std::vector<json> replaced_;
   std::mutex mutex_;
   std::condition_variable changed_;
 };
@@ -166,6 +167,7 @@ struct round_times {
 /// that what healing does now and then counts as well, the disturbed ones aside.
 std::pair<double, double> ratios(const std::vector<round_times>& rounds) {
   std::vector<double> free;
+  free.reserve(rounds.size());
   for (const auto& x : rounds)
     free.push_back(x.free);
   const auto usual = percentile(free, 50);
@@ -205,8 +207,7 @@ std::optional<json> measure(const fault_kind& kind, uint64_t bytes, const option
     contestant alone{leaking, picture};
     auto healing = leaking;
     healing.healing = healing.explain = true;
-    healing.budget_bytes = without.highest_private
-                           + std::max<uint64_t>(o.budget_jobs * bytes, 4u << 20);
+    healing.budget_bytes = need(parse_bytes(o.budget));
     healing.hard_limit_bytes = 2 * healing.budget_bytes;
     news heard;
     contestant healed{healing, picture, &heard};
@@ -345,9 +346,7 @@ int main(int argc, char** argv) {
   app.add_option("--block", o.block, "Jobs of one turn")
     ->check(CLI::Range(5, 100'000))
     ->capture_default_str();
-  app.add_option("--budget-jobs", o.budget_jobs, "Jobs' leaks that fit into the budget")
-    ->check(CLI::Range(4, 1'000'000))
-    ->capture_default_str();
+  app.add_option("--budget", o.budget, "Of a worker's private memory")->capture_default_str();
   app.add_option("--mixed-jobs", o.mixed_jobs, "Jobs of the leaks that take turns; 0: none")
     ->check(CLI::Range(0, 10'000'000))
     ->capture_default_str();

@@ -3,6 +3,7 @@
 #include "base/file.hpp"
 #include "configs/document.hpp"
 #include "configs/fields.hpp"
+#include "configs/kafka_rules.hpp"
 #include "configs/rules.hpp"
 #include "configs/schema.hpp"
 
@@ -120,6 +121,33 @@ properties producer_properties(const config& x) {
   result.try_emplace("message.max.bytes",
                      std::to_string(std::min<uint64_t>(2 * max_record_bytes(x), 1'000'000'000)));
   return result;
+}
+
+properties transactional_properties(const config& x, const std::string& host, int32_t pid) {
+  auto result = producer_properties(x);
+  auto id = x.delivery.transactional_id;
+  if (id.empty()) {
+    const auto consumer = consumer_properties(x);
+    const auto of = [&consumer](const char* key) {
+      const auto i = consumer.find(key);
+      return i == consumer.end() ? std::string{} : i->second;
+    };
+    const auto instance = of("group.instance.id");
+    id = of("group.id") + "-"
+         + (!instance.empty()  ? instance
+            : x.http.port != 0 ? host + "-" + std::to_string(x.http.port)
+                               : host + "-p" + std::to_string(pid));
+  }
+  result["transactional.id"] = id;
+  result["transaction.timeout.ms"] = std::to_string(transaction_timeout(x).count());
+  return result;
+}
+
+std::chrono::milliseconds transaction_timeout(const config& x) {
+  const auto given = merged(x.kafka.common, x.kafka.producer);
+  const auto i = given.find("transaction.timeout.ms");
+  const auto ms = i == given.end() ? 0 : std::strtoll(i->second.c_str(), nullptr, 10);
+  return std::chrono::milliseconds{ms > 0 ? ms : default_transaction_timeout_ms};
 }
 
 properties common_properties(const config& x) {

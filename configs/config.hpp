@@ -7,6 +7,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include <chrono>
 #include <cstdint>
 #include <filesystem>
 #include <map>
@@ -88,7 +89,9 @@ struct config {
     std::string dead_letter_headers = "connect"; ///< "connect" or "kafka_dlt".
   } jobs;
   struct delivery {
-    std::string ordering = "unordered"; ///< unordered, key, partition.
+    std::string guarantee = "at_least_once"; ///< at_least_once, exactly_once.
+    std::string transactional_id;            ///< Empty: made up.
+    std::string ordering = "unordered";      ///< unordered, key, partition.
     uint64_t retry_backoff_ms = 100, retry_backoff_max_ms = 5'000;
   } delivery;
   struct http {
@@ -138,6 +141,13 @@ properties consumer_properties(const config& x);
 
 /// …and `message.max.bytes`, unless set, so that any job fits as a dead letter.
 properties producer_properties(const config& x);
+
+/// …and `transactional.id`, for `delivery.guarantee` exactly_once. Without a name of its own
+/// an instance is known by its host and HTTP port, or, with port 0, by its process id.
+properties transactional_properties(const config& x, const std::string& host, int32_t pid);
+
+/// How long a transaction may take at most.
+std::chrono::milliseconds transaction_timeout(const config& x);
 
 /// …for clients that neither consume nor produce (metadata, admin).
 properties common_properties(const config& x);

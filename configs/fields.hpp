@@ -62,6 +62,8 @@ void for_each_field(Config& x, F&& f) {
   f("jobs.max_in_flight", x.jobs.max_in_flight);
   f("jobs.dataref_root", x.jobs.dataref_root);
   f("jobs.dead_letter_headers", x.jobs.dead_letter_headers);
+  f("delivery.guarantee", x.delivery.guarantee);
+  f("delivery.transactional_id", x.delivery.transactional_id);
   f("delivery.ordering", x.delivery.ordering);
   f("delivery.retry_backoff_ms", x.delivery.retry_backoff_ms);
   f("delivery.retry_backoff_max_ms", x.delivery.retry_backoff_max_ms);

@@ -52,7 +52,7 @@ constexpr std::array reserved{
   reserved_property{
     "retries", {}, "without retries each election of a leader would fail results", "0"},
   reserved_property{"queuing.strategy", {"fifo"}, "lifo would break the producer's idempotence"},
-  reserved_property{"transactional.id", {}, "ziyu does not use transactions"},
+  reserved_property{"transactional.id", {}, "ziyu sets it itself, from delivery.transactional_id"},
   reserved_property{"enable.partition.eof", {}, "ziyu sets it itself"},
   reserved_property{"delivery.report.only.error",
                     {"false", "f", "0"},
@@ -163,7 +163,11 @@ void check_producer(const client_numbers& producer, const json& document,
   const auto in_flight = producer.find({"max.in.flight.requests.per.connection", "max.in.flight"});
   if (in_flight && in_flight->value > 5)
     refuse(found, *in_flight, {}, "an idempotent producer keeps at most 5 requests in flight");
-  const auto transaction = producer.find({"transaction.timeout.ms"});
+  auto transaction = producer.find({"transaction.timeout.ms"});
+  if (const auto delivery = document.find("delivery");
+      !transaction && delivery != document.end() && delivery->is_object()
+      && delivery->value("guarantee", json{}) == "exactly_once")
+    transaction = number{{}, default_transaction_timeout_ms};
   if (!transaction)
     return;
   if (message && message->value > transaction->value)
@@ -177,7 +181,7 @@ void check_producer(const client_numbers& producer, const json& document,
     for (const auto* stage : {"drain_ms", "flush_ms", "commit_ms"})
       if (const auto i = shutdown->find(stage); i != shutdown->end() && i->is_number_integer())
         stop_ms += i->get<int64_t>();
-  if (transaction->value < stop_ms)
+  if (!transaction->path.empty() && transaction->value < stop_ms)
     refuse(found, *transaction, {},
            "it must be at least shutdown.drain_ms + flush_ms + commit_ms, together "
              + std::to_string(stop_ms)

@@ -6,6 +6,7 @@
 
 #include <chrono>
 #include <map>
+#include <memory>
 #include <set>
 #include <variant>
 
@@ -58,6 +59,13 @@ struct nothing {};
 using consumer_event = std::variant<nothing, record, partitions_assigned, partitions_revoked,
                                     offsets_committed, consumer_failed, consumer_recovered>;
 
+/// Who a consumer is in its group at one moment (group, generation, member): fences the
+/// transaction of a member that is none any more (KIP-447). Opaque; may outlive its consumer.
+class group_membership {
+public:
+  virtual ~group_membership() = default;
+};
+
 /// Where the consumer is in a partition, as far as it knows.
 struct partition_view {
   topic_partition where;
@@ -68,7 +76,7 @@ struct partition_view {
 };
 
 /// The port to a Kafka consumer group member. Thread rules: everything from one
-/// thread (the poll thread), except for `store`, which is thread-safe.
+/// thread (the poll thread), except for `store` and `membership`, which are thread-safe.
 class consumer {
 public:
   virtual ~consumer() = default;
@@ -107,6 +115,15 @@ public:
   /// commit (each second or so); the latest wins. An `offsets_committed` answers each
   /// commit. `errc::revoked` when the partition is not ours.
   virtual expected<void> store(const topic_partition& where, commit_point point) = 0;
+
+  /// Who we are in the group, if all of these partitions are ours under these epochs now,
+  /// else null: what is committed with it is refused as soon as one of them can be
+  /// somebody else's. Thread-safe.
+  virtual std::shared_ptr<const group_membership> membership(
+    const std::map<topic_partition, uint64_t>& epochs) const {
+    static_cast<void>(epochs);
+    return nullptr;
+  }
 
   /// Answers `partitions_revoked`: commits what was stored (unless lost), within a few
   /// seconds, and gives the partitions up.

@@ -102,6 +102,12 @@ header_list dead_letter_headers(const record& source, const error& reason, uint3
   return result;
 }
 
+outgoing without_payload(const outgoing& x, const error& why) {
+  outgoing slim{x.topic, x.key, std::nullopt, x.headers, x.token};
+  slim.headers.emplace_back("ziyu-payload-omitted", why.message);
+  return slim;
+}
+
 header_list without_reason(const header_list& headers) {
   header_list result;
   for (const auto& x : headers)

@@ -27,6 +27,10 @@ header_list dead_letter_headers(const record& source, const error& reason, uint3
 /// that comes back again and again must not grow by them.
 header_list without_reason(const header_list& headers);
 
+/// A dead letter that its topic does not take as it is (it takes less than the job topic did),
+/// without its payload; its headers say where that still is.
+outgoing without_payload(const outgoing& x, const error& why);
+
 /// What a record in the topic of dead letters says, of either style.
 struct dead_letter {
   record_id source; ///< Where the job was; the topic is empty when it does not say.

@@ -1,6 +1,7 @@
 #include "messaging/kafka_consumer.hpp"
 
 #include "base/log.hpp"
+#include "messaging/kafka_transactional_producer.hpp"
 
 #include <nlohmann/json.hpp>
 
@@ -24,6 +25,7 @@ using message_ptr = std::unique_ptr<rd_kafka_message_t, destroy_with<rd_kafka_me
 
 std::vector<topic_partition> to_vector(const rd_kafka_topic_partition_list_t& list) {
   std::vector<topic_partition> result;
+  result.reserve(list.cnt);
   for (int i = 0; i < list.cnt; ++i)
     result.push_back({list.elems[i].topic, list.elems[i].partition});
   return result;
@@ -198,6 +200,17 @@ public:
     return {};
   }
 
+  std::shared_ptr<const group_membership> membership(
+    const std::map<topic_partition, uint64_t>& epochs) const override {
+    // Under the lock that giving partitions up needs: the group cannot have gone on without
+    // us to a generation in which one of them is not ours.
+    std::lock_guard guard{mutex_};
+    for (const auto& [where, epoch] : epochs)
+      if (const auto i = epochs_.find(where); i == epochs_.end() || i->second != epoch)
+        return nullptr;
+    return membership_of(client_);
+  }
+
   void finish_revoke() override { give_up_partitions(farewell_limit); }
 
   expected<void> commit(std::chrono::milliseconds limit) override {
@@ -226,6 +239,7 @@ public:
 
   void close(std::chrono::milliseconds limit) override {
     closed_ = true;
+    give_up_partitions(limit); // a revocation that nobody has answered
     if (auto failure = rd_kafka_consumer_close_queue(client_, control_.get())) {
       rd_kafka_error_destroy(failure);
       return;
@@ -641,7 +655,7 @@ private:
   std::map<topic_partition, pending> in_flight_; ///< In the commit under way.
   std::optional<error> last_failure_;            ///< Of a commit.
 
-  std::mutex mutex_; ///< Guards what `store` touches from other threads:
+  mutable std::mutex mutex_; ///< Guards what `store` touches from other threads:
   std::map<topic_partition, uint64_t> epochs_;
   std::map<topic_partition, pending> pending_;
   bool urgent_ = false;

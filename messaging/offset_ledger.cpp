@@ -1,6 +1,7 @@
 #include "messaging/offset_ledger.hpp"
 
 #include <algorithm>
+#include <ranges>
 
 namespace ziyu::messaging {
 
@@ -106,6 +107,11 @@ offset_ledger::partition* offset_ledger::owned(const topic_partition& where, uin
   auto i = partitions_.find(where);
   return i != partitions_.end() && i->second.assigned && i->second.epoch == epoch ? &i->second
                                                                                   : nullptr;
+}
+
+std::optional<uint64_t> offset_ledger::epoch_of(const topic_partition& where) const {
+  const auto x = current(where);
+  return x == nullptr ? std::nullopt : std::optional{x->epoch};
 }
 
 bool offset_ledger::owns(const topic_partition& where, uint64_t epoch) const {
@@ -303,22 +309,52 @@ offset_map offset_ledger::map_of(const partition& x, bool leaving) {
   return map;
 }
 
-commit_point offset_ledger::point_of(partition& x, bool leaving) {
-  const auto map = map_of(x, leaving);
-  x.map_bytes = offset_map_bytes(map, x.next);
-  commit_point point{x.next, encode_offset_map(map, x.next), x.version};
-  point.urgent = leaving || std::exchange(x.urgent, false);
+std::optional<commit_point> offset_ledger::point_of(partition& x,
+                                                    const std::set<int64_t>& finishing,
+                                                    bool leaving) {
+  auto next = x.next;
+  auto map = offset_map{};
+  if (finishing.empty()) {
+    map = map_of(x, leaving);
+  } else {
+    ++x.version; // what is committed is news, though the ledger learns of it later
+    auto then = x;
+    for (const auto offset : finishing)
+      then.open.erase(offset);
+    settle_prefix(then);
+    next = then.next;
+    map = map_of(then, leaving);
+  }
+  x.map_bytes = offset_map_bytes(map, next);
+  commit_point point{next, encode_offset_map(map, next), x.version};
+  const auto settled = x.offered == x.durable; // nothing is on its way
   x.offered = x.version;
-  x.offered_next = x.next;
+  point.urgent = std::exchange(x.urgent, false) || leaving;
+  if (settled && finishing.empty() && point.next == x.durable_next
+      && point.metadata == x.durable_map) {
+    // It has been committed as it is, together with a transaction's results.
+    settle_version(x, x.version);
+    return std::nullopt;
+  }
+  x.offered_next = point.next;
+  x.offered_map = point.metadata;
   return point;
 }
 
-std::optional<commit_point> offset_ledger::take_progress(const topic_partition& where) {
-  auto i = partitions_.find(where);
-  if (i == partitions_.end() || !i->second.assigned || i->second.next < 0
-      || i->second.version <= i->second.offered)
+std::optional<commit_point> offset_ledger::take_progress(const topic_partition& where,
+                                                         const std::set<int64_t>& finishing) {
+  if (finishing.empty() && !has_progress(where))
     return std::nullopt;
-  return point_of(i->second, false);
+  return point_of(partitions_.at(where), finishing, false);
+}
+
+bool offset_ledger::has_progress(const topic_partition& where) const {
+  const auto x = current(where);
+  return x != nullptr && x->next >= 0 && x->version > x->offered;
+}
+
+bool offset_ledger::is_urgent(const topic_partition& where) const {
+  return has_progress(where) && current(where)->urgent;
 }
 
 void offset_ledger::progress_lost(const topic_partition& where) {
@@ -332,25 +368,32 @@ void offset_ledger::progress_lost(const topic_partition& where) {
                             [&x](const auto& r) { return r.second.announced_at > x.durable; });
 }
 
-std::optional<commit_point> offset_ledger::farewell(const topic_partition& where) {
+std::optional<commit_point> offset_ledger::farewell(const topic_partition& where,
+                                                    const std::set<int64_t>& finishing) {
   auto i = partitions_.find(where);
   if (i == partitions_.end() || !i->second.assigned || i->second.next < 0)
     return std::nullopt;
   ++i->second.version;
-  return point_of(i->second, true);
+  return point_of(i->second, finishing, true);
 }
 
 void offset_ledger::committed(const topic_partition& where, uint64_t epoch, uint64_t version) {
   const auto x = owned(where, epoch);
   if (x == nullptr || version <= x->durable)
     return;
-  x->durable = version;
-  if (version == x->offered)
+  if (version == x->offered) {
     x->durable_next = x->offered_next;
-  if (x->begun_at <= version)
-    x->durable_begun_below = x->begun_below;
+    x->durable_map = x->offered_map;
+  }
+  settle_version(*x, version);
   if (x->next >= 0)
     extend(*x);
+}
+
+void offset_ledger::settle_version(partition& x, uint64_t version) {
+  x.durable = version;
+  if (x.begun_at <= version)
+    x.durable_begun_below = x.begun_below;
 }
 
 bool offset_ledger::awaits_mark(const topic_partition& where) const {
@@ -420,8 +463,8 @@ nlohmann::json offset_ledger::to_json() const {
       item["map_ignored"] = x.ignored;
     list.push_back(std::move(item));
   }
-  for (auto i = ended_.rbegin(); i != ended_.rend(); ++i)
-    list.push_back(row(i->where, i->epoch, i->sums, false));
+  for (const auto& i : std::ranges::reverse_view(ended_))
+    list.push_back(row(i.where, i.epoch, i.sums, false));
   return {{"total", show(total())}, {"partitions", std::move(list)}};
 }
 

@@ -7,6 +7,7 @@
 
 #include <deque>
 #include <map>
+#include <set>
 
 namespace ziyu::messaging {
 
@@ -83,6 +84,9 @@ public:
   /// True if `where` is assigned under `epoch`: only then is work on it ours.
   bool owns(const topic_partition& where, uint64_t epoch) const;
 
+  /// Of the assignment of `where`; nothing when it is not assigned.
+  std::optional<uint64_t> epoch_of(const topic_partition& where) const;
+
   /// A record was fetched.
   arrival fetched(const record_id& id, uint64_t epoch);
 
@@ -113,14 +117,23 @@ public:
 
   // -- commits ----------------------------------------------------------------------
 
-  /// What to commit next for `where`, if there is news since the last call.
-  std::optional<commit_point> take_progress(const topic_partition& where);
+  /// What to commit next for `where`, if that differs from what is committed or on its way.
+  /// @param finishing Offsets of open records that are committed as finished together with
+  /// their results, in one transaction: `advance` follows when that has succeeded.
+  std::optional<commit_point> take_progress(const topic_partition& where,
+                                            const std::set<int64_t>& finishing = {});
+
+  /// Whether `take_progress` may have news, and whether something waits for them.
+  bool has_progress(const topic_partition& where) const;
+  bool is_urgent(const topic_partition& where) const;
 
   /// The last commit point that was taken came to nothing: it will be offered again.
   void progress_lost(const topic_partition& where);
 
   /// What to commit before the partition goes in good order: nothing of ours runs on.
-  std::optional<commit_point> farewell(const topic_partition& where);
+  /// Nothing if that is committed already.
+  std::optional<commit_point> farewell(const topic_partition& where,
+                                       const std::set<int64_t>& finishing = {});
 
   /// A commit point of `where` has been acknowledged.
   void committed(const topic_partition& where, uint64_t epoch, uint64_t version);
@@ -170,6 +183,8 @@ private:
     uint64_t begun_at = 0;
     uint64_t version = 0, offered = 0, durable = 0;
     int64_t offered_next = -1, durable_next = -1;
+    std::string offered_map; ///< As metadata.
+    std::optional<std::string> durable_map;
     bool urgent = false;
     size_t map_bytes = 0; ///< At the last offer.
     balance sums;         ///< Of this epoch.
@@ -187,8 +202,10 @@ private:
   static bool is_suspect(const partition& x, int64_t offset, const open_record& r);
   void extend(partition& x);
   static void settle_prefix(partition& x);
+  static void settle_version(partition& x, uint64_t version);
   static offset_map map_of(const partition& x, bool leaving);
-  static commit_point point_of(partition& x, bool leaving);
+  static std::optional<commit_point> point_of(partition& x, const std::set<int64_t>& finishing,
+                                              bool leaving);
 
   int64_t lookahead_;
   std::map<topic_partition, partition> partitions_;

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "messaging/kafka_client.hpp"
+#include "messaging/consumer.hpp"
 #include "messaging/producer.hpp"
 
 #include <functional>
@@ -8,13 +8,6 @@
 #include <vector>
 
 namespace ziyu::messaging {
-
-/// Who a consumer is in its group at one moment (group, generation, member): fences the
-/// transaction of a member that is none any more (KIP-447). Opaque; may outlive its consumer.
-class group_membership {
-public:
-  virtual ~group_membership() = default;
-};
 
 /// What a partition's committed offset becomes together with a transaction's records.
 struct offset_commit {
@@ -27,8 +20,8 @@ struct offset_commit {
 struct transaction {
   uint64_t id = 0; ///< Named in the report.
   std::vector<outgoing> records;
-  /// At least one of them must differ from what is committed: after a failure that
-  /// leaves the end open, the committed offsets tell how it ended.
+  /// The first of them must differ from what is committed: after a failure that leaves the
+  /// end open, the committed offsets tell how it ended.
   std::vector<offset_commit> offsets;
   std::shared_ptr<const group_membership> member;
 };
@@ -59,29 +52,5 @@ public:
   /// follows a success.
   virtual expected<void> submit(transaction x) = 0;
 };
-
-/// The steps of a transaction, each named before it is taken.
-enum class transaction_step : uint8_t { begin, produce, send_offsets, commit, end };
-
-struct transaction_settings {
-  std::string group; ///< The consumer group whose offsets are committed.
-  /// For each of: becoming a producer, delivery of all records, sending the offsets, the
-  /// commit. Must be below the broker's `transaction.timeout.ms`, which ours is twice of.
-  std::chrono::milliseconds limit{15'000};
-  /// Called on the producer's thread before each step; for tests and traces.
-  std::function<void(transaction_step)> on_step;
-};
-
-/// A producer that survives: after a fatal error, and after one that leaves open how a
-/// commit ended (KIP-890 tells of both), it makes itself anew under the same
-/// `transactional.id`, which ends the old transaction one way or the other, and then asks the
-/// group's committed offsets which. `properties` need `transactional.id`. The report handler
-/// is called on the producer's own thread, at the latest from the destructor (`aborted`).
-expected<std::unique_ptr<transactional_producer>> make_transactional_producer(
-  kafka_properties properties, transaction_settings settings,
-  transactional_producer::report_handler on_report);
-
-/// The membership of `consumer`, which must be a consumer in a group, right now.
-std::shared_ptr<const group_membership> membership_of(rd_kafka_t* consumer);
 
 } // namespace ziyu::messaging

@@ -132,13 +132,20 @@ leak_cause cause_of(const call_stack& stack, uint32_t threads) {
   return named ? leak_cause::native_allocation : leak_cause::unknown;
 }
 
+/// What nobody holds must be more than this, and than what is held, to be called hoarded.
+constexpr double least_hoarded = 8 << 20;
+
 leak_cause name_cause(const cause_evidence& x) {
   if (of_gpu_cache(x))
     return leak_cause::gpu_cache;
   if (x.kind == growth::hoarding)
     return leak_cause::hoarding;
-  if (x.kind != growth::leak && x.kind != growth::mixed)
-    return leak_cause::unknown;
+  if (x.kind != growth::leak && x.kind != growth::mixed) {
+    // Nobody is sure yet, but the memory is used up: by what nobody holds?
+    const auto hoarded = x.private_grown - x.live_grown;
+    return hoarded > least_hoarded && hoarded > x.live_grown ? leak_cause::hoarding
+                                                             : leak_cause::unknown;
+  }
   // Nothing but tensors holds memory of the GPU's allocator.
   if (x.gpu_allocated_per_job > 0 && x.live_per_job < x.gpu_allocated_per_job)
     return leak_cause::retained_tensors;
@@ -172,7 +179,7 @@ leak_cause name_cause(const cause_evidence& x, const std::vector<leak_site>& sit
     return clear && cause == leak_cause::thread_local_growth ? cause : leak_cause::hoarding;
   // More is held by nobody than is held. A sampled small object takes pages of its own, so
   // that a leak of small ones looks so without being it.
-  constexpr double least_hoarded = 8 << 20, small = 4096;
+  constexpr double small = 4096;
   const auto hoarded = x.private_grown - x.live_grown;
   if (clear && cause != leak_cause::thread_local_growth && hoarded > least_hoarded
       && hoarded > x.live_grown && all > small * objects)

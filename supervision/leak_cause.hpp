@@ -78,9 +78,8 @@ leak_cause cause_of(const call_stack& stack, uint32_t threads = 1);
 /// `unknown` when the numbers do not single one out. Pure.
 leak_cause name_cause(const cause_evidence& x);
 
-/// Counters and call stacks together. Growth of the GPU's cache alone and hoarding
-/// are seen by counters only, also hoarding beside a leak that holds less; else the cause whose sites hold at least half of the
-/// growth that was found; else what the counters guess. Pure.
+/// Counters and call stacks together. Growth of the GPU's cache alone and hoarding are seen by counters only, also hoarding beside a leak that holds less; else the cause whose
+/// sites hold at least half of the growth that was found; else what the counters guess. Pure.
 leak_cause name_cause(const cause_evidence& x, const std::vector<leak_site>& sites);
 
 } // namespace ziyu::supervision

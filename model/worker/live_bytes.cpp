@@ -16,10 +16,13 @@
 
 // Read by jemalloc at its start. Large tensors stay with us instead of going back to
 // the kernel after each job (a third of the throughput); the trim rung purges by hand.
+// Of what large images leave free, small requests may take as much as they need whatever
+// the difference in size (2^30; jemalloc's 2^6 would keep it aside, and private memory grew).
 // Profiling is there to be switched on in a suspect worker and costs nothing until then.
 extern "C" const char* malloc_conf;
 const char* malloc_conf = "oversize_threshold:0,dirty_decay_ms:-1,muzzy_decay_ms:-1,"
-                          "background_thread:false,narenas:1,prof:true,prof_active:false";
+                          "background_thread:false,narenas:1,lg_extent_max_active_fit:30,"
+                          "prof:true,prof_active:false";
 #endif
 
 #ifdef ZIYU_HAS_JEMALLOC

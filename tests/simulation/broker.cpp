@@ -11,6 +11,9 @@ constexpr int64_t rebalance_limit_ms = 10'000;
 
 constexpr int64_t session_ms = 6'000;
 
+/// transaction.timeout.ms
+constexpr int64_t transaction_ms = 10'000;
+
 } // namespace
 
 broker::broker(timeline& time, job_book& jobs)
@@ -121,6 +124,7 @@ void broker::settle() {
         owner_[p] = number;
         granted.push_back(static_cast<int32_t>(p));
       }
+    changes_ += !granted.empty();
     if (!granted.empty() && x.who != nullptr)
       x.who->on_granted(granted);
   }
@@ -169,6 +173,11 @@ expected<void> broker::commit(uint64_t number, int32_t partition,
 std::optional<messaging::committed_state> broker::committed(int32_t partition) const {
   if (!reachable || !has_coordinator)
     return std::nullopt;
+  // Unstable, until a transaction that has it has ended.
+  for (const auto& [id, part] : open_)
+    for (const auto& o : part.offsets)
+      if (o.where.partition == partition)
+        return std::nullopt;
   const auto& x = committed_[static_cast<size_t>(partition)];
   auto read = messaging::decode_offset_map(x.metadata, x.next, jobs_.end(partition));
   return messaging::committed_state{x.next, std::move(read.map), std::move(read.ignored)};
@@ -179,6 +188,54 @@ bool broker::all_committed() const {
     if (committed_[p].next != jobs_.end(static_cast<int32_t>(p)))
       return false;
   return true;
+}
+
+// -- transactions ----------------------------------------------------------------------------
+
+expected<void> broker::add_offsets(uint64_t id, uint64_t number, uint64_t generation,
+                                   std::vector<messaging::offset_commit> offsets) {
+  if (members_.count(number) == 0 || generation != this->generation())
+    return fail(errc::revoked, "illegal generation");
+  for (const auto& o : offsets)
+    if (owner_[static_cast<size_t>(o.where.partition)] != number)
+      time_.violate("P2", "member " + std::to_string(number) + " commits partition "
+                            + std::to_string(o.where.partition)
+                            + " in a transaction, which it has "
+                              "not");
+  open_[id] = {number, std::move(offsets), ++transactions_};
+  return {};
+}
+
+void broker::end_transaction(uint64_t id, bool committed,
+                             const std::vector<messaging::outgoing>& records) {
+  auto part = std::move(open_[id]);
+  open_.erase(id);
+  if (!committed)
+    return;
+  for (const auto& x : records)
+    write(x);
+  for (const auto& o : part.offsets) {
+    const auto p = static_cast<size_t>(o.where.partition);
+    const messaging::commit_point point{o.next, o.metadata, 0};
+    time_.note("producer {} commits {}-{}", id, o.where.partition, o.next);
+    if (o.next < committed_[p].next)
+      time_.violate("P3", "the offset of partition " + std::to_string(p) + " goes back from "
+                            + std::to_string(committed_[p].next) + " to " + std::to_string(o.next));
+    check("the committed", o.where.partition, point);
+    committed_[p] = {o.next, o.metadata};
+    ++commits;
+  }
+}
+
+void broker::forget_transaction(uint64_t id) {
+  const auto i = open_.find(id);
+  if (i == open_.end())
+    return;
+  time_.after_ms(transaction_ms, [this, id, number = i->second.number] {
+    const auto j = open_.find(id);
+    if (j != open_.end() && j->second.number == number)
+      open_.erase(j);
+  });
 }
 
 // -- topics -------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 #include "base/error.hpp"
 #include "messaging/offset_ledger.hpp"
+#include "messaging/transactional_producer.hpp"
 #include "tests/simulation/job_book.hpp"
 
 #include <map>
@@ -48,6 +49,21 @@ public:
   /// Nothing while there is no coordinator.
   std::optional<messaging::committed_state> committed(int32_t partition) const;
   bool all_committed() const;
+
+  // -- transactions ----------------------------------------------------------------------------
+
+  /// Changes whenever the group settles anew or partitions get another owner.
+  uint64_t generation() const { return generation_ + changes_; }
+  /// A producer begins: what an earlier one of its id left open is aborted.
+  void begin_producer(uint64_t id) { open_.erase(id); }
+  /// Refused (`errc::revoked`) from those who are no members of this generation.
+  expected<void> add_offsets(uint64_t id, uint64_t member, uint64_t generation,
+                             std::vector<messaging::offset_commit> offsets);
+  /// What was added becomes visible, with `records`, or never was.
+  void end_transaction(uint64_t id, bool committed,
+                       const std::vector<messaging::outgoing>& records);
+  /// Its producer is gone without a word: aborted when its time is over.
+  void forget_transaction(uint64_t id);
   /// P1: neither below the offset nor in the map of `x` may anything be unfinished.
   /// Anybody, at any time.
   void check(const char* what, int32_t partition, const messaging::commit_point& x);
@@ -79,12 +95,19 @@ private:
   job_book& jobs_;
   std::map<uint64_t, member> members_;
   uint64_t next_member_ = 1;
-  uint64_t generation_ = 0;
+  uint64_t generation_ = 0, changes_ = 0;
   std::vector<uint64_t> owner_, target_; ///< By partition; 0: nobody.
   struct commit_on_record {
     int64_t next = 0;
     std::string metadata;
   };
+  struct transaction_part {
+    uint64_t member = 0;
+    std::vector<messaging::offset_commit> offsets;
+    uint64_t number = 0;
+  };
+  std::map<uint64_t, transaction_part> open_; ///< By producer; not visible yet.
+  uint64_t transactions_ = 0;
   std::vector<commit_on_record> committed_;
   int64_t written_ = 0;
 };

@@ -8,6 +8,8 @@
 
 namespace ziyu::simulation {
 
+inline constexpr uint64_t max_jobs_in_flight = 10;
+
 /// A member of the group, behind the port of the job source.
 class simulated_consumer : public messaging::consumer, public group_member {
 public:
@@ -26,6 +28,8 @@ public:
                       std::chrono::milliseconds) override;
   expected<void> store(const messaging::topic_partition& where,
                        messaging::commit_point point) override;
+  std::shared_ptr<const messaging::group_membership> membership(
+    const std::map<messaging::topic_partition, uint64_t>& epochs) const override;
   void finish_revoke() override;
   expected<void> commit(std::chrono::milliseconds) override;
   void close(std::chrono::milliseconds) override;
@@ -38,8 +42,6 @@ public:
 
   // -- what the simulation does to it -----------------------------------------------------------
 
-  /// The next poll takes partitions away: the source will wait for the dispatcher.
-  bool revokes_next() const;
   bool is_closed() const { return closed_; }
   /// Thrown out by the coordinator, which it hears later.
   void evict() { broker_.throw_out(member_); }
@@ -83,6 +85,43 @@ private:
   int64_t next_commit_us_ = 0;
   bool gated_ = false, closed_ = false, fatal_ = false, told_down_ = false;
   int64_t down_since_us_ = -1;
+};
+
+/// Who somebody is in the simulated group.
+struct simulated_membership : messaging::group_membership {
+  simulated_membership(uint64_t m, uint64_t g) : member(m), generation(g) {}
+  uint64_t member, generation;
+};
+
+/// Behind the port of the transactional publisher: commits late, aborts, does not know for
+/// a while how a transaction ended, or dies in the midst of one.
+class simulated_transactional_producer : public messaging::transactional_producer {
+public:
+  /// @param id That of its service, over all of its lives.
+  simulated_transactional_producer(timeline& time, broker& where, report_handler report,
+                                   uint64_t id, std::shared_ptr<const bool> dead);
+  ~simulated_transactional_producer() override;
+
+  expected<void> submit(messaging::transaction x) override;
+
+private:
+  enum class step : uint8_t { none, produce, offsets, commit };
+
+  void later(int64_t most_us, void (simulated_transactional_producer::*next)());
+  void produce();
+  void send_offsets();
+  void commit();
+  void end(messaging::transaction_end how, const char* why, int64_t after_ms = 0);
+
+  timeline& time_;
+  broker& broker_;
+  report_handler report_;
+  uint64_t id_;
+  std::shared_ptr<const bool> dead_; ///< Its service.
+  lifetime life_;
+  messaging::transaction work_;
+  step step_ = step::none;
+  int64_t begun_us_ = 0;
 };
 
 /// Behind the port of the publisher: delivers in order, late, twice or not at all, but

@@ -13,6 +13,7 @@ constexpr int64_t tell_down_after_us = 1'000'000;
 
 std::vector<messaging::topic_partition> name(const std::vector<int32_t>& partitions) {
   std::vector<messaging::topic_partition> xs;
+  xs.reserve(partitions.size());
   for (auto p : partitions)
     xs.push_back({jobs_topic, p});
   return xs;
@@ -70,10 +71,6 @@ void simulated_consumer::on_thrown_out() {
 }
 
 // -- the port ------------------------------------------------------------------------------------
-
-bool simulated_consumer::revokes_next() const {
-  return !fatal_ && !changes_.empty() && !changes_.front().granted;
-}
 
 messaging::consumer_event simulated_consumer::poll(std::chrono::milliseconds) {
   if (fatal_) {
@@ -213,6 +210,16 @@ void simulated_consumer::commit_stored(int32_t partition) {
   else
     answer.failure = ok.error();
   answers_.push_back(std::move(answer));
+}
+
+std::shared_ptr<const messaging::group_membership> simulated_consumer::membership(
+  const std::map<messaging::topic_partition, uint64_t>& epochs) const {
+  for (const auto& [where, epoch] : epochs)
+    if (const auto i = mine_.find(where.partition); i == mine_.end() || i->second.epoch != epoch)
+      return nullptr;
+  if (closed_ || member_ == 0)
+    return nullptr;
+  return std::make_shared<simulated_membership>(member_, broker_.generation());
 }
 
 void simulated_consumer::finish_revoke() {

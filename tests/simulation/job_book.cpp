@@ -65,6 +65,9 @@ void job_book::append() {
   auto& r = x.content;
   r.id = {jobs_topic, partition, offset};
   r.key = "job-" + std::to_string(partition) + "-" + std::to_string(offset);
+  // A key that other jobs have, too, where their order matters.
+  if (time_.plan().order == 1 && d.one_in(2))
+    r.key = "key-" + std::to_string(d.below(3));
   if (time_.strikes(fault::duplicate_id, 8) && offset > 0)
     r.key = log_[static_cast<size_t>(partition)].back().content.key;
   r.headers = {{mark, std::to_string(partition) + "/" + std::to_string(offset)}};
@@ -101,8 +104,12 @@ void job_book::on_output(const messaging::outgoing& x) {
   const auto slash = source->find('/');
   auto& job = at(std::stoi(source->substr(0, slash)), std::stoll(source->substr(slash + 1)));
   repeated_ += job.finished();
+  if (job.finished() && time_.plan().exactly_once)
+    time_.violate("P8", messaging::to_string(job.content.id) + " comes out a second time");
   if (x.topic == results_topic) {
     check_result(x, job);
+    if (!job.finished())
+      check_order(job);
     ++job.results;
     ++results_;
   } else {
@@ -112,6 +119,18 @@ void job_book::on_output(const messaging::outgoing& x) {
   }
   time_.note("written to {} of {} ({} times)", std::string_view{x.topic}, std::string_view{*source},
              job.results + job.dead_letters);
+}
+
+/// Dead letters have no order among results.
+void job_book::check_order(const job_truth& job) {
+  if (time_.plan().order == 0)
+    return;
+  const auto& id = job.content.id;
+  for (auto offset = id.offset + 1; offset < end(id.partition); ++offset)
+    if (const auto& later = at(id.partition, offset);
+        later.results > 0 && (time_.plan().order == 2 || later.content.key == job.content.key))
+      time_.violate("P9", messaging::to_string(id) + " comes out after "
+                            + messaging::to_string(later.content.id));
 }
 
 void job_book::check_result(const messaging::outgoing& x, const job_truth& job) {

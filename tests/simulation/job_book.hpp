@@ -74,6 +74,7 @@ public:
   }
 
 private:
+  void check_order(const job_truth& job);
   void check_result(const messaging::outgoing& x, const job_truth& job);
   void check_dead_letter(const messaging::outgoing& x, const job_truth& job);
 

@@ -71,6 +71,8 @@ scenario scenario::of(uint64_t seed) {
   const auto rarity = static_cast<uint64_t>(d.between(2, 8));
   for (size_t i = 0; i < fault_count; ++i)
     x.faults.set(i, d.one_in(rarity));
+  x.exactly_once = d.one_in(3);
+  x.order = static_cast<uint8_t>(d.below(3));
   return x;
 }
 

@@ -67,6 +67,8 @@ struct scenario {
   uint32_t fault_ms = 10'000; ///< So long, virtual, things go wrong.
   bool cooperative = true;    ///< How the group rebalances; else eagerly.
   bool stops_at_end = false;  ///< Ends with SIGTERM to all.
+  bool exactly_once = false;  ///< Results and offsets in transactions.
+  uint8_t order = 0;          ///< As `actors::ordering`: none, by key, by partition.
   std::bitset<fault_count> faults;
 
   /// What a seed stands for. Each has its own selection of faults, as some hide others.

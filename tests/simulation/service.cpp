@@ -11,8 +11,7 @@ using namespace std::chrono_literals;
 
 namespace {
 
-constexpr uint64_t max_jobs_in_flight = 10;
-constexpr uint64_t max_bytes_in_flight = 6 * MiB;
+constexpr uint64_t max_bytes_in_flight = 6 * mib;
 /// A single record may overshoot: its image, and a million pixels.
 constexpr uint64_t largest_cost = 3'000'000 + 10'000;
 
@@ -22,14 +21,15 @@ constexpr int64_t end_ms = grace_ms + 3'000;
 constexpr int64_t flush_ms = 2'000;
 /// An answer to a drain may be later than its limit by timers' steps.
 constexpr int64_t margin_ms = 500;
+/// …and by a last transaction.
+constexpr int64_t goodbye_ms = 1'250;
 
 } // namespace
 
 service::service(timeline& time, broker& where, caf::actor_system& sys,
-                 const port_wrappers& wrappers, uint64_t number, environment& env)
-  : time_(time), broker_(where), sys_(sys),
-    sched_(dynamic_cast<caf::scheduler::test_coordinator&>(sys.scheduler())), wrappers_(wrappers),
-    number_(number), env_(env), stats_(std::make_shared<actors::metrics>()),
+                 const port_wrappers& wrappers, uint64_t number, uint64_t place, environment& env)
+  : time_(time), broker_(where), sys_(sys), wrappers_(wrappers), number_(number), place_(place),
+    env_(env), stats_(std::make_shared<actors::metrics>()),
     report_(std::make_shared<actors::reporter>(env_, "service-" + std::to_string(number),
                                                events_topic, stats_)),
     credit_(std::make_shared<actors::intake>(
@@ -54,7 +54,7 @@ service::~service() {
   workers_->release();
   for (const auto& x :
        {caf::actor_cast<caf::actor>(supervisor_), caf::actor_cast<caf::actor>(dispatcher_),
-        caf::actor_cast<caf::actor>(publisher_)})
+        caf::actor_cast<caf::actor>(publisher_), caf::actor_cast<caf::actor>(events_)})
     caf::anon_send_exit(x, caf::exit_reason::kill);
 }
 
@@ -68,6 +68,14 @@ void service::spawn_actors() {
   d.job_timeout = std::chrono::milliseconds{job_timeout_ms};
   d.credit = credit_;
   d.report = report_;
+  d.order = static_cast<actors::ordering>(time_.plan().order);
+  d.retry_backoff = 50ms;
+  d.retry_backoff_max = 1s;
+  if (time_.plan().exactly_once)
+    d.membership = [this, dead = dead_](
+                     const auto& epochs) -> std::shared_ptr<const messaging::group_membership> {
+      return *dead || !consumer_ ? nullptr : consumer_->membership(epochs);
+    };
   d.store = [this, dead = dead_](const messaging::topic_partition& at,
                                  const messaging::commit_point& point) -> expected<void> {
     if (*dead || !consumer_)
@@ -95,9 +103,23 @@ void service::spawn_actors() {
   };
   p.dispatcher = dispatcher_;
   p.report = report_;
-  publisher_ = sys_.spawn(actors::publisher, p);
+  events_ = sys_.spawn(actors::publisher, p);
+  publisher_ = events_;
+  if (time_.plan().exactly_once) {
+    actors::transactional_publisher_settings t;
+    t.make = [this, dead = dead_](messaging::transactional_producer::report_handler report)
+      -> expected<std::unique_ptr<messaging::transactional_producer>> {
+      if (*dead || time_.strikes(fault::producer_missing, 2))
+        return fail(errc::kafka, "no producer, by the seed");
+      return std::make_unique<simulated_transactional_producer>(time_, broker_, std::move(report),
+                                                                place_, dead);
+    };
+    t.dispatcher = dispatcher_;
+    t.report = report_;
+    publisher_ = sys_.spawn(actors::transactional_publisher, t);
+  }
   caf::anon_send(dispatcher_, publisher_);
-  report_->connect(publisher_);
+  report_->connect(events_);
   actors::supervisor_settings s;
   s.slots = slots;
   s.standbys = 1;
@@ -154,9 +176,7 @@ void service::poll() {
   if (time_.now() < stalled_until_us_)
     return poll_later(stalled_until_us_ - time_.now());
   const auto jobs = credit_->jobs();
-  if (inner_->revokes_next())
-    poll_revocation();
-  else if (loop_->turn(0ms))
+  if (loop_->turn(0ms))
     reopen_->reset();
   else {
     // Unusable: a fresh one, but not in a tight loop.
@@ -178,15 +198,6 @@ void service::poll() {
   // What comes next is fetched at once, what does not come is waited for.
   poll_later(credit_->jobs() > jobs ? time_.chance().between(20, 2'000)
                                     : time_.chance().between(5'000, 50'000));
-}
-
-void service::poll_revocation() {
-  // The source waits here until the dispatcher has answered, for which there is no thread:
-  // it first reads what it has, and then the revocation as soon as that is sent.
-  while (sched_.prioritize(dispatcher_))
-    sched_.run_once();
-  sched_.inline_next_enqueue();
-  loop_->turn(0ms);
 }
 
 void service::evict() {
@@ -220,7 +231,8 @@ void service::ask_drain(const Actor& whom, int64_t limit_ms, const char* name,
     self->request(whom, limit, actors::atom::drain{}, static_cast<uint64_t>(limit_ms))
       .then([done](bool x) { done(x); }, [done](const caf::error&) { done(false); });
   });
-  time_.after_ms(limit_ms + margin_ms, life_.guard([this, answered, name] {
+  const auto goodbye = time_.plan().exactly_once ? goodbye_ms : 0;
+  time_.after_ms(limit_ms + margin_ms + goodbye, life_.guard([this, answered, name] {
     if (!*answered)
       time_.violate("P7", std::string{"the "} + name + " does not answer a drain in time");
   }));

@@ -4,10 +4,11 @@
 #include "actors/publisher.hpp"
 #include "actors/source.hpp"
 #include "actors/supervisor.hpp"
+#include "actors/transactional_publisher.hpp"
 #include "tests/simulation/clients.hpp"
 #include "tests/simulation/workers.hpp"
 
-#include <caf/scheduler/test_coordinator.hpp>
+#include <caf/actor_system.hpp>
 
 namespace ziyu::simulation {
 
@@ -25,9 +26,10 @@ class service {
 public:
   enum class phase : uint8_t { running, draining, ending, publishing, ended };
 
+  /// @param place Which of the services it is, over all of their lives.
   /// @param env Outlives the actors, of which some outlive the service by a message.
   service(timeline& time, broker& where, caf::actor_system& sys, const port_wrappers& wrappers,
-          uint64_t number, environment& env);
+          uint64_t number, uint64_t place, environment& env);
   ~service();
 
   /// SIGTERM.
@@ -55,7 +57,6 @@ private:
   void spawn_actors();
   void poll_later(int64_t us);
   void poll();
-  void poll_revocation();
   void open_consumer();
   void check_ledger(const char* when, bool at_rest);
   template <class Actor>
@@ -68,9 +69,8 @@ private:
   timeline& time_;
   broker& broker_;
   caf::actor_system& sys_;
-  caf::scheduler::test_coordinator& sched_;
   const port_wrappers& wrappers_;
-  uint64_t number_;
+  uint64_t number_, place_;
   lifetime life_;
   std::shared_ptr<bool> dead_ = std::make_shared<bool>(false);
   environment& env_;
@@ -79,7 +79,7 @@ private:
   std::shared_ptr<actors::intake> credit_;
   std::shared_ptr<simulated_workers> workers_;
   actors::dispatcher_actor dispatcher_;
-  actors::publisher_actor publisher_;
+  actors::publisher_actor publisher_, events_; ///< The same one without transactions.
   actors::supervisor_actor supervisor_;
   actors::dispatcher_state* dispatcher_state_ = nullptr;
   std::shared_ptr<uint64_t> epochs_ = std::make_shared<uint64_t>(0);

@@ -2,6 +2,7 @@
 
 #include <caf/actor_system.hpp>
 #include <caf/actor_system_config.hpp>
+#include <caf/scheduler/test_coordinator.hpp>
 
 #include <algorithm>
 #include <deque>
@@ -129,7 +130,7 @@ private:
   void start(size_t i) {
     ++lives_;
     environments_.emplace_back(time_, plan_.seed * 1'000 + lives_);
-    services_[i] = std::make_unique<service>(time_, broker_, sys_, wrappers_, lives_,
+    services_[i] = std::make_unique<service>(time_, broker_, sys_, wrappers_, lives_, i + 1,
                                              environments_.back());
     watch(i, lives_);
   }

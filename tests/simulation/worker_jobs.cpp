@@ -84,7 +84,7 @@ void simulated_workers::check_memory(worker& x) {
     x.over_limit_us = time_.now();
   if (x.over_limit > patience_jobs && (x.hidden == 0 || time_.now() - x.over_limit_us > reading_us))
     time_.violate("hard limit", "worker " + std::to_string(x.id) + " goes on with "
-                                  + std::to_string(x.private_bytes / MiB) + " MiB");
+                                  + std::to_string(x.private_bytes / mib) + " MiB");
   // Beyond its budget it may serve only while nobody can take over.
   const auto spare = std::any_of(workers_.begin(), workers_.end(), [this](const auto& y) {
     const auto& w = y.second;
@@ -94,7 +94,7 @@ void simulated_workers::check_memory(worker& x) {
   x.over_budget += x.private_bytes >= budget_bytes && x.hidden == 0 && spare;
   if (x.over_budget > patience_jobs)
     time_.violate("budget", "worker " + std::to_string(x.id) + " goes on with "
-                              + std::to_string(x.private_bytes / MiB)
+                              + std::to_string(x.private_bytes / mib)
                               + " MiB while a standby waits");
 }
 
@@ -137,7 +137,7 @@ void simulated_workers::begin(worker& x, const wire::job& job) {
       close(w, error{errc::bad_frame, "rubbish, by the seed"});
     });
   if (time_.strikes(fault::jump, 25))
-    x.private_bytes += 160 * MiB;
+    x.private_bytes += 160 * mib;
   const auto slow = time_.strikes(fault::job_slow, 8);
   const auto us = slow ? time_.of(fault::job_slow).between(500, 2'050) * 1'000 : took_us;
   if (time_.strikes(fault::lies, 12)) {

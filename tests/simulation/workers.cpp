@@ -88,7 +88,7 @@ expected<int32_t> simulated_workers::start_server(uint64_t number, caf::actor su
     x.model_sha256 = "abc";
     x.precision = "fp32";
     x.classes = 10;
-    x.memory.live = 3 * MiB;
+    x.memory.live = 3 * mib;
     say(x);
   }));
   return server_pid();
@@ -133,12 +133,12 @@ expected<caf::actor> simulated_workers::spawn(uint64_t id, caf::actor supervisor
   x.id = id;
   x.supervisor = x.owner = std::move(supervisor);
   if (time_.strikes(fault::leak, 2))
-    x.leak = static_cast<uint64_t>(time_.of(fault::leak).between(1, 64)) * MiB / 8;
+    x.leak = static_cast<uint64_t>(time_.of(fault::leak).between(1, 64)) * mib / 8;
   if (time_.strikes(fault::hoard, 3))
-    x.hoard = static_cast<uint64_t>(time_.of(fault::hoard).between(1, 6)) * MiB;
+    x.hoard = static_cast<uint64_t>(time_.of(fault::hoard).between(1, 6)) * mib;
   if (time_.strikes(fault::misreport, 4)) {
-    x.hidden = 200 * MiB;
-    x.hoard += 8 * MiB;
+    x.hidden = 200 * mib;
+    x.hoard += 8 * mib;
   }
   x.ignores_stop = time_.strikes(fault::ignores_stop, 3);
   x.dies_at_hand_over = time_.strikes(fault::hand_over_death, 5);
@@ -281,7 +281,7 @@ size_t simulated_workers::serving() const {
 expected<supervision::process_memory> simulated_workers::read_memory(int32_t pid) {
   supervision::process_memory m;
   if (pid == ::getpid() || (pid == server_pid() && server_alive_)) {
-    m.private_bytes = m.anonymous = pid == ::getpid() ? 20 * MiB : 90 * MiB;
+    m.private_bytes = m.anonymous = pid == ::getpid() ? 20 * mib : 90 * mib;
     return m;
   }
   const auto x = find(static_cast<uint64_t>(pid - 1'000));

@@ -10,10 +10,10 @@
 
 namespace ziyu::simulation {
 
-inline constexpr uint64_t MiB = 1u << 20;
-inline constexpr uint64_t baseline_bytes = 10 * MiB;
-inline constexpr uint64_t budget_bytes = 100 * MiB;
-inline constexpr uint64_t hard_limit_bytes = 150 * MiB;
+inline constexpr uint64_t mib = 1u << 20;
+inline constexpr uint64_t baseline_bytes = 10 * mib;
+inline constexpr uint64_t budget_bytes = 100 * mib;
+inline constexpr uint64_t hard_limit_bytes = 150 * mib;
 inline constexpr int64_t job_timeout_ms = 2'000;
 
 /// The fork server and the workers of one service: messages that come late, in virtual
@@ -74,7 +74,7 @@ private:
     uint64_t leak = 0, hoard = 0, hidden = 0;
     bool ignores_stop = false, dies_at_hand_over = false;
     // Its memory.
-    uint64_t private_bytes = baseline_bytes, live = MiB;
+    uint64_t private_bytes = baseline_bytes, live = mib;
     uint64_t jobs = 0, over_limit = 0, over_budget = 0;
     int64_t over_limit_us = 0; ///< Since when.
     uint64_t sampled_from = 0;

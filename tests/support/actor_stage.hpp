@@ -48,10 +48,10 @@ public:
   void run() { sched.run(); }
 
   /// Moves all clocks on, in small steps, as timers may set timers.
-  void advance(std::chrono::milliseconds x) {
+  void advance(std::chrono::milliseconds x, std::chrono::milliseconds stride = 10ms) {
     run();
     while (x > 0ms) {
-      const auto step = std::min<std::chrono::milliseconds>(x, 10ms);
+      const auto step = std::min(x, stride);
       env.us += std::chrono::microseconds{step}.count();
       sched.advance_time(step);
       run();

@@ -48,6 +48,7 @@ inline actors::dispatcher_actor::behavior_type fake_dispatcher(
     [log](const messaging::consumer_failed& x) { log->failures.push_back(x.reason); },
     [log](atom::slot_up, uint32_t slot, const inference_actor&) { log->slots_up.push_back(slot); },
     [log](const published& x) { log->published.push_back(x); },
+    [](const plan_request&) { return transaction_plan{}; },
     [log](const breaker_input& x) {
       if (x.memory_share)
         log->memory_shares.push_back(*x.memory_share);
@@ -120,6 +121,7 @@ inline actors::publisher_actor::behavior_type fake_publisher(
     [log](const publication& x) { log->push_back(x); },
     [](const withdrawal&) {},
     [](const messaging::delivery_report&) {},
+    [](atom::commit) {},
     [](atom::drain, uint64_t) { return true; },
     [](atom::tick) {},
     [](atom::deadline) {},

@@ -14,7 +14,7 @@ namespace ziyu::test {
 using namespace ziyu::actors;
 using nlohmann::json;
 
-constexpr uint64_t MiB = 1u << 20;
+constexpr uint64_t mib = 1u << 20;
 
 /// The supervisor with real inference actors, over workers that are only messages.
 class supervisor_fixture : public actor_fixture {
@@ -25,9 +25,9 @@ protected:
     settings.start_timeout = 10s;
     settings.grace = 2s;
     settings.probe_interval = 1s;
-    settings.judge.budget_bytes = 100 * MiB;
-    settings.healing.budget_bytes = 100 * MiB;
-    settings.healing.hard_limit_bytes = 200 * MiB;
+    settings.judge.budget_bytes = 100 * mib;
+    settings.healing.budget_bytes = 100 * mib;
+    settings.healing.hard_limit_bytes = 200 * mib;
     settings.restart_intensity = 3;
     settings.restart_period = 60s;
     settings.host = host;

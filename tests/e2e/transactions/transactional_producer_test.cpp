@@ -2,7 +2,7 @@
 
 #include "e2e/support/shared_broker.hpp"
 #include "e2e/support/stage.hpp"
-#include "messaging/transactional_producer.hpp"
+#include "messaging/kafka_transactional_producer.hpp"
 
 #include <gmock/gmock.h>
 
@@ -95,7 +95,7 @@ public:
   explicit transactions(const names& x, std::function<void(transaction_step)> on_step = {}) {
     auto properties = x.client();
     properties["transactional.id"] = x.group + "-producer";
-    producer_ = must(make_transactional_producer(
+    producer_ = must(make_kafka_transactional_producer(
       properties, {x.group, 10'000ms, std::move(on_step)}, [this](transaction_report r) {
         std::lock_guard guard{mutex_};
         reports_.push_back(std::move(r));
@@ -220,15 +220,15 @@ TEST(Transactions, OneTransactionAtATime) {
   properties["transactional.id"] = x.group;
   std::promise<transaction_report> done;
   auto producer = must(
-    make_transactional_producer(properties,
-                                {x.group, 10'000ms,
-                                 [&, gone](transaction_step step) {
-                                   if (step == transaction_step::commit) {
-                                     held = true;
-                                     gone.wait_for(patience);
-                                   }
-                                 }},
-                                [&](transaction_report r) { done.set_value(std::move(r)); }));
+    make_kafka_transactional_producer(properties,
+                                      {x.group, 10'000ms,
+                                       [&, gone](transaction_step step) {
+                                         if (step == transaction_step::commit) {
+                                           held = true;
+                                           gone.wait_for(patience);
+                                         }
+                                       }},
+                                      [&](transaction_report r) { done.set_value(std::move(r)); }));
   must(producer->submit(work(x, by, 0, 1)));
   ASSERT_TRUE(eventually([&] { return held.load(); }));
   const auto second = producer->submit(work(x, by, 1, 2));

@@ -39,6 +39,7 @@ dispatcher_actor::behavior_type idle_dispatcher(dispatcher_actor::pointer) {
     [](const messaging::consumer_failed&) {},
     [](atom::slot_up, uint32_t, const inference_actor&) {},
     [](const published&) {},
+    [](const plan_request&) { return transaction_plan{}; },
     [](const breaker_input&) {},
     [](atom::reachable) {},
     [](atom::status) { return dispatcher_status{}; },
@@ -61,7 +62,7 @@ protected:
       self->wait_for(aut);
     }
     self->send_exit(dispatcher_, caf::exit_reason::user_shutdown);
-    for (auto pid : seen_)
+    for (auto pid : seen)
       if (!gone(pid))
         ::kill(pid, SIGKILL);
   }
@@ -111,9 +112,9 @@ protected:
                [](const caf::error&) { ADD_FAILURE() << "the supervisor does not answer"; });
     for (const auto& w : x["workers"])
       if (w["pid"] != 0)
-        seen_.insert(w["pid"].get<int32_t>());
+        seen.insert(w["pid"].get<int32_t>());
     if (x["fork_server"]["pid"] != 0)
-      seen_.insert(x["fork_server"]["pid"].get<int32_t>());
+      seen.insert(x["fork_server"]["pid"].get<int32_t>());
     return x;
   }
 
@@ -180,7 +181,7 @@ protected:
   caf::scoped_actor self{sys};
   supervisor_settings settings;
   supervisor_actor aut;
-  std::set<int32_t> seen_; ///< All pids there ever were, as far as we know.
+  std::set<int32_t> seen; ///< All pids there ever were, as far as we know.
 
 private:
   dispatcher_actor dispatcher_ = sys.spawn(idle_dispatcher);
@@ -218,7 +219,7 @@ TEST_F(ProcessHost, HealsAKilledWorkerAndAKilledForkServer) {
   EXPECT_TRUE(wait_until([&] { return gone(worker); })) << "nobody reaped the orphan";
   expect_five();
   EXPECT_TRUE(drain(5'000));
-  for (auto pid : seen_)
+  for (auto pid : seen)
     EXPECT_TRUE(wait_until([pid] { return gone(pid); })) << pid;
 }
 
@@ -258,7 +259,7 @@ TEST_F(ProcessHost, EndsAWorkerThatHangsAtTheDeadlineOfTheDrain) {
   job->fault = "hang";
   self->send(slot(), attempt_request{job, 1});
   EXPECT_TRUE(drain(1'000));
-  for (auto pid : seen_)
+  for (auto pid : seen)
     EXPECT_TRUE(wait_until([pid] { return gone(pid); })) << pid;
 }
 

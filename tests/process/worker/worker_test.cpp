@@ -18,7 +18,7 @@ namespace {
 
 using namespace ziyu::test;
 
-constexpr int64_t KiB = 1024, MiB = 1024 * KiB;
+constexpr int64_t ki_b = 1024, mib = 1024 * ki_b;
 
 /// Runs `jobs` jobs with a fault and returns their deltas, without those of the first
 /// jobs, when tables of the libraries still grow.
@@ -117,9 +117,10 @@ TEST(Worker, KeepsNotOneByteOfAHealthyJob) {
   server.expect_frame<wire::server_ready>();
   auto x = server.spawn();
   std::vector<std::string> images;
+  images.reserve(10);
   for (auto digit = 0; digit < 10; ++digit)
     images.push_back(digit_image(digit));
-  images.push_back("not an image"); // its failure is answered, and leaves nothing either
+  images.emplace_back("not an image"); // its failure is answered, and leaves nothing either
   for (auto round = 0; round < 5; ++round)
     for (const auto& image : images) {
       auto answer = x.run(image);
@@ -136,13 +137,13 @@ TEST(Worker, AccountsForRetainedTensors) {
   auto x = server.spawn();
   const auto xs = deltas(x, digit_image(3), "retain_tensors:1MiB", 9);
   for (auto d : xs) {
-    EXPECT_GE(d, MiB);
-    EXPECT_LE(d, MiB + 300 * KiB);
+    EXPECT_GE(d, mib);
+    EXPECT_LE(d, mib + 300 * ki_b);
   }
   // Without an amount: only the output of ten classes, and the tensor around it.
   const auto small = median(deltas(x, digit_image(3), "retain_tensors", 9));
   EXPECT_GT(small, 0);
-  EXPECT_LT(small, 4 * KiB);
+  EXPECT_LT(small, 4 * ki_b);
 }
 
 TEST(Worker, AccountsForNativeAllocationsToTheByte) {
@@ -150,10 +151,10 @@ TEST(Worker, AccountsForNativeAllocationsToTheByte) {
   server.expect_frame<wire::server_ready>();
   auto x = server.spawn();
   const auto xs = deltas(x, digit_image(3), "native_malloc:64KiB", 15);
-  EXPECT_EQ(median(xs), 64 * KiB);
+  EXPECT_EQ(median(xs), 64 * ki_b);
   for (auto d : xs) { // now and then the table of the blocks grows
-    EXPECT_GE(d, 64 * KiB);
-    EXPECT_LE(d, 65 * KiB);
+    EXPECT_GE(d, 64 * ki_b);
+    EXPECT_LE(d, 65 * ki_b);
   }
 }
 
@@ -165,7 +166,7 @@ TEST(Worker, AccountsForRetainedImages) {
   const auto kept = static_cast<int64_t>(image.size()) + 300 * 200 * 3;
   for (auto d : deltas(x, image, "retain_images", 7)) {
     EXPECT_GE(d, kept);
-    EXPECT_LE(d, kept * 5 / 4 + 8 * KiB);
+    EXPECT_LE(d, kept * 5 / 4 + 8 * ki_b);
   }
 }
 
@@ -184,7 +185,7 @@ TEST(Worker, ObeysTheFaultOfItsSlot) {
   auto x = server.spawn();
   deltas(x, digit_image(3), "", 3);
   x.send(wire::assign{4, 2, "native_malloc:64KiB"});
-  EXPECT_GE(x.run(digit_image(3))->delta_live, 64 * KiB);
+  EXPECT_GE(x.run(digit_image(3))->delta_live, 64 * ki_b);
   x.send(wire::assign{4, 3, ""});
   EXPECT_EQ(median(deltas(x, digit_image(3), "", 3)), 0);
 }
@@ -255,7 +256,7 @@ TEST(Worker, GivesMemoryBackWhenTrimmed) {
   auto news = x.next();
   ASSERT_TRUE(news && std::holds_alternative<wire::trimmed>(*news));
   const auto& trimmed = std::get<wire::trimmed>(*news);
-  EXPECT_GT(trimmed.before.rss_anon, trimmed.after.rss_anon + 20 * MiB);
+  EXPECT_GT(trimmed.before.rss_anon, trimmed.after.rss_anon + 20 * mib);
   EXPECT_EQ(trimmed.before.live, trimmed.after.live) << "nothing that lives is touched";
   EXPECT_TRUE(x.run(digit_image(3)));
 }
@@ -454,7 +455,7 @@ TEST_F(ForkServerModel, HasTooFewLabels) {
   ASSERT_TRUE(write_file(folder / "labels.txt", "零\n一\n二\n"));
   const auto x = failure();
   EXPECT_EQ(x.error_code, "labels_mismatch");
-  EXPECT_NE(x.error_message.find("3"), std::string::npos) << x.error_message;
+  EXPECT_NE(x.error_message.find('3'), std::string::npos) << x.error_message;
   EXPECT_NE(x.error_message.find("10"), std::string::npos) << x.error_message;
 }
 

@@ -74,6 +74,58 @@ TEST_F(Dispatcher, SaysGoodbyeWithAMapAndWithoutSuspectsUnlessThePartitionIsLost
   EXPECT_EQ(points.at(p1).version, before) << "nothing of it is ours to commit";
 }
 
+TEST_F(Dispatcher, LetsAPartitionGoOnlyWhenItsResultsAreAcknowledged) {
+  start(2);
+  assign({p1}, 1);
+  fetch(make_record(0));
+  fetch(make_record(0, 1, 1));
+  succeed(0);
+  succeed(1);
+  const auto out = outbox();
+  const auto done = begin_revoke({p0}, 1);
+  EXPECT_NE(done.wait_for(0s), std::future_status::ready);
+  fetch(make_record(1)); // comes too late to be begun
+  EXPECT_EQ(requests(0) + requests(1), 2u);
+  acknowledge(out[0]);
+  EXPECT_EQ(done.wait_for(0s), std::future_status::ready) << "the other partition has time";
+  EXPECT_EQ(points.at(p0).next, 1) << "nobody does it again";
+  EXPECT_EQ(ledger()["handed_back"], 0);
+}
+
+TEST_F(Dispatcher, DoesNotLetTheGroupWaitForALostReport) {
+  start();
+  fetch(make_record(0));
+  succeed();
+  const auto done = begin_revoke({p0}, 1);
+  advance(1'900ms);
+  EXPECT_NE(done.wait_for(0s), std::future_status::ready);
+  advance(400ms);
+  EXPECT_EQ(done.wait_for(0s), std::future_status::ready);
+  EXPECT_EQ(stored.back().second, 0);
+  EXPECT_EQ(ledger()["handed_back"], 1);
+}
+
+TEST_F(Dispatcher, NeverTakesBackAPartitionThatWasAssignedAnewMeanwhile) {
+  start();
+  fetch(make_record(0));
+  succeed();
+  const auto done = begin_revoke({p0}, 1);
+  assign({p0}, 2); // the source did not wait any longer
+  advance(3s);
+  EXPECT_EQ(done.wait_for(0s), std::future_status::ready);
+  fetch(make_record(0, 2));
+  EXPECT_EQ(requests(), 2u) << "it is still ours";
+}
+
+TEST_F(Dispatcher, LosesAtOnceWhatItWasAboutToLetGo) {
+  start();
+  fetch(make_record(0));
+  succeed();
+  const auto done = begin_revoke({p0}, 1);
+  revoke({p0}, 1, true);
+  EXPECT_EQ(done.wait_for(0s), std::future_status::ready);
+}
+
 TEST_F(Dispatcher, CountsTheInferencesThatARevocationSaved) {
   start();
   for (auto i = 0; i < 3; ++i)

@@ -13,7 +13,7 @@ protected:
   /// The report of a leak in one place.
   static supervision::leak_report report_of(supervision::leak_cause cause) {
     supervision::leak_site site;
-    site.bytes = 60. * MiB;
+    site.bytes = 60. * mib;
     site.share = 1;
     site.stack = {{"keep(unsigned long)", "libmodel.so", "model.cpp", 42}};
     site.relevant = {0, 1};
@@ -77,7 +77,7 @@ TEST_F(Explaining, SamplesNobodyWhoIsHealthy) {
 TEST_F(Explaining, SamplesASuspectFromItsFirstGrowthAfterWarmUp) {
   start();
   work(0, 10);
-  serving(0).leak = 1 * MiB;
+  serving(0).leak = 1 * mib;
   work(0, 1);
   EXPECT_EQ(asked(serving(0), wire::profile::start), 1u);
   work(0, 2);
@@ -98,7 +98,7 @@ TEST_F(Explaining, StopsSamplingWhenNothingGrowsAnyMore) {
 TEST_F(Explaining, LeavesSamplingAloneWhenToldSo) {
   settings.explain = false;
   start();
-  leak_until_replaced(6 * MiB);
+  leak_until_replaced(6 * mib);
   EXPECT_TRUE(host->requests.empty());
   ASSERT_EQ(details("worker_replaced").size(), 1u);
   EXPECT_FALSE(details("worker_replaced")[0].contains("report"));
@@ -108,7 +108,7 @@ TEST_F(Explaining, LeavesSamplingAloneWhenToldSo) {
 
 TEST_F(Explaining, NamesTheCauseOfAReplacementByItsCallStacks) {
   start();
-  leak_until_replaced(6 * MiB);
+  leak_until_replaced(6 * mib);
   // Another worker serves already; only the event waits for the reason.
   EXPECT_EQ(serving(0).generation, 2u);
   EXPECT_TRUE(details("worker_replaced").empty());
@@ -117,7 +117,7 @@ TEST_F(Explaining, NamesTheCauseOfAReplacementByItsCallStacks) {
   EXPECT_EQ(request.after, "heap of worker 1");
   EXPECT_EQ(request.maps, "maps");
   EXPECT_GT(request.jobs, 0u);
-  EXPECT_EQ(request.live_growth, static_cast<int64_t>(request.jobs * 6 * MiB));
+  EXPECT_EQ(request.live_growth, static_cast<int64_t>(request.jobs * 6 * mib));
   host->reports.emplace(1, report_of(supervision::leak_cause::native_allocation));
   advance(100ms);
   const auto reports = details("leak_report");
@@ -127,7 +127,7 @@ TEST_F(Explaining, NamesTheCauseOfAReplacementByItsCallStacks) {
   EXPECT_EQ(reports[0]["generation"], 1);
   EXPECT_EQ(reports[0]["flame"], "main;keep 62914560\n");
   EXPECT_EQ(reports[0]["sites"][0]["responsible"]["line"], 42);
-  EXPECT_NEAR(reports[0]["growth"]["bytes_per_job"].get<double>(), 6. * MiB, 1);
+  EXPECT_NEAR(reports[0]["growth"]["bytes_per_job"].get<double>(), 6. * mib, 1);
   EXPECT_FALSE(reports[0]["reason"].get<std::string>().empty());
   const auto replaced = details("worker_replaced");
   ASSERT_EQ(replaced.size(), 1u);
@@ -139,10 +139,10 @@ TEST_F(Explaining, NamesTheCauseOfAReplacementByItsCallStacks) {
 
 TEST_F(Explaining, NamesLaterReplacementsByTheSameReport) {
   start();
-  leak_until_replaced(6 * MiB);
+  leak_until_replaced(6 * mib);
   host->reports.emplace(1, report_of(supervision::leak_cause::native_allocation));
   advance(100ms);
-  leak_until_replaced(6 * MiB);
+  leak_until_replaced(6 * mib);
   const auto replaced = details("worker_replaced");
   ASSERT_EQ(replaced.size(), 2u) << "it need not wait";
   EXPECT_EQ(replaced[1]["generation"], 2);
@@ -152,11 +152,11 @@ TEST_F(Explaining, NamesLaterReplacementsByTheSameReport) {
 
 TEST_F(Explaining, ExplainsAnotherLeakOfTheSameSlotAnew) {
   start();
-  leak_until_replaced(2 * MiB);
+  leak_until_replaced(2 * mib);
   host->reports.emplace(1, report_of(supervision::leak_cause::native_allocation));
   advance(100ms);
   advance(5s);
-  leak_until_replaced(9 * MiB);
+  leak_until_replaced(9 * mib);
   ASSERT_EQ(host->requests.size(), 2u) << "nine MiB a job are not the two that are known";
   host->reports.emplace(2, report_of(supervision::leak_cause::retained_images));
   advance(100ms);
@@ -168,8 +168,8 @@ TEST_F(Explaining, RecognisesEachOfTwoLeaksThatTakeTurnsByItsStack) {
   using supervision::leak_cause;
   // Both leak as much per job: nothing but their stacks tells them apart.
   auto leak = [this](uint64_t address) {
-    serving(0).heap = heap_of(address, 60 * MiB);
-    leak_until_replaced(6 * MiB);
+    serving(0).heap = heap_of(address, 60 * mib);
+    leak_until_replaced(6 * mib);
   };
   start();
   leak(0xaaaa);
@@ -186,6 +186,7 @@ TEST_F(Explaining, RecognisesEachOfTwoLeaksThatTakeTurnsByItsStack) {
   const auto replaced = details("worker_replaced");
   ASSERT_EQ(replaced.size(), 5u);
   std::vector<std::string> causes;
+  causes.reserve(replaced.size());
   for (const auto& x : replaced)
     causes.push_back(x["cause"]);
   EXPECT_EQ(causes,
@@ -198,9 +199,9 @@ TEST_F(Explaining, RecognisesEachOfTwoLeaksThatTakeTurnsByItsStack) {
 TEST_F(Explaining, NamesALeakThatIsReplacedBeforeItIsBeyondDoubt) {
   start();
   auto& old = serving(0);
-  old.heap = heap_of(0xaaaa, 60 * MiB);
+  old.heap = heap_of(0xaaaa, 60 * mib);
   work(0, 10);
-  old.leak = 30 * MiB; // three jobs fill the budget
+  old.leak = 30 * mib; // three jobs fill the budget
   for (auto i = 0; i < 10 && old.alive; ++i)
     work(0, 1);
   ASSERT_FALSE(old.alive);
@@ -214,20 +215,20 @@ TEST_F(Explaining, NamesALeakThatIsReplacedBeforeItIsBeyondDoubt) {
 TEST_F(Explaining, ForgetsWhereCodeWasWithItsForkServer) {
   using supervision::leak_cause;
   start();
-  serving(0).heap = heap_of(0xaaaa, 60 * MiB);
-  leak_until_replaced(6 * MiB);
+  serving(0).heap = heap_of(0xaaaa, 60 * mib);
+  leak_until_replaced(6 * mib);
   host->reports.emplace(1, report_of(leak_cause::native_allocation, 0xaaaa));
   advance(100ms);
   host->server_dies();
   advance(5s);
-  serving(0).heap = heap_of(0xaaaa, 60 * MiB);
-  leak_until_replaced(6 * MiB);
+  serving(0).heap = heap_of(0xaaaa, 60 * mib);
+  leak_until_replaced(6 * mib);
   EXPECT_EQ(host->requests.size(), 2u) << "another function may be there now";
 }
 
 TEST_F(Explaining, ReportsAReplacementThoughNobodyExplainsIt) {
   start();
-  leak_until_replaced(6 * MiB);
+  leak_until_replaced(6 * mib);
   EXPECT_TRUE(details("worker_replaced").empty());
   advance(31s);
   EXPECT_EQ(host->given_up, std::vector<uint64_t>{1});
@@ -239,7 +240,7 @@ TEST_F(Explaining, ReportsAReplacementThoughNobodyExplainsIt) {
 
 TEST_F(Explaining, ReportsAReplacementThoughItsHelperFails) {
   start();
-  leak_until_replaced(6 * MiB);
+  leak_until_replaced(6 * mib);
   host->reports.emplace(1, fail(errc::io, "a broken dump"));
   advance(100ms);
   ASSERT_EQ(details("worker_replaced").size(), 1u);
@@ -250,7 +251,7 @@ TEST_F(Explaining, EndsAWorkerThatDoesNotDump) {
   host->answers_dumps = false;
   start();
   auto& old = serving(0);
-  old.leak = 6 * MiB;
+  old.leak = 6 * mib;
   for (auto i = 0; i < 20; ++i)
     work(0, 1);
   EXPECT_EQ(serving(0).generation, 2u) << "its slot does not wait for the dump";
@@ -260,18 +261,35 @@ TEST_F(Explaining, EndsAWorkerThatDoesNotDump) {
   EXPECT_EQ(details("worker_replaced").size(), 1u);
 }
 
+TEST_F(Explaining, KeepsTheNewWorkerWhenTheOldOneDiesBeforeItsDump) {
+  host->answers_dumps = false;
+  start();
+  auto& old = serving(0);
+  old.leak = 6 * mib;
+  for (auto i = 0; i < 20; ++i)
+    work(0, 1);
+  const auto pid = serving(0).pid;
+  EXPECT_NE(pid, old.pid);
+  const auto alive = host->alive();
+  host->die(old, SIGKILL);
+  advance(3s);
+  EXPECT_EQ(serving(0).pid, pid) << "nothing happened to it";
+  EXPECT_EQ(host->alive(), alive - 1) << "nobody takes its place";
+  EXPECT_EQ(details("worker_replaced").size(), 1u);
+}
+
 TEST_F(Explaining, DoesWithoutInAWorkerThatCannotBeSampled) {
   host->sampling_failure = "built without jemalloc";
   start();
   auto& old = serving(0);
-  leak_until_replaced(6 * MiB);
+  leak_until_replaced(6 * mib);
   EXPECT_EQ(asked(old, wire::profile::start), 1u) << "asked once, not with each job";
   EXPECT_EQ(details("worker_replaced").size(), 1u);
 }
 
 TEST_F(Explaining, DoesNotKeepAStopWaitingForLong) {
   start();
-  leak_until_replaced(6 * MiB);
+  leak_until_replaced(6 * mib);
   auto drained = ask<bool>(aut, atom::drain{}, uint64_t{2'000});
   advance(1s);
   EXPECT_FALSE(*drained) << "an explanation is under way";
@@ -305,8 +323,8 @@ TEST_F(Explaining, KillsAWorkerThatHidesItsGrowth) {
   start();
   auto& liar = serving(0);
   work(0, 1);
-  liar.private_bytes += 80 * MiB;
-  liar.hidden = 80 * MiB;
+  liar.private_bytes += 80 * mib;
+  liar.hidden = 80 * mib;
   settings.healing.enabled = false;
   for (auto i = 0; i < 5 && liar.alive; ++i) {
     work(0, 1);
@@ -320,7 +338,7 @@ TEST_F(Explaining, BelievesAWorkerWhoseMemoryOnlyMovedDuringAJob) {
   start();
   auto& honest = serving(0);
   work(0, 1);
-  honest.private_bytes += 30 * MiB; // a job in progress
+  honest.private_bytes += 30 * mib; // a job in progress
   advance(5s);
   EXPECT_TRUE(honest.alive);
   EXPECT_TRUE(details("worker_killed").empty());
@@ -330,7 +348,7 @@ TEST_F(Explaining, TellsThatTheControlProcessItselfGrows) {
   start();
   for (auto i = 0; i < 200; ++i) {
     work(0, 1);
-    host->own_bytes += 1 * MiB;
+    host->own_bytes += 1 * mib;
     advance(1s);
   }
   ASSERT_FALSE(details("self_growth").empty());
@@ -344,7 +362,7 @@ TEST_F(Explaining, ReplacesAForkServerThatGrows) {
   start();
   for (auto i = 0; i < 200 && host->servers_started == 1; ++i) {
     work(0, 1);
-    host->server_bytes += 1 * MiB;
+    host->server_bytes += 1 * mib;
     advance(1s);
   }
   EXPECT_EQ(host->servers_started, 2u);

@@ -19,22 +19,22 @@ protected:
 TEST_F(Healing, ReplacesALeakingWorkerBeforeItsBudget) {
   start();
   auto& old = serving(0);
-  old.leak = 6 * MiB;
+  old.leak = 6 * mib;
   for (auto i = 0; i < 20; ++i)
     work(0, 1);
   EXPECT_FALSE(old.alive);
   const auto peak = old.private_bytes;
   EXPECT_TRUE(old.signals.empty()) << "it was asked to stop, not killed";
-  EXPECT_LT(peak, 100 * MiB);
+  EXPECT_LT(peak, 100 * mib);
   EXPECT_EQ(serving(0).generation, 2u);
   const auto replaced = details("worker_replaced");
   ASSERT_EQ(replaced.size(), 1u);
   EXPECT_EQ(replaced[0]["slot"], 0);
   EXPECT_EQ(replaced[0]["generation"], 1);
   EXPECT_EQ(replaced[0]["verdict"], "leak");
-  EXPECT_EQ(replaced[0]["bytes_recovered"], peak - 10 * MiB);
+  EXPECT_EQ(replaced[0]["bytes_recovered"], peak - 10 * mib);
   EXPECT_TRUE(replaced[0]["ms"].is_number());
-  EXPECT_NEAR(replaced[0]["live_slope"]["bytes_per_job"].get<double>(), 6. * MiB, 1);
+  EXPECT_NEAR(replaced[0]["live_slope"]["bytes_per_job"].get<double>(), 6. * mib, 1);
   EXPECT_FALSE(replaced[0]["series"]["rows"].empty());
   EXPECT_EQ(details("leak_confirmed").size(), 1u);
   EXPECT_TRUE(details("worker_died").empty()) << "a wanted end is no death";
@@ -43,7 +43,7 @@ TEST_F(Healing, ReplacesALeakingWorkerBeforeItsBudget) {
 
 TEST_F(Healing, NamesReloadedModelsAndRetainedImages) {
   start();
-  serving(0).leak = 3 * MiB; // what the model takes
+  serving(0).leak = 3 * mib; // what the model takes
   serving(1).leak = 12 * 10 * 3 + 7;
   for (auto i = 0; i < 40; ++i) {
     work(0, 1);
@@ -71,7 +71,7 @@ TEST_F(Healing, KeepsThatManySlotsAtWorkDuringReplacements) {
   host->die(host->workers.at(3), SIGKILL);
   host->die(host->workers.at(4), SIGKILL);
   run();
-  serving(0).leak = serving(1).leak = 6 * MiB;
+  serving(0).leak = serving(1).leak = 6 * mib;
   for (auto i = 0; i < 9; ++i) {
     work(0, 1);
     work(1, 1);
@@ -93,8 +93,8 @@ TEST_F(Healing, GivesTheOnlyStandbyToTheWorkerNearestToItsBudget) {
   host->auto_ready = false;
   host->die(host->workers.at(3), SIGKILL); // the standby
   run();
-  serving(0).leak = 6 * MiB;
-  serving(1).leak = 7 * MiB;
+  serving(0).leak = 6 * mib;
+  serving(1).leak = 7 * mib;
   for (auto i = 0; i < 9; ++i) {
     work(0, 1);
     work(1, 1);
@@ -116,7 +116,7 @@ TEST_F(Healing, KillsAtTheHardLimitAndRunsTheJobElsewhere) {
   auto& victim = serving(0);
   host->on_job = [&](fake_host::worker& x, const wire::job&) {
     if (x.id == victim.id)
-      x.private_bytes = 250 * MiB; // and no answer
+      x.private_bytes = 250 * mib; // and no answer
     return x.id == victim.id;
   };
   auto outcome = request(0);
@@ -131,15 +131,15 @@ TEST_F(Healing, KillsAtTheHardLimitAndRunsTheJobElsewhere) {
 TEST_F(Healing, TrimsAHoardingWorkerFirst) {
   start();
   auto& x = serving(0);
-  x.hoard = 2 * MiB;
+  x.hoard = 2 * mib;
   for (auto i = 0; i < 40 && details("worker_trimmed").empty(); ++i) {
-    x.trimmable = x.private_bytes - 10 * MiB;
+    x.trimmable = x.private_bytes - 10 * mib;
     work(0, 1);
   }
   const auto trimmed = details("worker_trimmed");
   ASSERT_EQ(trimmed.size(), 1u);
   EXPECT_EQ(trimmed[0]["verdict"], "hoarding");
-  EXPECT_GT(trimmed[0]["bytes_recovered"].get<uint64_t>(), 20 * MiB);
+  EXPECT_GT(trimmed[0]["bytes_recovered"].get<uint64_t>(), 20 * mib);
   EXPECT_TRUE(x.alive);
   EXPECT_TRUE(details("worker_replaced").empty());
 }
@@ -147,7 +147,7 @@ TEST_F(Healing, TrimsAHoardingWorkerFirst) {
 TEST_F(Healing, ReplacesAHoardingWorkerThatATrimDoesNotHelp) {
   start();
   auto& x = serving(0);
-  x.hoard = 2 * MiB;
+  x.hoard = 2 * mib;
   for (auto i = 0; i < 45; ++i)
     work(0, 1);
   EXPECT_EQ(details("worker_trimmed").size(), 1u);
@@ -159,7 +159,7 @@ TEST_F(Healing, ReplacesAHoardingWorkerThatATrimDoesNotHelp) {
 TEST_F(Healing, EmptiesAGrowingGpuCacheAndLeavesItAtThatWhenThatIsEnough) {
   start();
   auto& x = serving(0);
-  x.gpu_hoard = 2 * MiB;
+  x.gpu_hoard = 2 * mib;
   x.gpu_empties = true;
   for (auto i = 0; i < 60 && details("worker_trimmed").empty(); ++i)
     work(0, 1);
@@ -167,7 +167,7 @@ TEST_F(Healing, EmptiesAGrowingGpuCacheAndLeavesItAtThatWhenThatIsEnough) {
   ASSERT_EQ(trimmed.size(), 1u);
   EXPECT_EQ(trimmed[0]["verdict"], "hoarding");
   EXPECT_EQ(trimmed[0]["enough"], true);
-  EXPECT_GT(trimmed[0]["gpu_bytes_recovered"].get<uint64_t>(), 40 * MiB);
+  EXPECT_GT(trimmed[0]["gpu_bytes_recovered"].get<uint64_t>(), 40 * mib);
   EXPECT_EQ(trimmed[0]["bytes_recovered"], 0);
   EXPECT_TRUE(x.alive);
   EXPECT_TRUE(details("worker_replaced").empty());
@@ -176,7 +176,7 @@ TEST_F(Healing, EmptiesAGrowingGpuCacheAndLeavesItAtThatWhenThatIsEnough) {
 TEST_F(Healing, ReplacesAWorkerWhoseGpuCacheCannotBeEmptied) {
   start();
   auto& x = serving(0);
-  x.gpu_hoard = 2 * MiB;
+  x.gpu_hoard = 2 * mib;
   for (auto i = 0; i < 60 && x.alive; ++i)
     work(0, 1);
   ASSERT_EQ(details("worker_trimmed").size(), 1u) << "the ladder has no short cut";
@@ -184,8 +184,8 @@ TEST_F(Healing, ReplacesAWorkerWhoseGpuCacheCannotBeEmptied) {
   EXPECT_FALSE(x.alive);
   ASSERT_EQ(details("worker_replaced").size(), 1u);
   EXPECT_EQ(details("worker_replaced")[0]["cause"], "gpu_cache");
-  EXPECT_NEAR(details("worker_replaced")[0]["gpu_slope"]["bytes_per_job"].get<double>(), 2. * MiB,
-              0.1 * MiB);
+  EXPECT_NEAR(details("worker_replaced")[0]["gpu_slope"]["bytes_per_job"].get<double>(), 2. * mib,
+              0.1 * mib);
   EXPECT_EQ(serving(0).generation, 2u);
 }
 
@@ -197,7 +197,7 @@ TEST_F(Healing, DecidesByItsOwnReadingNotByTheWorkersWord) {
       return false;
     wire::result r; // claims to be at the hard limit
     r.attempt_id = job.attempt_id;
-    r.memory = {w.live, 500 * MiB, 0, 0};
+    r.memory = {w.live, 500 * mib, 0, 0};
     host->send(w, r);
     return true;
   };

@@ -298,7 +298,7 @@ TEST(JobSource, HandsOverInGoodOrderBeforeItTriesAFreshClient) {
   auto turns = 0;
   do
     env.us += 5'000'000;
-  while (aut.turn(0ms) && ++turns < 100);
+  while (aut.turn(aut.handing_over() ? 5s : 0s) && ++turns < 100);
   EXPECT_LT(turns, 100);
   EXPECT_EQ(consumer.revokes_finished, 0u) << "closing does that";
   caf::anon_send_exit(to, caf::exit_reason::user_shutdown);
@@ -322,9 +322,28 @@ TEST(JobSource, GivesPartitionsUpOnlyAfterTheDispatcherHasHandledIt) {
   consumer.events.emplace_back(messaging::partitions_revoked{4, {{"image.jobs", 1}}, false});
   source_loop aut{consumer, credit, to, {}, env};
   EXPECT_TRUE(aut.turn(0ms));
+  EXPECT_TRUE(aut.handing_over());
+  EXPECT_TRUE(aut.turn(5s));
   EXPECT_EQ(consumer.revokes_finished, 1u);
   EXPECT_EQ(handled_before_finish, 1u);
+  EXPECT_FALSE(aut.handing_over());
   caf::anon_send_exit(to, caf::exit_reason::user_shutdown);
+}
+
+TEST_F(SourceLoop, PollsNothingUntilTheDispatcherLetsGoButNotForEver) {
+  auto deaf = spawn(
+    [](caf::event_based_actor*) -> caf::behavior { return {[](const revocation&) {}}; });
+  source_loop loop{consumer, credit, caf::actor_cast<dispatcher_actor>(deaf), limits(), env};
+  consumer.events.emplace_back(messaging::partitions_revoked{1, {{"image.jobs", 0}}, false});
+  push(std::string{"job"});
+  EXPECT_TRUE(loop.turn(0ms));
+  EXPECT_TRUE(loop.turn(0ms));
+  EXPECT_TRUE(loop.handing_over());
+  EXPECT_EQ(consumer.limits.size(), 1u) << "polls";
+  env.us += 5'000'000;
+  EXPECT_TRUE(loop.turn(0ms));
+  EXPECT_EQ(consumer.revokes_finished, 1u);
+  run();
 }
 
 TEST(JobSource, MakesAFreshConsumerAfterAFatalError) {

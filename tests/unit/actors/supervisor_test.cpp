@@ -108,12 +108,12 @@ TEST_F(Supervisor, GivesUpWhenTheServerCannotBeStarted) {
 }
 
 TEST_F(Supervisor, RefusesABudgetThatAFreshWorkerExceeds) {
-  settings.healing.budget_bytes = 8 * MiB;
+  settings.healing.budget_bytes = 8 * mib;
   start(); // a fresh worker has 10 MiB
   advance(1s);
   ASSERT_EQ(fatal.size(), 1u);
   EXPECT_EQ(fatal[0].code, errc::invalid_config);
-  EXPECT_NE(fatal[0].message.find("8"), std::string::npos) << fatal[0].message;
+  EXPECT_NE(fatal[0].message.find('8'), std::string::npos) << fatal[0].message;
   EXPECT_NE(fatal[0].message.find("10"), std::string::npos) << fatal[0].message;
   EXPECT_EQ(status().slots_up, 0u);
 }
@@ -313,11 +313,11 @@ TEST_F(Supervisor, EndsTheOldWorkerThoughItsFirstSuccessorDiedWhenLinked) {
   send(aut, slot_switched{0, 1, 0});
   auto& old = host->workers.at(1);
   for (auto i = 0; i < 12; ++i) {
-    old.live += 6 * MiB;
-    old.private_bytes += 6 * MiB;
+    old.live += 6 * mib;
+    old.private_bytes += 6 * mib;
     job_done news;
     news.worker = 1;
-    news.delta_live = 6 * MiB;
+    news.delta_live = 6 * mib;
     news.memory = fake_host::reading(old);
     news.private_bytes = old.private_bytes;
     send(aut, news);
@@ -522,7 +522,7 @@ TEST_F(Supervisor, KillsAWorkerThatOutlivesItsGrace) {
   start();
   auto& old = serving(0);
   old.ignores_stop = true;
-  old.leak = 6 * MiB;
+  old.leak = 6 * mib;
   work(0, 12);
   EXPECT_EQ(serving(0).generation, 2u);
   EXPECT_TRUE(old.alive);

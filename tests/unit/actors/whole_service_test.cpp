@@ -22,7 +22,7 @@ namespace {
 
 using namespace ziyu::test;
 
-constexpr uint64_t MiB = 1u << 20;
+constexpr uint64_t mib = 1u << 20;
 constexpr int32_t partitions = 2;
 constexpr int64_t records = 20; // per partition
 
@@ -59,8 +59,8 @@ public:
     s.standbys = 1;
     s.start_timeout = 5s;
     s.grace = 1s;
-    s.judge.budget_bytes = s.healing.budget_bytes = 100 * MiB;
-    s.healing.hard_limit_bytes = 150 * MiB;
+    s.judge.budget_bytes = s.healing.budget_bytes = 100 * mib;
+    s.healing.hard_limit_bytes = 150 * mib;
     s.restart_intensity = 5;
     s.restart_period = 5s;
     s.host = host_;
@@ -80,7 +80,7 @@ public:
       if (calm_)
         return;
       if (one_in(5))
-        x.leak = 6 * MiB;
+        x.leak = 6 * mib;
       x.ignores_stop = one_in(20);
       x.closes_at_own = one_in(20);
     };
@@ -90,8 +90,8 @@ public:
     supervisor_ = stage_.spawn(supervisor, s,
                                std::function<inference_actor(uint32_t, supervisor_actor)>{make});
     source_.emplace(consumer_, *credit_, dispatcher_, messaging::job_limits{}, stage_.env);
-    for (int32_t i_ = 0; i_ < partitions; ++i_)
-      assign(i_);
+    for (int32_t i = 0; i < partitions; ++i)
+      assign(i);
   }
 
   ~world() {
@@ -182,10 +182,11 @@ public:
         EXPECT_EQ(count.first, 0u) << key << " has a result";
       }
     }
-    // Healed: both slots are served, and a standby is there.
+    // Healed, after what the backoff of deaths takes: both slots are served, and a standby
+    // is there.
+    stage_.advance(10s);
     for (uint32_t slot = 0; slot < 2; ++slot)
       EXPECT_NE(host_->serving(slot), nullptr);
-    stage_.advance(10s);
     EXPECT_EQ(host_->alive(), 3u);
   }
 
@@ -266,13 +267,20 @@ private:
   }
 
   void revoke(int32_t partition) {
-    // As the source does it, but for the blocking wait.
+    // As the source does it: it asks for nothing else until the answer is there.
     auto handled = std::make_shared<std::promise<void>>();
     auto done = handled->get_future();
     auto& x = parts_[partition];
     caf::anon_send(dispatcher_, revocation{{x.epoch, {{"image.jobs", partition}}, false}, handled});
-    while (done.wait_for(0s) != std::future_status::ready && stage_.sched.try_run_once()) {
+    const auto acknowledged = !one_in(5); // else the time runs out
+    for (auto i = 0; i < 50 && done.wait_for(0s) != std::future_status::ready; ++i) {
+      for (auto n = draw(30); n > 0; --n)
+        stage_.sched.try_run_once();
+      if (acknowledged)
+        kafka_.acknowledge_all();
     }
+    if (done.wait_for(0s) != std::future_status::ready)
+      stage_.advance(2'500ms, 250ms);
     EXPECT_EQ(done.wait_for(0s), std::future_status::ready);
     x.assigned = false;
   }
@@ -376,7 +384,7 @@ private:
     case 0: host_->die(x, SIGSEGV); return true;
     case 1: return true; // hangs
     case 2: host_->close(x, error{errc::bad_frame, "rubbish"}); return true;
-    case 3: x.private_bytes += 60 * MiB; return false;
+    case 3: x.private_bytes += 60 * mib; return false;
     default: return false;
     }
   }

@@ -155,6 +155,8 @@ TEST(Config, TakesEveryKeyFromTheDocumentNotFromItsNeighbour) {
                                            "jobs.max_attempts=31",
                                            "jobs.max_in_flight_bytes=32",
                                            "jobs.max_in_flight=33",
+                                           "delivery.guarantee=exactly_once",
+                                           "delivery.transactional_id=somebody",
                                            "delivery.ordering=key",
                                            "delivery.retry_backoff_ms=133",
                                            "delivery.retry_backoff_max_ms=134",

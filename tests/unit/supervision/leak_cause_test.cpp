@@ -130,6 +130,19 @@ TEST(LeakCause, SeesThatMoreIsHoardedThanHeld) {
   EXPECT_EQ(name_cause(e, {threads}), leak_cause::thread_local_growth) << "their stacks";
 }
 
+TEST(LeakCause, SeesHoardingBeforeTheJudgeIsSureOfIt) {
+  cause_evidence x;
+  x.kind = growth::warming_up;
+  x.private_grown = 250e6;
+  x.live_grown = 1e6;
+  EXPECT_EQ(name_cause(x), leak_cause::hoarding) << "its budget was used up first";
+  x.live_grown = 130e6;
+  EXPECT_EQ(name_cause(x), leak_cause::unknown) << "more is held than is not";
+  x = {};
+  x.private_grown = 7e6;
+  EXPECT_EQ(name_cause(x), leak_cause::unknown) << "an allocator has as much to spare";
+}
+
 TEST(LeakCause, HasANameForEachThatCanBeReadBack) {
   for (auto i = 0; i <= static_cast<int>(leak_cause::unknown); ++i)
     EXPECT_EQ(parse_leak_cause(to_string(static_cast<leak_cause>(i))), static_cast<leak_cause>(i));

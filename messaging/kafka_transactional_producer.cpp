@@ -1,9 +1,10 @@
-#include "messaging/transactional_producer.hpp"
+#include "messaging/kafka_transactional_producer.hpp"
 
 #include "base/log.hpp"
 
 #include <algorithm>
 #include <condition_variable>
+#include <cstdlib>
 #include <cstring>
 #include <mutex>
 #include <thread>
@@ -20,7 +21,10 @@ using failure_ptr = std::unique_ptr<rd_kafka_error_t, destroy_with<rd_kafka_erro
 
 struct kafka_membership : group_membership {
   explicit kafka_membership(rd_kafka_consumer_group_metadata_t* x) : what(x) {}
-  ~kafka_membership() override { rd_kafka_consumer_group_metadata_destroy(what); }
+  ~kafka_membership() override {
+    if (what != nullptr)
+      rd_kafka_consumer_group_metadata_destroy(what);
+  }
   kafka_membership(const kafka_membership&) = delete;
   kafka_membership& operator=(const kafka_membership&) = delete;
 
@@ -426,10 +430,21 @@ std::string_view to_string(transaction_end x) noexcept {
 }
 
 std::shared_ptr<const group_membership> membership_of(rd_kafka_t* consumer) {
-  return std::make_shared<kafka_membership>(rd_kafka_consumer_group_metadata(consumer));
+  using text_ptr = std::unique_ptr<char, decltype(&std::free)>;
+  const auto name = [consumer] {
+    text_ptr x{rd_kafka_memberid(consumer), std::free};
+    return std::string{x ? x.get() : ""};
+  };
+  // Without a name and a generation brokers take offsets from anybody: nothing would fence
+  // us. The name is asked twice, as it may come between the two answers.
+  const auto before = name();
+  auto result = std::make_shared<kafka_membership>(rd_kafka_consumer_group_metadata(consumer));
+  if (before.empty() || result->what == nullptr || name() != before)
+    return nullptr;
+  return result;
 }
 
-expected<std::unique_ptr<transactional_producer>> make_transactional_producer(
+expected<std::unique_ptr<transactional_producer>> make_kafka_transactional_producer(
   kafka_properties properties, transaction_settings settings,
   transactional_producer::report_handler on_report) {
   if (!properties.contains("transactional.id"))

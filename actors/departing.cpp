@@ -1,0 +1,110 @@
+// The dispatcher's farewells: partitions that go to others, in good order or not.
+
+#include "actors/dispatcher.hpp"
+#include "base/log.hpp"
+
+#include <algorithm>
+
+namespace ziyu::actors {
+
+void dispatcher_state::depart(std::vector<messaging::topic_partition> going,
+                              std::chrono::milliseconds limit, std::function<void(uint64_t)> done) {
+  departure x;
+  for (auto& where : going)
+    if (const auto epoch = ledger.epoch_of(where))
+      x.partitions.emplace(std::move(where), *epoch);
+  x.deadline = self->clock().now() + limit;
+  x.done = std::move(done);
+  // Queued work on them would be inferred for nothing.
+  const auto gone = [&x](const job_entry& item) {
+    return x.partitions.contains(item.job.source->id.where());
+  };
+  for (const auto& item : queue.remove_if(gone)) {
+    settings.report->stats().inference_saved.Increment();
+    release(item);
+  }
+  departures.push_back(std::move(x));
+  if (settings.membership)
+    want_transaction();
+  look_after_departures();
+}
+
+bool dispatcher_state::departs(const messaging::topic_partition& where) const {
+  return std::any_of(departures.begin(), departures.end(),
+                     [&where](const departure& x) { return x.partitions.contains(where); });
+}
+
+/// Whether nothing of `x` is at the producer any more, and the goodbye is said, where a
+/// transaction has to say it.
+bool dispatcher_state::is_settled(const departure& x) const {
+  const auto at_producer = [this, &x](const auto& item) {
+    const auto& [source, epoch] = item.first;
+    return x.partitions.contains(source.where()) && ledger.owns(source.where(), epoch)
+           && !item.second->held;
+  };
+  const auto unsaid = [this](const auto& part) {
+    const auto i = farewells.find(part.first);
+    return ledger.owns(part.first, part.second) && (i == farewells.end() || !i->second.said);
+  };
+  return std::none_of(publishing.begin(), publishing.end(), at_producer)
+         && (!settings.membership
+             || std::none_of(x.partitions.begin(), x.partitions.end(), unsaid));
+}
+
+void dispatcher_state::look_after_departures() {
+  const auto now = self->clock().now();
+  for (size_t i = 0; i < departures.size();) {
+    if (now < departures[i].deadline && !is_settled(departures[i])) {
+      ++i;
+      continue;
+    }
+    const auto x = std::move(departures[i]);
+    departures.erase(departures.begin() + static_cast<std::ptrdiff_t>(i));
+    std::vector<messaging::topic_partition> going;
+    // Not what has been assigned anew meanwhile.
+    for (const auto& [where, epoch] : x.partitions)
+      if (ledger.owns(where, epoch))
+        going.push_back(where);
+    x.done(hand_back(going, false));
+  }
+}
+
+uint64_t dispatcher_state::hand_back(const std::vector<messaging::topic_partition>& going,
+                                     bool lost) {
+  uint64_t count = 0;
+  for (const auto& where : going) {
+    if (!lost && !settings.membership)
+      if (const auto point = ledger.farewell(where))
+        store(where, *point);
+    count += ledger.revoke(where).size();
+    partitions.erase(where);
+    unacknowledged.erase(where);
+    farewells.erase(where);
+  }
+  // Queued work on them would be inferred for nothing. What runs, runs on; its outcome
+  // will be stale.
+  auto gone = [this](const job_entry& item) {
+    return !ledger.owns(item.job.source->id.where(), item.job.source->epoch);
+  };
+  for (const auto& item : queue.remove_if(gone)) {
+    settings.report->stats().inference_saved.Increment();
+    release(item);
+  }
+  // Nor may a result appear that the next owner will make again, if it can be helped.
+  for (auto i = publishing.begin(); i != publishing.end();) {
+    if (!i->second->held || !gone(*i->second)) {
+      ++i;
+      continue;
+    }
+    settings.report->stats().withdrawn.Increment();
+    const auto item = i->second;
+    i = publishing.erase(i);
+    item->held.reset();
+    release(item);
+  }
+  if (publisher)
+    self->send(publisher, withdrawal{going});
+  return count;
+}
+
+} // namespace ziyu::actors

@@ -1,0 +1,282 @@
+#include "actors/transactional_publisher.hpp"
+
+#include "base/log.hpp"
+#include "messaging/dead_letter.hpp"
+
+#include <algorithm>
+#include <ranges>
+
+namespace ziyu::actors {
+
+using namespace std::chrono_literals;
+using messaging::transaction_end;
+
+namespace {
+
+constexpr auto tick_interval = 100ms;
+
+/// The dispatcher answers from memory.
+constexpr auto plan_limit = 5s;
+
+} // namespace
+
+// -- what comes in ------------------------------------------------------------------
+
+void transactional_publisher_state::accept(publication x) {
+  const auto now = self->clock().now();
+  if (pending.empty()) {
+    oldest = now;
+    self->delayed_send(self, pace->interval(), atom::deadline{});
+  }
+  if (pending.empty() && batch.empty())
+    last_progress = now;
+  pending_bytes += x.content->bytes();
+  pending.push_back(std::move(x));
+  pump();
+}
+
+void transactional_publisher_state::withdraw(const withdrawal& x) {
+  std::erase_if(pending, [&](const publication& p) {
+    if (std::find(x.partitions.begin(), x.partitions.end(), p.source.where()) == x.partitions.end())
+      return false;
+    pending_bytes -= p.content->bytes();
+    self->send(settings.dispatcher, published{p.kind, p.source, p.epoch, true, std::nullopt});
+    return true;
+  });
+  answer_waiting();
+}
+
+// -- one transaction ------------------------------------------------------------------
+
+bool transactional_publisher_state::due(std::chrono::steady_clock::time_point now) const {
+  if (state != phase::idle || now < not_before)
+    return false;
+  if (wanted || !waiting.empty())
+    return true;
+  const auto age = std::chrono::duration_cast<std::chrono::milliseconds>(now - oldest);
+  return pace->due(pending.size(), pending_bytes, age);
+}
+
+bool transactional_publisher_state::ensure_producer() {
+  if (producer)
+    return true;
+  auto weak = caf::actor_cast<caf::weak_actor_ptr>(caf::actor_cast<caf::strong_actor_ptr>(self));
+  auto made = settings.make([weak](messaging::transaction_report x) {
+    if (auto strong = caf::actor_cast<caf::strong_actor_ptr>(weak))
+      caf::anon_send(caf::actor_cast<transactional_publisher_actor>(strong), std::move(x));
+  });
+  if (!made) {
+    spdlog::error("no transactional Kafka producer: {}", made.error().describe());
+    set_failing(true, made.error().message);
+    put_off(made.error());
+    return false;
+  }
+  producer = std::move(*made);
+  return true;
+}
+
+void transactional_publisher_state::pump() {
+  const auto now = self->clock().now();
+  if (!due(now) || !ensure_producer())
+    return;
+  state = phase::planning;
+  wanted = false;
+  begun = now;
+  uint64_t bytes = 0;
+  plan_request ask;
+  while (!pending.empty() && (batch.empty() || pace->fits(batch.size(), bytes))) {
+    auto x = std::move(pending.front());
+    pending.pop_front();
+    bytes += x.content->bytes();
+    ask.records.push_back({x.source, x.epoch});
+    batch.push_back(std::move(x));
+  }
+  pending_bytes -= bytes;
+  oldest = now;
+  self->request(settings.dispatcher, plan_limit, std::move(ask))
+    .then([this](transaction_plan& x) { on_plan(std::move(x)); },
+          [this](const caf::error& err) { on_plan_failed(self->system().render(err)); });
+}
+
+void transactional_publisher_state::on_plan_failed(const std::string& why) {
+  put_back();
+  put_off(error{errc::timeout, "the dispatcher did not plan a transaction: " + why});
+}
+
+void transactional_publisher_state::on_plan(transaction_plan x) {
+  // The dispatcher has let go of what is not ours any more.
+  size_t i = 0;
+  std::erase_if(batch, [&](const publication&) { return !x.ours.at(i++); });
+  plan = std::move(x);
+  if (batch.empty() && plan.offsets.empty()) {
+    state = phase::idle;
+    answer_waiting();
+    return;
+  }
+  messaging::transaction work;
+  work.id = ++number;
+  for (const auto& p : batch)
+    work.records.push_back(*p.content);
+  work.offsets = plan.offsets;
+  work.member = plan.member;
+  if (!work.member) {
+    put_back();
+    put_off(error{errc::unavailable, "not a member of the consumer group at present"});
+    return;
+  }
+  if (auto ok = producer->submit(std::move(work)); !ok) {
+    put_back();
+    put_off(ok.error());
+    return;
+  }
+  state = phase::running;
+}
+
+void transactional_publisher_state::on_report(const messaging::transaction_report& x) {
+  if (state != phase::running || x.id != number)
+    return;
+  const auto now = self->clock().now();
+  if (x.end == transaction_end::committed) {
+    last_progress = now;
+    pace->committed(batch.size(),
+                    std::chrono::duration_cast<std::chrono::milliseconds>(now - begun));
+    retry->reset();
+    not_before = {};
+    set_failing(false, "");
+    for (const auto& p : batch)
+      self->send(settings.dispatcher, published{p.kind, p.source, p.epoch, false, std::nullopt});
+    self->send(settings.dispatcher, plan.points);
+    batch.clear();
+    plan = {};
+    state = phase::idle;
+    answer_waiting();
+    pump();
+    return;
+  }
+  settings.report->stats().publish_retries.Increment();
+  spdlog::warn("a transaction of {} records was {}: {}; trying again", batch.size(),
+               to_string(x.end), x.reason.describe());
+  if (x.culprit && *x.culprit < batch.size()) {
+    refuse(std::move(batch[*x.culprit]), x.reason);
+    batch.erase(batch.begin() + static_cast<std::ptrdiff_t>(*x.culprit));
+    put_back();
+    pump();
+    return;
+  }
+  if (x.end == transaction_end::aborted)
+    pace->aborted();
+  put_back();
+  put_off(x.reason);
+}
+
+/// The transaction under way came to nothing: its records are pending again, first, and
+/// its offsets will be offered again.
+void transactional_publisher_state::put_back() {
+  messaging::offsets_committed lost;
+  lost.items = std::move(plan.points.items);
+  for (auto& item : lost.items)
+    item.failure = error{errc::kafka, "the transaction was not committed"};
+  if (!lost.items.empty())
+    self->send(settings.dispatcher, std::move(lost));
+  for (auto& i : std::ranges::reverse_view(batch)) {
+    pending_bytes += i.content->bytes();
+    pending.push_front(std::move(i));
+  }
+  batch.clear();
+  plan = {};
+  state = phase::idle;
+}
+
+/// `x` can never be delivered as it is. A dead letter goes without its payload, its headers
+/// say where it is; of a result the dispatcher makes a dead letter.
+void transactional_publisher_state::refuse(publication x, const error& why) {
+  if (x.kind == publication_kind::dead_letter && x.content->value) {
+    x.content = std::make_shared<const messaging::outgoing>(
+      messaging::without_payload(*x.content, why));
+    pending_bytes += x.content->bytes();
+    pending.push_front(std::move(x));
+    return;
+  }
+  self->send(settings.dispatcher, published{x.kind, x.source, x.epoch, false, why});
+}
+
+void transactional_publisher_state::put_off(const error& why) {
+  not_before = self->clock().now() + retry->next(settings.report->env().random());
+  spdlog::debug("the next transaction waits: {}", why.describe());
+}
+
+// -- the surroundings -------------------------------------------------------------------
+
+void transactional_publisher_state::set_failing(bool on, const std::string& reason) {
+  if (failing == on)
+    return;
+  failing = on;
+  self->send(settings.dispatcher,
+             breaker_input{supervision::circuit_breaker::trigger::publisher, on, reason, {}});
+  if (!on)
+    self->send(settings.dispatcher, atom::reachable{});
+}
+
+void transactional_publisher_state::on_tick() {
+  const auto now = self->clock().now();
+  // Also with nothing to commit: the breaker waits for it.
+  if (!producer && now >= not_before && ensure_producer())
+    set_failing(false, "");
+  pump();
+  if ((!pending.empty() || !batch.empty()) && now - last_progress > settings.stall_limit)
+    set_failing(true, "no transaction was committed for "
+                        + std::to_string(settings.stall_limit.count())
+                        + " ms: is the broker reachable and the topic there?");
+  answer_waiting();
+}
+
+void transactional_publisher_state::answer_waiting() {
+  const auto idle = state == phase::idle && pending.empty() && !wanted;
+  const auto now = self->clock().now();
+  std::erase_if(waiting, [&](waiter& x) {
+    if (!idle && now < x.deadline)
+      return false;
+    x.answer.deliver(idle);
+    return true;
+  });
+}
+
+transactional_publisher_actor::behavior_type transactional_publisher(
+  transactional_publisher_actor::stateful_pointer<transactional_publisher_state> self,
+  transactional_publisher_settings settings) {
+  auto& st = self->state;
+  st.self = self;
+  st.settings = std::move(settings);
+  st.pace.emplace(st.settings.pace);
+  st.retry.emplace(100ms, 5'000ms);
+  st.last_progress = self->clock().now();
+  st.ensure_producer();
+  self->delayed_send(self, tick_interval, atom::tick{});
+  return {
+    [self](const publication& x) { self->state.accept(x); },
+    [self](const withdrawal& x) { self->state.withdraw(x); },
+    [](const messaging::delivery_report&) {
+      // Of no producer of ours.
+    },
+    [self](atom::drain, uint64_t limit_ms) -> caf::result<bool> {
+      auto& state = self->state;
+      state.wanted = true;
+      auto promise = self->make_response_promise<bool>();
+      state.waiting.push_back({promise, self->clock().now() + std::chrono::milliseconds{limit_ms}});
+      state.pump();
+      return promise;
+    },
+    [self](atom::tick) {
+      self->state.on_tick();
+      self->delayed_send(self, tick_interval, atom::tick{});
+    },
+    [self](atom::deadline) { self->state.pump(); },
+    [self](atom::commit) {
+      self->state.wanted = true;
+      self->state.pump();
+    },
+    [self](const messaging::transaction_report& x) { self->state.on_report(x); },
+  };
+}
+
+} // namespace ziyu::actors

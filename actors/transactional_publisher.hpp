@@ -1,0 +1,97 @@
+#pragma once
+
+#include "actors/protocol.hpp"
+#include "actors/reporter.hpp"
+#include "messaging/transaction_pace.hpp"
+#include "supervision/backoff.hpp"
+
+#include <caf/typed_event_based_actor.hpp>
+#include <caf/typed_response_promise.hpp>
+
+#include <deque>
+#include <functional>
+#include <type_traits>
+
+namespace ziyu::actors {
+
+/// Makes a transactional producer whose reports go to the handler.
+using transactional_producer_factory =
+  std::function<expected<std::unique_ptr<messaging::transactional_producer>>(
+    messaging::transactional_producer::report_handler)>;
+
+struct transactional_publisher_settings {
+  transactional_producer_factory make;
+  dispatcher_actor dispatcher;
+  std::shared_ptr<reporter> report;
+  messaging::transaction_pace::settings pace;
+  /// No transaction for so long while results or dead letters are pending raises the
+  /// breaker.
+  std::chrono::milliseconds stall_limit{10'000};
+};
+
+/// One transaction after the other. Each is planned by the dispatcher, who knows which of
+/// the records are still ours and which offsets go with them.
+struct transactional_publisher_state {
+  transactional_publisher_state() = default;
+
+  enum class phase : uint8_t {
+    idle,
+    planning, ///< The dispatcher has been asked.
+    running,  ///< The producer has it.
+  };
+
+  void accept(publication x);
+  void withdraw(const withdrawal& x);
+  /// Begins the next transaction if it is time for one.
+  void pump();
+  void on_plan(transaction_plan x);
+  void on_plan_failed(const std::string& why);
+  void on_report(const messaging::transaction_report& x);
+  void on_tick();
+  void answer_waiting();
+
+  transactional_publisher_actor::pointer self = nullptr;
+  transactional_publisher_settings settings;
+  std::unique_ptr<messaging::transactional_producer> producer;
+  phase state = phase::idle;
+  std::deque<publication> pending;
+  uint64_t pending_bytes = 0;
+  std::vector<publication> batch; ///< Of the transaction under way.
+  transaction_plan plan;          ///< Its plan.
+  uint64_t number = 0;            ///< Of the transaction under way.
+  bool wanted = false;            ///< The dispatcher has offsets to commit.
+  std::optional<messaging::transaction_pace> pace;
+  std::optional<supervision::backoff> retry;
+  std::chrono::steady_clock::time_point oldest{};     ///< Since when `pending` has something.
+  std::chrono::steady_clock::time_point not_before{}; ///< No transaction before this.
+  std::chrono::steady_clock::time_point begun{};      ///< The one under way.
+  std::chrono::steady_clock::time_point last_progress{};
+  bool failing = false; ///< The breaker has been told.
+
+  /// Waits until all that is pending is committed, and offsets with it.
+  struct waiter {
+    caf::typed_response_promise<bool> answer;
+    std::chrono::steady_clock::time_point deadline;
+  };
+  std::vector<waiter> waiting;
+  static inline const char* name = "transactional_publisher";
+
+  bool ensure_producer();
+
+private:
+  bool due(std::chrono::steady_clock::time_point now) const;
+  void put_back();
+  void refuse(publication x, const error& why);
+  void put_off(const error& why);
+  void set_failing(bool on, const std::string& reason);
+};
+
+static_assert(!std::is_aggregate_v<transactional_publisher_state>);
+
+/// Returns the behavior of the PUBLISHER actor for `delivery.guarantee` exactly_once. Sends
+/// itself a tick each 100 ms.
+transactional_publisher_actor::behavior_type transactional_publisher(
+  transactional_publisher_actor::stateful_pointer<transactional_publisher_state> self,
+  transactional_publisher_settings settings);
+
+} // namespace ziyu::actors

@@ -1,0 +1,33 @@
+#pragma once
+
+#include "messaging/kafka_client.hpp"
+#include "messaging/transactional_producer.hpp"
+
+namespace ziyu::messaging {
+
+/// The steps of a transaction, each named before it is taken.
+enum class transaction_step : uint8_t { begin, produce, send_offsets, commit, end };
+
+struct transaction_settings {
+  std::string group; ///< The consumer group whose offsets are committed.
+  /// For each of: becoming a producer, delivery of all records, sending the offsets, the
+  /// commit. Must be below the broker's `transaction.timeout.ms`, which ours is twice of.
+  std::chrono::milliseconds limit{15'000};
+  /// Called on the producer's thread before each step; for tests and traces.
+  std::function<void(transaction_step)> on_step;
+};
+
+/// A producer that survives: after a fatal error, and after one that leaves open how a
+/// commit ended (KIP-890 tells of both), it makes itself anew under the same
+/// `transactional.id`, which ends the old transaction one way or the other, and then asks the
+/// group's committed offsets which. `properties` need `transactional.id`. The report handler
+/// is called on the producer's own thread, at the latest from the destructor (`aborted`).
+expected<std::unique_ptr<transactional_producer>> make_kafka_transactional_producer(
+  kafka_properties properties, transaction_settings settings,
+  transactional_producer::report_handler on_report);
+
+/// The membership of `consumer` right now; null while it is no member of a group.
+/// Thread-safe.
+std::shared_ptr<const group_membership> membership_of(rd_kafka_t* consumer);
+
+} // namespace ziyu::messaging

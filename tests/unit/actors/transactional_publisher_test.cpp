@@ -1,0 +1,273 @@
+// Dispatcher and transactional publisher together: who plans and who commits.
+
+#include "actors/transactional_publisher.hpp"
+
+#include "tests/support/dispatcher_stage.hpp"
+
+namespace ziyu::test {
+
+namespace {
+
+using messaging::transaction_end;
+using offsets = std::vector<std::pair<int32_t, int64_t>>;
+
+struct membership : messaging::group_membership {};
+
+/// What the publisher submits, one at a time; the test says how it ends.
+struct transaction_script {
+  std::vector<messaging::transaction> submitted;
+  messaging::transactional_producer::report_handler report;
+  size_t made = 0;
+  std::optional<error> refusal; ///< Of making one.
+};
+
+class scripted_producer : public messaging::transactional_producer {
+public:
+  explicit scripted_producer(transaction_script& x) : script_(x) {}
+  expected<void> submit(messaging::transaction x) override {
+    script_.submitted.push_back(std::move(x));
+    return {};
+  }
+
+private:
+  transaction_script& script_;
+};
+
+class Transactions : public Dispatcher {
+protected:
+  void begin(const std::function<void(dispatcher_settings&)>& tune = [](auto&) {}) {
+    start(2, [&](dispatcher_settings& s) {
+      s.membership = [this](const auto& epochs) {
+        asked = epochs;
+        return member;
+      };
+      tune(s);
+    });
+    transactional_publisher_settings s;
+    s.make = [this](messaging::transactional_producer::report_handler h)
+      -> expected<std::unique_ptr<messaging::transactional_producer>> {
+      if (kafka.refusal)
+        return tl::unexpected(*kafka.refusal);
+      ++kafka.made;
+      kafka.report = std::move(h);
+      return std::make_unique<scripted_producer>(kafka);
+    };
+    s.dispatcher = aut;
+    s.report = report;
+    out = spawn(transactional_publisher, s);
+    send(aut, publisher_actor{out});
+    end_all(); // the marks of the first assignment
+  }
+
+  void end(transaction_end how, std::optional<size_t> culprit = {}) {
+    messaging::transaction_report x;
+    x.id = kafka.submitted.back().id;
+    x.end = how;
+    x.culprit = culprit;
+    if (how != transaction_end::committed)
+      x.reason = error{culprit ? errc::job_too_large : errc::kafka, "as the test says"};
+    kafka.report(x);
+    run();
+  }
+
+  /// Commits whatever is submitted for a while.
+  void end_all() {
+    advance(500ms);
+    for (auto done = size_t{0}; done < kafka.submitted.size(); ++done) {
+      end(transaction_end::committed);
+      advance(500ms);
+    }
+  }
+
+  /// Of the last transaction.
+  const messaging::transaction& last() const { return kafka.submitted.back(); }
+  offsets offsets_of_last() const {
+    offsets xs;
+    for (const auto& x : last().offsets)
+      xs.emplace_back(x.where.partition, x.next);
+    return xs;
+  }
+
+  transaction_script kafka;
+  std::map<topic_partition, uint64_t> asked;
+  std::shared_ptr<const messaging::group_membership> member = std::make_shared<membership>();
+  transactional_publisher_actor out;
+};
+
+} // namespace
+
+TEST_F(Transactions, CommitsAResultTogetherWithItsOffset) {
+  begin();
+  fetch(make_record(0));
+  advance(1s);
+  const auto before = kafka.submitted.size();
+  if (before > 0)
+    end(transaction_end::committed); // that it is begun
+  succeed();
+  advance(1s);
+  ASSERT_EQ(last().records.size(), 1u);
+  EXPECT_EQ(last().records[0].topic, "image.results");
+  EXPECT_EQ(offsets_of_last(), (offsets{{0, 1}}));
+  EXPECT_EQ(last().member, member);
+  EXPECT_EQ(asked, (std::map<topic_partition, uint64_t>{{p0, 1}}));
+  EXPECT_EQ(status().results, 0u) << "not before it is committed";
+  const auto count = kafka.submitted.size();
+  end(transaction_end::committed);
+  EXPECT_EQ(status().results, 1u);
+  EXPECT_EQ(credit->jobs(), 0u);
+  EXPECT_TRUE(stored.empty()) << "no commit beside the transaction";
+  advance(2s);
+  EXPECT_EQ(kafka.submitted.size(), count) << "nothing new, no transaction";
+}
+
+TEST_F(Transactions, TriesAnAbortedOneAgainWithTheSameRecords) {
+  begin();
+  fetch(make_record(0));
+  end_all();
+  succeed();
+  advance(1s);
+  ASSERT_EQ(last().records.size(), 1u);
+  end(transaction_end::aborted);
+  EXPECT_EQ(status().results, 0u);
+  const auto count = kafka.submitted.size();
+  advance(3s);
+  ASSERT_EQ(kafka.submitted.size(), count + 1);
+  EXPECT_EQ(last().records.size(), 1u);
+  EXPECT_EQ(offsets_of_last(), (offsets{{0, 1}}));
+  end(transaction_end::committed);
+  EXPECT_EQ(status().results, 1u);
+}
+
+TEST_F(Transactions, LetsGoOfRecordsWhosePartitionWasLostMeanwhile) {
+  begin();
+  fetch(make_record(0));
+  end_all();
+  succeed();
+  advance(1s);
+  revoke({p0}, 1, true);
+  end(transaction_end::fenced);
+  const auto count = kafka.submitted.size();
+  advance(10s);
+  EXPECT_EQ(kafka.submitted.size(), count) << "it is the next owner's";
+  EXPECT_EQ(credit->jobs(), 0u);
+  EXPECT_EQ(ledger()["handed_back"], 1);
+}
+
+TEST_F(Transactions, CommitsNothingWithoutAPlaceInTheGroup) {
+  begin();
+  fetch(make_record(0));
+  end_all();
+  member.reset();
+  succeed();
+  const auto count = kafka.submitted.size();
+  advance(5s);
+  EXPECT_EQ(kafka.submitted.size(), count);
+  member = std::make_shared<membership>();
+  advance(6s);
+  ASSERT_EQ(kafka.submitted.size(), count + 1);
+  EXPECT_EQ(offsets_of_last(), (offsets{{0, 1}}));
+}
+
+TEST_F(Transactions, LetsAPartitionGoWithAGoodbyeInATransaction) {
+  begin();
+  fetch(make_record(0));
+  fetch(make_record(1));
+  end_all();
+  succeed(0);
+  advance(1s);
+  const auto done = begin_revoke({p0}, 1);
+  EXPECT_NE(done.wait_for(0s), std::future_status::ready);
+  end(transaction_end::committed); // the result that was under way
+  EXPECT_EQ(status().results, 1u);
+  EXPECT_NE(done.wait_for(0s), std::future_status::ready);
+  advance(100ms);
+  EXPECT_TRUE(last().records.empty());
+  const auto said = messaging::decode_offset_map(last().offsets.at(0).metadata,
+                                                 last().offsets.at(0).next);
+  EXPECT_EQ(last().offsets[0].next, 1);
+  EXPECT_FALSE(said.map.begun_below) << "it leaves no suspects";
+  end(transaction_end::committed);
+  EXPECT_EQ(done.wait_for(0s), std::future_status::ready);
+  EXPECT_EQ(ledger()["handed_back"], 1);
+}
+
+TEST_F(Transactions, DrainsWithAGoodbyeToo) {
+  begin();
+  fetch(make_record(0));
+  end_all();
+  const auto drained = ask<bool>(aut, atom::drain{}, uint64_t{5'000});
+  succeed();
+  end_all();
+  ASSERT_TRUE(*drained);
+  EXPECT_TRUE(**drained);
+  EXPECT_EQ(offsets_of_last(), (offsets{{0, 1}}));
+  EXPECT_EQ(status().results, 1u);
+}
+
+TEST_F(Transactions, MakesADeadLetterOfAResultThatNoBrokerTakes) {
+  begin();
+  fetch(make_record(0));
+  end_all();
+  succeed();
+  advance(1s);
+  end(transaction_end::aborted, 0);
+  advance(1s);
+  ASSERT_EQ(last().records.size(), 1u);
+  EXPECT_EQ(last().records[0].topic, "image.jobs-dlt");
+  EXPECT_TRUE(last().records[0].value);
+  end(transaction_end::aborted, 0); // nor this, as it is
+  advance(1s);
+  ASSERT_EQ(last().records.size(), 1u);
+  EXPECT_FALSE(last().records[0].value) << "its headers say where the payload is";
+  end(transaction_end::committed);
+  EXPECT_EQ(status().dead_letters, 1u);
+}
+
+TEST_F(Transactions, RaisesTheBreakerWhileNoneIsCommitted) {
+  begin();
+  fetch(make_record(0));
+  end_all();
+  succeed();
+  advance(12s);
+  EXPECT_EQ(status().breaker, breaker_state::open);
+  end(transaction_end::committed);
+  advance(10s);
+  EXPECT_NE(status().breaker, breaker_state::open);
+}
+
+TEST_F(Transactions, TriesAgainToMakeAProducer) {
+  kafka.refusal = error{errc::unavailable, "no broker"};
+  begin();
+  EXPECT_EQ(kafka.made, 0u);
+  EXPECT_EQ(status().breaker, breaker_state::open);
+  kafka.refusal.reset();
+  advance(10s);
+  EXPECT_EQ(kafka.made, 1u);
+}
+
+TEST_F(Transactions, FlushesToTrueWhenAllIsCommitted) {
+  begin();
+  fetch(make_record(0));
+  end_all();
+  succeed();
+  const auto flushed = ask<bool>(publisher_actor{out}, atom::drain{}, uint64_t{5'000});
+  EXPECT_FALSE(*flushed);
+  end(transaction_end::committed);
+  advance(100ms);
+  end_all();
+  ASSERT_TRUE(*flushed);
+  EXPECT_TRUE(**flushed);
+}
+
+TEST_F(Transactions, GivesUpAFlushAtItsDeadline) {
+  begin();
+  fetch(make_record(0));
+  end_all();
+  succeed();
+  const auto flushed = ask<bool>(publisher_actor{out}, atom::drain{}, uint64_t{1'000});
+  advance(1'200ms);
+  ASSERT_TRUE(*flushed);
+  EXPECT_FALSE(**flushed);
+}
+
+} // namespace ziyu::test
