@@ -90,19 +90,24 @@ void dispatcher_state::start(uint32_t index, entry_ptr item) {
   item->started_us = settings.report->env().monotonic_us();
   item->ticket = breaker->started();
   ledger.advance(id, item->job.source->epoch, record_state::running);
-  self
-    ->request(where.actor, settings.job_timeout + answer_margin,
-              attempt_request{item->job.job, item->attempts})
-    .then([this, index, item](const attempt_outcome& outcome) { on_outcome(index, item, outcome); },
-          [this, index, item](const caf::error& err) {
-            attempt_outcome outcome;
-            outcome.slot = index;
-            outcome.slot_up = false;
-            outcome.failure = error{errc::worker_died,
-                                    "the inference actor of slot " + std::to_string(index)
-                                      + " did not answer: " + self->system().render(err)};
-            on_outcome(index, item, outcome);
-          });
+  auto answer = self->request(where.actor, settings.job_timeout + answer_margin,
+                              attempt_request{item->job.job, item->attempts});
+  // CAF keeps the timer of an answered request for all of its time: megabytes, at some
+  // thousand of them.
+  answer.then(
+    [this, index, item, id = answer.id()](const attempt_outcome& outcome) {
+      self->clock().cancel_request_timeout(self, id);
+      on_outcome(index, item, outcome);
+    },
+    [this, index, item](const caf::error& err) {
+      attempt_outcome outcome;
+      outcome.slot = index;
+      outcome.slot_up = false;
+      outcome.failure = error{errc::worker_died,
+                              "the inference actor of slot " + std::to_string(index)
+                                + " did not answer: " + self->system().render(err)};
+      on_outcome(index, item, outcome);
+    });
 }
 
 void dispatcher_state::on_outcome(uint32_t index, const entry_ptr& item,

@@ -61,7 +61,9 @@ caf::result<attempt_outcome> inference_state::on_request(const attempt_request& 
                    x.job->fault);
   }
   caf::anon_send(current->channel, to_outgoing(std::move(frame)));
-  self->delayed_send(self, settings.job_timeout, atom::deadline{}, attempt_id);
+  due = self->clock().now() + settings.job_timeout;
+  if (!timer_runs)
+    start_timer(settings.job_timeout);
   promise = self->make_response_promise<attempt_outcome>();
   return promise;
 }
@@ -122,9 +124,19 @@ void inference_state::on_closed(const channel_closed& x) {
     switch_over();
 }
 
+void inference_state::start_timer(std::chrono::steady_clock::duration left) {
+  timer_runs = true;
+  self->delayed_send(self, left, atom::deadline{}, attempt_id);
+}
+
 void inference_state::on_deadline(uint64_t id) {
-  if (id != attempt_id || !promise.pending())
+  timer_runs = false;
+  if (!promise.pending())
     return;
+  if (id != attempt_id) {
+    start_timer(std::max(due - self->clock().now(), std::chrono::steady_clock::duration{}));
+    return;
+  }
   kill_reason = error{errc::deadline_exceeded,
                       "no answer within " + std::to_string(settings.job_timeout.count()) + " ms"};
   // The supervisor kills it; its end comes back as a closed channel and answers

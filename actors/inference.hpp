@@ -31,6 +31,7 @@ struct inference_state {
   void on_result(const wire::result& x);
   void on_closed(const channel_closed& x);
   void on_deadline(uint64_t attempt_id);
+  void start_timer(std::chrono::steady_clock::duration left);
 
   /// Makes `next` the slot's worker.
   void switch_over();
@@ -42,6 +43,11 @@ struct inference_state {
   inference_settings settings;
   std::optional<worker_link> current, next;
   uint64_t attempt_id = 0;                   ///< Number of the latest attempt of this slot.
+  /// When it runs out of time.
+  std::chrono::steady_clock::time_point due{};
+  /// One timer for all attempts, which goes on to the next one: one each would be kept for the
+  /// whole of its time, 10 MB of them at 1,000 jobs/s.
+  bool timer_runs = false;
   std::shared_ptr<const messaging::job> job; ///< Of the running attempt.
   std::optional<error> kill_reason;          ///< Of the current worker.
   caf::typed_response_promise<attempt_outcome> promise;

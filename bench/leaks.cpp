@@ -68,9 +68,14 @@ public:
     const auto type = event.at("type").get<std::string>();
     const auto& detail = event.at("detail");
     std::lock_guard guard{mutex_};
-    if (type == "leak_confirmed" && !detected)
-      detected = detail.at("jobs").get<uint64_t>();
-    else if (type == "leak_report" && !reported) {
+    if (type == "leak_confirmed") {
+      if (!detected)
+        detected = detail.at("jobs").get<uint64_t>();
+      // That says it all; there are no call stacks to explain.
+      if (cause.empty() && detail.at("verdict") == "hoarding")
+        cause = "hoarding";
+    }
+    if (type == "leak_report" && !reported) {
       reported = true;
       cause = detail.at("cause");
       if (!detail.at("sites").empty())

@@ -681,6 +681,11 @@ expected<std::unique_ptr<consumer>> make_kafka_consumer(kafka_properties propert
     // Prefetched encoded images of each partition, as each has a queue of its own; the
     // credit bounds what is beyond.
     {"queued.max.messages.kbytes", "4096"},
+    // A broker that is back is found within this, not after 10 s and more; one that takes
+    // requests and answers none is given up within this, not after 60 s, in which the group
+    // would have no coordinator.
+    {"reconnect.backoff.max.ms", "2000"},
+    {"socket.timeout.ms", "10000"},
     // A topic that is created later is found within this.
     {"topic.metadata.refresh.interval.ms", "5000"},
     // Tell whether a broker is up.

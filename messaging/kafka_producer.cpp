@@ -81,6 +81,8 @@ expected<std::unique_ptr<producer>> make_kafka_producer(kafka_properties propert
   properties["acks"] = "all";
   properties.insert({
     {"linger.ms", "5"},
+    // A broker that is back is found within this.
+    {"reconnect.backoff.max.ms", "2000"},
     {"client.id", "ziyu"},
     {"queue.buffering.max.kbytes", "65536"},
     {"message.timeout.ms", "120000"},

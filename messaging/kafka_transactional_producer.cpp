@@ -453,6 +453,7 @@ expected<std::unique_ptr<transactional_producer>> make_kafka_transactional_produ
   properties["acks"] = "all";
   properties.insert({
     {"linger.ms", "5"},
+    {"reconnect.backoff.max.ms", "2000"},
     {"client.id", "ziyu"},
     {"queue.buffering.max.kbytes", "65536"},
     {"transaction.timeout.ms", std::to_string(2 * settings.limit.count())},

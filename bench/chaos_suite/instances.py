@@ -41,10 +41,12 @@ def configuration(place, bootstrap, topics, model, limit_bytes, delivery="at_lea
     }
     if limit_bytes:
         all_["memory"]["container_limit_bytes"] = limit_bytes
-    # Only what is not the default: the keys of the one are younger than those of the other.
-    asked = {"mode": delivery if delivery != "at_least_once" else None, "ordering": ordering if ordering != "unordered" else None}
-    if any(asked.values()):
-        all_["delivery"] = {name: value for name, value in asked.items() if value}
+    all_["delivery"] = {"guarantee": delivery, "ordering": ordering}
+    if delivery == "exactly_once":
+        # Whoever takes over waits for what a killed instance has left open.
+        all_["delivery"]["transactional_id"] = f"chaos-place{place}"
+        all_["shutdown"] = {"drain_ms": 4000, "flush_ms": 1000, "commit_ms": 1000}
+        all_["kafka"]["producer"]["transaction.timeout.ms"] = SESSION_MS
     for name, value in (changes or {}).items():
         at = all_
         *path, last = name.split("/")

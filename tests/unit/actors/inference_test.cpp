@@ -103,6 +103,23 @@ TEST_F(Inference, TakesOverItsFirstWorkerAtOnce) {
   EXPECT_EQ(to_dispatcher->slots_up, std::vector<uint32_t>{2});
 }
 
+TEST_F(Inference, KeepsOneTimerForAllAttemptsAndStillEndsTheOneThatHangs) {
+  start();
+  link(1);
+  const auto timers = sched.clock().schedule().size();
+  for (uint64_t i = 1; i <= 50; ++i) {
+    request();
+    answer(1, i);
+  }
+  EXPECT_EQ(sched.clock().schedule().size(), timers + 1);
+  advance(700ms);
+  request();
+  advance(990ms);
+  EXPECT_TRUE(to_supervisor->hung.empty()) << "an earlier attempt's time is not this one's";
+  advance(20ms);
+  EXPECT_EQ(to_supervisor->hung.size(), 1u);
+}
+
 TEST_F(Inference, RunsAnAttemptAndReportsItsMemory) {
   start();
   link(1);
