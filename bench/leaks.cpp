@@ -58,6 +58,7 @@ struct options {
   uint64_t jobs = 2'000, block = 50, mixed_jobs = 8'400;
   std::string budget = "256MiB"; ///< The default of memory.worker_budget_bytes.
   uint32_t repetitions = 1;
+  bool no_explain = false;
   std::string image = ZIYU_SOURCE_DIR "/tests/data/digits/0_024.png";
 };
 
@@ -211,7 +212,8 @@ std::optional<json> measure(const fault_kind& kind, uint64_t bytes, const option
     leaking.slot_faults[0] = text;
     contestant alone{leaking, picture};
     auto healing = leaking;
-    healing.healing = healing.explain = true;
+    healing.healing = true;
+    healing.explain = !o.no_explain;
     healing.budget_bytes = need(parse_bytes(o.budget));
     healing.hard_limit_bytes = 2 * healing.budget_bytes;
     news heard;
@@ -356,6 +358,7 @@ int main(int argc, char** argv) {
     ->check(CLI::Range(0, 10'000'000))
     ->capture_default_str();
   app.add_option("--repetitions", o.repetitions)->check(CLI::Range(1, 100))->capture_default_str();
+  app.add_flag("--no-explain", o.no_explain, "Sample nobody and name no cause: what that costs");
   app.add_option("--image", o.image, "Image of every job");
   CLI11_PARSE(app, argc, argv);
   need(init_log("error", "text"));
