@@ -28,8 +28,6 @@ void transactional_publisher_state::accept(publication x) {
     oldest = now;
     self->delayed_send(self, pace->interval(), atom::deadline{});
   }
-  if (pending.empty() && batch.empty())
-    last_progress = now;
   pending_bytes += x.content->bytes();
   pending.push_back(std::move(x));
   pump();
@@ -142,6 +140,7 @@ void transactional_publisher_state::on_report(const messaging::transaction_repor
                     std::chrono::duration_cast<std::chrono::milliseconds>(now - begun));
     retry->reset();
     not_before = {};
+    last_trouble.clear();
     set_failing(false, "");
     for (const auto& p : batch)
       self->send(settings.dispatcher, published{p.kind, p.source, p.epoch, false, std::nullopt});
@@ -202,7 +201,20 @@ void transactional_publisher_state::refuse(publication x, const error& why) {
 
 void transactional_publisher_state::put_off(const error& why) {
   not_before = self->clock().now() + retry->next(settings.report->env().random());
-  spdlog::debug("the next transaction waits: {}", why.describe());
+  last_trouble = why.describe();
+  spdlog::debug("the next transaction waits: {}", last_trouble);
+}
+
+std::string transactional_publisher_state::trouble() const {
+  const auto since = std::chrono::duration_cast<std::chrono::milliseconds>(self->clock().now()
+                                                                           - begun);
+  switch (state) {
+  case phase::planning: return "the dispatcher has not planned the next one";
+  case phase::running:
+    return "the one under way has taken " + std::to_string(since.count()) + " ms already";
+  case phase::idle: break;
+  }
+  return last_trouble.empty() ? "is the broker reachable and the topic there?" : last_trouble;
 }
 
 // -- the surroundings -------------------------------------------------------------------
@@ -223,10 +235,14 @@ void transactional_publisher_state::on_tick() {
   if (!producer && now >= not_before && ensure_producer())
     set_failing(false, "");
   pump();
-  if ((!pending.empty() || !batch.empty()) && now - last_progress > settings.stall_limit)
+  const auto waits = state != phase::idle || wanted || !pending.empty();
+  if (!waits) {
+    last_progress = now;
+    if (producer)
+      set_failing(false, "");
+  } else if (now - last_progress > settings.stall_limit)
     set_failing(true, "no transaction was committed for "
-                        + std::to_string(settings.stall_limit.count())
-                        + " ms: is the broker reachable and the topic there?");
+                        + std::to_string(settings.stall_limit.count()) + " ms: " + trouble());
   answer_waiting();
 }
 

@@ -66,7 +66,8 @@ struct transactional_publisher_state {
   std::chrono::steady_clock::time_point not_before{}; ///< No transaction before this.
   std::chrono::steady_clock::time_point begun{};      ///< The one under way.
   std::chrono::steady_clock::time_point last_progress{};
-  bool failing = false; ///< The breaker has been told.
+  std::string last_trouble; ///< Why the next transaction waits.
+  bool failing = false;     ///< The breaker has been told.
 
   /// Waits until all that is pending is committed, and offsets with it.
   struct waiter {
@@ -83,6 +84,7 @@ private:
   void put_back();
   void refuse(publication x, const error& why);
   void put_off(const error& why);
+  std::string trouble() const; ///< Why nothing is committed, for people.
   void set_failing(bool on, const std::string& reason);
 };
 

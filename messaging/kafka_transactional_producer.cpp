@@ -3,9 +3,11 @@
 #include "base/log.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <condition_variable>
 #include <cstdlib>
 #include <cstring>
+#include <future>
 #include <mutex>
 #include <thread>
 
@@ -31,6 +33,9 @@ struct kafka_membership : group_membership {
   rd_kafka_consumer_group_metadata_t* what;
 };
 
+/// Clients that wait for the group's coordinator for longer than they were told to.
+constexpr int max_stuck_calls = 8;
+
 /// True for the answers of a group coordinator that no longer knows us.
 bool is_fencing(rd_kafka_resp_err_t x) {
   return x == RD_KAFKA_RESP_ERR_ILLEGAL_GENERATION || x == RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID
@@ -43,6 +48,7 @@ struct step_failure {
   enum class severity : uint8_t {
     abort,      ///< The transaction must be, and can be, aborted.
     indefinite, ///< Nobody knows how it ends: only a new producer can tell.
+    stuck,      ///< Aborted, but the client is of no use any more: the next one ends it.
   } how;
   error reason;
   bool fenced = false;
@@ -129,6 +135,8 @@ private:
     report.reason = failure->reason;
     report.culprit = failure->culprit;
     report.end = failure->fenced ? transaction_end::fenced : transaction_end::aborted;
+    if (failure->how == step_failure::severity::stuck)
+      close();
     if (failure->how == step_failure::severity::indefinite) {
       spdlog::warn("a transaction's end is open, a new producer will tell: {}",
                    failure->reason.describe());
@@ -160,9 +168,10 @@ private:
     const auto deadline = clock::now() + settings_.limit;
     size_t i = 0;
     outstanding_ = 0;
+    ++serial_;
     while (i < x.records.size() || outstanding_ > 0) {
       while (i < x.records.size()) {
-        if (auto ok = produce_record(client_.get(), x.records[i], i); ok) {
+        if (auto ok = produce_record(client_.get(), x.records[i], tag(i)); ok) {
           ++i;
           ++outstanding_;
         } else if (ok.error().code == errc::queue_full) {
@@ -175,11 +184,11 @@ private:
       serve_reports(100ms, [&](const rd_kafka_message_t& message) {
         if (message.err != RD_KAFKA_RESP_ERR_NO_ERROR && !failed)
           failed = undeliverable(to_error(message.err, rd_kafka_topic_name(message.rkt)),
-                                 reinterpret_cast<uintptr_t>(message._private));
+                                 index_of(message));
       });
       if (failed)
         return failed;
-      if (clock::now() > deadline)
+      if (clock::now() > deadline || stopping())
         return step_failure{
           step_failure::severity::abort,
           {errc::timeout, "the records of a transaction were not delivered within "
@@ -195,9 +204,22 @@ private:
     if (!event || rd_kafka_event_type(event.get()) != RD_KAFKA_EVENT_DR)
       return;
     while (auto message = rd_kafka_event_message_next(event.get())) {
+      // A report that an abort has not waited for says nothing of this transaction.
+      if (serial_of(*message) != serial_)
+        continue;
       --outstanding_;
       use(*message);
     }
+  }
+
+  /// What a record's report carries: which record of which transaction it was.
+  uint64_t tag(size_t index) const { return uint64_t{serial_} << 32 | index; }
+  static uint64_t tag_of(const rd_kafka_message_t& x) {
+    return reinterpret_cast<uintptr_t>(x._private);
+  }
+  static size_t index_of(const rd_kafka_message_t& x) { return static_cast<uint32_t>(tag_of(x)); }
+  static uint32_t serial_of(const rd_kafka_message_t& x) {
+    return static_cast<uint32_t>(tag_of(x) >> 32);
   }
 
   static step_failure undeliverable(error why, size_t which) {
@@ -221,17 +243,56 @@ private:
       item->metadata = ::strdup(o.metadata.c_str());
       item->metadata_size = o.metadata.size();
     }
-    const auto& member = dynamic_cast<const kafka_membership&>(*x.member);
     const auto deadline = clock::now() + settings_.limit;
-    for (;;) {
-      failure_ptr failed{rd_kafka_send_offsets_to_transaction(client_.get(), list.get(),
-                                                              member.what, remaining(deadline))};
-      if (!failed)
-        return {};
-      if (!may_retry(*failed, deadline))
-        return broken(*failed, "send offsets to a transaction");
-    }
+    if (*calls_ >= max_stuck_calls)
+      return step_failure{step_failure::severity::abort,
+                          {errc::unavailable, std::to_string(max_stuck_calls)
+                                                + " clients wait for the group's coordinator"}};
+    // On a thread of its own: up to librdkafka 2.14.2 this call may ignore its timeout and stay
+    // for as long as the group's coordinator is away (its issue #5456). Then the client is left
+    // to it; a new one of the same id aborts what this one has open, and fences it.
+    auto call = std::make_shared<offsets_call>();
+    call->client = client_;
+    call->list = std::move(list);
+    call->member = x.member;
+    auto done = call->done.get_future();
+    ++*calls_;
+    std::thread{[call, deadline, calls = calls_]() mutable {
+      call->run(deadline);
+      call.reset();
+      --*calls;
+    }}.detach();
+    call.reset();
+    while (done.wait_for(100ms) != std::future_status::ready)
+      if (clock::now() > deadline + 1s || stopping())
+        return step_failure{
+          step_failure::severity::stuck,
+          {errc::timeout, "send offsets to a transaction: the group's coordinator did not answer"}};
+    if (auto failed = done.get())
+      return broken(*failed, "send offsets to a transaction");
+    return {};
   }
+
+  /// `rd_kafka_send_offsets_to_transaction`, with all that it needs.
+  struct offsets_call {
+    std::shared_ptr<rd_kafka_t> client; ///< Goes last.
+    partition_list_ptr list;
+    std::shared_ptr<const group_membership> member;
+    std::promise<failure_ptr> done;
+
+    void run(clock::time_point deadline) {
+      const auto& who = dynamic_cast<const kafka_membership&>(*member);
+      failure_ptr failed;
+      do
+        failed.reset(rd_kafka_send_offsets_to_transaction(client.get(), list.get(), who.what,
+                                                          remaining(deadline)));
+      while (failed && may_retry(*failed, deadline));
+      // Before the answer: who gets it may want to end the client.
+      list.reset();
+      client.reset();
+      done.set_value(std::move(failed));
+    }
+  };
 
   step_result commit() {
     const auto deadline = clock::now() + settings_.limit;
@@ -251,7 +312,7 @@ private:
 
   /// True when the transaction was aborted in good order.
   bool abort() {
-    const auto deadline = clock::now() + settings_.limit;
+    const auto deadline = clock::now() + (stopping() ? 1'000ms : settings_.limit);
     // Before it aborts, librdkafka waits until all reports have been served.
     rd_kafka_purge(client_.get(), RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
     while (outstanding_ > 0 && clock::now() < deadline)
@@ -318,7 +379,7 @@ private:
                                          + rd_kafka_error_string(failed.get()));
     }
     events_.reset(rd_kafka_queue_get_main(made.get()));
-    client_ = std::move(made);
+    client_ = std::shared_ptr<rd_kafka_t>{made.release(), rd_kafka_destroy};
     return {};
   }
 
@@ -408,9 +469,12 @@ private:
   const kafka_properties properties_;
   const transaction_settings settings_;
   const report_handler on_report_;
-  kafka_ptr client_;
-  queue_ptr events_;       ///< Goes before the client.
-  size_t outstanding_ = 0; ///< Records without a delivery report.
+  std::shared_ptr<rd_kafka_t> client_;
+  queue_ptr events_; ///< Goes before the client.
+  /// Calls of `send_offsets` that have not returned.
+  std::shared_ptr<std::atomic<int>> calls_ = std::make_shared<std::atomic<int>>(0);
+  uint32_t serial_ = 0;    ///< Of the transaction under way.
+  size_t outstanding_ = 0; ///< Its records without a delivery report.
   std::mutex mutex_;
   std::condition_variable changed_;
   std::optional<transaction> next_;
