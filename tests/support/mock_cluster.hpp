@@ -23,12 +23,12 @@ enum api_key : int16_t {
   api_leave_group = 13,
 };
 
-/// librdkafka's mock of a Kafka cluster with one broker, on a free port of this
+/// librdkafka's mock of a Kafka cluster with one broker or more, on free ports of this
 /// process. It speaks the protocol of producing, consuming and groups, creates the
 /// topics that a producer names, and has no administration. Gone with this object.
 class mock_cluster {
 public:
-  mock_cluster() {
+  explicit mock_cluster(int brokers = 1) {
     char text[512];
     auto conf = rd_kafka_conf_new();
     // It connects to nobody and would complain about that.
@@ -36,7 +36,7 @@ public:
     client_.reset(rd_kafka_new(RD_KAFKA_PRODUCER, conf, text, sizeof text));
     if (!client_)
       throw std::runtime_error{text};
-    cluster_ = rd_kafka_mock_cluster_new(client_.get(), 1);
+    cluster_ = rd_kafka_mock_cluster_new(client_.get(), brokers);
     if (cluster_ == nullptr)
       throw std::runtime_error{"no mock cluster"};
 #if RD_KAFKA_VERSION >= 0x02060000
@@ -48,6 +48,14 @@ public:
   ~mock_cluster() { rd_kafka_mock_cluster_destroy(cluster_); }
   mock_cluster(const mock_cluster&) = delete;
   mock_cluster& operator=(const mock_cluster&) = delete;
+
+  /// Who coordinates a "group" or "transaction" of this name.
+  void set_coordinator(const char* kind, const std::string& name, int32_t broker) {
+    need(rd_kafka_mock_coordinator_set(cluster_, kind, name.c_str(), broker));
+  }
+  void set_leader(const std::string& topic, int32_t partition, int32_t broker) {
+    need(rd_kafka_mock_partition_set_leader(cluster_, topic.c_str(), partition, broker));
+  }
 
   std::string bootstrap() const { return rd_kafka_mock_cluster_bootstraps(cluster_); }
 
@@ -64,8 +72,8 @@ public:
   }
 
   /// Connections are cut and refused until it is up again; its data stays.
-  void down() { need(rd_kafka_mock_broker_set_down(cluster_, 1)); }
-  void up() { need(rd_kafka_mock_broker_set_up(cluster_, 1)); }
+  void down(int32_t broker = 1) { need(rd_kafka_mock_broker_set_down(cluster_, broker)); }
+  void up(int32_t broker = 1) { need(rd_kafka_mock_broker_set_up(cluster_, broker)); }
 
   /// The next requests of this type are answered by these errors.
   void fail_next(api_key type, const std::vector<rd_kafka_resp_err_t>& errors) {
