@@ -5,6 +5,7 @@
 #include "actors/inference.hpp"
 #include "actors/process_host.hpp"
 #include "actors/publisher.hpp"
+#include "actors/signals.hpp"
 #include "actors/source.hpp"
 #include "actors/supervisor.hpp"
 #include "actors/transactional_publisher.hpp"
@@ -21,14 +22,9 @@
 #include <caf/io/middleman.hpp>
 #include <caf/scoped_actor.hpp>
 
-#include <atomic>
-#include <csignal>
 #include <cstdio>
 #include <thread>
 
-#include <poll.h>
-#include <sys/eventfd.h>
-#include <sys/signalfd.h>
 #include <unistd.h>
 
 namespace ziyu::actors {
@@ -36,9 +32,6 @@ namespace ziyu::actors {
 namespace {
 
 using namespace std::chrono_literals;
-
-/// Of a stop that was forced by a second signal.
-constexpr int forced_exit_code = 1;
 
 /// What a stop grants to the helper that names the call stacks of a leak.
 constexpr uint64_t explain_ms = 3'000;
@@ -66,113 +59,6 @@ public:
 private:
   mutable std::mutex mutex_;
   messaging::model_identity value_;
-};
-
-/// What the main thread waits for: signals, and a fatal error from inside.
-class wakeups {
-public:
-  enum class kind { stop, fatal, drain, resume };
-
-  wakeups() {
-    sigset_t set;
-    sigemptyset(&set);
-    for (auto x : {SIGINT, SIGTERM, SIGUSR1, SIGUSR2})
-      sigaddset(&set, x);
-    // Before any thread, so that all inherit it.
-    ::pthread_sigmask(SIG_BLOCK, &set, nullptr);
-    ::signal(SIGPIPE, SIG_IGN);
-    signals_ = wire::unique_fd{::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK)};
-    wake_ = wire::unique_fd{::eventfd(0, EFD_CLOEXEC)};
-  }
-
-  /// Thread-safe; the first one counts.
-  void fail_with(error x) {
-    {
-      std::lock_guard guard{mutex_};
-      if (!fatal_)
-        fatal_ = std::move(x);
-    }
-    const uint64_t one = 1;
-    [[maybe_unused]] auto n = ::write(wake_.get(), &one, sizeof one);
-  }
-
-  /// Blocks until there is a reason to do something.
-  kind wait() {
-    for (;;) {
-      pollfd entries[] = {{signals_.get(), POLLIN, 0}, {wake_.get(), POLLIN, 0}};
-      if (::poll(entries, 2, -1) < 0)
-        continue;
-      if (entries[1].revents != 0)
-        return kind::fatal;
-      if (const auto number = read_signal(); number == SIGUSR1)
-        return kind::drain;
-      else if (number == SIGUSR2)
-        return kind::resume;
-      else if (number != 0)
-        return kind::stop;
-    }
-  }
-
-  /// Waits for another SIGTERM or SIGINT, or until `done` can be read: false then.
-  bool stopped_again(int done) {
-    for (;;) {
-      pollfd entries[] = {{signals_.get(), POLLIN, 0}, {done, POLLIN, 0}};
-      if (::poll(entries, 2, -1) < 0)
-        continue;
-      if (entries[1].revents != 0)
-        return false;
-      if (const auto number = read_signal(); number == SIGTERM || number == SIGINT)
-        return true;
-    }
-  }
-
-  std::optional<error> fatal() const {
-    std::lock_guard guard{mutex_};
-    return fatal_;
-  }
-  int signal() const { return signal_; }
-
-private:
-  int read_signal() {
-    signalfd_siginfo info;
-    if (::read(signals_.get(), &info, sizeof info) != sizeof info)
-      return 0;
-    return signal_ = static_cast<int>(info.ssi_signo);
-  }
-
-  wire::unique_fd signals_, wake_;
-  mutable std::mutex mutex_;
-  std::optional<error> fatal_;
-  std::atomic<int> signal_{0};
-};
-
-/// While it lives, another SIGTERM or SIGINT ends the process at once: for whoever cannot
-/// wait for the drain. Nothing is lost by it: what is not acknowledged is not committed, and
-/// the workers end with their sockets.
-class impatience {
-public:
-  explicit impatience(wakeups& signals)
-    : done_(::eventfd(0, EFD_CLOEXEC)), thread_([this, &signals] {
-        if (!signals.stopped_again(done_.get()))
-          return;
-        spdlog::critical("signal {} again: stopping at once; what was not finished is not "
-                         "committed and will be done again",
-                         signals.signal());
-        spdlog::default_logger()->flush();
-        ::_exit(forced_exit_code);
-      }) {
-    // nop
-  }
-
-  ~impatience() {
-    const uint64_t one = 1;
-    [[maybe_unused]] auto n = ::write(done_.get(), &one, sizeof one);
-    thread_.join();
-  }
-
-private:
-  wire::unique_fd done_;
-  std::thread thread_;
 };
 
 std::string host_name() {

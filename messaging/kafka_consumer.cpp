@@ -1,6 +1,8 @@
 #include "messaging/kafka_consumer.hpp"
 
 #include "base/log.hpp"
+#include "messaging/committed_offsets.hpp"
+#include "messaging/doorbell.hpp"
 #include "messaging/kafka_transactional_producer.hpp"
 
 #include <nlohmann/json.hpp>
@@ -12,10 +14,6 @@
 #include <deque>
 #include <mutex>
 #include <utility>
-
-#include <poll.h>
-#include <sys/eventfd.h>
-#include <unistd.h>
 
 namespace ziyu::messaging {
 
@@ -48,33 +46,6 @@ constexpr std::chrono::milliseconds commit_retry{200};
 /// Numbers assignments over all consumers: after a fatal error a fresh one takes over,
 /// while jobs that were fetched by the last one may still be running.
 std::atomic<uint64_t> epochs{0};
-
-/// Wakes whoever waits for it, from any thread.
-class doorbell {
-public:
-  doorbell() : fd_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
-  ~doorbell() { ::close(fd_); }
-  doorbell(const doorbell&) = delete;
-  doorbell& operator=(const doorbell&) = delete;
-
-  void ring() { [[maybe_unused]] auto n = ::write(fd_, &one, sizeof one); }
-  /// The queue rings when it is no longer empty.
-  void ring_for(rd_kafka_queue_t* queue) {
-    rd_kafka_queue_io_event_enable(queue, fd_, &one, sizeof one);
-  }
-  void wait(std::chrono::milliseconds limit) {
-    pollfd entry{fd_, POLLIN, 0};
-    ::poll(&entry, 1, static_cast<int>(std::max<int64_t>(limit.count(), 0)));
-  }
-  void reset() {
-    uint64_t count = 0;
-    [[maybe_unused]] auto n = ::read(fd_, &count, sizeof count);
-  }
-
-private:
-  static constexpr uint64_t one = 1;
-  int fd_;
-};
 
 class kafka_consumer : public consumer {
 public:
@@ -145,7 +116,7 @@ public:
       if (std::exchange(x.viewed, x.position) == x.position)
         rd_kafka_topic_partition_list_add(asked.get(), x.where.topic.c_str(), x.where.partition);
     // Asked of the brokers: what librdkafka remembers stands still when fetching does.
-    const auto ends = log_ends(*asked, view_limit);
+    const auto ends = log_ends(client_, *asked, view_limit);
     std::vector<partition_view> result;
     for (const auto& x : owned_) {
       const auto end = ends.find(x.where);
@@ -332,7 +303,7 @@ private:
     partitions_assigned news{epoch_, to_vector(*list), {}};
     partition_list_ptr assigning{rd_kafka_topic_partition_list_copy(list)};
     if (!closed_) // no use any more, and no answer either
-      read_committed(*assigning, news);
+      begin_at_committed(*assigning, news);
     for (const auto& where : news.partitions) {
       // Before the assignment, or records would leak into the consumer queue. Gating and
       // holding is then not popping this queue: nothing is fetched twice.
@@ -364,6 +335,23 @@ private:
     return news;
   }
 
+  /// Fetching begins just where the map says. Without an answer librdkafka asks again
+  /// itself, and nothing is known of what is finished beyond.
+  void begin_at_committed(rd_kafka_topic_partition_list_t& list, partitions_assigned& news) {
+    auto found = read_committed(client_, list, committed_limit);
+    if (!found) {
+      spdlog::warn("what is committed could not be read: {}; finished records beyond the committed "
+                   "offsets will be done again",
+                   found.error().message);
+      return;
+    }
+    for (const auto& [where, x] : *found)
+      if (auto item = rd_kafka_topic_partition_list_find(&list, where.topic.c_str(),
+                                                         where.partition))
+        item->offset = x.next;
+    news.committed = std::move(*found);
+  }
+
   partition* find(const topic_partition& where) {
     const auto i = std::find_if(owned_.begin(), owned_.end(),
                                 [&where](const partition& x) { return x.where == where; });
@@ -380,68 +368,6 @@ private:
       rd_kafka_pause_partitions(client_, list.get());
     else
       rd_kafka_resume_partitions(client_, list.get());
-  }
-
-  /// Asks what is committed for `list`, and sets its offsets, so that fetching begins just
-  /// where the map says. Without an answer librdkafka asks again itself, and nothing is
-  /// known of what is finished beyond.
-  void read_committed(rd_kafka_topic_partition_list_t& list, partitions_assigned& news) {
-    partition_list_ptr found{rd_kafka_topic_partition_list_copy(&list)};
-    const auto status = rd_kafka_committed(client_, found.get(),
-                                           static_cast<int>(committed_limit.count()));
-    if (status != RD_KAFKA_RESP_ERR_NO_ERROR) {
-      spdlog::warn("what is committed could not be read: {}; finished records beyond the committed "
-                   "offsets will be done again",
-                   rd_kafka_err2str(status));
-      return;
-    }
-    const auto ends = log_ends(*with_metadata(*found), committed_limit);
-    for (int i = 0; i < found->cnt; ++i) {
-      const auto& x = found->elems[i];
-      if (x.err != RD_KAFKA_RESP_ERR_NO_ERROR || x.offset < 0)
-        continue;
-      const topic_partition where{x.topic, x.partition};
-      const std::string_view metadata{static_cast<const char*>(x.metadata), x.metadata_size};
-      const auto end = ends.find(where);
-      auto decoded = decode_offset_map(
-        metadata, x.offset, end == ends.end() ? std::nullopt : std::optional{end->second});
-      if (!decoded.map.finished.empty() && end == ends.end()) {
-        decoded.map.finished.clear();
-        decoded.ignored = "the end of the log could not be asked";
-      }
-      if (!decoded.ignored.empty())
-        spdlog::warn("the map in the commit of {}-{} at offset {} is not used: {}", where.topic,
-                     where.partition, x.offset, decoded.ignored);
-      news.committed.emplace(
-        where, committed_state{x.offset, std::move(decoded.map), std::move(decoded.ignored)});
-      if (auto item = rd_kafka_topic_partition_list_find(&list, x.topic, x.partition))
-        item->offset = x.offset;
-    }
-  }
-
-  static partition_list_ptr with_metadata(const rd_kafka_topic_partition_list_t& list) {
-    partition_list_ptr result{rd_kafka_topic_partition_list_new(list.cnt)};
-    for (int i = 0; i < list.cnt; ++i)
-      if (list.elems[i].metadata_size > 0)
-        rd_kafka_topic_partition_list_add(result.get(), list.elems[i].topic,
-                                          list.elems[i].partition);
-    return result;
-  }
-
-  /// The ends of the partitions of `list`, as far as they can be had.
-  std::map<topic_partition, int64_t> log_ends(rd_kafka_topic_partition_list_t& list,
-                                              std::chrono::milliseconds limit) const {
-    std::map<topic_partition, int64_t> result;
-    for (int i = 0; i < list.cnt; ++i)
-      list.elems[i].offset = RD_KAFKA_OFFSET_END;
-    if (list.cnt == 0
-        || rd_kafka_offsets_for_times(client_, &list, static_cast<int>(limit.count()))
-             != RD_KAFKA_RESP_ERR_NO_ERROR)
-      return result;
-    for (int i = 0; i < list.cnt; ++i)
-      if (const auto& x = list.elems[i]; x.err == RD_KAFKA_RESP_ERR_NO_ERROR && x.offset >= 0)
-        result.emplace(topic_partition{x.topic, x.partition}, x.offset);
-    return result;
   }
 
   // -- records ------------------------------------------------------------------------

@@ -1,0 +1,101 @@
+#include "actors/signals.hpp"
+
+#include "base/log.hpp"
+
+#include <csignal>
+
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+namespace ziyu::actors {
+
+namespace {
+
+/// Of a stop that was forced by a second signal.
+constexpr int forced_exit_code = 1;
+
+} // namespace
+
+wakeups::wakeups() {
+  sigset_t set;
+  sigemptyset(&set);
+  for (auto x : {SIGINT, SIGTERM, SIGUSR1, SIGUSR2})
+    sigaddset(&set, x);
+  ::pthread_sigmask(SIG_BLOCK, &set, nullptr);
+  ::signal(SIGPIPE, SIG_IGN);
+  signals_ = wire::unique_fd{::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK)};
+  wake_ = wire::unique_fd{::eventfd(0, EFD_CLOEXEC)};
+}
+
+void wakeups::fail_with(error x) {
+  {
+    std::lock_guard guard{mutex_};
+    if (!fatal_)
+      fatal_ = std::move(x);
+  }
+  const uint64_t one = 1;
+  [[maybe_unused]] auto n = ::write(wake_.get(), &one, sizeof one);
+}
+
+wakeups::kind wakeups::wait() {
+  for (;;) {
+    pollfd entries[] = {{signals_.get(), POLLIN, 0}, {wake_.get(), POLLIN, 0}};
+    if (::poll(entries, 2, -1) < 0)
+      continue;
+    if (entries[1].revents != 0)
+      return kind::fatal;
+    if (const auto number = read_signal(); number == SIGUSR1)
+      return kind::drain;
+    else if (number == SIGUSR2)
+      return kind::resume;
+    else if (number != 0)
+      return kind::stop;
+  }
+}
+
+bool wakeups::stopped_again(int done) {
+  for (;;) {
+    pollfd entries[] = {{signals_.get(), POLLIN, 0}, {done, POLLIN, 0}};
+    if (::poll(entries, 2, -1) < 0)
+      continue;
+    if (entries[1].revents != 0)
+      return false;
+    if (const auto number = read_signal(); number == SIGTERM || number == SIGINT)
+      return true;
+  }
+}
+
+std::optional<error> wakeups::fatal() const {
+  std::lock_guard guard{mutex_};
+  return fatal_;
+}
+
+int wakeups::read_signal() {
+  signalfd_siginfo info;
+  if (::read(signals_.get(), &info, sizeof info) != sizeof info)
+    return 0;
+  return signal_ = static_cast<int>(info.ssi_signo);
+}
+
+impatience::impatience(wakeups& signals)
+  : done_(::eventfd(0, EFD_CLOEXEC)), thread_([this, &signals] {
+      if (!signals.stopped_again(done_.get()))
+        return;
+      spdlog::critical("signal {} again: stopping at once; what was not finished is not committed "
+                       "and will be done again",
+                       signals.signal());
+      spdlog::default_logger()->flush();
+      ::_exit(forced_exit_code);
+    }) {
+  // nop
+}
+
+impatience::~impatience() {
+  const uint64_t one = 1;
+  [[maybe_unused]] auto n = ::write(done_.get(), &one, sizeof one);
+  thread_.join();
+}
+
+} // namespace ziyu::actors

@@ -1,0 +1,57 @@
+#pragma once
+
+#include "base/error.hpp"
+#include "wire/socket.hpp"
+
+#include <atomic>
+#include <mutex>
+#include <optional>
+#include <thread>
+
+namespace ziyu::actors {
+
+/// What the main thread of a service waits for: signals, and a fatal error from inside.
+class wakeups {
+public:
+  enum class kind { stop, fatal, drain, resume };
+
+  /// Blocks the signals for this thread and those that it starts: comes before all of them.
+  wakeups();
+
+  /// Thread-safe; the first one counts.
+  void fail_with(error x);
+
+  /// Blocks until there is a reason to do something.
+  kind wait();
+
+  /// Waits for another SIGTERM or SIGINT, or until `done` can be read: false then.
+  bool stopped_again(int done);
+
+  std::optional<error> fatal() const;
+  int signal() const { return signal_; }
+
+private:
+  int read_signal();
+
+  wire::unique_fd signals_, wake_;
+  mutable std::mutex mutex_;
+  std::optional<error> fatal_;
+  std::atomic<int> signal_{0};
+};
+
+/// While it lives, another SIGTERM or SIGINT ends the process at once, with exit code 1: for
+/// whoever cannot wait for the drain. Nothing is lost by it: what is not acknowledged is not
+/// committed, and the workers end with their sockets.
+class impatience {
+public:
+  explicit impatience(wakeups& signals);
+  ~impatience();
+  impatience(const impatience&) = delete;
+  impatience& operator=(const impatience&) = delete;
+
+private:
+  wire::unique_fd done_;
+  std::thread thread_;
+};
+
+} // namespace ziyu::actors
