@@ -332,8 +332,13 @@ private:
     const auto code = rd_kafka_error_code(&failed);
     const auto abortable = rd_kafka_error_txn_requires_abort(&failed) != 0
                            || (is_fencing(code) && rd_kafka_error_is_fatal(&failed) == 0);
+    auto text = what + ": " + rd_kafka_error_string(&failed);
+    if (code == RD_KAFKA_RESP_ERR__FENCED || code == RD_KAFKA_RESP_ERR_PRODUCER_FENCED
+        || code == RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH)
+      text += " (it took longer than transaction.timeout.ms, or another instance has the same "
+              "delivery.transactional_id)";
     return {abortable ? step_failure::severity::abort : step_failure::severity::indefinite,
-            {to_error(code, "").code, what + ": " + rd_kafka_error_string(&failed)},
+            {to_error(code, "").code, std::move(text)},
             is_fencing(code)};
   }
 

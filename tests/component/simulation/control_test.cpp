@@ -29,6 +29,10 @@ public:
   expected<void> store(const topic_partition& where, commit_point point) override {
     return inner_->store(where, std::move(point));
   }
+  std::shared_ptr<const group_membership> membership(
+    const std::map<topic_partition, uint64_t>& epochs) const override {
+    return inner_->membership(epochs);
+  }
   void finish_revoke() override { inner_->finish_revoke(); }
   expected<void> commit(std::chrono::milliseconds limit) override { return inner_->commit(limit); }
   void close(std::chrono::milliseconds limit) override { inner_->close(limit); }
@@ -80,6 +84,13 @@ public:
         item.epoch = item.epoch - first_ + 1;
     }
     return x;
+  }
+  std::shared_ptr<const group_membership> membership(
+    const std::map<topic_partition, uint64_t>& epochs) const override {
+    auto known = epochs;
+    for (auto& [where, epoch] : known)
+      epoch += first_ - 1;
+    return inner_->membership(known);
   }
 
 private:
