@@ -97,8 +97,11 @@ messaging::consumer_event simulated_consumer::poll(std::chrono::milliseconds) {
   if (!answers_.empty())
     return messaging::offsets_committed{std::exchange(answers_, {})};
   if (!changes_.empty()) {
-    // Where to begin is the coordinator's word, too.
-    if (changes_.front().granted && !broker_.committed(changes_.front().partitions.front()))
+    // Where to begin is the coordinator's word, too, once it is stable.
+    const auto& next = changes_.front();
+    if (next.granted
+        && !std::all_of(next.partitions.begin(), next.partitions.end(),
+                        [this](int32_t p) { return broker_.committed(p).has_value(); }))
       return messaging::nothing{};
     auto x = std::move(changes_.front());
     changes_.pop_front();

@@ -157,7 +157,7 @@ void job_book::check_dead_letter(const messaging::outgoing& x, const job_truth& 
   // Each time that it was fetched again, an owner had gone who may have had an attempt under
   // way or announced: that one is spent, too.
   const auto owners_gone = job.fetched > 0 ? job.fetched - 1 : 0;
-  if (!job.is_bad_input() && job.ended_badly + owners_gone < max_attempts)
+  if (!job.is_bad_input() && job.ended_badly + job.slow + owners_gone < max_attempts)
     time_.violate("P6", name + " is a dead letter after " + std::to_string(job.ended_badly)
                           + " attempts that ended badly and " + std::to_string(owners_gone)
                           + " owners that went");

@@ -32,6 +32,7 @@ struct job_truth {
   uint32_t fetched = 0;     ///< By anybody.
   uint32_t begun = 0;       ///< Workers that got it.
   uint32_t ended_badly = 0; ///< …and were gone, or useless, before an answer.
+  uint32_t slow = 0;        ///< …and whose answer may have been read after the deadline.
   uint32_t results = 0, dead_letters = 0;
 
   bool finished() const { return results + dead_letters > 0; }

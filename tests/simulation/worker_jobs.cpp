@@ -140,12 +140,13 @@ void simulated_workers::begin(worker& x, const wire::job& job) {
     x.private_bytes += 160 * mib;
   const auto slow = time_.strikes(fault::job_slow, 8);
   const auto us = slow ? time_.of(fault::job_slow).between(500, 2'050) * 1'000 : took_us;
+  truth->slow += slow;
   if (time_.strikes(fault::lies, 12)) {
-    auto other = job;
-    other.attempt_id += static_cast<uint64_t>(time_.of(fault::lies).between(-1, 1));
-    later(us / 2, [this, other](worker& w) {
+    const auto other = job.attempt_id
+                       + static_cast<uint64_t>(time_.of(fault::lies).between(-1, 1));
+    later(us / 2, [this, other, job](worker& w) {
       if (w.job != nullptr)
-        answer(w, other.attempt_id, other);
+        answer(w, other, job);
     });
   }
   later(us, [this, job](worker& w) { answer(w, job.attempt_id, job); });
