@@ -142,8 +142,7 @@ void simulated_workers::begin(worker& x, const wire::job& job) {
   const auto us = slow ? time_.of(fault::job_slow).between(500, 2'050) * 1'000 : took_us;
   truth->slow += slow;
   if (time_.strikes(fault::lies, 12)) {
-    const auto other = job.attempt_id
-                       + static_cast<uint64_t>(time_.of(fault::lies).between(-1, 1));
+    const auto other = job.attempt_id + static_cast<uint64_t>(time_.of(fault::lies).between(-1, 1));
     later(us / 2, [this, other, job](worker& w) {
       if (w.job != nullptr)
         answer(w, other, job);
