@@ -115,8 +115,9 @@ void dispatcher_state::look_after_commits() {
   const auto now = self->clock().now();
   std::set<messaging::topic_partition> full;
   for (const auto& where : partitions) {
-    store_progress(where);
-    if (settings.membership && ledger.has_progress(where))
+    if (!settings.membership)
+      store_progress(where);
+    else if (ledger.has_progress(where))
       want_transaction();
     if (ledger.congested(where))
       full.insert(where);

@@ -15,18 +15,20 @@ void dispatcher_state::depart(std::vector<messaging::topic_partition> going,
       x.partitions.emplace(std::move(where), *epoch);
   x.deadline = self->clock().now() + limit;
   x.done = std::move(done);
-  // Queued work on them would be inferred for nothing.
-  const auto gone = [&x](const job_entry& item) {
-    return x.partitions.contains(item.job.source->id.where());
-  };
-  for (const auto& item : queue.remove_if(gone)) {
-    settings.report->stats().inference_saved.Increment();
-    release(item);
-  }
+  drop_queued(
+    [&x](const job_entry& item) { return x.partitions.contains(item.job.source->id.where()); });
   departures.push_back(std::move(x));
   if (settings.membership)
     want_transaction();
   look_after_departures();
+}
+
+/// Queued work on partitions that go would be inferred for nothing.
+void dispatcher_state::drop_queued(const std::function<bool(const job_entry&)>& gone) {
+  for (const auto& item : queue.remove_if(gone)) {
+    settings.report->stats().inference_saved.Increment();
+    release(item);
+  }
 }
 
 bool dispatcher_state::departs(const messaging::topic_partition& where) const {
@@ -81,15 +83,11 @@ uint64_t dispatcher_state::hand_back(const std::vector<messaging::topic_partitio
     unacknowledged.erase(where);
     farewells.erase(where);
   }
-  // Queued work on them would be inferred for nothing. What runs, runs on; its outcome
-  // will be stale.
+  // What runs, runs on; its outcome will be stale.
   auto gone = [this](const job_entry& item) {
     return !ledger.owns(item.job.source->id.where(), item.job.source->epoch);
   };
-  for (const auto& item : queue.remove_if(gone)) {
-    settings.report->stats().inference_saved.Increment();
-    release(item);
-  }
+  drop_queued(gone);
   // Nor may a result appear that the next owner will make again, if it can be helped.
   for (auto i = publishing.begin(); i != publishing.end();) {
     if (!i->second->held || !gone(*i->second)) {
