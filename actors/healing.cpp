@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <csignal>
 #include <limits>
 
 namespace ziyu::actors {
@@ -165,7 +166,14 @@ void supervisor_state::start_replacements() {
 }
 
 void supervisor_state::begin_replacement(worker_entry& x) {
+  // Whoever was relieved before has no job: it gets no more time to end by itself, or the
+  // workers that are ending would become ever more where a leak is fast.
+  for (const auto& done : relieved)
+    if (auto old = find(done.old_worker);
+        done.slot == x.slot && old != nullptr && old->state == phase::ending)
+      settings.host->signal(old->id, SIGKILL);
   replacement next;
+  next.slot = x.slot;
   next.old_worker = x.id;
   next.cause = to_string(supervision::name_cause(counters_of(x)));
   next.reason = x.doomed;
@@ -264,29 +272,24 @@ double worker_entry::delta_image_correlation() const {
   return var_d > 0 && var_i > 0 ? cov / std::sqrt(var_d * var_i) : 0;
 }
 
-void supervisor_state::finish_replacement(uint32_t index) {
-  auto& where = slots.at(index);
-  if (!where.wanted || where.wanted->switched_us == 0 || !where.wanted->old_gone)
-    return;
-  const auto done = std::move(*where.wanted);
-  where.wanted.reset();
+void supervisor_state::finish_replacement(replacement done) {
+  auto& where = slots.at(done.slot);
   ++where.replacements;
   ++replacements;
-  const auto fresh = find(where.worker);
-  const auto fresh_private = fresh ? fresh->baseline_bytes : 0;
-  const auto recovered = done.old_private > fresh_private ? done.old_private - fresh_private : 0;
+  const auto recovered = done.old_private > done.new_private ? done.old_private - done.new_private
+                                                             : 0;
   const auto ms = static_cast<double>(done.switched_us - done.decided_us) / 1000;
-  auto detail = done.evidence;
+  auto detail = std::move(done.evidence);
   detail["cause"] = done.cause;
   detail["reason"] = done.reason;
-  detail["new_generation"] = where.generation;
-  detail["new_pid"] = fresh ? fresh->pid : 0;
+  detail["new_generation"] = done.new_generation;
+  detail["new_pid"] = done.new_pid;
   detail["bytes_recovered"] = recovered;
   detail["ms"] = ms;
   auto& stats = settings.report->stats();
   stats.recovered_bytes.Increment(static_cast<double>(recovered));
   stats.replacement_seconds.Observe(ms / 1000);
-  report_replacement(index, std::move(detail));
+  report_replacement(done.slot, std::move(detail));
 }
 
 } // namespace ziyu::actors

@@ -100,7 +100,7 @@ void inference_state::on_result(const wire::result& x) {
   report.decoded_bytes = uint64_t{x.width} * x.height * 3;
   report.batch = 1; // a slot runs one attempt at a time
   report.ok = x.error_code.empty();
-  self->send(settings.supervisor, std::move(report));
+  self->send(settings.supervisor, report);
   finish(std::move(done));
 }
 

@@ -42,7 +42,7 @@ struct inference_state {
   inference_actor::pointer self = nullptr;
   inference_settings settings;
   std::optional<worker_link> current, next;
-  uint64_t attempt_id = 0;                   ///< Number of the latest attempt of this slot.
+  uint64_t attempt_id = 0; ///< Number of the latest attempt of this slot.
   /// When it runs out of time.
   std::chrono::steady_clock::time_point due{};
   /// One timer for all attempts, which goes on to the next one: one each would be kept for the

@@ -141,7 +141,7 @@ void supervisor_state::supply() {
       continue;
     if (auto x = find(where.worker); x == nullptr)
       waiting.emplace_back(0, i);
-    else if (where.wanted && where.wanted->switched_us == 0)
+    else if (where.wanted)
       waiting.emplace_back(1 + x->judge->last().jobs_left_earliest.value_or(0), i);
   }
   std::sort(waiting.begin(), waiting.end());
@@ -173,21 +173,31 @@ void supervisor_state::on_switched(const slot_switched& x) {
                          {"generation", entry->generation},
                          {"pid", entry->pid},
                          {"private_bytes", entry->private_bytes}});
-  if (where.wanted)
-    where.wanted->switched_us = settings.report->env().monotonic_us();
-  if (auto old = find(previous)) {
+  auto done = std::exchange(where.wanted, std::nullopt);
+  auto old = find(previous);
+  if (old) {
     read_private(*old);
-    if (where.wanted && where.wanted->old_worker == old->id)
-      where.wanted->old_private = old->private_bytes;
+    if (done && done->old_worker == old->id)
+      done->old_private = old->private_bytes;
     // It is idle now, so that its dump holds up nobody.
-    if (where.wanted && wants_dump(*old)) {
+    if (done && wants_dump(*old)) {
       old->end_after_dump = true;
       ask_for_dump(*old);
     } else {
       end(*old);
     }
   }
-  finish_replacement(x.slot);
+  if (!done)
+    return;
+  done->switched_us = entry->serving_since_us;
+  done->new_worker = entry->id;
+  done->new_generation = entry->generation;
+  done->new_pid = entry->pid;
+  done->new_private = entry->baseline_bytes;
+  if (find(done->old_worker))
+    relieved.push_back(std::move(*done));
+  else
+    finish_replacement(std::move(*done));
 }
 
 void supervisor_state::end(worker_entry& x) {
@@ -264,6 +274,7 @@ void supervisor_state::on_channel_closed(const channel_closed& x) {
     where.worker = 0;
     if (!where.wanted) {
       replacement next;
+      next.slot = entry->slot;
       next.old_worker = entry->id;
       next.decided_us = settings.report->env().monotonic_us();
       next.old_private = entry->private_bytes;
@@ -328,12 +339,14 @@ void supervisor_state::reap(uint64_t id, const std::optional<wire::exited>& how)
   }
   settings.host->forget(id);
   caf::anon_send_exit(entry->channel, caf::exit_reason::user_shutdown);
-  const auto slot_index = entry->slot;
-  auto& where = slots.at(slot_index);
-  if (where.wanted && where.wanted->old_worker == id)
-    where.wanted->old_gone = true;
   workers.erase(id);
-  finish_replacement(slot_index);
+  if (auto i = std::find_if(relieved.begin(), relieved.end(),
+                            [id](const replacement& x) { return x.old_worker == id; });
+      i != relieved.end()) {
+    auto done = std::move(*i);
+    relieved.erase(i);
+    finish_replacement(std::move(done));
+  }
   finish_drain_if_gone();
 }
 
@@ -393,9 +406,8 @@ void supervisor_state::finish_drain_if_gone() {
 }
 
 uint32_t supervisor_state::replacing() const {
-  return static_cast<uint32_t>(std::count_if(slots.begin(), slots.end(), [](const slot& x) {
-    return x.wanted && x.wanted->switched_us == 0;
-  }));
+  return static_cast<uint32_t>(
+    std::count_if(slots.begin(), slots.end(), [](const slot& x) { return x.wanted.has_value(); }));
 }
 
 supervisor_status supervisor_state::status() const {

@@ -101,14 +101,19 @@ struct worker_entry {
 };
 std::string_view to_string(worker_entry::phase x) noexcept;
 
-/// A slot that waits for, or is just getting, another worker.
+/// Of a slot's worker by another one: wanted, then switched, then done when the old worker
+/// is gone.
 struct replacement {
+  uint32_t slot = 0;
   uint64_t old_worker = 0;
   std::string cause, reason;
   int64_t decided_us = 0;
-  int64_t switched_us = 0;
   uint64_t old_private = 0;
-  bool old_gone = false;
+  int64_t switched_us = 0; ///< From here on: of the switch.
+  uint64_t new_worker = 0;
+  uint64_t new_generation = 0;
+  int32_t new_pid = 0;
+  uint64_t new_private = 0;
   nlohmann::json evidence; ///< Becomes the event's detail.
 };
 
@@ -120,7 +125,7 @@ struct supervisor_state {
     uint64_t generation = 0;
     uint64_t worker = 0;               ///< That serves it; 0: none.
     uint64_t linked = 0;               ///< On its way to it; 0: none.
-    std::optional<replacement> wanted; ///< Waits for a standby or for the switch.
+    std::optional<replacement> wanted; ///< Waits for a standby and the switch.
     uint64_t replacements = 0;
   };
 
@@ -192,7 +197,7 @@ struct supervisor_state {
   void start_replacements();
   void begin_replacement(worker_entry& x);
   /// Reports the replacement of `slot` once it serves again and `old` is gone.
-  void finish_replacement(uint32_t slot);
+  void finish_replacement(replacement done);
   nlohmann::json evidence_of(const worker_entry& x) const;
   supervision::cause_evidence counters_of(const worker_entry& x) const;
   // -- readings (probing.cpp)
@@ -241,6 +246,7 @@ struct supervisor_state {
   std::optional<supervision::backoff> server_backoff, worker_backoff;
   std::vector<slot> slots;
   std::map<uint64_t, worker_entry> workers;
+  std::vector<replacement> relieved; ///< Switched; their old workers are ending.
   uint64_t next_worker = 1;
 
   uint64_t server = 0; ///< Number of the latest fork server.

@@ -37,6 +37,9 @@ constexpr std::chrono::milliseconds committed_limit{5'000};
 /// What a revocation waits for its commit; the group stands still meanwhile.
 constexpr std::chrono::milliseconds farewell_limit{5'000};
 
+/// In which a group closes that waits for nobody.
+constexpr std::chrono::milliseconds closing_grace{50};
+
 /// What `view` waits for the brokers.
 constexpr std::chrono::milliseconds view_limit{1'000};
 
@@ -176,6 +179,8 @@ public:
     // Under the lock that giving partitions up needs: the group cannot have gone on without
     // us to a generation in which one of them is not ours.
     std::lock_guard guard{mutex_};
+    if (closed_) // a closed group answers no question
+      return nullptr;
     for (const auto& [where, epoch] : epochs)
       if (const auto i = epochs_.find(where); i == epochs_.end() || i->second != epoch)
         return nullptr;
@@ -209,20 +214,40 @@ public:
   }
 
   void close(std::chrono::milliseconds limit) override {
-    closed_ = true;
-    give_up_partitions(limit); // a revocation that nobody has answered
+    const auto deadline = clock::now() + limit;
+    {
+      std::lock_guard guard{mutex_};
+      closed_ = true;
+    }
+    if (!control_)
+      return;
+    // Whatever waits for an answer gets it while the group is open.
+    give_up_partitions(limit);
+    for (event_ptr event; clock::now() < deadline;) {
+      event.reset(rd_kafka_queue_poll(control_.get(), 0));
+      if (!event)
+        break;
+      if (rd_kafka_event_type(event.get()) == RD_KAFKA_EVENT_REBALANCE) {
+        on_event(*event);
+        give_up_partitions(left_until(deadline));
+      }
+    }
     if (auto failure = rd_kafka_consumer_close_queue(client_, control_.get())) {
       rd_kafka_error_destroy(failure);
       return;
     }
-    const auto deadline = clock::now() + limit;
+    // A closing group takes any answer as one to all that it asked, and then closes. It drops
+    // a further one, for which librdkafka would wait for ever.
+    bool answered = false;
     while (!rd_kafka_consumer_closed(client_) && clock::now() < deadline) {
       event_ptr event{rd_kafka_queue_poll(control_.get(), 20)};
-      if (event && rd_kafka_event_type(event.get()) == RD_KAFKA_EVENT_REBALANCE) {
-        on_event(*event);
-        give_up_partitions(std::chrono::duration_cast<std::chrono::milliseconds>(
-          std::max(deadline - clock::now(), clock::duration{})));
-      }
+      if (answered || !event || rd_kafka_event_type(event.get()) != RD_KAFKA_EVENT_REBALANCE
+          || closes_by_itself())
+        continue;
+      commit_last(left_until(deadline));
+      forget(std::nullopt);
+      rd_kafka_assign(client_, nullptr);
+      answered = true;
     }
     if (!rd_kafka_consumer_closed(client_))
       spdlog::warn("the consumer did not leave its group within {} ms", limit.count());
@@ -244,22 +269,41 @@ private:
     bool without_map = false; ///< The broker refuses as much metadata.
   };
 
-  void give_up_partitions(std::chrono::milliseconds limit) {
-    if (!revoking_)
+  static std::chrono::milliseconds left_until(clock::time_point deadline) {
+    return std::chrono::duration_cast<std::chrono::milliseconds>(
+      std::max(deadline - clock::now(), clock::duration{}));
+  }
+
+  /// Whether the closing group waits for no answer: what it asked came just before the order
+  /// to close.
+  bool closes_by_itself() {
+    for (const auto until = clock::now() + closing_grace; clock::now() < until;) {
+      if (rd_kafka_consumer_closed(client_))
+        return true;
+      event_ptr dropped{rd_kafka_queue_poll(control_.get(), 5)};
+    }
+    return false;
+  }
+
+  void commit_last(std::chrono::milliseconds limit) {
+    if (rd_kafka_assignment_lost(client_) != 0)
       return;
-    const auto going = to_vector(*revoking_);
-    if (rd_kafka_assignment_lost(client_) == 0)
-      if (auto ok = commit(limit); !ok)
-        spdlog::warn("the last commit before partitions go failed: {}", ok.error().describe());
+    if (auto ok = commit(limit); !ok)
+      spdlog::warn("the last commit before partitions go failed: {}", ok.error().describe());
+  }
+
+  /// From now on these partitions (or all) are not ours.
+  void forget(const std::optional<std::vector<topic_partition>>& going) {
     {
       std::lock_guard guard{mutex_};
-      for (const auto& where : going) {
-        epochs_.erase(where);
-        pending_.erase(where);
-      }
-      if (!cooperative_) {
+      if (!going) {
         epochs_.clear();
         pending_.clear();
+      } else {
+        for (const auto& where : *going) {
+          epochs_.erase(where);
+          pending_.erase(where);
+        }
       }
     }
     std::erase_if(owned_, [this](const partition& x) {
@@ -268,14 +312,20 @@ private:
       rd_kafka_queue_io_event_enable(x.queue.get(), -1, nullptr, 0);
       return true;
     });
-    if (rd_kafka_consumer_closed(client_) != 0) {
-      // Closed while the commit was under way: nobody is left who would answer.
-    } else if (cooperative_) {
+  }
+
+  void give_up_partitions(std::chrono::milliseconds limit) {
+    if (!revoking_)
+      return;
+    commit_last(limit);
+    if (cooperative_) {
+      forget(to_vector(*revoking_));
       if (auto failure = rd_kafka_incremental_unassign(client_, revoking_.get())) {
         spdlog::warn("incremental_unassign: {}", rd_kafka_error_string(failure));
         rd_kafka_error_destroy(failure);
       }
     } else {
+      forget(std::nullopt);
       rd_kafka_assign(client_, nullptr);
     }
     revoking_.reset();
@@ -585,13 +635,13 @@ private:
   std::map<topic_partition, uint64_t> epochs_;
   std::map<topic_partition, pending> pending_;
   bool urgent_ = false;
+  bool closed_ = false;
 
   std::string connection_trouble_; ///< The last since a broker was seen up.
   bool down_ = false;              ///< Told by `consumer_failed`: no broker is up.
   bool gated_ = false;
   bool paused_ = false;
   uint64_t refetched_bytes_ = 0;
-  bool closed_ = false;
 };
 
 } // namespace

@@ -79,7 +79,7 @@ std::vector<int64_t> range(int64_t from, int64_t to) {
 class KafkaConsumer : public ::testing::TestWithParam<const char*> {
 protected:
   kafka_properties properties(const kafka_properties& more = {}) const {
-    auto x = cluster_.properties();
+    auto x = cluster.properties();
     x["group.id"] = "workers";
     x["partition.assignment.strategy"] = GetParam();
     x["heartbeat.interval.ms"] = "50";
@@ -103,7 +103,7 @@ protected:
   /// Puts `count` records into one partition, in one batch.
   void produce(int count, int32_t partition = 0) {
     char text[512];
-    auto conf = make_conf(cluster_.properties());
+    auto conf = make_conf(cluster.properties());
     ASSERT_TRUE(conf);
     rd_kafka_conf_set((*conf).get(), "linger.ms", "50", text, sizeof text);
     kafka_ptr client{rd_kafka_new(RD_KAFKA_PRODUCER, conf->release(), text, sizeof text)};
@@ -118,13 +118,13 @@ protected:
               RD_KAFKA_RESP_ERR_NO_ERROR);
   }
 
-  test::mock_cluster cluster_;
+  test::mock_cluster cluster;
 };
 
 } // namespace
 
 TEST_P(KafkaConsumer, AnnouncesItsPartitionsBeforeTheirRecords) {
-  cluster_.create_topic("in", 2);
+  cluster.create_topic("in", 2);
   produce(3, 0);
   produce(2, 1);
   auto x = join();
@@ -149,7 +149,7 @@ TEST_P(KafkaConsumer, AnnouncesItsPartitionsBeforeTheirRecords) {
 }
 
 TEST_P(KafkaConsumer, GatedItBringsNoRecordAndFetchesNothingTwice) {
-  cluster_.create_topic("in", 1);
+  cluster.create_topic("in", 1);
   produce(50);
   auto x = join();
   ASSERT_TRUE(until({&x}, [&] { return x.records.size() == 1; })); // the rest came along
@@ -158,18 +158,18 @@ TEST_P(KafkaConsumer, GatedItBringsNoRecordAndFetchesNothingTwice) {
     x.step(milliseconds{5});
   EXPECT_EQ(x.records.size(), 1u);
   // What was prefetched is still here: it can be had without the broker.
-  cluster_.down();
+  cluster.down();
   x.it->gate(false);
   ASSERT_TRUE(until({&x}, [&] { return x.records.size() == 50; }));
   EXPECT_EQ(x.offsets(), range(0, 50)) << "each once, in order";
-  cluster_.up();
+  cluster.up();
   produce(5);
   ASSERT_TRUE(until({&x}, [&] { return x.records.size() >= 55; }));
   EXPECT_EQ(x.offsets(), range(0, 55));
 }
 
 TEST_P(KafkaConsumer, GatedItStillHearsOfRebalances) {
-  cluster_.create_topic("in", 2);
+  cluster.create_topic("in", 2);
   auto x = join();
   x.it->gate(true);
   ASSERT_TRUE(until({&x}, [&] { return x.owned.size() == 2; }));
@@ -179,7 +179,7 @@ TEST_P(KafkaConsumer, GatedItStillHearsOfRebalances) {
 }
 
 TEST_P(KafkaConsumer, ACommitIsWhereTheNextMemberGoesOn) {
-  cluster_.create_topic("in", 1);
+  cluster.create_topic("in", 1);
   produce(10);
   {
     auto x = join();
@@ -210,7 +210,7 @@ commit_point point_with_map(uint64_t version) {
 } // namespace
 
 TEST_P(KafkaConsumer, ACommitCarriesItsMapToTheNextMember) {
-  cluster_.create_topic("in", 2);
+  cluster.create_topic("in", 2);
   produce(10);
   {
     auto x = join();
@@ -232,7 +232,7 @@ TEST_P(KafkaConsumer, ACommitCarriesItsMapToTheNextMember) {
 }
 
 TEST_P(KafkaConsumer, AMapBeyondTheEndOfTheLogIsIgnored) {
-  cluster_.create_topic("in", 1);
+  cluster.create_topic("in", 1);
   produce(5);
   {
     auto x = join();
@@ -248,7 +248,7 @@ TEST_P(KafkaConsumer, AMapBeyondTheEndOfTheLogIsIgnored) {
 }
 
 TEST_P(KafkaConsumer, AnUrgentCommitGoesAtOnceAndIsAnswered) {
-  cluster_.create_topic("in", 1);
+  cluster.create_topic("in", 1);
   produce(10);
   auto x = join();
   ASSERT_TRUE(until({&x}, [&] { return x.records.size() == 10; }));
@@ -267,11 +267,11 @@ TEST_P(KafkaConsumer, AnUrgentCommitGoesAtOnceAndIsAnswered) {
 }
 
 TEST_P(KafkaConsumer, ACommitThatFailsIsToldAndTriedAgain) {
-  cluster_.create_topic("in", 1);
+  cluster.create_topic("in", 1);
   produce(10);
   auto x = join();
   ASSERT_TRUE(until({&x}, [&] { return x.records.size() == 10; }));
-  cluster_.fail_next(test::api_offset_commit, {RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED});
+  cluster.fail_next(test::api_offset_commit, {RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED});
   auto urgent = point_with_map(1);
   urgent.urgent = true;
   ASSERT_TRUE(x.it->store({"in", 0}, urgent));
@@ -282,12 +282,12 @@ TEST_P(KafkaConsumer, ACommitThatFailsIsToldAndTriedAgain) {
 }
 
 TEST_P(KafkaConsumer, WhenTheMetadataIsRefusedTheOffsetIsCommittedWithoutIt) {
-  cluster_.create_topic("in", 1);
+  cluster.create_topic("in", 1);
   produce(10);
   {
     auto x = join();
     ASSERT_TRUE(until({&x}, [&] { return x.records.size() == 10; }));
-    cluster_.fail_next(test::api_offset_commit, {RD_KAFKA_RESP_ERR_OFFSET_METADATA_TOO_LARGE});
+    cluster.fail_next(test::api_offset_commit, {RD_KAFKA_RESP_ERR_OFFSET_METADATA_TOO_LARGE});
     ASSERT_TRUE(x.it->store({"in", 0}, point_with_map(1)));
     const auto done = x.it->commit(patience);
     ASSERT_TRUE(done) << done.error().describe();
@@ -302,7 +302,7 @@ TEST_P(KafkaConsumer, WhenTheMetadataIsRefusedTheOffsetIsCommittedWithoutIt) {
 }
 
 TEST_P(KafkaConsumer, AHeldPartitionBringsNothingWhileOthersGoOn) {
-  cluster_.create_topic("in", 2);
+  cluster.create_topic("in", 2);
   auto x = join();
   ASSERT_TRUE(until({&x}, [&] { return x.owned.size() == 2; }));
   x.it->hold({{"in", 0}});
@@ -314,14 +314,14 @@ TEST_P(KafkaConsumer, AHeldPartitionBringsNothingWhileOthersGoOn) {
   EXPECT_EQ(x.records.size(), 20u);
   for (const auto& r : x.records)
     EXPECT_EQ(r.id.partition, 1);
-  cluster_.down(); // the held ones were prefetched: nothing is fetched twice
+  cluster.down(); // the held ones were prefetched: nothing is fetched twice
   x.it->hold({});
   ASSERT_TRUE(until({&x}, [&] { return x.records.size() == 40; }));
   EXPECT_EQ(x.it->refetched_bytes(), 0u);
 }
 
 TEST_P(KafkaConsumer, BringsPartitionsInTurn) {
-  cluster_.create_topic("in", 2);
+  cluster.create_topic("in", 2);
   produce(30, 0);
   produce(30, 1);
   auto x = join();
@@ -337,7 +337,7 @@ TEST_P(KafkaConsumer, BringsPartitionsInTurn) {
 }
 
 TEST_P(KafkaConsumer, KnowsWhereItIsAndGoesBackWhenTold) {
-  cluster_.create_topic("in", 1);
+  cluster.create_topic("in", 1);
   produce(10);
   auto x = join();
   ASSERT_TRUE(until({&x}, [&] { return x.records.size() == 10; }));
@@ -355,7 +355,7 @@ TEST_P(KafkaConsumer, KnowsWhereItIsAndGoesBackWhenTold) {
 }
 
 TEST_P(KafkaConsumer, PausedItDropsWhatIsPrefetchedAndResumedItLosesNothing) {
-  cluster_.create_topic("in", 1);
+  cluster.create_topic("in", 1);
   produce(50);
   auto x = join({{"statistics.interval.ms", "50"}});
   ASSERT_TRUE(until({&x}, [&] { return x.records.size() == 5; }));
@@ -373,7 +373,7 @@ TEST_P(KafkaConsumer, PausedItDropsWhatIsPrefetchedAndResumedItLosesNothing) {
 }
 
 TEST_P(KafkaConsumer, WhatIsNotStoredComesAgain) {
-  cluster_.create_topic("in", 1);
+  cluster.create_topic("in", 1);
   produce(5);
   {
     auto x = join();
@@ -386,7 +386,7 @@ TEST_P(KafkaConsumer, WhatIsNotStoredComesAgain) {
 }
 
 TEST_P(KafkaConsumer, StoresOnlyForItsOwnPartitions) {
-  cluster_.create_topic("in", 1);
+  cluster.create_topic("in", 1);
   auto x = join();
   const auto early = x.it->store({"in", 0}, 1);
   ASSERT_FALSE(early);
@@ -401,7 +401,7 @@ TEST_P(KafkaConsumer, StoresOnlyForItsOwnPartitions) {
 }
 
 TEST_P(KafkaConsumer, ARevocationWaitsForItsAnswer) {
-  cluster_.create_topic("in", 2);
+  cluster.create_topic("in", 2);
   produce(10, 0);
   produce(10, 1);
   auto x = join();
@@ -429,24 +429,44 @@ TEST_P(KafkaConsumer, ARevocationWaitsForItsAnswer) {
 }
 
 TEST_P(KafkaConsumer, ClosingLeavesTheGroup) {
-  cluster_.create_topic("in", 2);
+  cluster.create_topic("in", 2);
   auto x = join();
   ASSERT_TRUE(until({&x}, [&] { return x.owned.size() == 2; }));
   auto y = join();
   ASSERT_TRUE(until({&x, &y}, [&] { return x.owned.size() == 1 && y.owned.size() == 1; }));
   x.it->close(patience);
 #if RD_KAFKA_VERSION >= 0x02060000
-  EXPECT_EQ(cluster_.requests(test::api_leave_group), 1u);
+  EXPECT_EQ(cluster.requests(test::api_leave_group), 1u);
 #endif
   ASSERT_TRUE(until({&y}, [&] { return y.owned.size() == 2; }));
 }
 
+TEST_P(KafkaConsumer, ClosingAmidARebalanceEnds) {
+  cluster.create_topic("in", 2);
+  for (int round = 0; round < 8; ++round) {
+    auto x = join({{"session.timeout.ms", "300"}});
+    ASSERT_TRUE(until({&x}, [&] { return x.owned.size() == 2; }));
+    auto y = join({{"session.timeout.ms", "300"}});
+    ASSERT_TRUE(until({&x, &y}, [&] { return x.owned.size() < 2; }));
+    // At another point of the rebalance each time; what is asked of them waits unanswered.
+    for (int i = 0; i < round; ++i) {
+      x.step(milliseconds{1});
+      y.step(milliseconds{1});
+    }
+    for (auto closing : {&y, &x}) {
+      const auto begin = std::chrono::steady_clock::now();
+      closing->it->close(patience);
+      EXPECT_LT(std::chrono::steady_clock::now() - begin, patience);
+    }
+  }
+}
+
 TEST_P(KafkaConsumer, AnEvictedMemberLosesItsPartitionsAndReturns) {
-  cluster_.create_topic("in", 1);
+  cluster.create_topic("in", 1);
   produce(3);
   auto x = join();
   ASSERT_TRUE(until({&x}, [&] { return x.records.size() == 3; }));
-  cluster_.fail_next(test::api_heartbeat, {RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID});
+  cluster.fail_next(test::api_heartbeat, {RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID});
   ASSERT_TRUE(until({&x}, [&] { return x.assigned.size() == 2; }));
   ASSERT_EQ(x.revoked.size(), 1u);
   EXPECT_TRUE(x.revoked[0].lost);
@@ -456,7 +476,7 @@ TEST_P(KafkaConsumer, AnEvictedMemberLosesItsPartitionsAndReturns) {
 }
 
 TEST_P(KafkaConsumer, AFreshConsumerDoesNotUseTheEpochsOfTheLastOne) {
-  cluster_.create_topic("in", 1);
+  cluster.create_topic("in", 1);
   auto x = join();
   ASSERT_TRUE(until({&x}, [&] { return x.owned.size() == 1; }));
   x.it->close(patience);
@@ -466,22 +486,22 @@ TEST_P(KafkaConsumer, AFreshConsumerDoesNotUseTheEpochsOfTheLastOne) {
 }
 
 TEST_P(KafkaConsumer, ABrokerThatIsAwayAtFirstIsWaitedFor) {
-  cluster_.create_topic("in", 1);
+  cluster.create_topic("in", 1);
   produce(2);
-  cluster_.down();
+  cluster.down();
   auto x = join();
   for (int i = 0; i < 20; ++i)
     x.step();
   EXPECT_TRUE(x.assigned.empty());
-  cluster_.up();
+  cluster.up();
   ASSERT_TRUE(until({&x}, [&] { return x.records.size() == 2; }));
 }
 
 TEST_P(KafkaConsumer, OneAbsentBrokerOfSeveralIsNoFailure) {
-  cluster_.create_topic("in", 1);
+  cluster.create_topic("in", 1);
   produce(2);
   test::closed_port nobody;
-  auto x = join({{"bootstrap.servers", nobody.bootstrap() + "," + cluster_.bootstrap()}});
+  auto x = join({{"bootstrap.servers", nobody.bootstrap() + "," + cluster.bootstrap()}});
   ASSERT_TRUE(until({&x}, [&] { return x.records.size() == 2; }));
   EXPECT_TRUE(x.failures.empty()) << x.failures[0].describe();
 }
@@ -496,16 +516,16 @@ TEST_P(KafkaConsumer, APortAtWhichNobodyListensIsReported) {
 }
 
 TEST_P(KafkaConsumer, ABrokerThatGoesAndReturnsCostsNoRecord) {
-  cluster_.create_topic("in", 1);
+  cluster.create_topic("in", 1);
   produce(5);
   auto x = join();
   ASSERT_TRUE(until({&x}, [&] { return x.records.size() == 5; }));
   ASSERT_TRUE(x.it->store({"in", 0}, 5));
   ASSERT_TRUE(x.it->commit(patience));
-  cluster_.down();
+  cluster.down();
   for (int i = 0; i < 20; ++i)
     x.step();
-  cluster_.up();
+  cluster.up();
   produce(5);
   // Also when its session has ended meanwhile and it had to join again.
   ASSERT_TRUE(until({&x}, [&] { return x.records.size() >= 10; }));
@@ -517,18 +537,18 @@ TEST_P(KafkaConsumer, ATopicThatIsCreatedLaterIsFound) {
   ASSERT_TRUE(until({&x}, [&] { return !x.failures.empty(); }));
   EXPECT_EQ(x.failures[0].code, errc::kafka) << x.failures[0].describe();
   EXPECT_NE(x.failures[0].message.find("in"), std::string::npos) << x.failures[0].message;
-  cluster_.create_topic("in", 1);
+  cluster.create_topic("in", 1);
   produce(2);
   ASSERT_TRUE(until({&x}, [&] { return x.records.size() == 2; }));
 }
 
 TEST_P(KafkaConsumer, WithoutABrokerCommittingAndClosingEndInTime) {
-  cluster_.create_topic("in", 1);
+  cluster.create_topic("in", 1);
   produce(5);
   auto x = join();
   ASSERT_TRUE(until({&x}, [&] { return x.records.size() == 5; }));
   ASSERT_TRUE(x.it->store({"in", 0}, 5));
-  cluster_.down();
+  cluster.down();
   const auto status = x.it->commit(milliseconds{100});
   ASSERT_FALSE(status);
   EXPECT_EQ(status.error().code, errc::timeout) << status.error().describe();
@@ -541,14 +561,14 @@ TEST_P(KafkaConsumer, AWrongPropertyIsAnErrorWithItsName) {
   ASSERT_FALSE(unknown);
   EXPECT_EQ(unknown.error().code, errc::invalid_config);
   EXPECT_NE(unknown.error().message.find("kafka.no.such.property"), std::string::npos);
-  auto without_group = cluster_.properties();
+  auto without_group = cluster.properties();
   const auto x = make_kafka_consumer(without_group, {"in"});
   ASSERT_FALSE(x);
   EXPECT_NE(x.error().message.find("group"), std::string::npos) << x.error().message;
 }
 
 TEST_P(KafkaConsumer, OffsetsAreNeverStoredBehindOurBack) {
-  cluster_.create_topic("in", 1);
+  cluster.create_topic("in", 1);
   produce(5);
   {
     auto x = join({{"enable.auto.offset.store", "true"}});

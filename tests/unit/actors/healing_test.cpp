@@ -41,6 +41,36 @@ TEST_F(Healing, ReplacesALeakingWorkerBeforeItsBudget) {
   EXPECT_EQ(serving(1).generation, 1u);
 }
 
+TEST_F(Healing, ReplacesAgainWhileTheWorkerRelievedBeforeIsStillEnding) {
+  settings.grace = 60s;
+  start();
+  host->prepare = [](auto& x) {
+    x.leak = 12 * mib;
+    x.ignores_stop = true;
+  };
+  auto& first = serving(0);
+  first.leak = 12 * mib;
+  first.ignores_stop = true;
+  auto work_until = [this](uint64_t generation) {
+    for (auto i = 0; i < 40 && serving(0).generation < generation; ++i)
+      work(0, 1);
+    ASSERT_EQ(serving(0).generation, generation);
+    EXPECT_LT(serving(0).private_bytes, 100 * mib);
+  };
+  work_until(2);
+  EXPECT_TRUE(first.alive) << "it has its grace";
+  EXPECT_TRUE(details("worker_replaced").empty()) << "that is said when it is gone";
+  auto& second = serving(0);
+  work_until(3);
+  EXPECT_EQ(first.signals, std::vector<int>{SIGKILL}) << "ending workers do not pile up";
+  EXPECT_TRUE(second.alive);
+  const auto replaced = details("worker_replaced");
+  ASSERT_EQ(replaced.size(), 1u);
+  EXPECT_EQ(replaced[0]["generation"], 1);
+  EXPECT_EQ(replaced[0]["new_generation"], 2);
+  EXPECT_EQ(replaced[0]["new_pid"], second.pid);
+}
+
 TEST_F(Healing, NamesReloadedModelsAndRetainedImages) {
   start();
   serving(0).leak = 3 * mib; // what the model takes
