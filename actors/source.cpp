@@ -13,9 +13,6 @@ namespace {
 /// The group waits for us while partitions go; other members stand still.
 constexpr auto revoke_limit = std::chrono::seconds{5};
 
-/// Without a record for so long, though the partition has some and there is credit, a remedy
-/// is due. Longer than a change of leader takes.
-constexpr std::chrono::milliseconds stall_patience{30'000};
 constexpr int64_t watch_interval_us = 5'000'000;
 
 /// Of a seek.

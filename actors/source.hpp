@@ -13,6 +13,10 @@
 
 namespace ziyu::actors {
 
+/// Without a record for so long, though the partition has some and there is credit, a remedy
+/// is due. Longer than a change of leader takes.
+constexpr std::chrono::milliseconds stall_patience{30'000};
+
 /// One turn of the JOB SOURCE: polls `from` once (gated without credit), decodes
 /// what came and tells `to`. Called in a loop by `job_source`, or by a simulation. Helps a
 /// consumer on that brings nothing though it should.

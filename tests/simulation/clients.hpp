@@ -49,6 +49,9 @@ public:
   void break_down() { fatal_ = true; }
   /// Goes back to what is committed, as after a fetch that the broker reset.
   void refetch();
+  /// One of its partitions brings nothing until a seek, or (`for_good`) until it is assigned
+  /// anew.
+  void get_stuck(uint64_t which, bool for_good);
   /// It is gone without a word, with its service.
   void vanish();
 
@@ -82,6 +85,7 @@ private:
   std::shared_ptr<uint64_t> epochs_;
   std::vector<messaging::offsets_committed::item> answers_; ///< To commits, not told yet.
   std::set<int32_t> held_;
+  std::map<int32_t, bool> stuck_; ///< For good?
   int64_t next_commit_us_ = 0;
   bool gated_ = false, closed_ = false, fatal_ = false, told_down_ = false;
   int64_t down_since_us_ = -1;

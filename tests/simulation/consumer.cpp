@@ -127,6 +127,7 @@ messaging::consumer_event simulated_consumer::on_change(change x) {
     mine_[p] = {epoch, found.next, std::nullopt, -1};
     news.committed.emplace(messaging::topic_partition{jobs_topic, p}, std::move(found));
     held_.erase(p);
+    stuck_.erase(p);
     given_up_.erase(p);
   }
   time_.note("member {} has {} more partitions, epoch {}", member_, x.partitions.size(), epoch);
@@ -136,7 +137,7 @@ messaging::consumer_event simulated_consumer::on_change(change x) {
 messaging::consumer_event simulated_consumer::fetch() {
   std::vector<int32_t> some;
   for (const auto& [p, x] : mine_)
-    if (x.position < broker_.jobs().end(p) && held_.count(p) == 0)
+    if (x.position < broker_.jobs().end(p) && held_.count(p) == 0 && stuck_.count(p) == 0)
       some.push_back(p);
   if (some.empty())
     return messaging::nothing{};
@@ -156,6 +157,14 @@ void simulated_consumer::refetch() {
       x.position = std::min(x.position, from->next);
 }
 
+void simulated_consumer::get_stuck(uint64_t which, bool for_good) {
+  if (mine_.empty())
+    return;
+  const auto p = std::next(mine_.begin(), static_cast<int64_t>(which % mine_.size()))->first;
+  time_.note("member {} is stuck at partition {}, for good: {}", member_, p, for_good);
+  stuck_[p] = for_good;
+}
+
 void simulated_consumer::hold(const std::set<messaging::topic_partition>& partitions) {
   held_.clear();
   for (const auto& x : partitions)
@@ -165,7 +174,11 @@ void simulated_consumer::hold(const std::set<messaging::topic_partition>& partit
 std::vector<messaging::partition_view> simulated_consumer::view() const {
   std::vector<messaging::partition_view> xs;
   for (const auto& [p, x] : mine_)
-    xs.push_back({{jobs_topic, p}, x.epoch, x.position, broker_.jobs().end(p), held_.count(p) > 0});
+    xs.push_back({{jobs_topic, p},
+                  x.epoch,
+                  x.position,
+                  broker_.reachable ? broker_.jobs().end(p) : -1,
+                  held_.count(p) > 0});
   return xs;
 }
 
@@ -173,6 +186,8 @@ expected<void> simulated_consumer::seek(const messaging::topic_partition& where,
                                         std::chrono::milliseconds) {
   if (const auto i = mine_.find(where.partition); i != mine_.end())
     i->second.position = offset;
+  if (const auto i = stuck_.find(where.partition); i != stuck_.end() && !i->second)
+    stuck_.erase(i);
   return {};
 }
 

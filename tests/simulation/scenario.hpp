@@ -36,6 +36,7 @@ enum class fault : uint8_t {
   poll_stall,       ///< The poll thread stands still for seconds.
   consumer_fatal,   ///< The consumer is unusable and has to be made anew.
   refetch,          ///< Records come a second time.
+  fetch_stuck,      ///< A partition brings nothing until a seek, or to a fresh consumer only.
   broker_down,      ///< No broker can be reached for seconds.
   coordinator_loss, ///< Nobody takes commits for seconds.
   slow_broker,      ///< Delivery takes seconds.

@@ -163,7 +163,7 @@ void service::open_consumer() {
     consumer_ = wrappers_.consumer(std::move(consumer_));
   messaging::job_limits limits;
   limits.max_pixels = max_pixels;
-  loop_.emplace(*consumer_, *credit_, dispatcher_, limits, env_);
+  loop_.emplace(*consumer_, *credit_, dispatcher_, limits, env_, &watchdog_, report_);
 }
 
 void service::poll_later(int64_t us) {
@@ -213,6 +213,11 @@ void service::break_consumer() {
 void service::refetch() {
   if (inner_ != nullptr)
     inner_->refetch();
+}
+
+void service::get_stuck(uint64_t which, bool for_good) {
+  if (inner_ != nullptr)
+    inner_->get_stuck(which, for_good);
 }
 
 // -- the stop, as `actors::serve` does it -----------------------------------------------------------

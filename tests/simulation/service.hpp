@@ -43,6 +43,7 @@ public:
   void evict();
   void break_consumer();
   void refetch();
+  void get_stuck(uint64_t which, bool for_good);
   simulated_workers& workers() { return *workers_; }
 
   /// What must hold at any moment.
@@ -85,6 +86,7 @@ private:
   std::shared_ptr<uint64_t> epochs_ = std::make_shared<uint64_t>(0);
   std::unique_ptr<messaging::consumer> consumer_;
   simulated_consumer* inner_ = nullptr; ///< Inside of `consumer_`.
+  messaging::stall_watchdog watchdog_{actors::stall_patience};
   std::optional<actors::source_loop> loop_;
   std::optional<supervision::backoff> reopen_;
   int64_t stalled_until_us_ = 0;

@@ -231,6 +231,8 @@ private:
     plan_fault(fault::consumer_fatal, 3,
                [this](size_t i, uint64_t) { services_[i]->break_consumer(); });
     plan_fault(fault::refetch, 5, [this](size_t i, uint64_t) { services_[i]->refetch(); });
+    plan_fault(fault::fetch_stuck, 2,
+               [this](size_t i, uint64_t n) { services_[i]->get_stuck(n / 2, n % 2 == 0); });
     plan_fault(fault::broker_down, 2, [this](size_t, uint64_t n) {
       for_a_while(n, 12'000, [this](bool on) { broker_.reachable = !on; });
     });

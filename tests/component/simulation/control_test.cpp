@@ -103,6 +103,13 @@ public:
   void gate(bool) override {}
 };
 
+/// The watchdog sees nothing.
+class has_no_view : public same_consumer {
+public:
+  using same_consumer::same_consumer;
+  std::vector<partition_view> view() const override { return {}; }
+};
+
 template <class Broken>
 port_wrappers with_consumer() {
   port_wrappers x;
@@ -193,6 +200,7 @@ INSTANTIATE_TEST_SUITE_P(
     control{"EpochsOfEachConsumer", with_consumer<counts_epochs_anew>(), {"healing", "P4"}, 2'000},
     control{"NoDeliveryReport", without_delivery_reports(), {"P1"}, 5},
     control{"LostDeliveryReport", with_lost_reports(), {"liveness", "healing"}, 20},
+    control{"NoWatchdog", with_consumer<has_no_view>(), {"liveness"}, 300},
     control{"NoGate", with_consumer<ignores_the_gate>(), {"P4"}, 30}),
   [](const auto& i) { return i.param.name; });
 
