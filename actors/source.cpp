@@ -86,7 +86,8 @@ bool source_loop::watch(bool open) {
   const auto passed = now - std::exchange(last_turn_us_, now);
   if (open)
     open_us_ += passed;
-  if (watchdog_ == nullptr || now < next_watch_us_)
+  // Not while partitions go: a remedy that cannot be had would count as tried.
+  if (watchdog_ == nullptr || handing_over_ || now < next_watch_us_)
     return true;
   next_watch_us_ = now + watch_interval_us;
   const auto views = from_.view();

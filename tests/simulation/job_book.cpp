@@ -62,6 +62,10 @@ void job_book::append() {
     x.kind = static_cast<job_kind>(1 + time_.of(fault::bad_input).below(3));
   else if (time_.strikes(fault::poison, 10))
     x.kind = time_.of(fault::poison).one_in(4) ? job_kind::hanger : job_kind::killer;
+  else if (!deadly_ && time_.strikes(fault::deadly, 10)) {
+    x.kind = job_kind::deadly;
+    deadly_ = true;
+  }
   auto& r = x.content;
   r.id = {jobs_topic, partition, offset};
   r.key = "job-" + std::to_string(partition) + "-" + std::to_string(offset);

@@ -23,6 +23,7 @@ enum class job_kind : uint8_t {
   huge,   ///< Its header announces too many pixels.
   killer, ///< Ends each worker that it meets.
   hanger, ///< Hangs each worker that it meets.
+  deadly, ///< Ends each service that begins it.
 };
 
 /// One record of the jobs' topic, and what has become of it in truth.
@@ -83,6 +84,7 @@ private:
   std::vector<std::deque<job_truth>> log_;
   std::vector<int64_t> finished_prefix_;
   size_t results_ = 0, dead_letters_ = 0, repeated_ = 0;
+  bool deadly_ = false; ///< There is one already: each of its deaths takes a session.
 };
 
 } // namespace ziyu::simulation

@@ -43,6 +43,7 @@ constexpr std::array<std::string_view, fault_count> names{"service_kill",
                                                           "memory_pressure",
                                                           "bad_input",
                                                           "poison",
+                                                          "deadly",
                                                           "duplicate_id"};
 
 } // namespace

@@ -49,6 +49,7 @@ enum class fault : uint8_t {
   memory_pressure, ///< The container is nearly full for seconds.
   bad_input,       ///< Tombstones, empty images, announced sizes beyond all bounds.
   poison,          ///< Jobs that kill or hang each worker that they meet.
+  deadly,          ///< A job that kills each service that begins it.
   duplicate_id,    ///< Two records carry one job id.
   count
 };

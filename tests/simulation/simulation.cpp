@@ -132,6 +132,14 @@ private:
     environments_.emplace_back(time_, plan_.seed * 1'000 + lives_);
     services_[i] = std::make_unique<service>(time_, broker_, sys_, wrappers_, lives_, i + 1,
                                              environments_.back());
+    services_[i]->workers().on_deadly = [this, i, life = lives_] {
+      time_.after_us(0, [this, i, life] {
+        if (life != lives_of(i) || !services_[i])
+          return;
+        time_.note("a job kills service {}", life);
+        restart(i);
+      });
+    };
     watch(i, lives_);
   }
 

@@ -126,6 +126,8 @@ void simulated_workers::begin(worker& x, const wire::job& job) {
   const auto took_us = time_.chance().between(2'000, 120'000);
   if (truth->kind == job_kind::killer)
     return later(took_us, [this](worker& w) { die(w, SIGSEGV); });
+  if (truth->kind == job_kind::deadly)
+    return later(took_us / 10, [this](worker&) { on_deadly(); });
   if (truth->kind == job_kind::hanger || time_.strikes(fault::job_hang, 25)) {
     x.hangs = true;
     return;

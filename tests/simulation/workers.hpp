@@ -6,6 +6,7 @@
 #include <caf/actor_system.hpp>
 
 #include <deque>
+#include <functional>
 #include <map>
 
 namespace ziyu::simulation {
@@ -27,6 +28,9 @@ public:
   void release();
 
   // -- what the simulation does to them --------------------------------------------------------
+
+  /// Called when a job kills the whole service.
+  std::function<void()> on_deadly;
 
   /// SIGKILL from somebody else.
   void kill_any();

@@ -309,6 +309,35 @@ TEST(JobSource, HandsOverInGoodOrderBeforeItTriesAFreshClient) {
   EXPECT_EQ(log->revoked[0].partitions.size(), 1u);
 }
 
+TEST(JobSource, TriesAFreshClientAlsoWhenItIsDueJustAsOtherPartitionsGo) {
+  auto log = std::make_shared<dispatcher_log>();
+  one_thread cfg;
+  caf::actor_system sys{cfg};
+  auto to = sys.spawn(fake_dispatcher, log);
+  fake_consumer consumer;
+  consumer.views = {{{"image.jobs", 0}, 3, 7, 90, false}};
+  intake credit{{2, 1'000}};
+  fixed_environment env;
+  auto report = std::make_shared<reporter>(env, "test-1", "ziyu.events",
+                                           std::make_shared<metrics>());
+  messaging::stall_watchdog watchdog{30s};
+  watchdog.observe(0s, consumer.views);
+  EXPECT_EQ(watchdog.observe(30s, consumer.views).size(), 1u) << "the seek, in vain";
+  source_loop aut{consumer, credit, to, {}, env, &watchdog, report};
+  env.us += 30'000'000;
+  consumer.events.emplace_back(messaging::partitions_revoked{3, {{"image.jobs", 1}}, false});
+  EXPECT_TRUE(aut.turn(0ms));
+  auto turns = 0;
+  do
+    env.us += 1'000'000;
+  while (aut.turn(aut.handing_over() ? 5s : 0s) && ++turns < 20);
+  EXPECT_LT(turns, 20);
+  caf::anon_send_exit(to, caf::exit_reason::user_shutdown);
+  sys.await_all_actors_done();
+  ASSERT_EQ(log->revoked.size(), 2u);
+  EXPECT_EQ(log->revoked[1].partitions[0], (messaging::topic_partition{"image.jobs", 0}));
+}
+
 TEST(JobSource, GivesPartitionsUpOnlyAfterTheDispatcherHasHandledIt) {
   auto log = std::make_shared<dispatcher_log>();
   one_thread cfg;
