@@ -103,7 +103,7 @@ header_list dead_letter_headers(const record& source, const error& reason, uint3
 }
 
 outgoing without_payload(const outgoing& x, const error& why) {
-  outgoing slim{x.topic, x.key, std::nullopt, x.headers, x.token};
+  outgoing slim{x.topic, x.key, std::nullopt, x.headers, x.token, x.partition};
   slim.headers.emplace_back("ziyu-payload-omitted", why.message);
   return slim;
 }

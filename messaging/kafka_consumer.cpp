@@ -3,16 +3,12 @@
 #include "base/log.hpp"
 #include "messaging/committed_offsets.hpp"
 #include "messaging/doorbell.hpp"
-#include "messaging/kafka_transactional_producer.hpp"
+#include "messaging/offset_commits.hpp"
 
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
 #include <atomic>
-#include <cstdlib>
-#include <cstring>
-#include <deque>
-#include <mutex>
 #include <utility>
 
 namespace ziyu::messaging {
@@ -43,39 +39,27 @@ constexpr std::chrono::milliseconds closing_grace{50};
 /// What `view` waits for the brokers.
 constexpr std::chrono::milliseconds view_limit{1'000};
 
-/// After a commit that failed.
-constexpr std::chrono::milliseconds commit_retry{200};
-
 /// Numbers assignments over all consumers: after a fatal error a fresh one takes over,
 /// while jobs that were fetched by the last one may still be running.
-std::atomic<uint64_t> epochs{0};
+std::atomic<uint64_t> last_epoch{0};
 
 class kafka_consumer : public consumer {
 public:
   kafka_consumer(rd_kafka_t* client, std::chrono::milliseconds commit_interval)
-    : client_(client), control_(rd_kafka_queue_get_consumer(client)),
-      answers_(rd_kafka_queue_new(client)), commit_interval_(commit_interval),
-      next_commit_(clock::now() + commit_interval) {
+    : owner_(client), client_(client), control_(rd_kafka_queue_get_consumer(client)),
+      offsets_(client, bell_, commit_interval) {
     rd_kafka_poll_set_consumer(client);
     if (control_) // not without a group, which `subscribe` will tell
       bell_.ring_for(control_.get());
-    bell_.ring_for(answers_.get());
   }
 
   ~kafka_consumer() override {
     if (!closed_)
       close(std::chrono::milliseconds{1000});
-    revoking_.reset();
     for (auto& x : owned_)
       rd_kafka_queue_io_event_enable(x.queue.get(), -1, nullptr, 0);
-    owned_.clear();
-    rd_kafka_queue_io_event_enable(answers_.get(), -1, nullptr, 0);
     if (control_)
       rd_kafka_queue_io_event_enable(control_.get(), -1, nullptr, 0);
-    answers_.reset();
-    control_.reset();
-    // close() was given its time; what did not come back will not.
-    rd_kafka_destroy_flags(client_, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
   }
 
   rd_kafka_resp_err_t subscribe(const std::vector<std::string>& topics) {
@@ -89,11 +73,11 @@ public:
     const auto deadline = clock::now() + limit;
     for (;;) {
       bell_.reset();
-      commit_if_due();
+      offsets_.send_if_due();
       // Polling this queue is what keeps us in the group (max.poll.interval.ms).
       if (event_ptr event{rd_kafka_queue_poll(control_.get(), 0)})
         return on_event(*event);
-      if (auto x = next_answer())
+      if (auto x = offsets_.next_answer())
         return std::move(*x);
       if (!gated_)
         if (auto x = next_record())
@@ -102,7 +86,7 @@ public:
       if (now >= deadline)
         return nothing{};
       bell_.wait(
-        std::chrono::ceil<std::chrono::milliseconds>(std::min(deadline, commit_due()) - now));
+        std::chrono::ceil<std::chrono::milliseconds>(std::min(deadline, offsets_.due()) - now));
     }
   }
 
@@ -162,63 +146,22 @@ public:
   uint64_t refetched_bytes() const override { return refetched_bytes_; }
 
   expected<void> store(const topic_partition& where, commit_point point) override {
-    std::lock_guard guard{mutex_};
-    auto i = epochs_.find(where);
-    if (i == epochs_.end())
-      return fail(errc::revoked,
-                  where.topic + "-" + std::to_string(where.partition) + " is not assigned to us");
-    urgent_ = urgent_ || point.urgent;
-    pending_.insert_or_assign(where, pending{std::move(point), i->second, false});
-    if (urgent_)
-      bell_.ring();
-    return {};
+    return offsets_.store(where, std::move(point));
   }
 
   std::shared_ptr<const group_membership> membership(
     const std::map<topic_partition, uint64_t>& epochs) const override {
-    // Under the lock that giving partitions up needs: the group cannot have gone on without
-    // us to a generation in which one of them is not ours.
-    std::lock_guard guard{mutex_};
-    if (closed_) // a closed group answers no question
-      return nullptr;
-    for (const auto& [where, epoch] : epochs)
-      if (const auto i = epochs_.find(where); i == epochs_.end() || i->second != epoch)
-        return nullptr;
-    return membership_of(client_);
+    return offsets_.membership(epochs);
   }
 
   void finish_revoke() override { give_up_partitions(farewell_limit); }
 
-  expected<void> commit(std::chrono::milliseconds limit) override {
-    // Also from another thread than the polling one, which then waits for us.
-    std::lock_guard guard{commits_};
-    const auto deadline = clock::now() + limit;
-    // First what is under way: an older commit must not overtake this one.
-    auto answered = await_answer(deadline);
-    last_failure_.reset();
-    if (answered) {
-      send_commit(false);
-      answered = await_answer(deadline);
-    }
-    if (answered && any_without_map()) {
-      last_failure_.reset();
-      send_commit(true);
-      answered = await_answer(deadline);
-    }
-    if (!answered)
-      return fail(errc::timeout,
-                  "no answer to a commit within " + std::to_string(limit.count()) + " ms");
-    if (last_failure_)
-      return tl::unexpected(*last_failure_);
-    return {};
-  }
+  expected<void> commit(std::chrono::milliseconds limit) override { return offsets_.commit(limit); }
 
   void close(std::chrono::milliseconds limit) override {
     const auto deadline = clock::now() + limit;
-    {
-      std::lock_guard guard{mutex_};
-      closed_ = true;
-    }
+    closed_ = true;
+    offsets_.close();
     if (!control_)
       return;
     // Whatever waits for an answer gets it while the group is open.
@@ -254,6 +197,12 @@ public:
   }
 
 private:
+  /// close() was given its time; what did not come back will not.
+  struct destroy_at_once {
+    void operator()(rd_kafka_t* x) const {
+      rd_kafka_destroy_flags(x, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+    }
+  };
   struct partition {
     topic_partition where;
     uint64_t epoch = 0;
@@ -263,12 +212,6 @@ private:
     uint64_t prefetched_bytes = 0; ///< By the last statistics.
     mutable int64_t viewed = -2;   ///< `position` at the last view.
   };
-  struct pending {
-    commit_point point;
-    uint64_t epoch = 0;
-    bool without_map = false; ///< The broker refuses as much metadata.
-  };
-
   static std::chrono::milliseconds left_until(clock::time_point deadline) {
     return std::chrono::duration_cast<std::chrono::milliseconds>(
       std::max(deadline - clock::now(), clock::duration{}));
@@ -294,20 +237,12 @@ private:
 
   /// From now on these partitions (or all) are not ours.
   void forget(const std::optional<std::vector<topic_partition>>& going) {
-    {
-      std::lock_guard guard{mutex_};
-      if (!going) {
-        epochs_.clear();
-        pending_.clear();
-      } else {
-        for (const auto& where : *going) {
-          epochs_.erase(where);
-          pending_.erase(where);
-        }
-      }
-    }
+    if (going)
+      offsets_.disown(*going);
+    else
+      offsets_.disown_all();
     std::erase_if(owned_, [this](const partition& x) {
-      if (epochs_.contains(x.where))
+      if (offsets_.owns(x.where))
         return false;
       rd_kafka_queue_io_event_enable(x.queue.get(), -1, nullptr, 0);
       return true;
@@ -349,7 +284,7 @@ private:
       revoking_.reset(rd_kafka_topic_partition_list_copy(list));
       return partitions_revoked{epoch_, to_vector(*list), rd_kafka_assignment_lost(client_) != 0};
     }
-    epoch_ = ++epochs;
+    epoch_ = ++last_epoch;
     partitions_assigned news{epoch_, to_vector(*list), {}};
     partition_list_ptr assigning{rd_kafka_topic_partition_list_copy(list)};
     if (!closed_) // no use any more, and no answer either
@@ -365,11 +300,7 @@ private:
       bell_.ring_for(x.queue.get());
       owned_.push_back(std::move(x));
     }
-    {
-      std::lock_guard guard{mutex_};
-      for (const auto& where : news.partitions)
-        epochs_[where] = epoch_;
-    }
+    offsets_.own(news.partitions, epoch_);
     if (cooperative_) {
       if (auto failure = rd_kafka_incremental_assign(client_, assigning.get())) {
         spdlog::warn("incremental_assign: {}", rd_kafka_error_string(failure));
@@ -440,124 +371,6 @@ private:
     return std::nullopt;
   }
 
-  // -- commits ------------------------------------------------------------------------
-
-  bool any_without_map() {
-    std::lock_guard guard{mutex_};
-    return std::any_of(pending_.begin(), pending_.end(),
-                       [](const auto& x) { return x.second.without_map; });
-  }
-
-  bool await_answer(clock::time_point deadline) {
-    for (;;) {
-      bell_.reset();
-      take_answers();
-      const auto left = deadline - clock::now();
-      if (in_flight_.empty() || left <= clock::duration{})
-        return in_flight_.empty();
-      bell_.wait(std::chrono::ceil<std::chrono::milliseconds>(left));
-    }
-  }
-
-  std::optional<consumer_event> next_answer() {
-    std::lock_guard guard{commits_};
-    take_answers();
-    if (news_.empty())
-      return std::nullopt;
-    auto x = std::move(news_.front());
-    news_.pop_front();
-    return x;
-  }
-
-  /// When to look after commits again; an answer to one under way rings.
-  clock::time_point commit_due() {
-    std::lock_guard guard{commits_};
-    return in_flight_.empty() ? next_commit_ : clock::time_point::max();
-  }
-
-  void commit_if_due() {
-    std::lock_guard guard{commits_};
-    if (!in_flight_.empty())
-      return;
-    const auto now = clock::now();
-    {
-      std::lock_guard guard{mutex_};
-      if (now < (urgent_ ? not_before_ : std::max(next_commit_, not_before_)))
-        return;
-    }
-    send_commit(false);
-  }
-
-  /// Explicitly, with metadata: before 2.2.0 rd_kafka_offsets_store drops it.
-  void send_commit(bool without_map_only) {
-    next_commit_ = clock::now() + commit_interval_;
-    {
-      std::lock_guard guard{mutex_};
-      urgent_ = false;
-      for (auto i = pending_.begin(); i != pending_.end();) {
-        if (without_map_only && !i->second.without_map) {
-          ++i;
-          continue;
-        }
-        in_flight_.insert(std::move(*i));
-        i = pending_.erase(i);
-      }
-    }
-    if (in_flight_.empty())
-      return;
-    partition_list_ptr list{rd_kafka_topic_partition_list_new(static_cast<int>(in_flight_.size()))};
-    for (const auto& [where, x] : in_flight_) {
-      auto item = rd_kafka_topic_partition_list_add(list.get(), where.topic.c_str(),
-                                                    where.partition);
-      item->offset = x.point.next;
-      if (x.without_map || x.point.metadata.empty())
-        continue;
-      item->metadata_size = x.point.metadata.size();
-      item->metadata = std::malloc(item->metadata_size); // the list frees it
-      std::memcpy(item->metadata, x.point.metadata.data(), item->metadata_size);
-    }
-    const auto status = rd_kafka_commit_queue(client_, list.get(), answers_.get(), nullptr,
-                                              nullptr);
-    if (status != RD_KAFKA_RESP_ERR_NO_ERROR)
-      on_answer(status, nullptr);
-  }
-
-  void take_answers() {
-    while (event_ptr event{rd_kafka_queue_poll(answers_.get(), 0)})
-      if (rd_kafka_event_type(event.get()) == RD_KAFKA_EVENT_OFFSET_COMMIT)
-        on_answer(rd_kafka_event_error(event.get()),
-                  rd_kafka_event_topic_partition_list(event.get()));
-  }
-
-  void on_answer(rd_kafka_resp_err_t overall, rd_kafka_topic_partition_list_t* list) {
-    offsets_committed news;
-    auto sent = std::exchange(in_flight_, {});
-    std::lock_guard guard{mutex_};
-    for (auto& [where, x] : sent) {
-      auto status = overall;
-      if (auto item = list == nullptr ? nullptr
-                                      : rd_kafka_topic_partition_list_find(
-                                        list, where.topic.c_str(), where.partition))
-        status = item->err != RD_KAFKA_RESP_ERR_NO_ERROR ? item->err : overall;
-      offsets_committed::item item{where, x.epoch, x.point.version, std::nullopt, x.without_map};
-      if (status != RD_KAFKA_RESP_ERR_NO_ERROR) {
-        last_failure_ = to_error(status, "commit of " + where.topic + "-"
-                                           + std::to_string(where.partition));
-        item.failure = last_failure_;
-        not_before_ = clock::now() + commit_retry;
-        // A broker may be told to take less than the 4096 bytes of its default.
-        x.without_map = x.without_map || status == RD_KAFKA_RESP_ERR_OFFSET_METADATA_TOO_LARGE;
-        if (x.without_map)
-          not_before_ = {};
-        urgent_ = urgent_ || x.point.urgent || x.without_map;
-        if (auto i = epochs_.find(where); i != epochs_.end() && i->second == x.epoch)
-          pending_.emplace(where, std::move(x)); // unless there is a newer one
-      }
-      news.items.push_back(std::move(item));
-    }
-    news_.emplace_back(std::move(news));
-  }
-
   consumer_event on_error(rd_kafka_event_t& event) {
     const auto status = rd_kafka_event_error(&event);
     const std::string text = rd_kafka_event_error_string(&event);
@@ -615,26 +428,17 @@ private:
     }
   }
 
+  // In this order: what is of the client goes before it, and rings no bell that is gone.
+  std::unique_ptr<rd_kafka_t, destroy_at_once> owner_;
   rd_kafka_t* client_;
   doorbell bell_;
-  queue_ptr control_, answers_;
+  queue_ptr control_;
+  offset_commits offsets_;
   partition_list_ptr revoking_;
   std::vector<partition> owned_;
   size_t turn_ = 0; ///< Index of whoever was asked last.
   uint64_t epoch_ = 0;
-  bool cooperative_ = false;        ///< The protocol of the rebalance under way.
-  std::deque<consumer_event> news_; ///< For the next polls.
-
-  std::mutex commits_; ///< Guards the commit under way, its answers and `news_`.
-  const std::chrono::milliseconds commit_interval_;
-  clock::time_point next_commit_, not_before_{};
-  std::map<topic_partition, pending> in_flight_; ///< In the commit under way.
-  std::optional<error> last_failure_;            ///< Of a commit.
-
-  mutable std::mutex mutex_; ///< Guards what `store` touches from other threads:
-  std::map<topic_partition, uint64_t> epochs_;
-  std::map<topic_partition, pending> pending_;
-  bool urgent_ = false;
+  bool cooperative_ = false; ///< The protocol of the rebalance under way.
   bool closed_ = false;
 
   std::string connection_trouble_; ///< The last since a broker was seen up.

@@ -272,8 +272,9 @@ TEST_F(ProcessHost, SaysWhyAModelCannotBeLoaded) {
 TEST_F(ProcessHost, SaysThatAWorkerProgramIsMissing) {
   process_host host{sys, {"/nowhere/ziyu-worker", digits_model, 0, false, 0}};
   auto pid = host.start_server(1, caf::actor_cast<caf::actor>(self));
-  if (pid) // exec fails in the child: seen by its end
+  if (pid) { // exec fails in the child: seen by its end
     EXPECT_TRUE(wait_until([&] { return !host.server_running(); }));
+  }
   EXPECT_FALSE(host.server_running());
 }
 

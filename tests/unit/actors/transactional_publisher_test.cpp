@@ -37,8 +37,8 @@ class Transactions : public Dispatcher {
 protected:
   void begin(const std::function<void(dispatcher_settings&)>& tune = [](auto&) {}) {
     start(2, [&](dispatcher_settings& s) {
-      s.membership = [this](const auto& epochs) {
-        asked = epochs;
+      s.membership = [this](const auto& of) {
+        asked = of;
         return member;
       };
       tune(s);

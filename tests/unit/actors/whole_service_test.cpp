@@ -90,8 +90,8 @@ public:
     supervisor_ = stage_.spawn(supervisor, s,
                                std::function<inference_actor(uint32_t, supervisor_actor)>{make});
     source_.emplace(consumer_, *credit_, dispatcher_, messaging::job_limits{}, stage_.env);
-    for (int32_t i = 0; i < partitions; ++i)
-      assign(i);
+    for (int32_t p = 0; p < partitions; ++p)
+      assign(p);
   }
 
   ~world() {
@@ -295,9 +295,10 @@ private:
     EXPECT_EQ(beyond.ignored, "");
     EXPECT_GE(point.next, x.stored);
     for (auto offset = int64_t{0}; offset < records; ++offset)
-      if (offset < point.next || beyond.map.has_finished(offset))
+      if (offset < point.next || beyond.map.has_finished(offset)) {
         EXPECT_TRUE(done(key_of(where.partition, offset)))
           << "offset " << point.next << " and its map pass the unfinished " << offset;
+      }
     x.stored = point.next;
     x.map = beyond.map;
     // The answer comes, sooner or later, or its commit has failed and is tried again.
