@@ -90,8 +90,8 @@ public:
     supervisor_ = stage_.spawn(supervisor, s,
                                std::function<inference_actor(uint32_t, supervisor_actor)>{make});
     source_.emplace(consumer_, *credit_, dispatcher_, messaging::job_limits{}, stage_.env);
-    for (int32_t p = 0; p < partitions; ++p)
-      assign(p);
+    for (int32_t partition = 0; partition < partitions; ++partition)
+      assign(partition);
   }
 
   ~world() {
