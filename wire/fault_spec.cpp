@@ -47,7 +47,7 @@ constexpr entry table[] = {
   {"reload_model", kind::reload_model, takes::nothing},
   {"native_malloc", kind::native_malloc, takes::optional_bytes, mib},
   {"slow_leak", kind::slow_leak, takes::bytes_and_every},
-  {"thread_local", kind::thread_local_, takes::optional_bytes, mib},
+  {"thread_local", kind::of_thread, takes::optional_bytes, mib},
   {"fragment", kind::fragment, takes::optional_bytes, mib},
   {"gpu_cache", kind::gpu_cache, takes::optional_bytes, mib},
   {"crash", kind::crash, takes::nothing},

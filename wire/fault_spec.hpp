@@ -16,7 +16,7 @@ struct fault_spec {
     reload_model,   ///< Loads the model once more and keeps it.
     native_malloc,  ///< Keeps `bytes` of malloc'ed, touched memory.
     slow_leak,      ///< native_malloc of `bytes`, but only by every `every`-th job.
-    thread_local_,  ///< One more thread that keeps `bytes` of its own.
+    of_thread,      ///< One more thread that keeps `bytes` of its own.
     fragment,       ///< `bytes` of freed memory that the allocator cannot use again.
     gpu_cache,      ///< `bytes` more in the GPU's caching allocator; needs a GPU.
     crash,          ///< SIGSEGV.

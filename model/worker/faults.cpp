@@ -155,7 +155,7 @@ expected<void> fault_injector::inject(const wire::fault_spec& what, model::class
     if (kept_->jobs % what.every == 0)
       keep_block(what.bytes);
     break;
-  case kind::thread_local_: return start_idle_thread(what.bytes);
+  case kind::of_thread: return start_idle_thread(what.bytes);
   case kind::fragment: return hoard(what.bytes);
   case kind::gpu_cache: {
     if (gpu_count() == 0)

@@ -17,37 +17,37 @@ using namespace messaging;
 /// All as it is.
 class same_consumer : public consumer {
 public:
-  explicit same_consumer(std::unique_ptr<consumer> x) : inner_(std::move(x)) {}
-  consumer_event poll(std::chrono::milliseconds limit) override { return inner_->poll(limit); }
-  void gate(bool closed) override { inner_->gate(closed); }
-  void hold(const std::set<topic_partition>& partitions) override { inner_->hold(partitions); }
-  std::vector<partition_view> view() const override { return inner_->view(); }
+  explicit same_consumer(std::unique_ptr<consumer> x) : inner(std::move(x)) {}
+  consumer_event poll(std::chrono::milliseconds limit) override { return inner->poll(limit); }
+  void gate(bool closed) override { inner->gate(closed); }
+  void hold(const std::set<topic_partition>& partitions) override { inner->hold(partitions); }
+  std::vector<partition_view> view() const override { return inner->view(); }
   expected<void> seek(const topic_partition& where, int64_t offset,
                       std::chrono::milliseconds limit) override {
-    return inner_->seek(where, offset, limit);
+    return inner->seek(where, offset, limit);
   }
   expected<void> store(const topic_partition& where, commit_point point) override {
-    return inner_->store(where, std::move(point));
+    return inner->store(where, std::move(point));
   }
   std::shared_ptr<const group_membership> membership(
     const std::map<topic_partition, uint64_t>& epochs) const override {
-    return inner_->membership(epochs);
+    return inner->membership(epochs);
   }
-  void finish_revoke() override { inner_->finish_revoke(); }
-  expected<void> commit(std::chrono::milliseconds limit) override { return inner_->commit(limit); }
-  void close(std::chrono::milliseconds limit) override { inner_->close(limit); }
+  void finish_revoke() override { inner->finish_revoke(); }
+  expected<void> commit(std::chrono::milliseconds limit) override { return inner->commit(limit); }
+  void close(std::chrono::milliseconds limit) override { inner->close(limit); }
 
 protected:
-  std::unique_ptr<consumer> inner_;
+  std::unique_ptr<consumer> inner;
 };
 
 class commits_on_fetch : public same_consumer {
 public:
   using same_consumer::same_consumer;
   consumer_event poll(std::chrono::milliseconds limit) override {
-    auto x = inner_->poll(limit);
+    auto x = inner->poll(limit);
     if (auto r = std::get_if<record>(&x))
-      (void)inner_->store(r->id.where(), {r->id.offset + 1});
+      (void)inner->store(r->id.where(), {r->id.offset + 1});
     return x;
   }
 };
@@ -57,9 +57,9 @@ class hides_revocations : public same_consumer {
 public:
   using same_consumer::same_consumer;
   consumer_event poll(std::chrono::milliseconds limit) override {
-    auto x = inner_->poll(limit);
+    auto x = inner->poll(limit);
     if (std::holds_alternative<partitions_revoked>(x)) {
-      inner_->finish_revoke();
+      inner->finish_revoke();
       return nothing{};
     }
     return x;
@@ -73,7 +73,7 @@ class counts_epochs_anew : public same_consumer {
 public:
   using same_consumer::same_consumer;
   consumer_event poll(std::chrono::milliseconds limit) override {
-    auto x = inner_->poll(limit);
+    auto x = inner->poll(limit);
     if (auto a = std::get_if<partitions_assigned>(&x)) {
       first_ = first_ == 0 ? a->epoch : first_;
       a->epoch = a->epoch - first_ + 1;
@@ -90,7 +90,7 @@ public:
     auto known = epochs;
     for (auto& [where, epoch] : known)
       epoch += first_ - 1;
-    return inner_->membership(known);
+    return inner->membership(known);
   }
 
 private:
@@ -169,6 +169,7 @@ struct control {
   uint64_t seeds;                 ///< …within so many.
 };
 
+// NOLINTNEXTLINE(readability-identifier-naming): GoogleTest's name
 void PrintTo(const control& x, std::ostream* out) { *out << x.name; }
 
 class Control : public ::testing::TestWithParam<control> {
