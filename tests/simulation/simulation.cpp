@@ -12,7 +12,9 @@ namespace ziyu::simulation {
 namespace {
 
 /// When nothing goes wrong any more, all jobs must be finished within this.
-constexpr int64_t liveness_us = 120'000'000;
+constexpr int64_t liveness_s = 120;
+/// More with partitions that are stuck until a second remedy.
+constexpr int64_t stuck_s = 80;
 
 /// …and the pool be as it should be within this.
 constexpr int64_t recovery_us = 60'000'000;
@@ -281,13 +283,14 @@ private:
 
   void settle() {
     const auto start = time_.now();
-    steps_until(start + liveness_us,
+    const auto limit_s = liveness_s + (plan_.has(fault::fetch_stuck) ? stuck_s : 0);
+    steps_until(start + limit_s * 1'000'000,
                 [this] { return jobs_.all_finished() && broker_.all_committed(); });
     if (failed())
       return;
     if (!jobs_.all_finished() || !broker_.all_committed()) {
-      time_.violate("liveness", "not everything is finished and committed 120 s after the last "
-                                "fault; "
+      time_.violate("liveness", "not everything is finished and committed "
+                                  + std::to_string(limit_s) + " s after the last fault; "
                                   + describe());
       return;
     }

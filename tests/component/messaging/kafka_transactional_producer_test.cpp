@@ -61,7 +61,7 @@ protected:
   std::optional<transaction_report> run(const std::shared_ptr<const group_membership>& who) {
     transaction x;
     x.id = ++number_;
-    x.records.push_back({"results", "key", "value", {}, 0});
+    x.records.push_back({"results", "key", "value", {}, 0, {}});
     x.offsets.push_back({{"jobs", 0}, static_cast<int64_t>(number_), ""});
     x.member = who;
     if (auto ok = producer_->submit(std::move(x)); !ok)

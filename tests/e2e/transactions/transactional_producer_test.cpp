@@ -127,7 +127,7 @@ transaction work(const names& x, const member& by, int64_t from, int64_t to) {
   transaction result;
   result.id = static_cast<uint64_t>(to);
   for (auto i = from; i < to; ++i)
-    result.records.push_back({x.results, "job-" + std::to_string(i), "result", {}, 0});
+    result.records.push_back({x.results, "job-" + std::to_string(i), "result", {}, 0, {}});
   result.offsets.push_back({{x.jobs, 0}, to, "map-" + std::to_string(to)});
   result.member = by.who();
   return result;

@@ -43,14 +43,12 @@ TEST_F(Healing, ReplacesALeakingWorkerBeforeItsBudget) {
 
 TEST_F(Healing, ReplacesAgainWhileTheWorkerRelievedBeforeIsStillEnding) {
   settings.grace = 60s;
-  start();
   host->prepare = [](auto& x) {
     x.leak = 12 * mib;
     x.ignores_stop = true;
   };
+  start();
   auto& first = serving(0);
-  first.leak = 12 * mib;
-  first.ignores_stop = true;
   auto work_until = [this](uint64_t generation) {
     for (auto i = 0; i < 40 && serving(0).generation < generation; ++i)
       work(0, 1);
