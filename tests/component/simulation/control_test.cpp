@@ -198,7 +198,8 @@ INSTANTIATE_TEST_SUITE_P(
   ::testing::Values(
     control{"CommitOnFetch", with_consumer<commits_on_fetch>(), {"P1"}, 5},
     control{"NoEpochCheck", with_consumer<hides_revocations>(), {"P2", "ledger"}, 30},
-    control{"EpochsOfEachConsumer", with_consumer<counts_epochs_anew>(), {"healing", "P4"}, 2'000},
+    control{
+      "EpochsOfEachConsumer", with_consumer<counts_epochs_anew>(), {"healing", "P4", "P8"}, 2'000},
     control{"NoDeliveryReport", without_delivery_reports(), {"P1"}, 5},
     control{"LostDeliveryReport", with_lost_reports(), {"liveness", "healing"}, 20},
     control{"NoWatchdog", with_consumer<has_no_view>(), {"liveness"}, 300},
