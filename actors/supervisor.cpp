@@ -174,8 +174,7 @@ void supervisor_state::on_switched(const slot_switched& x) {
                          {"pid", entry->pid},
                          {"private_bytes", entry->private_bytes}});
   auto done = std::exchange(where.wanted, std::nullopt);
-  auto old = find(previous);
-  if (old) {
+  if (auto old = find(previous)) {
     read_private(*old);
     if (done && done->old_worker == old->id)
       done->old_private = old->private_bytes;
@@ -190,7 +189,6 @@ void supervisor_state::on_switched(const slot_switched& x) {
   if (!done)
     return;
   done->switched_us = entry->serving_since_us;
-  done->new_worker = entry->id;
   done->new_generation = entry->generation;
   done->new_pid = entry->pid;
   done->new_private = entry->baseline_bytes;

@@ -110,7 +110,6 @@ struct replacement {
   int64_t decided_us = 0;
   uint64_t old_private = 0;
   int64_t switched_us = 0; ///< From here on: of the switch.
-  uint64_t new_worker = 0;
   uint64_t new_generation = 0;
   int32_t new_pid = 0;
   uint64_t new_private = 0;

@@ -188,7 +188,8 @@ public:
           || closes_by_itself())
         continue;
       commit_last(left_until(deadline));
-      forget(std::nullopt);
+      offsets_.disown_all();
+      drop_queues();
       rd_kafka_assign(client_, nullptr);
       answered = true;
     }
@@ -235,12 +236,8 @@ private:
       spdlog::warn("the last commit before partitions go failed: {}", ok.error().describe());
   }
 
-  /// From now on these partitions (or all) are not ours.
-  void forget(const std::optional<std::vector<topic_partition>>& going) {
-    if (going)
-      offsets_.disown(*going);
-    else
-      offsets_.disown_all();
+  /// Of partitions that are not ours any more.
+  void drop_queues() {
     std::erase_if(owned_, [this](const partition& x) {
       if (offsets_.owns(x.where))
         return false;
@@ -253,14 +250,17 @@ private:
     if (!revoking_)
       return;
     commit_last(limit);
+    if (cooperative_)
+      offsets_.disown(to_vector(*revoking_));
+    else
+      offsets_.disown_all();
+    drop_queues();
     if (cooperative_) {
-      forget(to_vector(*revoking_));
       if (auto failure = rd_kafka_incremental_unassign(client_, revoking_.get())) {
         spdlog::warn("incremental_unassign: {}", rd_kafka_error_string(failure));
         rd_kafka_error_destroy(failure);
       }
     } else {
-      forget(std::nullopt);
       rd_kafka_assign(client_, nullptr);
     }
     revoking_.reset();

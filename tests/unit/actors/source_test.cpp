@@ -278,62 +278,61 @@ struct one_thread : caf::actor_system_config {
   one_thread() { set("scheduler.max-threads", size_t{1}); }
 };
 
-} // namespace
+/// A seek has not helped: the next remedy is a fresh client.
+class StalledSource : public ::testing::Test {
+protected:
+  StalledSource() {
+    consumer.views = {{{"image.jobs", 0}, 3, 7, 90, false}};
+    watchdog.observe(0s, consumer.views);
+    EXPECT_EQ(watchdog.observe(30s, consumer.views).size(), 1u) << "the seek, in vain";
+    aut.emplace(consumer, credit, to, messaging::job_limits{}, env, &watchdog, report);
+  }
 
-TEST(JobSource, HandsOverInGoodOrderBeforeItTriesAFreshClient) {
-  auto log = std::make_shared<dispatcher_log>();
+  /// Of the dispatcher, after what it was told.
+  void end() {
+    caf::anon_send_exit(to, caf::exit_reason::user_shutdown);
+    sys.await_all_actors_done();
+  }
+
+  std::shared_ptr<dispatcher_log> log = std::make_shared<dispatcher_log>();
   one_thread cfg;
   caf::actor_system sys{cfg};
-  auto to = sys.spawn(fake_dispatcher, log);
+  dispatcher_actor to = sys.spawn(fake_dispatcher, log);
   fake_consumer consumer;
-  consumer.views = {{{"image.jobs", 0}, 3, 7, 90, false}};
   intake credit{{2, 1'000}};
   fixed_environment env;
-  auto report = std::make_shared<reporter>(env, "test-1", "ziyu.events",
-                                           std::make_shared<metrics>());
+  std::shared_ptr<reporter> report = std::make_shared<reporter>(env, "test-1", "ziyu.events",
+                                                                std::make_shared<metrics>());
   messaging::stall_watchdog watchdog{30s};
-  watchdog.observe(0s, consumer.views);
-  EXPECT_EQ(watchdog.observe(30s, consumer.views).size(), 1u) << "the seek, in vain";
-  source_loop aut{consumer, credit, to, {}, env, &watchdog, report};
+  std::optional<source_loop> aut;
+};
+
+} // namespace
+
+TEST_F(StalledSource, HandsOverInGoodOrderBeforeItTriesAFreshClient) {
   auto turns = 0;
   do
     env.us += 5'000'000;
-  while (aut.turn(aut.handing_over() ? 5s : 0s) && ++turns < 100);
+  while (aut->turn(aut->handing_over() ? 5s : 0s) && ++turns < 100);
   EXPECT_LT(turns, 100);
   EXPECT_EQ(consumer.revokes_finished, 0u) << "closing does that";
-  caf::anon_send_exit(to, caf::exit_reason::user_shutdown);
-  sys.await_all_actors_done();
+  end();
   ASSERT_EQ(log->revoked.size(), 1u);
   EXPECT_FALSE(log->revoked[0].lost);
   EXPECT_EQ(log->revoked[0].epoch, 3u);
   EXPECT_EQ(log->revoked[0].partitions.size(), 1u);
 }
 
-TEST(JobSource, TriesAFreshClientAlsoWhenItIsDueJustAsOtherPartitionsGo) {
-  auto log = std::make_shared<dispatcher_log>();
-  one_thread cfg;
-  caf::actor_system sys{cfg};
-  auto to = sys.spawn(fake_dispatcher, log);
-  fake_consumer consumer;
-  consumer.views = {{{"image.jobs", 0}, 3, 7, 90, false}};
-  intake credit{{2, 1'000}};
-  fixed_environment env;
-  auto report = std::make_shared<reporter>(env, "test-1", "ziyu.events",
-                                           std::make_shared<metrics>());
-  messaging::stall_watchdog watchdog{30s};
-  watchdog.observe(0s, consumer.views);
-  EXPECT_EQ(watchdog.observe(30s, consumer.views).size(), 1u) << "the seek, in vain";
-  source_loop aut{consumer, credit, to, {}, env, &watchdog, report};
+TEST_F(StalledSource, TriesAFreshClientAlsoWhenItIsDueJustAsOtherPartitionsGo) {
   env.us += 30'000'000;
   consumer.events.emplace_back(messaging::partitions_revoked{3, {{"image.jobs", 1}}, false});
-  EXPECT_TRUE(aut.turn(0ms));
+  EXPECT_TRUE(aut->turn(0ms));
   auto turns = 0;
   do
     env.us += 1'000'000;
-  while (aut.turn(aut.handing_over() ? 5s : 0s) && ++turns < 20);
+  while (aut->turn(aut->handing_over() ? 5s : 0s) && ++turns < 20);
   EXPECT_LT(turns, 20);
-  caf::anon_send_exit(to, caf::exit_reason::user_shutdown);
-  sys.await_all_actors_done();
+  end();
   ASSERT_EQ(log->revoked.size(), 2u);
   EXPECT_EQ(log->revoked[1].partitions[0], (messaging::topic_partition{"image.jobs", 0}));
 }
