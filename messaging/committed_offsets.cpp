@@ -2,9 +2,35 @@
 
 #include "base/log.hpp"
 
+#include <algorithm>
+#include <utility>
+
 namespace ziyu::messaging {
 
 namespace {
+
+using clock = std::chrono::steady_clock;
+using std::chrono::milliseconds;
+
+/// How long one question waits: more each time, up to what the reader's end may take.
+constexpr milliseconds first_question{1'000}, longest_question{3'000};
+
+/// Between a question that did not tell all and the next.
+constexpr milliseconds first_pause{50}, longest_pause{1'000};
+
+constexpr milliseconds told_each{10'000};
+
+milliseconds left_until(clock::time_point deadline) {
+  return std::chrono::duration_cast<milliseconds>(
+    std::max(deadline - clock::now(), clock::duration{}));
+}
+
+partition_list_ptr to_list(const std::map<topic_partition, uint64_t>& partitions) {
+  partition_list_ptr result{rd_kafka_topic_partition_list_new(static_cast<int>(partitions.size()))};
+  for (const auto& [where, epoch] : partitions)
+    rd_kafka_topic_partition_list_add(result.get(), where.topic.c_str(), where.partition);
+  return result;
+}
 
 partition_list_ptr with_metadata(const rd_kafka_topic_partition_list_t& list) {
   partition_list_ptr result{rd_kafka_topic_partition_list_new(list.cnt)};
@@ -16,28 +42,31 @@ partition_list_ptr with_metadata(const rd_kafka_topic_partition_list_t& list) {
 
 } // namespace
 
-expected<std::map<topic_partition, committed_state>> read_committed(
-  rd_kafka_t* client, const rd_kafka_topic_partition_list_t& list,
-  std::chrono::milliseconds limit) {
-  partition_list_ptr found{rd_kafka_topic_partition_list_copy(&list)};
-  const auto status = rd_kafka_committed(client, found.get(), static_cast<int>(limit.count()));
+expected<committed_states> read_committed(rd_kafka_t* client,
+                                          const rd_kafka_topic_partition_list_t& list,
+                                          std::chrono::milliseconds limit) {
+  const auto deadline = clock::now() + limit;
+  partition_list_ptr answered{rd_kafka_topic_partition_list_copy(&list)};
+  const auto status = rd_kafka_committed(client, answered.get(), static_cast<int>(limit.count()));
   if (status != RD_KAFKA_RESP_ERR_NO_ERROR)
-    return tl::unexpected(error{to_error(status, "").code, rd_kafka_err2str(status)});
-  std::map<topic_partition, committed_state> result;
-  const auto ends = log_ends(client, *with_metadata(*found), limit);
-  for (int i = 0; i < found->cnt; ++i) {
-    const auto& x = found->elems[i];
-    if (x.err != RD_KAFKA_RESP_ERR_NO_ERROR || x.offset < 0)
+    return tl::unexpected(to_error(status, "the committed offsets"));
+  const auto ends = log_ends(client, *with_metadata(*answered), left_until(deadline));
+  committed_states result;
+  for (int i = 0; i < answered->cnt; ++i) {
+    const auto& x = answered->elems[i];
+    if (x.err != RD_KAFKA_RESP_ERR_NO_ERROR)
       continue;
     const topic_partition where{x.topic, x.partition};
+    if (x.offset < 0) {
+      result.emplace(where, std::nullopt);
+      continue;
+    }
     const std::string_view metadata{static_cast<const char*>(x.metadata), x.metadata_size};
     const auto end = ends.find(where);
     auto decoded = decode_offset_map(metadata, x.offset,
                                      end == ends.end() ? std::nullopt : std::optional{end->second});
-    if (!decoded.map.finished.empty() && end == ends.end()) {
-      decoded.map.finished.clear();
-      decoded.ignored = "the end of the log could not be asked";
-    }
+    if (!decoded.map.finished.empty() && end == ends.end())
+      continue;
     if (!decoded.ignored.empty())
       spdlog::warn("the map in the commit of {}-{} at offset {} is not used: {}", where.topic,
                    where.partition, x.offset, decoded.ignored);
@@ -61,6 +90,97 @@ std::map<topic_partition, int64_t> log_ends(rd_kafka_t* client,
     if (const auto& x = list.elems[i]; x.err == RD_KAFKA_RESP_ERR_NO_ERROR && x.offset >= 0)
       result.emplace(topic_partition{x.topic, x.partition}, x.offset);
   return result;
+}
+
+// -- the reader -------------------------------------------------------------------------
+
+committed_reader::committed_reader(rd_kafka_t* client, doorbell& bell)
+  : client_(client), bell_(bell), thread_([this] { run(); }) {}
+
+committed_reader::~committed_reader() {
+  stop();
+  thread_.join();
+}
+
+void committed_reader::ask(const std::vector<topic_partition>& partitions, uint64_t epoch) {
+  std::lock_guard guard{mutex_};
+  for (const auto& where : partitions)
+    wanted_[where] = epoch;
+  changed_.notify_all();
+}
+
+void committed_reader::forget(const topic_partition& where) {
+  std::lock_guard guard{mutex_};
+  wanted_.erase(where);
+  for (auto& [epoch, found] : known_)
+    found.erase(where);
+}
+
+std::optional<committed_reader::answer> committed_reader::next_answer() {
+  std::lock_guard guard{mutex_};
+  std::erase_if(known_, [](const auto& x) { return x.second.empty(); });
+  if (known_.empty())
+    return std::nullopt;
+  auto first = known_.extract(known_.begin());
+  return answer{first.key(), std::move(first.mapped())};
+}
+
+void committed_reader::stop() {
+  std::lock_guard guard{mutex_};
+  stopping_ = true;
+  changed_.notify_all();
+}
+
+void committed_reader::run() {
+  auto limit = first_question;
+  auto pause = first_pause;
+  auto told = clock::now() - told_each;
+  for (std::unique_lock lock{mutex_};;) {
+    changed_.wait(lock, [this] { return stopping_ || !wanted_.empty(); });
+    if (stopping_)
+      return;
+    const auto asked = wanted_;
+    lock.unlock();
+    auto found = read_committed(client_, *to_list(asked), limit);
+    lock.lock();
+    const std::string reason = found ? "not all was told" : found.error().message;
+    if (found)
+      pass_on(asked, std::move(*found));
+    if (stopping_)
+      return;
+    // What has come meanwhile is asked at once.
+    const auto open = std::count_if(asked.begin(), asked.end(), [this](const auto& x) {
+      const auto i = wanted_.find(x.first);
+      return i != wanted_.end() && i->second == x.second;
+    });
+    if (open == 0) {
+      limit = first_question;
+      pause = first_pause;
+      continue;
+    }
+    if (const auto now = clock::now(); now - told >= told_each) {
+      told = now;
+      spdlog::warn("{} partitions wait until it is known what is committed for them: {}", open,
+                   reason);
+    }
+    changed_.wait_for(lock, pause);
+    limit = std::min(2 * limit, longest_question);
+    pause = std::min(2 * pause, longest_pause);
+  }
+}
+
+/// Unless they went meanwhile, or went and came back: others may have committed since.
+void committed_reader::pass_on(const std::map<topic_partition, uint64_t>& asked,
+                               committed_states found) {
+  for (auto& [where, state] : found) {
+    const auto i = wanted_.find(where);
+    if (i == wanted_.end() || i->second != asked.at(where))
+      continue;
+    known_[i->second].emplace(where, std::move(state));
+    wanted_.erase(i);
+  }
+  if (!known_.empty())
+    bell_.ring();
 }
 
 } // namespace ziyu::messaging

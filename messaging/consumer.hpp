@@ -14,12 +14,14 @@ namespace ziyu::messaging {
 
 /// We own these partitions from now on, under assignment number `epoch`, which no other
 /// assignment of this process has or had, not even one of another consumer: work that
-/// was begun under it is told from later work on the same records by it alone.
+/// was begun under it is told from later work on the same records by it alone. They are
+/// told as it becomes known what is committed for them, not all at once: another
+/// `partitions_assigned` of the same epoch may follow.
 struct partitions_assigned {
   uint64_t epoch = 0;
   std::vector<topic_partition> partitions;
-  /// What was found committed, for those for which it could be asked in time: fetching
-  /// begins at its offset.
+  /// What was found committed; nothing of those without a commit. Fetching begins at its
+  /// offset.
   std::map<topic_partition, committed_state> committed;
 };
 

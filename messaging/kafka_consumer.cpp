@@ -27,9 +27,6 @@ std::vector<topic_partition> to_vector(const rd_kafka_topic_partition_list_t& li
 
 using clock = std::chrono::steady_clock;
 
-/// What an assignment waits for the coordinator's answer to what is committed.
-constexpr std::chrono::milliseconds committed_limit{5'000};
-
 /// What a revocation waits for its commit; the group stands still meanwhile.
 constexpr std::chrono::milliseconds farewell_limit{5'000};
 
@@ -47,7 +44,7 @@ class kafka_consumer : public consumer {
 public:
   kafka_consumer(rd_kafka_t* client, std::chrono::milliseconds commit_interval)
     : owner_(client), client_(client), control_(rd_kafka_queue_get_consumer(client)),
-      offsets_(client, bell_, commit_interval) {
+      offsets_(client, bell_, commit_interval), committed_(client, bell_) {
     rd_kafka_poll_set_consumer(client);
     if (control_) // not without a group, which `subscribe` will tell
       bell_.ring_for(control_.get());
@@ -79,6 +76,8 @@ public:
         return on_event(*event);
       if (auto x = offsets_.next_answer())
         return std::move(*x);
+      if (auto x = committed_.next_answer())
+        return announce(*x);
       if (!gated_)
         if (auto x = next_record())
           return std::move(*x);
@@ -100,12 +99,14 @@ public:
   std::vector<partition_view> view() const override {
     partition_list_ptr asked{rd_kafka_topic_partition_list_new(static_cast<int>(owned_.size()))};
     for (const auto& x : owned_)
-      if (std::exchange(x.viewed, x.position) == x.position)
+      if (x.announced && std::exchange(x.viewed, x.position) == x.position)
         rd_kafka_topic_partition_list_add(asked.get(), x.where.topic.c_str(), x.where.partition);
     // Asked of the brokers: what librdkafka remembers stands still when fetching does.
     const auto ends = log_ends(client_, *asked, view_limit);
     std::vector<partition_view> result;
     for (const auto& x : owned_) {
+      if (!x.announced)
+        continue;
       const auto end = ends.find(x.where);
       result.push_back(
         {x.where, x.epoch, x.position, end == ends.end() ? -1 : end->second, x.held});
@@ -162,6 +163,7 @@ public:
     const auto deadline = clock::now() + limit;
     closed_ = true;
     offsets_.close();
+    committed_.stop();
     if (!control_)
       return;
     // Whatever waits for an answer gets it while the group is open.
@@ -208,6 +210,7 @@ private:
     topic_partition where;
     uint64_t epoch = 0;
     queue_ptr queue;
+    bool announced = false; ///< It is known where to go on.
     bool held = false;
     int64_t position = -1;         ///< The next record to bring, if that is known.
     uint64_t prefetched_bytes = 0; ///< By the last statistics.
@@ -241,6 +244,7 @@ private:
     std::erase_if(owned_, [this](const partition& x) {
       if (offsets_.owns(x.where))
         return false;
+      committed_.forget(x.where);
       rd_kafka_queue_io_event_enable(x.queue.get(), -1, nullptr, 0);
       return true;
     });
@@ -282,55 +286,62 @@ private:
     if (status != RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS) {
       // Also for errors: give up what there is, as the API asks.
       revoking_.reset(rd_kafka_topic_partition_list_copy(list));
-      return partitions_revoked{epoch_, to_vector(*list), rd_kafka_assignment_lost(client_) != 0};
+      auto going = to_vector(*list);
+      std::erase_if(going, [this](const topic_partition& where) {
+        const auto x = find(where);
+        return x != nullptr && !x->announced;
+      });
+      return partitions_revoked{epoch_, std::move(going), rd_kafka_assignment_lost(client_) != 0};
     }
     epoch_ = ++last_epoch;
-    partitions_assigned news{epoch_, to_vector(*list), {}};
-    partition_list_ptr assigning{rd_kafka_topic_partition_list_copy(list)};
-    if (!closed_) // no use any more, and no answer either
-      begin_at_committed(*assigning, news);
-    for (const auto& where : news.partitions) {
+    const auto coming = to_vector(*list);
+    for (const auto& where : coming) {
       // Before the assignment, or records would leak into the consumer queue. Gating and
       // holding is then not popping this queue: nothing is fetched twice.
-      partition x{where, epoch_, {}, false, -1, 0, -2};
-      if (auto found = news.committed.find(where); found != news.committed.end())
-        x.position = found->second.next;
+      partition x{where, epoch_, {}};
       x.queue.reset(rd_kafka_queue_get_partition(client_, where.topic.c_str(), where.partition));
       rd_kafka_queue_forward(x.queue.get(), nullptr);
       bell_.ring_for(x.queue.get());
       owned_.push_back(std::move(x));
     }
-    offsets_.own(news.partitions, epoch_);
+    offsets_.own(coming, epoch_);
     if (cooperative_) {
-      if (auto failure = rd_kafka_incremental_assign(client_, assigning.get())) {
+      if (auto failure = rd_kafka_incremental_assign(client_, list)) {
         spdlog::warn("incremental_assign: {}", rd_kafka_error_string(failure));
         rd_kafka_error_destroy(failure);
       }
     } else {
-      rd_kafka_assign(client_, assigning.get());
+      rd_kafka_assign(client_, list);
     }
     // A pause of an earlier assignment would survive; ours goes on.
-    rd_kafka_resume_partitions(client_, assigning.get());
+    rd_kafka_resume_partitions(client_, list);
     if (paused_)
       apply_pause();
-    return news;
+    if (coming.empty())
+      return partitions_assigned{epoch_, {}, {}};
+    // Nobody else commits from now on: what is asked now is where librdkafka begins, too.
+    committed_.ask(coming, epoch_);
+    return nothing{};
   }
 
-  /// Fetching begins just where the map says. Without an answer librdkafka asks again
-  /// itself, and nothing is known of what is finished beyond.
-  void begin_at_committed(rd_kafka_topic_partition_list_t& list, partitions_assigned& news) {
-    auto found = read_committed(client_, list, committed_limit);
-    if (!found) {
-      spdlog::warn("what is committed could not be read: {}; finished records beyond the committed "
-                   "offsets will be done again",
-                   found.error().message);
-      return;
+  /// Records of a partition come when it is known which of them are finished, not earlier:
+  /// what is done again could not be taken back.
+  consumer_event announce(const committed_reader::answer& x) {
+    partitions_assigned news{x.epoch, {}, {}};
+    for (const auto& [where, state] : x.found) {
+      const auto item = find(where);
+      if (item == nullptr || item->epoch != x.epoch)
+        continue;
+      item->announced = true;
+      news.partitions.push_back(where);
+      if (state) {
+        item->position = state->next;
+        news.committed.emplace(where, *state);
+      }
     }
-    for (const auto& [where, x] : *found)
-      if (auto item = rd_kafka_topic_partition_list_find(&list, where.topic.c_str(),
-                                                         where.partition))
-        item->offset = x.next;
-    news.committed = std::move(*found);
+    if (news.partitions.empty())
+      return nothing{};
+    return news;
   }
 
   partition* find(const topic_partition& where) {
@@ -358,7 +369,7 @@ private:
     for (size_t n = owned_.size(); n > 0; --n) {
       turn_ = (turn_ + 1) % owned_.size();
       auto& x = owned_[turn_];
-      if (x.held)
+      if (x.held || !x.announced)
         continue;
       message_ptr message{rd_kafka_consume_queue(x.queue.get(), 0)};
       if (!message)
@@ -434,6 +445,7 @@ private:
   doorbell bell_;
   queue_ptr control_;
   offset_commits offsets_;
+  committed_reader committed_;
   partition_list_ptr revoking_;
   std::vector<partition> owned_;
   size_t turn_ = 0; ///< Index of whoever was asked last.

@@ -76,8 +76,9 @@ public:
 
   // -- outages --------------------------------------------------------------------------------------
 
-  bool reachable = true;       ///< Else nobody fetches, commits or produces.
-  bool has_coordinator = true; ///< Else nobody commits, and assignments wait.
+  bool reachable = true;        ///< Else nobody fetches, commits or produces.
+  bool has_coordinator = true;  ///< Else nobody commits, and assignments wait.
+  std::set<int32_t> leaderless; ///< Partitions of which nobody knows the end.
   int64_t extra_latency_us = 0;
 
   uint64_t rebalances = 0, commits = 0;

@@ -58,6 +58,7 @@ public:
 private:
   struct assignment {
     uint64_t epoch = 0;
+    bool announced = false;                        ///< It is known where to go on.
     int64_t position = 0;                          ///< Of the next record.
     std::optional<messaging::commit_point> stored; ///< To be committed.
     int64_t stored_next = -1;                      ///< Ever.
@@ -69,6 +70,7 @@ private:
   };
 
   messaging::consumer_event on_change(change x);
+  std::optional<messaging::consumer_event> announce();
   messaging::consumer_event fetch();
   void commit_stored(int32_t partition);
   void rejoin();

@@ -97,16 +97,12 @@ messaging::consumer_event simulated_consumer::poll(std::chrono::milliseconds) {
   if (!answers_.empty())
     return messaging::offsets_committed{std::exchange(answers_, {})};
   if (!changes_.empty()) {
-    // Where to begin is the coordinator's word, too, once it is stable.
-    const auto& next = changes_.front();
-    if (next.granted
-        && !std::all_of(next.partitions.begin(), next.partitions.end(),
-                        [this](int32_t p) { return broker_.committed(p).has_value(); }))
-      return messaging::nothing{};
     auto x = std::move(changes_.front());
     changes_.pop_front();
     return on_change(std::move(x));
   }
+  if (auto x = announce())
+    return std::move(*x);
   if (gated_ || !broker_.reachable)
     return messaging::nothing{};
   return fetch();
@@ -116,28 +112,51 @@ messaging::consumer_event simulated_consumer::on_change(change x) {
   if (!x.granted) {
     revoking_ = x.partitions;
     revoking_lost_ = x.lost;
+    std::erase_if(x.partitions, [this](int32_t p) { return !mine_[p].announced; });
     time_.note("member {} has to give up {} partitions, lost={}", member_, x.partitions.size(),
                x.lost);
     return messaging::partitions_revoked{*epochs_, name(x.partitions), x.lost};
   }
   const auto epoch = ++*epochs_;
-  messaging::partitions_assigned news{epoch, name(x.partitions), {}};
   for (auto p : x.partitions) {
-    auto found = *broker_.committed(p);
-    mine_[p] = {epoch, found.next, std::nullopt, -1};
-    news.committed.emplace(messaging::topic_partition{jobs_topic, p}, std::move(found));
+    mine_[p] = {epoch, false, 0, std::nullopt, -1};
     held_.erase(p);
     stuck_.erase(p);
     given_up_.erase(p);
   }
   time_.note("member {} has {} more partitions, epoch {}", member_, x.partitions.size(), epoch);
+  if (x.partitions.empty())
+    return messaging::partitions_assigned{epoch, {}, {}};
+  return messaging::nothing{};
+}
+
+/// Where to begin is the coordinator's word, too, once it is stable, and the leader's.
+std::optional<messaging::consumer_event> simulated_consumer::announce() {
+  messaging::partitions_assigned news;
+  for (auto& [p, x] : mine_) {
+    if (x.announced || !broker_.reachable || broker_.leaderless.count(p) > 0
+        || (news.epoch != 0 && news.epoch != x.epoch))
+      continue;
+    auto found = broker_.committed(p);
+    if (!found)
+      continue;
+    x.announced = true;
+    x.position = found->next;
+    news.epoch = x.epoch;
+    news.partitions.push_back({jobs_topic, p});
+    time_.note("member {} begins partition {} at {}, epoch {}", member_, p, found->next, x.epoch);
+    news.committed.emplace(news.partitions.back(), std::move(*found));
+  }
+  if (news.partitions.empty())
+    return std::nullopt;
   return news;
 }
 
 messaging::consumer_event simulated_consumer::fetch() {
   std::vector<int32_t> some;
   for (const auto& [p, x] : mine_)
-    if (x.position < broker_.jobs().end(p) && held_.count(p) == 0 && stuck_.count(p) == 0)
+    if (x.announced && x.position < broker_.jobs().end(p) && held_.count(p) == 0
+        && stuck_.count(p) == 0 && broker_.leaderless.count(p) == 0)
       some.push_back(p);
   if (some.empty())
     return messaging::nothing{};
@@ -173,12 +192,15 @@ void simulated_consumer::hold(const std::set<messaging::topic_partition>& partit
 
 std::vector<messaging::partition_view> simulated_consumer::view() const {
   std::vector<messaging::partition_view> xs;
-  for (const auto& [p, x] : mine_)
-    xs.push_back({{jobs_topic, p},
-                  x.epoch,
-                  x.position,
-                  broker_.reachable ? broker_.jobs().end(p) : -1,
-                  held_.count(p) > 0});
+  for (const auto& [p, x] : mine_) {
+    const auto known = broker_.reachable && broker_.leaderless.count(p) == 0;
+    if (x.announced)
+      xs.push_back({{jobs_topic, p},
+                    x.epoch,
+                    x.position,
+                    known ? broker_.jobs().end(p) : -1,
+                    held_.count(p) > 0});
+  }
   return xs;
 }
 

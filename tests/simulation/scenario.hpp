@@ -39,6 +39,7 @@ enum class fault : uint8_t {
   fetch_stuck,      ///< A partition brings nothing until a seek, or to a fresh consumer only.
   broker_down,      ///< No broker can be reached for seconds.
   coordinator_loss, ///< Nobody takes commits for seconds.
+  leader_loss,      ///< A partition brings nothing for seconds, and its end is not known.
   slow_broker,      ///< Delivery takes seconds.
   delivery_failure, ///< A record is not written, and the report says so.
   lost_report,      ///< A record is written, and the report says that it is not.

@@ -249,6 +249,15 @@ private:
     plan_fault(fault::coordinator_loss, 2, [this](size_t, uint64_t n) {
       for_a_while(n, 8'000, [this](bool on) { broker_.has_coordinator = !on; });
     });
+    plan_fault(fault::leader_loss, 3, [this](size_t, uint64_t n) {
+      const auto p = static_cast<int32_t>(n % plan_.partitions);
+      for_a_while(n / plan_.partitions, 12'000, [this, p](bool on) {
+        if (on)
+          broker_.leaderless.insert(p);
+        else
+          broker_.leaderless.erase(p);
+      });
+    });
     plan_fault(fault::slow_broker, 2, [this](size_t, uint64_t n) {
       for_a_while(n, 12'000, [this](bool on) { broker_.extra_latency_us = on ? 2'000'000 : 0; });
     });
@@ -268,6 +277,7 @@ private:
     time_.calm();
     calm_since_us_ = time_.now();
     broker_.reachable = broker_.has_coordinator = true;
+    broker_.leaderless.clear();
     broker_.extra_latency_us = 0;
     for (auto& x : services_)
       if (x)

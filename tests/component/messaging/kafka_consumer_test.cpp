@@ -78,6 +78,8 @@ std::vector<int64_t> range(int64_t from, int64_t to) {
 
 class KafkaConsumer : public ::testing::TestWithParam<const char*> {
 protected:
+  explicit KafkaConsumer(int brokers = 1) : cluster(brokers) {}
+
   kafka_properties properties(const kafka_properties& more = {}) const {
     auto x = cluster.properties();
     x["group.id"] = "workers";
@@ -119,6 +121,11 @@ protected:
   }
 
   test::mock_cluster cluster;
+};
+
+class KafkaConsumerOfTwoBrokers : public KafkaConsumer {
+protected:
+  KafkaConsumerOfTwoBrokers() : KafkaConsumer(2) {}
 };
 
 } // namespace
@@ -245,6 +252,42 @@ TEST_P(KafkaConsumer, AMapBeyondTheEndOfTheLogIsIgnored) {
   const auto& found = y.assigned[0].committed.at({"in", 0});
   EXPECT_NE(found.ignored, "");
   EXPECT_TRUE(found.map.empty());
+}
+
+TEST_P(KafkaConsumerOfTwoBrokers, WithoutALeaderAPartitionIsAnnouncedLaterWithItsMap) {
+  cluster.set_coordinator("group", "workers", 1);
+  cluster.create_topic("in", 2);
+  for (int32_t p : {0, 1}) {
+    cluster.set_leader("in", p, p + 1);
+    produce(10, p);
+  }
+  {
+    auto x = join();
+    ASSERT_TRUE(until({&x}, [&] { return x.records.size() == 20; }));
+    for (int32_t p : {0, 1})
+      ASSERT_TRUE(x.it->store({"in", p}, point_with_map(7)));
+    x.it->close(patience);
+  }
+  cluster.down(2);
+  auto y = join();
+  ASSERT_TRUE(until({&y}, [&] { return y.records.size() == 7; })) << "of the partition with one";
+  // With a map of unknown worth it waits, also while the group changes.
+  auto z = join();
+  ASSERT_TRUE(
+    until({&y, &z}, [&] { return !y.revoked.empty() && y.owned.size() + z.owned.size() == 1; }));
+  z.it->close(patience);
+  ASSERT_TRUE(until({&y}, [&] { return y.owned.contains({"in", 0}); }));
+  cluster.up(2);
+  ASSERT_TRUE(until({&y}, [&] { return y.owned.size() == 2; }));
+  const auto& found = y.assigned.back().committed.at({"in", 1});
+  EXPECT_EQ(found.ignored, "");
+  EXPECT_EQ(found.map.finished, (std::vector<offset_range>{{5, 7}}));
+  for (const auto& x : y.assigned)
+    for (const auto& where : x.partitions)
+      EXPECT_TRUE(x.committed.contains(where));
+  for (const auto& x : y.revoked)
+    EXPECT_EQ(x.partitions, (std::vector<topic_partition>{{"in", 0}})) << "the other was not told";
+  ASSERT_TRUE(until({&y}, [&] { return y.records.back().id.partition == 1; }));
 }
 
 TEST_P(KafkaConsumer, AnUrgentCommitGoesAtOnceAndIsAnswered) {
@@ -580,6 +623,12 @@ TEST_P(KafkaConsumer, OffsetsAreNeverStoredBehindOurBack) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Assignment, KafkaConsumer,
+                         ::testing::Values("range,roundrobin", "cooperative-sticky"),
+                         [](const auto& x) {
+                           return x.param == std::string{"cooperative-sticky"} ? "Cooperative"
+                                                                               : "Eager";
+                         });
+INSTANTIATE_TEST_SUITE_P(Assignment, KafkaConsumerOfTwoBrokers,
                          ::testing::Values("range,roundrobin", "cooperative-sticky"),
                          [](const auto& x) {
                            return x.param == std::string{"cooperative-sticky"} ? "Cooperative"

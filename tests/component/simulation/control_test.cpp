@@ -97,6 +97,19 @@ private:
   uint64_t first_ = 0;
 };
 
+/// What is finished beyond the committed offset is forgotten whenever partitions change hands.
+class drops_maps : public same_consumer {
+public:
+  using same_consumer::same_consumer;
+  consumer_event poll(std::chrono::milliseconds limit) override {
+    auto x = inner->poll(limit);
+    if (auto a = std::get_if<partitions_assigned>(&x))
+      for (auto& [where, found] : a->committed)
+        found.map.finished.clear();
+    return x;
+  }
+};
+
 class ignores_the_gate : public same_consumer {
 public:
   using same_consumer::same_consumer;
@@ -200,6 +213,7 @@ INSTANTIATE_TEST_SUITE_P(
     control{"NoEpochCheck", with_consumer<hides_revocations>(), {"P2", "ledger"}, 30},
     control{
       "EpochsOfEachConsumer", with_consumer<counts_epochs_anew>(), {"healing", "P4", "P8"}, 2'000},
+    control{"NoMap", with_consumer<drops_maps>(), {"P3", "P8"}, 200},
     control{"NoDeliveryReport", without_delivery_reports(), {"P1"}, 5},
     control{"LostDeliveryReport", with_lost_reports(), {"liveness", "healing"}, 20},
     control{"NoWatchdog", with_consumer<has_no_view>(), {"liveness"}, 300},
