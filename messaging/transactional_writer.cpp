@@ -28,7 +28,7 @@ public:
     if (error_ptr failure{rd_kafka_begin_transaction(client_.get())})
       return tl::unexpected(to_error(*failure, "begin of a transaction"));
     for (const auto& x : records)
-      if (auto ok = produce(x); !ok) {
+      if (auto ok = produce_record(client_.get(), x, 0); !ok) {
         abort(limit);
         return ok;
       }
@@ -42,26 +42,6 @@ public:
   }
 
 private:
-  expected<void> produce(const outgoing& x) {
-    auto headers = rd_kafka_headers_new(x.headers.size());
-    for (const auto& [name, text] : x.headers)
-      rd_kafka_header_add(headers, name.data(), static_cast<ssize_t>(name.size()), text.data(),
-                          static_cast<ssize_t>(text.size()));
-    const void* key = x.key ? x.key->data() : nullptr;
-    const size_t key_size = x.key ? x.key->size() : 0;
-    void* value = x.value ? const_cast<char*>(x.value->data()) : nullptr;
-    const size_t value_size = x.value ? x.value->size() : 0;
-    const auto status = rd_kafka_producev(
-      client_.get(), RD_KAFKA_V_TOPIC(x.topic.c_str()),
-      RD_KAFKA_V_PARTITION(x.partition.value_or(RD_KAFKA_PARTITION_UA)),
-      RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_KEY(key, key_size),
-      RD_KAFKA_V_VALUE(value, value_size), RD_KAFKA_V_HEADERS(headers), RD_KAFKA_V_END);
-    if (status == RD_KAFKA_RESP_ERR_NO_ERROR)
-      return {};
-    rd_kafka_headers_destroy(headers); // ours still
-    return tl::unexpected(messaging::to_error(status, "produce to " + x.topic));
-  }
-
   void abort(std::chrono::milliseconds limit) {
     error_ptr{rd_kafka_abort_transaction(client_.get(), static_cast<int>(limit.count()))};
   }
