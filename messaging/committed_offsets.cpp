@@ -12,7 +12,8 @@ namespace {
 using clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 
-/// How long one question waits: more each time, up to what the reader's end may take.
+/// What a question waits for the coordinator: more each time, up to what the reader's end
+/// may take.
 constexpr milliseconds first_question{1'000}, longest_question{3'000};
 
 /// Between a question that did not tell all and the next.
@@ -20,23 +21,37 @@ constexpr milliseconds first_pause{50}, longest_pause{1'000};
 
 constexpr milliseconds told_each{10'000};
 
-milliseconds left_until(clock::time_point deadline) {
-  return std::chrono::duration_cast<milliseconds>(
-    std::max(deadline - clock::now(), clock::duration{}));
-}
-
-partition_list_ptr to_list(const std::map<topic_partition, uint64_t>& partitions) {
+partition_list_ptr to_list(const std::vector<topic_partition>& partitions) {
   partition_list_ptr result{rd_kafka_topic_partition_list_new(static_cast<int>(partitions.size()))};
-  for (const auto& [where, epoch] : partitions)
+  for (const auto& where : partitions)
     rd_kafka_topic_partition_list_add(result.get(), where.topic.c_str(), where.partition);
   return result;
 }
 
-partition_list_ptr with_metadata(const rd_kafka_topic_partition_list_t& list) {
-  partition_list_ptr result{rd_kafka_topic_partition_list_new(list.cnt)};
+std::set<topic_partition> with_metadata(const rd_kafka_topic_partition_list_t& list) {
+  std::set<topic_partition> result;
   for (int i = 0; i < list.cnt; ++i)
     if (list.elems[i].metadata_size > 0)
-      rd_kafka_topic_partition_list_add(result.get(), list.elems[i].topic, list.elems[i].partition);
+      result.insert({list.elems[i].topic, list.elems[i].partition});
+  return result;
+}
+
+/// Of those that have one.
+std::map<int32_t, std::vector<topic_partition>> by_leader(
+  rd_kafka_t* client, const std::set<topic_partition>& partitions, milliseconds limit) {
+  std::map<int32_t, std::vector<topic_partition>> result;
+  const rd_kafka_metadata_t* found = nullptr;
+  if (rd_kafka_metadata(client, 0, nullptr, &found, static_cast<int>(limit.count()))
+      != RD_KAFKA_RESP_ERR_NO_ERROR)
+    return result;
+  for (int t = 0; t < found->topic_cnt; ++t)
+    for (int p = 0; p < found->topics[t].partition_cnt; ++p) {
+      const auto& x = found->topics[t].partitions[p];
+      if (topic_partition where{found->topics[t].topic, x.id};
+          x.leader >= 0 && partitions.contains(where))
+        result[x.leader].push_back(std::move(where));
+    }
+  rd_kafka_metadata_destroy(found);
   return result;
 }
 
@@ -44,13 +59,12 @@ partition_list_ptr with_metadata(const rd_kafka_topic_partition_list_t& list) {
 
 expected<committed_states> read_committed(rd_kafka_t* client,
                                           const rd_kafka_topic_partition_list_t& list,
-                                          std::chrono::milliseconds limit) {
-  const auto deadline = clock::now() + limit;
+                                          milliseconds limit, milliseconds leader_limit) {
   partition_list_ptr answered{rd_kafka_topic_partition_list_copy(&list)};
   const auto status = rd_kafka_committed(client, answered.get(), static_cast<int>(limit.count()));
   if (status != RD_KAFKA_RESP_ERR_NO_ERROR)
     return tl::unexpected(to_error(status, "the committed offsets"));
-  const auto ends = log_ends(client, *with_metadata(*answered), left_until(deadline));
+  const auto ends = log_ends(client, with_metadata(*answered), leader_limit);
   committed_states result;
   for (int i = 0; i < answered->cnt; ++i) {
     const auto& x = answered->elems[i];
@@ -77,25 +91,29 @@ expected<committed_states> read_committed(rd_kafka_t* client,
 }
 
 std::map<topic_partition, int64_t> log_ends(rd_kafka_t* client,
-                                            rd_kafka_topic_partition_list_t& list,
-                                            std::chrono::milliseconds limit) {
+                                            const std::set<topic_partition>& partitions,
+                                            milliseconds limit) {
   std::map<topic_partition, int64_t> result;
-  for (int i = 0; i < list.cnt; ++i)
-    list.elems[i].offset = RD_KAFKA_OFFSET_END;
-  if (list.cnt == 0
-      || rd_kafka_offsets_for_times(client, &list, static_cast<int>(limit.count()))
-           != RD_KAFKA_RESP_ERR_NO_ERROR)
+  if (partitions.empty())
     return result;
-  for (int i = 0; i < list.cnt; ++i)
-    if (const auto& x = list.elems[i]; x.err == RD_KAFKA_RESP_ERR_NO_ERROR && x.offset >= 0)
-      result.emplace(topic_partition{x.topic, x.partition}, x.offset);
+  for (const auto& [leader, its] : by_leader(client, partitions, limit)) {
+    const auto list = to_list(its);
+    for (int i = 0; i < list->cnt; ++i)
+      list->elems[i].offset = RD_KAFKA_OFFSET_END;
+    if (rd_kafka_offsets_for_times(client, list.get(), static_cast<int>(limit.count()))
+        != RD_KAFKA_RESP_ERR_NO_ERROR)
+      continue;
+    for (int i = 0; i < list->cnt; ++i)
+      if (const auto& x = list->elems[i]; x.err == RD_KAFKA_RESP_ERR_NO_ERROR && x.offset >= 0)
+        result.emplace(topic_partition{x.topic, x.partition}, x.offset);
+  }
   return result;
 }
 
 // -- the reader -------------------------------------------------------------------------
 
-committed_reader::committed_reader(rd_kafka_t* client, doorbell& bell)
-  : client_(client), bell_(bell), thread_([this] { run(); }) {}
+committed_reader::committed_reader(rd_kafka_t* client, doorbell& bell, milliseconds leader_limit)
+  : client_(client), bell_(bell), leader_limit_(leader_limit), thread_([this] { run(); }) {}
 
 committed_reader::~committed_reader() {
   stop();
@@ -140,8 +158,12 @@ void committed_reader::run() {
     if (stopping_)
       return;
     const auto asked = wanted_;
+    std::vector<topic_partition> partitions;
+    partitions.reserve(asked.size());
+    for (const auto& [where, epoch] : asked)
+      partitions.push_back(where);
     lock.unlock();
-    auto found = read_committed(client_, *to_list(asked), limit);
+    auto found = read_committed(client_, *to_list(partitions), limit, leader_limit_);
     lock.lock();
     const std::string reason = found ? "not all was told" : found.error().message;
     if (found)

@@ -8,6 +8,7 @@
 #include <map>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <thread>
 
 namespace ziyu::messaging {
@@ -16,17 +17,18 @@ namespace ziyu::messaging {
 using committed_states = std::map<topic_partition, std::optional<committed_state>>;
 
 /// What the group of `client` has committed for the partitions of `list`, with the map of
-/// what is finished beyond (decision 0009). Those are left out of which it is not known
-/// within `limit`: also those with a map, but without the log's end that tells whether it is
-/// of this log.
+/// what is finished beyond (decision 0009). The coordinator is waited for up to `limit`, each
+/// leader up to `leader_limit`. Those are left out of which it is not known then: also those
+/// with a map, but without the log's end that tells whether it is of this log.
 expected<committed_states> read_committed(rd_kafka_t* client,
                                           const rd_kafka_topic_partition_list_t& list,
-                                          std::chrono::milliseconds limit);
+                                          std::chrono::milliseconds limit,
+                                          std::chrono::milliseconds leader_limit);
 
-/// The ends of the partitions of `list` (whose offsets it overwrites), as far as they can be
-/// had within `limit`.
+/// The ends of `partitions`, as far as they can be had. Each leader is asked by itself, for
+/// up to `limit`: none that is away keeps the ends of others from us.
 std::map<topic_partition, int64_t> log_ends(rd_kafka_t* client,
-                                            rd_kafka_topic_partition_list_t& list,
+                                            const std::set<topic_partition>& partitions,
                                             std::chrono::milliseconds limit);
 
 /// Asks what is committed for partitions that are new here, again until it is told, on a
@@ -40,8 +42,10 @@ public:
   };
 
   /// @param client Outlives this, as does `bell`, which rings when there is an answer.
-  committed_reader(rd_kafka_t* client, doorbell& bell);
-  /// Waits for the question under way: 3 s at most.
+  /// @param leader_limit What a question waits for a leader: longer than a fetch may wait at
+  /// the broker (`fetch.wait.max.ms`), which it comes after.
+  committed_reader(rd_kafka_t* client, doorbell& bell, std::chrono::milliseconds leader_limit);
+  /// Waits for the question under way: 3 s, and `leader_limit` for each leader that is away.
   ~committed_reader();
 
   void ask(const std::vector<topic_partition>& partitions, uint64_t epoch);
@@ -57,6 +61,7 @@ private:
 
   rd_kafka_t* client_;
   doorbell& bell_;
+  const std::chrono::milliseconds leader_limit_;
   std::mutex mutex_;
   std::condition_variable changed_;
   std::map<topic_partition, uint64_t> wanted_; ///< With the epochs of the assignments.

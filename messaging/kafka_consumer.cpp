@@ -33,8 +33,9 @@ constexpr std::chrono::milliseconds farewell_limit{5'000};
 /// In which a group closes that waits for nobody.
 constexpr std::chrono::milliseconds closing_grace{50};
 
-/// What `view` waits for the brokers.
-constexpr std::chrono::milliseconds view_limit{1'000};
+/// What a leader may take to tell the end of a log, besides the fetch that it may have to
+/// finish first.
+constexpr std::chrono::milliseconds leader_grace{500};
 
 /// Numbers assignments over all consumers: after a fatal error a fresh one takes over,
 /// while jobs that were fetched by the last one may still be running.
@@ -42,9 +43,11 @@ std::atomic<uint64_t> last_epoch{0};
 
 class kafka_consumer : public consumer {
 public:
-  kafka_consumer(rd_kafka_t* client, std::chrono::milliseconds commit_interval)
+  kafka_consumer(rd_kafka_t* client, std::chrono::milliseconds commit_interval,
+                 std::chrono::milliseconds leader_limit)
     : owner_(client), client_(client), control_(rd_kafka_queue_get_consumer(client)),
-      offsets_(client, bell_, commit_interval), committed_(client, bell_) {
+      leader_limit_(leader_limit), offsets_(client, bell_, commit_interval),
+      committed_(client, bell_, leader_limit) {
     rd_kafka_poll_set_consumer(client);
     if (control_) // not without a group, which `subscribe` will tell
       bell_.ring_for(control_.get());
@@ -97,12 +100,12 @@ public:
   }
 
   std::vector<partition_view> view() const override {
-    partition_list_ptr asked{rd_kafka_topic_partition_list_new(static_cast<int>(owned_.size()))};
+    std::set<topic_partition> asked;
     for (const auto& x : owned_)
       if (x.announced && std::exchange(x.viewed, x.position) == x.position)
-        rd_kafka_topic_partition_list_add(asked.get(), x.where.topic.c_str(), x.where.partition);
+        asked.insert(x.where);
     // Asked of the brokers: what librdkafka remembers stands still when fetching does.
-    const auto ends = log_ends(client_, *asked, view_limit);
+    const auto ends = log_ends(client_, asked, leader_limit_);
     std::vector<partition_view> result;
     for (const auto& x : owned_) {
       if (!x.announced)
@@ -444,6 +447,7 @@ private:
   rd_kafka_t* client_;
   doorbell bell_;
   queue_ptr control_;
+  const std::chrono::milliseconds leader_limit_;
   offset_commits offsets_;
   committed_reader committed_;
   partition_list_ptr revoking_;
@@ -468,6 +472,7 @@ expected<std::unique_ptr<consumer>> make_kafka_consumer(kafka_properties propert
   properties["enable.auto.commit"] = "false"; // it could not carry the map
   properties.insert({
     {"auto.commit.interval.ms", "1000"},
+    {"fetch.wait.max.ms", "500"},
     {"auto.offset.reset", "earliest"},
     {"client.id", "ziyu"},
     // Prefetched encoded images of each partition, as each has a queue of its own; the
@@ -494,7 +499,8 @@ expected<std::unique_ptr<consumer>> make_kafka_consumer(kafka_properties propert
     return fail(errc::invalid_config, std::string{"kafka consumer: "} + text);
   conf->release();
   auto result = std::make_unique<kafka_consumer>(
-    client, std::chrono::milliseconds{std::stoll(properties["auto.commit.interval.ms"])});
+    client, std::chrono::milliseconds{std::stoll(properties["auto.commit.interval.ms"])},
+    std::chrono::milliseconds{std::stoll(properties["fetch.wait.max.ms"])} + leader_grace);
   if (auto status = result->subscribe(topics); status != RD_KAFKA_RESP_ERR_NO_ERROR)
     return tl::unexpected(to_error(status, "subscribe"));
   return result;

@@ -75,6 +75,11 @@ public:
   void down(int32_t broker = 1) { need(rd_kafka_mock_broker_set_down(cluster_, broker)); }
   void up(int32_t broker = 1) { need(rd_kafka_mock_broker_set_up(cluster_, broker)); }
 
+  /// So long it takes to answer.
+  void slow(int32_t broker, std::chrono::milliseconds x) {
+    need(rd_kafka_mock_broker_set_rtt(cluster_, broker, static_cast<int>(x.count())));
+  }
+
   /// The next requests of this type are answered by these errors.
   void fail_next(api_key type, const std::vector<rd_kafka_resp_err_t>& errors) {
     rd_kafka_mock_push_request_errors_array(cluster_, type, errors.size(), errors.data());

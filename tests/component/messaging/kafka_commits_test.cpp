@@ -11,11 +11,6 @@ namespace {
 
 class KafkaCommits : public kafka_group_test {};
 
-class KafkaCommitsOnTwoBrokers : public kafka_group_test {
-protected:
-  KafkaCommitsOnTwoBrokers() : kafka_group_test(2) {}
-};
-
 /// A commit point with a map: 5 and 6 are finished, 3 has been tried.
 commit_point point_with_map(uint64_t version) {
   offset_map map;
@@ -23,6 +18,37 @@ commit_point point_with_map(uint64_t version) {
   map.attempts = {{3, 1}};
   return {3, encode_offset_map(map, 3), version};
 }
+
+/// One coordinates the group and leads partition 0, the other one leads partition 1.
+class KafkaCommitsOnTwoBrokers : public kafka_group_test {
+protected:
+  KafkaCommitsOnTwoBrokers() : kafka_group_test(2) {
+    cluster.set_coordinator("group", "workers", 1);
+    cluster.create_topic("in", 2);
+    for (int32_t p : {0, 1}) {
+      cluster.set_leader("in", p, p + 1);
+      produce(10, p);
+    }
+  }
+
+  /// …in the commits of an earlier member, which has left.
+  void leave_maps() const {
+    auto x = join();
+    ASSERT_TRUE(until({&x}, [&] { return x.records.size() == 20; }));
+    for (int32_t p : {0, 1})
+      ASSERT_TRUE(x.it->store({"in", p}, point_with_map(7)));
+    x.it->close(group_patience);
+  }
+
+  static void expect_maps(const member& x) {
+    for (const auto& news : x.assigned)
+      for (const auto& where : news.partitions) {
+        ASSERT_TRUE(news.committed.contains(where));
+        EXPECT_EQ(news.committed.at(where).ignored, "");
+        EXPECT_EQ(news.committed.at(where).map.finished, (std::vector<offset_range>{{5, 7}}));
+      }
+  }
+};
 
 } // namespace
 
@@ -84,19 +110,7 @@ TEST_P(KafkaCommits, AMapBeyondTheEndOfTheLogIsIgnored) {
 }
 
 TEST_P(KafkaCommitsOnTwoBrokers, WithoutALeaderAPartitionIsAnnouncedLaterWithItsMap) {
-  cluster.set_coordinator("group", "workers", 1);
-  cluster.create_topic("in", 2);
-  for (int32_t p : {0, 1}) {
-    cluster.set_leader("in", p, p + 1);
-    produce(10, p);
-  }
-  {
-    auto x = join();
-    ASSERT_TRUE(until({&x}, [&] { return x.records.size() == 20; }));
-    for (int32_t p : {0, 1})
-      ASSERT_TRUE(x.it->store({"in", p}, point_with_map(7)));
-    x.it->close(group_patience);
-  }
+  leave_maps();
   cluster.down(2);
   auto y = join();
   ASSERT_TRUE(until({&y}, [&] { return y.records.size() == 7; })) << "of the partition with one";
@@ -108,16 +122,22 @@ TEST_P(KafkaCommitsOnTwoBrokers, WithoutALeaderAPartitionIsAnnouncedLaterWithIts
   ASSERT_TRUE(until({&y}, [&] { return y.owned.contains({"in", 0}); }));
   cluster.up(2);
   ASSERT_TRUE(until({&y}, [&] { return y.owned.size() == 2; }));
-  const auto& found = y.assigned.back().committed.at({"in", 1});
-  EXPECT_EQ(found.ignored, "");
-  EXPECT_EQ(found.map.finished, (std::vector<offset_range>{{5, 7}}));
-  for (const auto& x : y.assigned)
-    for (const auto& where : x.partitions)
-      EXPECT_TRUE(x.committed.contains(where));
+  expect_maps(y);
   for (const auto& x : y.revoked)
     for (const auto& where : x.partitions)
       EXPECT_EQ(where.partition, 0) << "the other one was not told";
   ASSERT_TRUE(until({&y}, [&] { return y.records.back().id.partition == 1; }));
+}
+
+TEST_P(KafkaCommitsOnTwoBrokers, ALeaderThatDoesNotAnswerHoldsUpOnlyItsOwnPartitions) {
+  leave_maps();
+  cluster.slow(2, milliseconds{5'000});
+  auto y = join();
+  ASSERT_TRUE(until({&y}, [&] { return y.records.size() == 7; }));
+  EXPECT_EQ(y.owned.size(), 1u);
+  cluster.slow(2, milliseconds{0});
+  ASSERT_TRUE(until({&y}, [&] { return y.owned.size() == 2; }));
+  expect_maps(y);
 }
 
 TEST_P(KafkaCommits, AnUrgentCommitGoesAtOnceAndIsAnswered) {
