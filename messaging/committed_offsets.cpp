@@ -110,6 +110,48 @@ std::map<topic_partition, int64_t> log_ends(rd_kafka_t* client,
   return result;
 }
 
+expected<stable_commit> read_stable(rd_kafka_t* client, const std::string& group,
+                                    const topic_partition& where, milliseconds limit) {
+  partition_list_ptr wanted{rd_kafka_topic_partition_list_new(1)};
+  rd_kafka_topic_partition_list_add(wanted.get(), where.topic.c_str(), where.partition);
+  using request_ptr = std::unique_ptr<rd_kafka_ListConsumerGroupOffsets_t,
+                                      destroy_with<rd_kafka_ListConsumerGroupOffsets_destroy>>;
+  request_ptr request{rd_kafka_ListConsumerGroupOffsets_new(group.c_str(), wanted.get())};
+  using options_ptr =
+    std::unique_ptr<rd_kafka_AdminOptions_t, destroy_with<rd_kafka_AdminOptions_destroy>>;
+  options_ptr options{
+    rd_kafka_AdminOptions_new(client, RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS)};
+  rd_kafka_AdminOptions_set_request_timeout(options.get(), static_cast<int>(limit.count()), nullptr,
+                                            0);
+  // Without it, the offsets before a commit that is still being written would be told.
+  if (error_ptr failed{rd_kafka_AdminOptions_set_require_stable_offsets(options.get(), 1)})
+    return fail(errc::kafka, rd_kafka_error_string(failed.get()));
+  queue_ptr answers{rd_kafka_queue_new(client)};
+  auto one = request.get();
+  rd_kafka_ListConsumerGroupOffsets(client, &one, 1, options.get(), answers.get());
+  event_ptr event{rd_kafka_queue_poll(answers.get(), static_cast<int>(limit.count()) + 1'000)};
+  if (!event)
+    return fail(errc::timeout, "no answer");
+  if (const auto status = rd_kafka_event_error(event.get()); status != RD_KAFKA_RESP_ERR_NO_ERROR)
+    return tl::unexpected(to_error(status, rd_kafka_event_error_string(event.get())));
+  size_t count = 0;
+  auto groups = rd_kafka_ListConsumerGroupOffsets_result_groups(
+    rd_kafka_event_ListConsumerGroupOffsets_result(event.get()), &count);
+  if (count != 1)
+    return fail(errc::kafka, "an answer for " + std::to_string(count) + " groups");
+  if (auto failed = rd_kafka_group_result_error(groups[0]))
+    return tl::unexpected(to_error(rd_kafka_error_code(failed), rd_kafka_error_string(failed)));
+  const auto list = rd_kafka_group_result_partitions(groups[0]);
+  if (list == nullptr || list->cnt != 1)
+    return fail(errc::kafka, "an answer without the partition asked for");
+  const auto& found = list->elems[0];
+  if (found.err != RD_KAFKA_RESP_ERR_NO_ERROR)
+    return tl::unexpected(to_error(found.err, "offset fetch"));
+  const std::string_view metadata{static_cast<const char*>(found.metadata),
+                                  found.metadata == nullptr ? 0 : found.metadata_size};
+  return stable_commit{found.offset, std::string{metadata}};
+}
+
 // -- the reader -------------------------------------------------------------------------
 
 committed_reader::committed_reader(rd_kafka_t* client, doorbell& bell, milliseconds leader_limit)

@@ -25,6 +25,17 @@ expected<committed_states> read_committed(rd_kafka_t* client,
                                           std::chrono::milliseconds limit,
                                           std::chrono::milliseconds leader_limit);
 
+/// A commit as it is on record.
+struct stable_commit {
+  int64_t next = -1;
+  std::string metadata;
+};
+
+/// What `group` has committed for `where`, asked through any client: waits until no
+/// transaction on it is open.
+expected<stable_commit> read_stable(rd_kafka_t* client, const std::string& group,
+                                    const topic_partition& where, std::chrono::milliseconds limit);
+
 /// The ends of `partitions`, as far as they can be had. Each leader is asked by itself, for
 /// up to `limit`: none that is away keeps the ends of others from us.
 std::map<topic_partition, int64_t> log_ends(rd_kafka_t* client,

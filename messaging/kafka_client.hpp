@@ -29,6 +29,7 @@ using conf_ptr = std::unique_ptr<rd_kafka_conf_t, destroy_with<rd_kafka_conf_des
 using kafka_ptr = std::unique_ptr<rd_kafka_t, destroy_with<rd_kafka_destroy>>;
 using queue_ptr = std::unique_ptr<rd_kafka_queue_t, destroy_with<rd_kafka_queue_destroy>>;
 using event_ptr = std::unique_ptr<rd_kafka_event_t, destroy_with<rd_kafka_event_destroy>>;
+using error_ptr = std::unique_ptr<rd_kafka_error_t, destroy_with<rd_kafka_error_destroy>>;
 /// Must not outlive the client it was used with: it keeps partition references
 /// that hang rd_kafka_destroy.
 using partition_list_ptr = std::unique_ptr<rd_kafka_topic_partition_list_t,

@@ -1,6 +1,8 @@
 #include "messaging/kafka_transactional_producer.hpp"
 
 #include "base/log.hpp"
+#include "messaging/committed_offsets.hpp"
+#include "messaging/kafka_membership.hpp"
 
 #include <algorithm>
 #include <atomic>
@@ -18,20 +20,6 @@ namespace {
 using namespace std::chrono_literals;
 using clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
-
-using failure_ptr = std::unique_ptr<rd_kafka_error_t, destroy_with<rd_kafka_error_destroy>>;
-
-struct kafka_membership : group_membership {
-  explicit kafka_membership(rd_kafka_consumer_group_metadata_t* x) : what(x) {}
-  ~kafka_membership() override {
-    if (what != nullptr)
-      rd_kafka_consumer_group_metadata_destroy(what);
-  }
-  kafka_membership(const kafka_membership&) = delete;
-  kafka_membership& operator=(const kafka_membership&) = delete;
-
-  rd_kafka_consumer_group_metadata_t* what;
-};
 
 /// Clients that wait for the group's coordinator for longer than they were told to.
 constexpr int max_stuck_calls = 8;
@@ -148,7 +136,7 @@ private:
 
   step_result attempt(const transaction& x) {
     step(transaction_step::begin);
-    if (failure_ptr failed{rd_kafka_begin_transaction(client_.get())})
+    if (error_ptr failed{rd_kafka_begin_transaction(client_.get())})
       return broken(*failed, "begin a transaction");
     step(transaction_step::produce);
     if (auto failed = produce(x))
@@ -278,11 +266,11 @@ private:
     std::shared_ptr<rd_kafka_t> client; ///< Goes last.
     partition_list_ptr list;
     std::shared_ptr<const group_membership> member;
-    std::promise<failure_ptr> done;
+    std::promise<error_ptr> done;
 
     void run(clock::time_point deadline) {
       const auto& who = dynamic_cast<const kafka_membership&>(*member);
-      failure_ptr failed;
+      error_ptr failed;
       do
         failed.reset(rd_kafka_send_offsets_to_transaction(client.get(), list.get(), who.what,
                                                           remaining(deadline)));
@@ -297,7 +285,7 @@ private:
   step_result commit() {
     const auto deadline = clock::now() + settings_.limit;
     for (;;) {
-      failure_ptr failed{rd_kafka_commit_transaction(client_.get(), remaining(deadline))};
+      error_ptr failed{rd_kafka_commit_transaction(client_.get(), remaining(deadline))};
       if (!failed)
         return {};
       if (may_retry(*failed, deadline))
@@ -318,7 +306,7 @@ private:
     while (outstanding_ > 0 && clock::now() < deadline)
       serve_reports(100ms, [](const rd_kafka_message_t&) {});
     for (;;) {
-      failure_ptr failed{rd_kafka_abort_transaction(client_.get(), remaining(deadline))};
+      error_ptr failed{rd_kafka_abort_transaction(client_.get(), remaining(deadline))};
       if (!failed)
         return true;
       if (!may_retry(*failed, deadline)) {
@@ -376,7 +364,7 @@ private:
     conf->release();
     const auto deadline = clock::now() + settings_.limit;
     for (;;) {
-      failure_ptr failed{rd_kafka_init_transactions(made.get(), remaining(deadline))};
+      error_ptr failed{rd_kafka_init_transactions(made.get(), remaining(deadline))};
       if (!failed)
         break;
       if (!may_retry(*failed, deadline))
@@ -406,12 +394,15 @@ private:
         spdlog::warn("{}", ok.error().describe());
         return false;
       }
-      auto done = is_committed(x.offsets.front());
-      if (!done) {
-        spdlog::warn("committed offsets of group {}: {}", settings_.group, done.error().describe());
+      const auto& first = x.offsets.front();
+      auto found = read_stable(client_.get(), settings_.group, first.where, settings_.limit);
+      if (!found) {
+        spdlog::warn("committed offsets of group {}: {}", settings_.group,
+                     found.error().describe());
         return false;
       }
-      report.end = *done ? transaction_end::committed : transaction_end::aborted;
+      const auto done = found->next == first.next && found->metadata == first.metadata;
+      report.end = done ? transaction_end::committed : transaction_end::aborted;
       return true;
     });
   }
@@ -427,48 +418,6 @@ private:
         return;
       pause = std::min(pause * 2, milliseconds{5'000});
     }
-  }
-
-  expected<bool> is_committed(const offset_commit& x) {
-    partition_list_ptr wanted{rd_kafka_topic_partition_list_new(1)};
-    rd_kafka_topic_partition_list_add(wanted.get(), x.where.topic.c_str(), x.where.partition);
-    using request_ptr = std::unique_ptr<rd_kafka_ListConsumerGroupOffsets_t,
-                                        destroy_with<rd_kafka_ListConsumerGroupOffsets_destroy>>;
-    request_ptr request{
-      rd_kafka_ListConsumerGroupOffsets_new(settings_.group.c_str(), wanted.get())};
-    using options_ptr =
-      std::unique_ptr<rd_kafka_AdminOptions_t, destroy_with<rd_kafka_AdminOptions_destroy>>;
-    options_ptr options{
-      rd_kafka_AdminOptions_new(client_.get(), RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS)};
-    const auto limit = static_cast<int>(settings_.limit.count());
-    rd_kafka_AdminOptions_set_request_timeout(options.get(), limit, nullptr, 0);
-    // Without it, the offsets before a commit that is still being written would be told.
-    if (failure_ptr failed{rd_kafka_AdminOptions_set_require_stable_offsets(options.get(), 1)})
-      return fail(errc::kafka, rd_kafka_error_string(failed.get()));
-    queue_ptr answers{rd_kafka_queue_new(client_.get())};
-    auto one = request.get();
-    rd_kafka_ListConsumerGroupOffsets(client_.get(), &one, 1, options.get(), answers.get());
-    event_ptr event{rd_kafka_queue_poll(answers.get(), limit + 1'000)};
-    if (!event)
-      return fail(errc::timeout, "no answer");
-    if (const auto status = rd_kafka_event_error(event.get()); status != RD_KAFKA_RESP_ERR_NO_ERROR)
-      return tl::unexpected(to_error(status, rd_kafka_event_error_string(event.get())));
-    size_t count = 0;
-    auto groups = rd_kafka_ListConsumerGroupOffsets_result_groups(
-      rd_kafka_event_ListConsumerGroupOffsets_result(event.get()), &count);
-    if (count != 1)
-      return fail(errc::kafka, "an answer for " + std::to_string(count) + " groups");
-    if (auto failed = rd_kafka_group_result_error(groups[0]))
-      return tl::unexpected(to_error(rd_kafka_error_code(failed), rd_kafka_error_string(failed)));
-    const auto list = rd_kafka_group_result_partitions(groups[0]);
-    if (list == nullptr || list->cnt != 1)
-      return fail(errc::kafka, "an answer without the partition asked for");
-    const auto& found = list->elems[0];
-    if (found.err != RD_KAFKA_RESP_ERR_NO_ERROR)
-      return tl::unexpected(to_error(found.err, "offset fetch"));
-    const std::string_view metadata{static_cast<const char*>(found.metadata),
-                                    found.metadata == nullptr ? 0 : found.metadata_size};
-    return found.offset == x.next && metadata == x.metadata;
   }
 
   const kafka_properties properties_;
@@ -496,21 +445,6 @@ std::string_view to_string(transaction_end x) noexcept {
   case transaction_end::fenced: return "fenced";
   }
   return "unknown";
-}
-
-std::shared_ptr<const group_membership> membership_of(rd_kafka_t* consumer) {
-  using text_ptr = std::unique_ptr<char, decltype(&std::free)>;
-  const auto name = [consumer] {
-    text_ptr x{rd_kafka_memberid(consumer), std::free};
-    return std::string{x ? x.get() : ""};
-  };
-  // Without a name and a generation brokers take offsets from anybody: nothing would fence
-  // us. The name is asked twice, as it may come between the two answers.
-  const auto before = name();
-  auto result = std::make_shared<kafka_membership>(rd_kafka_consumer_group_metadata(consumer));
-  if (before.empty() || result->what == nullptr || name() != before)
-    return nullptr;
-  return result;
 }
 
 expected<std::unique_ptr<transactional_producer>> make_kafka_transactional_producer(

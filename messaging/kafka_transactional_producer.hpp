@@ -26,8 +26,4 @@ expected<std::unique_ptr<transactional_producer>> make_kafka_transactional_produ
   kafka_properties properties, transaction_settings settings,
   transactional_producer::report_handler on_report);
 
-/// The membership of `consumer` right now; null while it is no member of a group.
-/// Thread-safe.
-std::shared_ptr<const group_membership> membership_of(rd_kafka_t* consumer);
-
 } // namespace ziyu::messaging

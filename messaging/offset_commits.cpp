@@ -1,6 +1,6 @@
 #include "messaging/offset_commits.hpp"
 
-#include "messaging/kafka_transactional_producer.hpp"
+#include "messaging/kafka_membership.hpp"
 
 #include <algorithm>
 #include <cstdlib>

@@ -4,8 +4,6 @@ namespace ziyu::messaging {
 
 namespace {
 
-using error_ptr = std::unique_ptr<rd_kafka_error_t, destroy_with<rd_kafka_error_destroy>>;
-
 error to_error(const rd_kafka_error_t& x, const std::string& what) {
   auto result = messaging::to_error(rd_kafka_error_code(&x), what);
   result.message = what + ": " + rd_kafka_error_string(&x);

@@ -1,5 +1,6 @@
 #include "messaging/kafka_transactional_producer.hpp"
 
+#include "messaging/kafka_membership.hpp"
 #include "support/mock_cluster.hpp"
 
 #include <gtest/gtest.h>

@@ -2,6 +2,7 @@
 
 #include "e2e/support/shared_broker.hpp"
 #include "e2e/support/stage.hpp"
+#include "messaging/kafka_membership.hpp"
 #include "messaging/kafka_transactional_producer.hpp"
 
 #include <gmock/gmock.h>

@@ -1,0 +1,26 @@
+#pragma once
+
+#include "messaging/consumer.hpp"
+
+#include <librdkafka/rdkafka.h>
+
+namespace ziyu::messaging {
+
+/// As librdkafka passes it on.
+struct kafka_membership : group_membership {
+  explicit kafka_membership(rd_kafka_consumer_group_metadata_t* x) : what(x) {}
+  ~kafka_membership() override {
+    if (what != nullptr)
+      rd_kafka_consumer_group_metadata_destroy(what);
+  }
+  kafka_membership(const kafka_membership&) = delete;
+  kafka_membership& operator=(const kafka_membership&) = delete;
+
+  rd_kafka_consumer_group_metadata_t* what;
+};
+
+/// The membership of `consumer` right now; null while it is no member of a group.
+/// Thread-safe.
+std::shared_ptr<const group_membership> membership_of(rd_kafka_t* consumer);
+
+} // namespace ziyu::messaging
