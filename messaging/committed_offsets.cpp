@@ -28,11 +28,17 @@ partition_list_ptr to_list(const std::vector<topic_partition>& partitions) {
   return result;
 }
 
-std::set<topic_partition> with_metadata(const rd_kafka_topic_partition_list_t& list) {
+std::string_view metadata_of(const rd_kafka_topic_partition_t& x) {
+  return {static_cast<const char*>(x.metadata), x.metadata == nullptr ? 0 : x.metadata_size};
+}
+
+/// What tells of finished records, and so has to be held against the end of the log.
+std::set<topic_partition> with_finished(const rd_kafka_topic_partition_list_t& list) {
   std::set<topic_partition> result;
   for (int i = 0; i < list.cnt; ++i)
-    if (list.elems[i].metadata_size > 0)
-      result.insert({list.elems[i].topic, list.elems[i].partition});
+    if (const auto& x = list.elems[i];
+        x.offset >= 0 && !decode_offset_map(metadata_of(x), x.offset).map.finished.empty())
+      result.insert({x.topic, x.partition});
   return result;
 }
 
@@ -64,7 +70,7 @@ expected<committed_states> read_committed(rd_kafka_t* client,
   const auto status = rd_kafka_committed(client, answered.get(), static_cast<int>(limit.count()));
   if (status != RD_KAFKA_RESP_ERR_NO_ERROR)
     return tl::unexpected(to_error(status, "the committed offsets"));
-  const auto ends = log_ends(client, with_metadata(*answered), leader_limit);
+  const auto ends = log_ends(client, with_finished(*answered), leader_limit);
   committed_states result;
   for (int i = 0; i < answered->cnt; ++i) {
     const auto& x = answered->elems[i];
@@ -75,9 +81,8 @@ expected<committed_states> read_committed(rd_kafka_t* client,
       result.emplace(where, std::nullopt);
       continue;
     }
-    const std::string_view metadata{static_cast<const char*>(x.metadata), x.metadata_size};
     const auto end = ends.find(where);
-    auto decoded = decode_offset_map(metadata, x.offset,
+    auto decoded = decode_offset_map(metadata_of(x), x.offset,
                                      end == ends.end() ? std::nullopt : std::optional{end->second});
     if (!decoded.map.finished.empty() && end == ends.end())
       continue;
@@ -147,9 +152,7 @@ expected<stable_commit> read_stable(rd_kafka_t* client, const std::string& group
   const auto& found = list->elems[0];
   if (found.err != RD_KAFKA_RESP_ERR_NO_ERROR)
     return tl::unexpected(to_error(found.err, "offset fetch"));
-  const std::string_view metadata{static_cast<const char*>(found.metadata),
-                                  found.metadata == nullptr ? 0 : found.metadata_size};
-  return stable_commit{found.offset, std::string{metadata}};
+  return stable_commit{found.offset, std::string{metadata_of(found)}};
 }
 
 // -- the reader -------------------------------------------------------------------------
