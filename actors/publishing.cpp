@@ -105,8 +105,10 @@ void dispatcher_state::publish(publication_kind kind, const entry_ptr& item,
   msg.content = std::make_shared<const messaging::outgoing>(std::move(content));
   msg.source = source.id;
   msg.epoch = source.epoch;
-  // Dead letters have no order among results.
-  if (kind == publication_kind::result && !queue.may_publish(*item))
+  // Dead letters have no order among results. Transactions keep the order in which they are
+  // given results, also when they are tried again.
+  const auto waits = kind == publication_kind::result && !settings.membership;
+  if (waits && !queue.may_publish(*item))
     item->held = std::move(msg);
   else
     self->send(publisher, std::move(msg));

@@ -138,6 +138,35 @@ TEST_F(Transactions, TriesAnAbortedOneAgainWithTheSameRecords) {
   EXPECT_EQ(status().results, 1u);
 }
 
+TEST_F(Transactions, ResultsInOrderShareOneAndKeepTheirOrderWhenItIsTriedAgain) {
+  begin([](dispatcher_settings& s) { s.order = ordering::partition; });
+  for (int64_t offset : {0, 1, 2})
+    fetch(make_record(offset));
+  end_all();
+  const auto order = [this] {
+    std::vector<int64_t> offsets;
+    for (const auto& x : last().records)
+      offsets.push_back(nlohmann::json::parse(*x.value)["source"]["offset"]);
+    return offsets;
+  };
+  for (int i = 0; i < 3; ++i)
+    succeed();
+  advance(1s);
+  // Those that were ready while it was under way go with the next one.
+  for (auto tries = 0; tries < 3 && order().size() < 3; ++tries) {
+    end(transaction_end::aborted);
+    advance(3s);
+  }
+  EXPECT_EQ(order(), (std::vector<int64_t>{0, 1, 2}));
+  EXPECT_EQ(offsets_of_last(), (offsets{{0, 3}}));
+  end(transaction_end::aborted);
+  advance(3s);
+  EXPECT_EQ(order(), (std::vector<int64_t>{0, 1, 2}));
+  end(transaction_end::committed);
+  EXPECT_EQ(status().results, 3u);
+  EXPECT_EQ(credit->jobs(), 0u);
+}
+
 TEST_F(Transactions, LetsGoOfRecordsWhosePartitionWasLostMeanwhile) {
   begin();
   fetch(make_record(0));
