@@ -49,7 +49,7 @@ class Chaos:
     def _obstacle(self, kind, action):
         """Why the action must wait, or None."""
         now = time.monotonic() - self.origin
-        for what in [kind.harms] + ["group"] * kind.vanishes:
+        for what in schedule.waits_for(kind):
             if now < self.rest_until[what]:
                 return f"the last {what} needs a rest"
         if kind.harms == "broker" and not self.cluster.whole():

@@ -2,9 +2,10 @@
 
 Three rules keep the promise that is tested meaningful (every stall is short). At any time at most one broker is harmed,
 so that the others have a majority and all in-sync replicas that `acks=all` needs. At most one of the first two places
-is harmed, so that one service could always go on; places beyond these come and go as they like. And no member of the
-group vanishes while another that vanished is not yet missed: Kafka's classic protocol stops the whole group until the
-session of each has timed out, so that such a chain would stop any consumer for as long as it is made.
+is harmed, so that one service could always go on; places beyond these come and go as they like. And while a member of
+the group that vanished is not yet missed, none other vanishes and no broker is harmed: Kafka's classic protocol stops
+the whole group until the session of each has timed out, and a broker that takes the group over counts the sessions
+anew, so that such a chain would stop any consumer for as long as it is made.
 """
 
 import random
@@ -80,19 +81,27 @@ def plan(seed, seconds, brokers=3, places=3, allowed=("disk", "cgroup"), only=No
     short = seconds < 120
     every = every or (0.8 if short else 1.5)
     first = rng.sample(kinds, len(kinds))
-    free = {"broker": 0.0, "place": 0.0, "storm": 0.0, "group": 0.0}
-    actions, now = [], 1.0
+    free = dict.fromkeys(("broker", "place", "storm", "group", "worker"), 0.0)
+    actions, now, broker_at = [], 1.0, 0.0
     while kinds and now < seconds:
         kind = first.pop() if first else rng.choices(kinds, [x.weight for x in kinds])[0]
         shortest, longest = kind.lasts
         lasts = rng.uniform(shortest, max(shortest, longest * (0.6 if short else 1)))
-        at = max(now, free.get(kind.harms, 0.0), free["group"] if kind.vanishes else 0.0)
+        at = max(now, *(free[x] for x in waits_for(kind)))
+        if kind.vanishes:
+            at = max(at, broker_at)
         if at + lasts <= seconds:
             action = Action(round(at, 3), kind.name, *_target(rng, kind, brokers, places, lasts))
             actions.append(action)
             free.update(rests(kind, action.at_s, action.lasts_s))
+            broker_at = at if kind.harms == "broker" else broker_at
         now += rng.expovariate(1 / every)
     return sorted(actions, key=lambda x: x.at_s)
+
+
+def waits_for(kind):
+    """Whose rest it must not disturb."""
+    return [kind.harms] + ["group"] * (kind.vanishes or kind.harms == "broker")
 
 
 def rests(kind, at_s, lasts_s):

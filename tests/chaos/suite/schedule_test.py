@@ -5,6 +5,7 @@ import unittest
 from chaos_suite import schedule
 from chaos_suite.load import Load
 
+KINDS = {x.name: x for x in schedule.KINDS}
 BROKERS = {x.name for x in schedule.KINDS if x.harms == "broker"}
 PLACES = {x.name for x in schedule.KINDS if x.harms == "place"}
 VANISHES = {x.name for x in schedule.KINDS if x.vanishes}
@@ -32,6 +33,15 @@ class Plan(unittest.TestCase):
             found = [x for x in schedule.plan(seed, 180) if x.kind in VANISHES]
             for before, after in zip(found, found[1:]):
                 self.assertGreaterEqual(after.at_s, before.at_s + schedule.GROUP_REST_S - 0.01, (seed, before, after))
+
+    def test_no_broker_goes_while_a_member_is_missed(self):
+        for seed in range(50):
+            plan = schedule.plan(seed, 180)
+            for gone in (x for x in plan if x.kind in VANISHES):
+                until = schedule.rests(KINDS[gone.kind], gone.at_s, gone.lasts_s)["group"]
+                for broker in (x for x in plan if x.kind in BROKERS):
+                    begun = gone.ends_s if KINDS[gone.kind].harms == "storm" else gone.at_s
+                    self.assertFalse(begun + 0.01 < broker.at_s < until - 0.01, (seed, gone, broker))
 
     def test_a_short_run_has_most_kinds_and_many_short_runs_have_all(self):
         all_kinds = {x.name for x in schedule.KINDS}
