@@ -2,24 +2,13 @@
 
 #include "base/log.hpp"
 
-#include <algorithm>
 #include <utility>
 
 namespace ziyu::messaging {
 
 namespace {
 
-using clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
-
-/// What a question waits for the coordinator: more each time, up to what the reader's end
-/// may take.
-constexpr milliseconds first_question{1'000}, longest_question{3'000};
-
-/// Between a question that did not tell all and the next.
-constexpr milliseconds first_pause{50}, longest_pause{1'000};
-
-constexpr milliseconds told_each{10'000};
 
 partition_list_ptr to_list(const std::vector<topic_partition>& partitions) {
   partition_list_ptr result{rd_kafka_topic_partition_list_new(static_cast<int>(partitions.size()))};
@@ -101,17 +90,27 @@ std::map<topic_partition, int64_t> log_ends(rd_kafka_t* client,
   std::map<topic_partition, int64_t> result;
   if (partitions.empty())
     return result;
-  for (const auto& [leader, its] : by_leader(client, partitions, limit)) {
-    const auto list = to_list(its);
+  const auto ask = [&](const std::vector<topic_partition>& some) {
+    const auto list = to_list(some);
     for (int i = 0; i < list->cnt; ++i)
       list->elems[i].offset = RD_KAFKA_OFFSET_END;
     if (rd_kafka_offsets_for_times(client, list.get(), static_cast<int>(limit.count()))
         != RD_KAFKA_RESP_ERR_NO_ERROR)
-      continue;
+      return false;
     for (int i = 0; i < list->cnt; ++i)
       if (const auto& x = list->elems[i]; x.err == RD_KAFKA_RESP_ERR_NO_ERROR && x.offset >= 0)
         result.emplace(topic_partition{x.topic, x.partition}, x.offset);
-  }
+    return true;
+  };
+  const auto leaders = by_leader(client, partitions, limit);
+  std::vector<topic_partition> with_leader;
+  for (const auto& [leader, its] : leaders)
+    with_leader.insert(with_leader.end(), its.begin(), its.end());
+  // All leaders at the same time; but then librdkafka answers for all or for none.
+  if (with_leader.empty() || ask(with_leader) || leaders.size() == 1)
+    return result;
+  for (const auto& [leader, its] : leaders)
+    ask(its);
   return result;
 }
 
@@ -153,101 +152,6 @@ expected<stable_commit> read_stable(rd_kafka_t* client, const std::string& group
   if (found.err != RD_KAFKA_RESP_ERR_NO_ERROR)
     return tl::unexpected(to_error(found.err, "offset fetch"));
   return stable_commit{found.offset, std::string{metadata_of(found)}};
-}
-
-// -- the reader -------------------------------------------------------------------------
-
-committed_reader::committed_reader(rd_kafka_t* client, doorbell& bell, milliseconds leader_limit)
-  : client_(client), bell_(bell), leader_limit_(leader_limit), thread_([this] { run(); }) {}
-
-committed_reader::~committed_reader() {
-  stop();
-  thread_.join();
-}
-
-void committed_reader::ask(const std::vector<topic_partition>& partitions, uint64_t epoch) {
-  std::lock_guard guard{mutex_};
-  for (const auto& where : partitions)
-    wanted_[where] = epoch;
-  changed_.notify_all();
-}
-
-void committed_reader::forget(const topic_partition& where) {
-  std::lock_guard guard{mutex_};
-  wanted_.erase(where);
-  for (auto& [epoch, found] : known_)
-    found.erase(where);
-}
-
-std::optional<committed_reader::answer> committed_reader::next_answer() {
-  std::lock_guard guard{mutex_};
-  std::erase_if(known_, [](const auto& x) { return x.second.empty(); });
-  if (known_.empty())
-    return std::nullopt;
-  auto first = known_.extract(known_.begin());
-  return answer{first.key(), std::move(first.mapped())};
-}
-
-void committed_reader::stop() {
-  std::lock_guard guard{mutex_};
-  stopping_ = true;
-  changed_.notify_all();
-}
-
-void committed_reader::run() {
-  auto limit = first_question;
-  auto pause = first_pause;
-  auto told = clock::now() - told_each;
-  for (std::unique_lock lock{mutex_};;) {
-    changed_.wait(lock, [this] { return stopping_ || !wanted_.empty(); });
-    if (stopping_)
-      return;
-    const auto asked = wanted_;
-    std::vector<topic_partition> partitions;
-    partitions.reserve(asked.size());
-    for (const auto& [where, epoch] : asked)
-      partitions.push_back(where);
-    lock.unlock();
-    auto found = read_committed(client_, *to_list(partitions), limit, leader_limit_);
-    lock.lock();
-    const std::string reason = found ? "not all was told" : found.error().message;
-    if (found)
-      pass_on(asked, std::move(*found));
-    if (stopping_)
-      return;
-    // What has come meanwhile is asked at once.
-    const auto open = std::count_if(asked.begin(), asked.end(), [this](const auto& x) {
-      const auto i = wanted_.find(x.first);
-      return i != wanted_.end() && i->second == x.second;
-    });
-    if (open == 0) {
-      limit = first_question;
-      pause = first_pause;
-      continue;
-    }
-    if (const auto now = clock::now(); now - told >= told_each) {
-      told = now;
-      spdlog::warn("{} partitions wait until it is known what is committed for them: {}", open,
-                   reason);
-    }
-    changed_.wait_for(lock, pause);
-    limit = std::min(2 * limit, longest_question);
-    pause = std::min(2 * pause, longest_pause);
-  }
-}
-
-/// Unless they went meanwhile, or went and came back: others may have committed since.
-void committed_reader::pass_on(const std::map<topic_partition, uint64_t>& asked,
-                               committed_states found) {
-  for (auto& [where, state] : found) {
-    const auto i = wanted_.find(where);
-    if (i == wanted_.end() || i->second != asked.at(where))
-      continue;
-    known_[i->second].emplace(where, std::move(state));
-    wanted_.erase(i);
-  }
-  if (!known_.empty())
-    bell_.ring();
 }
 
 } // namespace ziyu::messaging

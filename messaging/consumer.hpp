@@ -73,7 +73,7 @@ struct partition_view {
   topic_partition where;
   uint64_t epoch = 0;
   int64_t position = -1; ///< The next record to bring; -1: none came yet.
-  int64_t log_end = -1;  ///< As last seen; -1: not known.
+  int64_t log_end = -1;  ///< As last told; -1: not known.
   bool held = false;
 };
 
@@ -95,8 +95,9 @@ public:
   /// prefetched; the other ones go on. Replaces what was held before.
   virtual void hold(const std::set<topic_partition>& partitions) = 0;
 
-  /// The partitions that are ours.
-  virtual std::vector<partition_view> view() const { return {}; }
+  /// The partitions that are ours. To be called every few seconds: logs' ends are those that
+  /// were asked for by the last call.
+  virtual std::vector<partition_view> view() { return {}; }
 
   /// Drops what is prefetched of `where` and fetches from `offset` on, within `limit`.
   virtual expected<void> seek(const topic_partition& where, int64_t offset,

@@ -1,9 +1,9 @@
 #include "messaging/kafka_consumer.hpp"
 
 #include "base/log.hpp"
-#include "messaging/committed_offsets.hpp"
 #include "messaging/doorbell.hpp"
 #include "messaging/offset_commits.hpp"
+#include "messaging/offset_reader.hpp"
 
 #include <nlohmann/json.hpp>
 
@@ -46,8 +46,7 @@ public:
   kafka_consumer(rd_kafka_t* client, std::chrono::milliseconds commit_interval,
                  std::chrono::milliseconds leader_limit)
     : owner_(client), client_(client), control_(rd_kafka_queue_get_consumer(client)),
-      leader_limit_(leader_limit), offsets_(client, bell_, commit_interval),
-      committed_(client, bell_, leader_limit) {
+      offsets_(client, bell_, commit_interval), reader_(client, bell_, leader_limit) {
     rd_kafka_poll_set_consumer(client);
     if (control_) // not without a group, which `subscribe` will tell
       bell_.ring_for(control_.get());
@@ -79,7 +78,7 @@ public:
         return on_event(*event);
       if (auto x = offsets_.next_answer())
         return std::move(*x);
-      if (auto x = committed_.next_answer())
+      if (auto x = reader_.next_committed())
         return announce(*x);
       if (!gated_)
         if (auto x = next_record())
@@ -99,13 +98,15 @@ public:
       x.held = partitions.contains(x.where);
   }
 
-  std::vector<partition_view> view() const override {
+  std::vector<partition_view> view() override {
     std::set<topic_partition> asked;
-    for (const auto& x : owned_)
+    for (auto& x : owned_)
       if (x.announced && std::exchange(x.viewed, x.position) == x.position)
         asked.insert(x.where);
-    // Asked of the brokers: what librdkafka remembers stands still when fetching does.
-    const auto ends = log_ends(client_, asked, leader_limit_);
+    // Asked of the brokers: what librdkafka remembers stands still when fetching does. Told
+    // with the next view, as polling must go on.
+    const auto ends = reader_.ends();
+    reader_.ask_ends(std::move(asked));
     std::vector<partition_view> result;
     for (const auto& x : owned_) {
       if (!x.announced)
@@ -166,7 +167,7 @@ public:
     const auto deadline = clock::now() + limit;
     closed_ = true;
     offsets_.close();
-    committed_.stop();
+    reader_.stop();
     if (!control_)
       return;
     // Whatever waits for an answer gets it while the group is open.
@@ -217,7 +218,7 @@ private:
     bool held = false;
     int64_t position = -1;         ///< The next record to bring, if that is known.
     uint64_t prefetched_bytes = 0; ///< By the last statistics.
-    mutable int64_t viewed = -2;   ///< `position` at the last view.
+    int64_t viewed = -2;           ///< `position` at the last view.
   };
   static std::chrono::milliseconds left_until(clock::time_point deadline) {
     return std::chrono::duration_cast<std::chrono::milliseconds>(
@@ -247,7 +248,7 @@ private:
     std::erase_if(owned_, [this](const partition& x) {
       if (offsets_.owns(x.where))
         return false;
-      committed_.forget(x.where);
+      reader_.forget(x.where);
       rd_kafka_queue_io_event_enable(x.queue.get(), -1, nullptr, 0);
       return true;
     });
@@ -323,13 +324,13 @@ private:
     if (coming.empty())
       return partitions_assigned{epoch_, {}, {}};
     // Nobody else commits from now on: what is asked now is where librdkafka begins, too.
-    committed_.ask(coming, epoch_);
+    reader_.ask_committed(coming, epoch_);
     return nothing{};
   }
 
   /// Records of a partition come when it is known which of them are finished, not earlier:
   /// what is done again could not be taken back.
-  consumer_event announce(const committed_reader::answer& x) {
+  consumer_event announce(const offset_reader::answer& x) {
     partitions_assigned news{x.epoch, {}, {}};
     for (const auto& [where, state] : x.found) {
       const auto item = find(where);
@@ -447,9 +448,8 @@ private:
   rd_kafka_t* client_;
   doorbell bell_;
   queue_ptr control_;
-  const std::chrono::milliseconds leader_limit_;
   offset_commits offsets_;
-  committed_reader committed_;
+  offset_reader reader_;
   partition_list_ptr revoking_;
   std::vector<partition> owned_;
   size_t turn_ = 0; ///< Index of whoever was asked last.

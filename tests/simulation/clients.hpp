@@ -23,7 +23,7 @@ public:
   messaging::consumer_event poll(std::chrono::milliseconds) override;
   void gate(bool closed) override { gated_ = closed; }
   void hold(const std::set<messaging::topic_partition>& partitions) override;
-  std::vector<messaging::partition_view> view() const override;
+  std::vector<messaging::partition_view> view() override;
   expected<void> seek(const messaging::topic_partition& where, int64_t offset,
                       std::chrono::milliseconds) override;
   expected<void> store(const messaging::topic_partition& where,

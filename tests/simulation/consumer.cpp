@@ -190,7 +190,7 @@ void simulated_consumer::hold(const std::set<messaging::topic_partition>& partit
     held_.insert(x.partition);
 }
 
-std::vector<messaging::partition_view> simulated_consumer::view() const {
+std::vector<messaging::partition_view> simulated_consumer::view() {
   std::vector<messaging::partition_view> xs;
   for (const auto& [p, x] : mine_) {
     const auto known = broker_.reachable && broker_.leaderless.count(p) == 0;

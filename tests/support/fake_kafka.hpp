@@ -108,7 +108,7 @@ public:
     return messaging::nothing{};
   }
   void gate(bool on) override { gated = on; }
-  std::vector<messaging::partition_view> view() const override { return views; }
+  std::vector<messaging::partition_view> view() override { return views; }
   expected<void> seek(const messaging::topic_partition& where, int64_t offset,
                       std::chrono::milliseconds) override {
     seeks.emplace_back(where, offset);

@@ -21,7 +21,7 @@ public:
   consumer_event poll(std::chrono::milliseconds limit) override { return inner->poll(limit); }
   void gate(bool closed) override { inner->gate(closed); }
   void hold(const std::set<topic_partition>& partitions) override { inner->hold(partitions); }
-  std::vector<partition_view> view() const override { return inner->view(); }
+  std::vector<partition_view> view() override { return inner->view(); }
   expected<void> seek(const topic_partition& where, int64_t offset,
                       std::chrono::milliseconds limit) override {
     return inner->seek(where, offset, limit);
@@ -120,7 +120,7 @@ public:
 class has_no_view : public same_consumer {
 public:
   using same_consumer::same_consumer;
-  std::vector<partition_view> view() const override { return {}; }
+  std::vector<partition_view> view() override { return {}; }
 };
 
 template <class Broken>

@@ -1,0 +1,152 @@
+#include "messaging/offset_reader.hpp"
+
+#include "base/log.hpp"
+
+#include <algorithm>
+#include <utility>
+
+namespace ziyu::messaging {
+
+namespace {
+
+using clock = std::chrono::steady_clock;
+using std::chrono::milliseconds;
+
+/// What a question waits for the coordinator: more each time, up to what the reader's end
+/// may take.
+constexpr milliseconds first_question{1'000}, longest_question{3'000};
+
+/// Between a question that did not tell all and the next.
+constexpr milliseconds first_pause{50}, longest_pause{1'000};
+
+constexpr milliseconds told_each{10'000};
+
+partition_list_ptr to_list(const std::map<topic_partition, uint64_t>& partitions) {
+  partition_list_ptr result{rd_kafka_topic_partition_list_new(static_cast<int>(partitions.size()))};
+  for (const auto& [where, epoch] : partitions)
+    rd_kafka_topic_partition_list_add(result.get(), where.topic.c_str(), where.partition);
+  return result;
+}
+
+} // namespace
+
+offset_reader::offset_reader(rd_kafka_t* client, doorbell& bell, milliseconds leader_limit)
+  : client_(client), bell_(bell), leader_limit_(leader_limit), limit_(first_question),
+    pause_(first_pause), thread_([this] { run(); }) {}
+
+offset_reader::~offset_reader() {
+  stop();
+  thread_.join();
+}
+
+// -- the polling thread --------------------------------------------------------------------
+
+void offset_reader::ask_committed(const std::vector<topic_partition>& partitions, uint64_t epoch) {
+  std::lock_guard guard{mutex_};
+  for (const auto& where : partitions)
+    wanted_[where] = epoch;
+  next_ = {};
+  changed_.notify_all();
+}
+
+std::optional<offset_reader::answer> offset_reader::next_committed() {
+  std::lock_guard guard{mutex_};
+  std::erase_if(known_, [](const auto& x) { return x.second.empty(); });
+  if (known_.empty())
+    return std::nullopt;
+  auto first = known_.extract(known_.begin());
+  return answer{first.key(), std::move(first.mapped())};
+}
+
+void offset_reader::ask_ends(std::set<topic_partition> partitions) {
+  std::lock_guard guard{mutex_};
+  ends_wanted_ = std::move(partitions);
+  changed_.notify_all();
+}
+
+std::map<topic_partition, int64_t> offset_reader::ends() {
+  std::lock_guard guard{mutex_};
+  return ends_;
+}
+
+void offset_reader::forget(const topic_partition& where) {
+  std::lock_guard guard{mutex_};
+  wanted_.erase(where);
+  for (auto& [epoch, found] : known_)
+    found.erase(where);
+}
+
+void offset_reader::stop() {
+  std::lock_guard guard{mutex_};
+  stopping_ = true;
+  changed_.notify_all();
+}
+
+// -- its own -------------------------------------------------------------------------------
+
+void offset_reader::run() {
+  for (std::unique_lock lock{mutex_}; !stopping_;) {
+    if (!wanted_.empty() && clock::now() >= next_) {
+      read_wanted(lock);
+    } else if (ends_wanted_) {
+      const auto asked = std::exchange(ends_wanted_, std::nullopt);
+      lock.unlock();
+      auto found = log_ends(client_, *asked, leader_limit_);
+      lock.lock();
+      ends_ = std::move(found);
+    } else if (wanted_.empty()) {
+      changed_.wait(lock);
+    } else {
+      changed_.wait_until(lock, next_);
+    }
+  }
+}
+
+void offset_reader::read_wanted(std::unique_lock<std::mutex>& lock) {
+  const auto asked = wanted_;
+  next_ = clock::time_point::max(); // unless more is asked meanwhile
+  lock.unlock();
+  auto found = read_committed(client_, *to_list(asked), limit_, leader_limit_);
+  lock.lock();
+  const std::string reason = found ? "not all was told" : found.error().message;
+  if (found)
+    pass_on(asked, std::move(*found));
+  const auto now = clock::now();
+  const auto open = still_open(asked);
+  if (open == 0) {
+    limit_ = first_question;
+    pause_ = first_pause;
+    next_ = {};
+    return;
+  }
+  if (now - told_ >= told_each) {
+    told_ = now;
+    spdlog::warn("{} partitions wait until it is known what is committed for them: {}", open,
+                 reason);
+  }
+  next_ = std::min(next_, now + pause_);
+  limit_ = std::min(2 * limit_, longest_question);
+  pause_ = std::min(2 * pause_, longest_pause);
+}
+
+/// Unless they went meanwhile, or went and came back: others may have committed since.
+void offset_reader::pass_on(const partitions_by_epoch& asked, committed_states found) {
+  for (auto& [where, state] : found) {
+    const auto i = wanted_.find(where);
+    if (i == wanted_.end() || i->second != asked.at(where))
+      continue;
+    known_[i->second].emplace(where, std::move(state));
+    wanted_.erase(i);
+  }
+  if (!known_.empty())
+    bell_.ring();
+}
+
+size_t offset_reader::still_open(const partitions_by_epoch& asked) const {
+  return static_cast<size_t>(std::count_if(asked.begin(), asked.end(), [this](const auto& x) {
+    const auto i = wanted_.find(x.first);
+    return i != wanted_.end() && i->second == x.second;
+  }));
+}
+
+} // namespace ziyu::messaging

@@ -1,0 +1,70 @@
+#pragma once
+
+#include "messaging/committed_offsets.hpp"
+#include "messaging/doorbell.hpp"
+
+#include <condition_variable>
+#include <mutex>
+#include <thread>
+
+namespace ziyu::messaging {
+
+/// Asks brokers, on a thread of its own, what polling must not wait for: what is committed for
+/// partitions that are new here (again, until it is told) and where logs end. Neither a
+/// coordinator nor a leader that is away holds up anything else. Everything is for the
+/// polling thread.
+class offset_reader {
+public:
+  struct answer {
+    uint64_t epoch = 0;
+    committed_states found;
+  };
+
+  /// @param client Outlives this, as does `bell`, which rings when there is an answer.
+  /// @param leader_limit What a question waits for a leader: longer than a fetch may wait at
+  /// the broker (`fetch.wait.max.ms`), which it comes after.
+  offset_reader(rd_kafka_t* client, doorbell& bell, std::chrono::milliseconds leader_limit);
+  /// Waits for the question under way: 3 s, and `leader_limit` for each leader that is away.
+  ~offset_reader();
+
+  void ask_committed(const std::vector<topic_partition>& partitions, uint64_t epoch);
+  /// What has become known since, of one assignment; each partition once.
+  std::optional<answer> next_committed();
+
+  /// Instead of what was asked before.
+  void ask_ends(std::set<topic_partition> partitions);
+  /// As far as they were told after the last question that has been answered.
+  std::map<topic_partition, int64_t> ends();
+
+  /// The partition is not ours any more.
+  void forget(const topic_partition& where);
+  /// Nothing is asked any more.
+  void stop();
+
+private:
+  using partitions_by_epoch = std::map<topic_partition, uint64_t>;
+
+  void run();
+  void read_wanted(std::unique_lock<std::mutex>& lock);
+  void pass_on(const partitions_by_epoch& asked, committed_states found);
+  size_t still_open(const partitions_by_epoch& asked) const;
+
+  rd_kafka_t* client_;
+  doorbell& bell_;
+  const std::chrono::milliseconds leader_limit_;
+  std::chrono::milliseconds limit_; ///< For the coordinator.
+  std::chrono::milliseconds pause_; ///< Before what was not told is asked again.
+  std::chrono::steady_clock::time_point told_{};
+
+  std::mutex mutex_; ///< Guards the rest.
+  std::condition_variable changed_;
+  partitions_by_epoch wanted_;                   ///< Committed offsets, and…
+  std::chrono::steady_clock::time_point next_{}; ///< …when to ask for them.
+  std::map<uint64_t, committed_states> known_;   ///< By epoch.
+  std::optional<std::set<topic_partition>> ends_wanted_;
+  std::map<topic_partition, int64_t> ends_;
+  bool stopping_ = false;
+  std::thread thread_; ///< Last: it uses the rest.
+};
+
+} // namespace ziyu::messaging
