@@ -181,6 +181,8 @@ public:
         give_up_partitions(left_until(deadline));
       }
     }
+    if (owned_.empty())
+      leave();
     if (auto failure = rd_kafka_consumer_close_queue(client_, control_.get())) {
       rd_kafka_error_destroy(failure);
       return;
@@ -234,6 +236,22 @@ private:
       event_ptr dropped{rd_kafka_queue_poll(control_.get(), 5)};
     }
     return false;
+  }
+
+  /// Without partitions a closing group sends no LeaveGroup when it cooperates or is just
+  /// joining (librdkafka up to 2.15 at least), and all others wait for our session's end.
+  /// Unsubscribing sends it, once the coordinator has given us a name.
+  void leave() {
+    for (const auto until = clock::now() + closing_grace; !is_named() && clock::now() < until;)
+      event_ptr dropped{rd_kafka_queue_poll(control_.get(), 5)};
+    rd_kafka_unsubscribe(client_);
+  }
+
+  bool is_named() const {
+    char* name = rd_kafka_memberid(client_);
+    const auto yes = name != nullptr && *name != '\0';
+    rd_kafka_mem_free(client_, name);
+    return yes;
   }
 
   void commit_last(std::chrono::milliseconds limit) {

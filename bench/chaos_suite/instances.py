@@ -34,6 +34,8 @@ def configuration(place, bootstrap, topics, model, limit_bytes, delivery="at_lea
         # What dies here is killed by the suite: that must not stop a service for long.
         "restart": {"intensity": 1000, "period_ms": 10000, "backoff_max_ms": 1000},
         "jobs": {"max_bytes": MAX_BYTES, "max_pixels": 4_000_000, "max_in_flight": 64, "max_in_flight_bytes": "64MiB"},
+        # Below what the kernel begins to kill at.
+        "breaker": {"tighten_at": 0.75, "open_at": 0.85, "close_below": 0.75},
         "http": {"host": "127.0.0.1", "port": 0},
         "faults": {"allowed": True},
         "log": {"level": "info"},

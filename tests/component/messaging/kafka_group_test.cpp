@@ -64,6 +64,19 @@ TEST_P(KafkaGroup, ClosingLeavesTheGroup) {
   ASSERT_TRUE(until({&y}, [&] { return y.owned.size() == 2; }));
 }
 
+#if RD_KAFKA_VERSION >= 0x02060000
+TEST_P(KafkaGroup, WhoHasNoPartitionsLeavesTheGroupToo) {
+  cluster.create_topic("in", 1);
+  auto x = join();
+  ASSERT_TRUE(until({&x}, [&] { return x.owned.size() == 1; }));
+  auto y = join();
+  ASSERT_TRUE(until({&x, &y}, [&] { return !y.assigned.empty() && x.owned.size() == 1; }));
+  ASSERT_TRUE(y.owned.empty());
+  y.it->close(group_patience);
+  EXPECT_EQ(cluster.requests(api_leave_group), 1u);
+}
+#endif
+
 TEST_P(KafkaGroup, ClosingAmidARebalanceEnds) {
   cluster.create_topic("in", 2);
   for (int round = 0; round < 8; ++round) {
