@@ -181,7 +181,7 @@ public:
         give_up_partitions(left_until(deadline));
       }
     }
-    if (owned_.empty())
+    if (owned_.empty() && !is_static())
       leave();
     if (auto failure = rd_kafka_consumer_close_queue(client_, control_.get())) {
       rd_kafka_error_destroy(failure);
@@ -245,6 +245,15 @@ private:
     for (const auto until = clock::now() + closing_grace; !is_named() && clock::now() < until;)
       event_ptr dropped{rd_kafka_queue_poll(control_.get(), 5)};
     rd_kafka_unsubscribe(client_);
+  }
+
+  /// A static member keeps its place until its session ends (KIP-345).
+  bool is_static() const {
+    char text[256];
+    size_t size = sizeof text;
+    return rd_kafka_conf_get(rd_kafka_conf(client_), "group.instance.id", text, &size)
+             == RD_KAFKA_CONF_OK
+           && size > 1;
   }
 
   bool is_named() const {

@@ -75,6 +75,17 @@ TEST_P(KafkaGroup, WhoHasNoPartitionsLeavesTheGroupToo) {
   y.it->close(group_patience);
   EXPECT_EQ(cluster.requests(api_leave_group), 1u);
 }
+
+TEST_P(KafkaGroup, AStaticMemberKeepsItsPlaceAlsoWithoutPartitions) {
+  cluster.create_topic("in", 1);
+  auto x = join({{"group.instance.id", "a"}});
+  ASSERT_TRUE(until({&x}, [&] { return x.owned.size() == 1; }));
+  auto y = join({{"group.instance.id", "b"}});
+  ASSERT_TRUE(until({&x, &y}, [&] { return !y.assigned.empty() && x.owned.size() == 1; }));
+  y.it->close(group_patience);
+  x.it->close(group_patience);
+  EXPECT_EQ(cluster.requests(api_leave_group), 0u);
+}
 #endif
 
 TEST_P(KafkaGroup, ClosingAmidARebalanceEnds) {
