@@ -114,8 +114,8 @@ private:
       return report;
     }
     auto failure = attempt(x);
-    if (failure && failure->how == step_failure::severity::abort && !abort())
-      failure->how = step_failure::severity::indefinite;
+    if (failure && failure->how == step_failure::severity::abort)
+      failure->how = abort();
     if (!failure) {
       report.end = transaction_end::committed;
       return report;
@@ -156,6 +156,7 @@ private:
     const auto deadline = clock::now() + settings_.limit;
     size_t i = 0;
     outstanding_ = 0;
+    may_come_late_ = false;
     ++serial_;
     while (i < x.records.size() || outstanding_ > 0) {
       while (i < x.records.size()) {
@@ -196,6 +197,9 @@ private:
       if (serial_of(*message) != serial_)
         continue;
       --outstanding_;
+      if (message->err != RD_KAFKA_RESP_ERR_NO_ERROR
+          && rd_kafka_message_status(message) != RD_KAFKA_MSG_STATUS_NOT_PERSISTED)
+        may_come_late_ = true;
       use(*message);
     }
   }
@@ -298,20 +302,24 @@ private:
     }
   }
 
-  /// True when the transaction was aborted in good order.
-  bool abort() {
+  /// `abort` when the transaction was aborted in good order. A record that was on its way to
+  /// the broker may arrive after that, and would become part of this producer's next
+  /// transaction (KIP-890): then the next client aborts it, whose epoch keeps such records out.
+  step_failure::severity abort() {
     const auto deadline = clock::now() + (stopping() ? 1'000ms : settings_.limit);
     // Before it aborts, librdkafka waits until all reports have been served.
     rd_kafka_purge(client_.get(), RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
     while (outstanding_ > 0 && clock::now() < deadline)
       serve_reports(100ms, [](const rd_kafka_message_t&) {});
+    if (outstanding_ > 0 || may_come_late_)
+      return step_failure::severity::stuck;
     for (;;) {
       error_ptr failed{rd_kafka_abort_transaction(client_.get(), remaining(deadline))};
       if (!failed)
-        return true;
+        return step_failure::severity::abort;
       if (!may_retry(*failed, deadline)) {
         spdlog::warn("a transaction could not be aborted: {}", rd_kafka_error_string(failed.get()));
-        return false;
+        return step_failure::severity::indefinite;
       }
     }
   }
@@ -427,8 +435,9 @@ private:
   queue_ptr events_; ///< Goes before the client.
   /// Calls of `send_offsets` that have not returned.
   std::shared_ptr<std::atomic<int>> calls_ = std::make_shared<std::atomic<int>>(0);
-  uint32_t serial_ = 0;    ///< Of the transaction under way.
-  size_t outstanding_ = 0; ///< Its records without a delivery report.
+  uint32_t serial_ = 0;        ///< Of the transaction under way.
+  size_t outstanding_ = 0;     ///< Its records without a delivery report.
+  bool may_come_late_ = false; ///< A record of it that failed may still reach the broker.
   std::mutex mutex_;
   std::condition_variable changed_;
   std::optional<transaction> next_;

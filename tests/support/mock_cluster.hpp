@@ -21,6 +21,8 @@ enum api_key : int16_t {
   api_offset_commit = 8,
   api_heartbeat = 12,
   api_leave_group = 13,
+  api_init_producer_id = 22,
+  api_end_transaction = 26,
 };
 
 /// librdkafka's mock of a Kafka cluster with one broker or more, on free ports of this

@@ -89,6 +89,29 @@ TEST_F(LostCoordinator, NobodyWhoIsNoMemberHasAMembership) {
   EXPECT_EQ(membership_of(member.get()), nullptr) << "it has not joined yet";
 }
 
+#if RD_KAFKA_VERSION >= 0x02060000
+TEST_F(LostCoordinator, ARecordThatMayArriveLateMeetsAnotherEpoch) {
+  cluster.set_coordinator("transaction", "ours", second);
+  const auto who = joined();
+  ASSERT_TRUE(who);
+  ASSERT_EQ(run(who)->end, transaction_end::committed);
+  const auto before = cluster.requests(test::api_init_producer_id);
+  const auto ended = cluster.requests(test::api_end_transaction);
+  cluster.slow(first, 10s);
+  auto report = run(who);
+  ASSERT_TRUE(report);
+  ASSERT_EQ(report->end, transaction_end::aborted);
+  EXPECT_EQ(cluster.requests(test::api_end_transaction), ended)
+    << "of the same epoch as the late record";
+  cluster.slow(first, 0s);
+  for (auto i = 0; i < 10 && report && report->end != transaction_end::committed; ++i)
+    report = run(who);
+  ASSERT_TRUE(report);
+  EXPECT_EQ(report->end, transaction_end::committed) << report->reason.describe();
+  EXPECT_GT(cluster.requests(test::api_init_producer_id), before);
+}
+#endif
+
 TEST_F(LostCoordinator, ATransactionEndsWithinItsTimeAndTheNextOneIsCommitted) {
   const auto who = joined();
   ASSERT_TRUE(who);
