@@ -34,6 +34,7 @@ TEST(ExactlyOnce, EachJobHasOneAnswerAndTheOffsetsAreCommittedWithIt) {
     auto s = x.serve(patch);
     x.submit_digits(200);
     x.submit({job_record("nothing", std::nullopt)}); // a dead letter
+    x.expect("nothing");
     ASSERT_TRUE(x.read_all_answers()) << x.account() << s.log();
     expect_all_accounted(x, s);
     EXPECT_EQ(s.stop(), 0) << s.log();
