@@ -18,9 +18,9 @@ class Chaos:
     plan leaves it. So each action waits until the rules hold indeed, and is dropped when the time is up before.
     """
 
-    def __init__(self, actions, cluster, places, left_behind, log, seconds):
+    def __init__(self, actions, cluster, places, left_behind, log, seconds, pressures):
         self.cluster, self.places, self.left_behind, self.log = cluster, places, left_behind, log
-        self.seconds = seconds
+        self.seconds, self.pressures = seconds, pressures
         self.counts, self.dropped = Counter(), Counter()
         self.rest_until = Counter()  # what is harmed ("broker", "place", "group") -> since the start, s
         self.queue, self.order = [], 0
@@ -75,6 +75,8 @@ class Chaos:
                 self.log(f"{action.kind} target {action.target} waits: {obstacle}")
             self._at(now + 0.5, self._begin, action, True)
             return
+        if kind.harms == "place":
+            self.pressures.disturb(self.places[action.target])
         done = getattr(self, "_" + action.kind)(action)
         if kind.harms in schedule.RESTS:
             now = time.monotonic() - self.origin
@@ -162,10 +164,16 @@ class Chaos:
         place.terminate()
 
     def _memory_pressure(self, action):
-        place = self.places[action.target]
-        taken = place.squeeze(0.88)
-        self._later(action, place.release)
-        return taken > 0
+        pressure = self.pressures.begin(self.places[action.target], action.lasts_s)
+        if pressure:
+            self._later(action, self._release, pressure)
+        return pressure is not None
+
+    def _release(self, pressure):
+        if not self.pressures.end(pressure):
+            now = time.monotonic() - self.origin
+            self.rest_until["place"] = now + schedule.PLACE_REST_S
+            self._at(now + 0.2, self._release, pressure)
 
     # -- brokers ---------------------------------------------------------------------
 

@@ -30,7 +30,7 @@ class Answer:
     job_id: str
     source: tuple       # (partition, offset) of the job that it says it answers
     at: tuple           # (partition, offset) of the record itself
-    time_s: float       # when the broker appended it
+    time_s: float       # when it could be read: appended, and its transaction ended
     label: str = ""
     digest: str = ""    # of a dead letter's value
     code: str = ""

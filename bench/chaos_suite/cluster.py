@@ -219,6 +219,12 @@ class Cluster:
         about = self._group(name)
         return [x.id for x in about.members if x.client_id == client_id] if about else []
 
+    def log_of(self, topic, partition):
+        """The folder of a partition's log at a replica that has all that is committed. KafkaException when nobody can
+        tell."""
+        in_sync = self.admin.list_topics(topic, timeout=5).topics[topic].partitions[partition].isrs
+        return next(x.disk for x in self.brokers if x.number in in_sync) / "data" / f"{topic}-{partition}"
+
     def look(self):
         """Starts brokers again that ended themselves: when their disk was full, or when they could not bind."""
         for broker in self.brokers:

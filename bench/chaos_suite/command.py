@@ -12,18 +12,22 @@ from .processes import adopt_orphans, end_all_descendants, own_mounts
 from .run import STALL_LIMIT_S, new_seed
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+GUARANTEES = ("at_least_once", "exactly_once")
+ORDERINGS = ("unordered", "key", "partition")
 ASSIGNORS = ("range", "cooperative-sticky")
 
 
-def parser(name, description, drain_s=60):
+def parser(name, description, drain_s=60, one_load=True):
+    """`one_load`: a run has one kind of delivery, and jobs that come at some rate."""
     made = argparse.ArgumentParser(prog=f"bench/{name}", description=description)
     made.add_argument("--seed", type=int, help="replays the plan and the jobs of a run; default: a new one")
-    made.add_argument("--delivery", choices=("at_least_once", "exactly_once"), default="at_least_once")
-    made.add_argument("--ordering", choices=("unordered", "key", "partition"), default="unordered")
+    if one_load:
+        made.add_argument("--delivery", choices=GUARANTEES, default=GUARANTEES[0])
+        made.add_argument("--ordering", choices=ORDERINGS, default=ORDERINGS[0])
+        made.add_argument("--rate", type=float, default=40, help="jobs a second, with bursts (default 40)")
+        made.add_argument("--stall-limit-s", type=float, default=STALL_LIMIT_S,
+                          help=f"longest stall allowed (default {STALL_LIMIT_S}: the session and 5 s)")
     made.add_argument("--assignor", choices=ASSIGNORS, help="of the consumer group; default: by the seed")
-    made.add_argument("--rate", type=float, default=40, help="jobs a second, with bursts (default 40)")
-    made.add_argument("--stall-limit-s", type=float, default=STALL_LIMIT_S,
-                      help=f"longest stall allowed (default {STALL_LIMIT_S}: the session and 5 s)")
     made.add_argument("--drain-s", type=float, default=drain_s,
                       help=f"how long the last jobs may take (default {drain_s})")
     made.add_argument("--keep", metavar="FOLDER", help="keep all logs here; otherwise they are kept on failure only")
@@ -38,8 +42,13 @@ def parse(made):
     options.ziyu = options.bin / "ziyu"
     if options.seed is None:
         options.seed = new_seed()
-    options.assignor = options.assignor or ASSIGNORS[options.seed % 2]
+    options.assignor = options.assignor or assignor_of(options.seed)
     return options
+
+
+def assignor_of(seed):
+    """By the seed's second bit: who takes the delivery from whether the seed is even gets each with both."""
+    return ASSIGNORS[seed // 2 % 2]
 
 
 def execute(made, options, function, limit_s):

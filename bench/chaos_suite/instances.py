@@ -1,5 +1,6 @@
 """The services under test: each place runs `ziyu serve` (or another subject) and what it starts."""
 
+import http.client
 import json
 import os
 import signal
@@ -15,6 +16,7 @@ from .processes import Cgroup, Child, descendants, read_process, send
 
 SESSION_MS = 6000
 MEMORY_LIMIT = 640 << 20  # of a place's cgroup
+BREAKER_OPENS_AT = 0.85  # share of it
 
 
 def configuration(place, bootstrap, topics, model, limit_bytes, delivery="at_least_once", ordering="unordered",
@@ -35,7 +37,7 @@ def configuration(place, bootstrap, topics, model, limit_bytes, delivery="at_lea
         "restart": {"intensity": 1000, "period_ms": 10000, "backoff_max_ms": 1000},
         "jobs": {"max_bytes": MAX_BYTES, "max_pixels": 4_000_000, "max_in_flight": 64, "max_in_flight_bytes": "64MiB"},
         # Below what the kernel begins to kill at.
-        "breaker": {"tighten_at": 0.75, "open_at": 0.85, "close_below": 0.75},
+        "breaker": {"tighten_at": 0.75, "open_at": BREAKER_OPENS_AT, "close_below": 0.75},
         "http": {"host": "127.0.0.1", "port": 0},
         "faults": {"allowed": True},
         "log": {"level": "info"},
@@ -97,7 +99,7 @@ class Place:
         try:
             with urllib.request.urlopen(f"http://{self.address()}{path}", timeout=limit_s) as answer:
                 return answer.read().decode()
-        except (OSError, ValueError):
+        except (OSError, ValueError, http.client.HTTPException):
             return None
 
     def get(self, path, limit_s=1.0):
@@ -113,8 +115,16 @@ class Place:
                 return json.load(e)
             except ValueError:
                 return None
-        except (OSError, ValueError):
+        except (OSError, ValueError, http.client.HTTPException):
             return None
+
+    def metric(self, name):
+        """The sum of a metric over its labels; `name` may end with some of them, as `name{label="value"`. None: no
+        answer."""
+        text = self.text("/metrics")
+        if text is None:
+            return None
+        return sum(float(x.split()[-1]) for x in text.splitlines() if x.startswith(name))
 
     def ready(self):
         answer = self.get("/readyz")

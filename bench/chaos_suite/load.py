@@ -117,3 +117,28 @@ def bitmap(width, height, rng):
     pixels = b"".join(noise[i % row:] + noise[:i % row] for i in range(height))
     header = b"BM" + struct.pack("<IHHI", 54 + len(pixels), 0, 0, 54)
     return header + struct.pack("<IiiHHIIiiII", 40, width, height, 1, 24, 0, len(pixels), 2835, 2835, 0, 0) + pixels
+
+
+def png(width, height, ratio, rng):
+    """A PNG of 3 bytes a pixel, which are about `ratio` (2 to 100) times as many as its own: from top to bottom the same
+    shades, beside them a stripe of noise."""
+    row = 3 * width
+    shades = bytes(255 * i // row for i in range(row))
+    # What is as in the row above is 0.6 % of it when compressed.
+    noisy = int(row * max(0.0, 1 / ratio - 0.006))
+    packed = zlib.compressobj(1)
+    pixels = packed.compress(b"\0" + shades)
+    pixels += b"".join(packed.compress(b"\2" + rng.randbytes(noisy) + bytes(row - noisy)) for _ in range(height - 1))
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return (b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", header) + _chunk(b"IDAT", pixels + packed.flush())
+            + _chunk(b"IEND", b""))
+
+
+def with_comment(picture, text):
+    """The same PNG as other bytes."""
+    end = 8 + 25  # its signature and its header
+    return picture[:end] + _chunk(b"tEXt", b"Comment\0" + text.encode("latin-1")) + picture[end:]
+
+
+def _chunk(kind, content):
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))

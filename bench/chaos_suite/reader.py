@@ -9,6 +9,18 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from .checker import Answer
 
 
+def patiently(function, limit_s=60):
+    """What it returns, once it does without KafkaException."""
+    deadline = time.monotonic() + limit_s
+    while True:
+        try:
+            return function()
+        except KafkaException:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.2)
+
+
 class Tail:
     """Follows topics from their beginning."""
 
@@ -22,22 +34,11 @@ class Tail:
         self.topics = topics
         self.partitions = []
         for topic in topics:
-            about = self._patiently(lambda topic=topic: self.consumer.list_topics(topic, timeout=5).topics[topic])
+            about = patiently(lambda topic=topic: self.consumer.list_topics(topic, timeout=5).topics[topic])
             self.partitions += [TopicPartition(topic, x, 0) for x in about.partitions]
         # Where each partition's end was last met. Not the position, which control records of transactions do not move.
         self.end_met = {}
         self.consumer.assign(self.partitions)
-
-    @staticmethod
-    def _patiently(function, limit_s=60):
-        deadline = time.monotonic() + limit_s
-        while True:
-            try:
-                return function()
-            except KafkaException:
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(0.2)
 
     def poll(self, limit_s=0.0):
         """Messages that have come, at most 500."""
@@ -53,7 +54,7 @@ class Tail:
         """All up to the end of now. TimeoutError if that takes too long."""
         ends = {}
         for x in self.partitions:
-            ends[(x.topic, x.partition)] = self._patiently(
+            ends[(x.topic, x.partition)] = patiently(
                 lambda x=x: self.consumer.get_watermark_offsets(x, timeout=5, cached=False))[1]
         deadline, messages = time.monotonic() + limit_s, []
         while left := {k: v for k, v in ends.items() if self.end_met.get(k, 0) < v}:
@@ -66,9 +67,10 @@ class Tail:
         self.consumer.close()
 
 
-def to_answer(message, dead_topic):
-    """What a record of the topic of results or of dead letters answers. None: it is unreadable."""
-    at, time_s = (message.partition(), message.offset()), message.timestamp()[1] / 1000
+def to_answer(message, dead_topic, time_s=None):
+    """What a record of the topic of results or of dead letters answers. None: it is unreadable. `time_s`: when it could
+    be read, if later than appended."""
+    at, time_s = (message.partition(), message.offset()), time_s or message.timestamp()[1] / 1000
     if message.topic() == dead_topic:
         headers = {name: (value or b"").decode(errors="replace") for name, value in message.headers() or []}
         try:

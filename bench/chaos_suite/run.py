@@ -1,5 +1,6 @@
 """One run: a cluster, two services and more that come and go, jobs, chaos, and the judgement."""
 
+import hashlib
 import json
 import os
 import random
@@ -7,7 +8,7 @@ import shutil
 import signal
 import sys
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from . import checker, schedule
@@ -16,10 +17,13 @@ from .cluster import Cluster
 from .instances import MEMORY_LIMIT, SESSION_MS, LeftBehind, Place, configuration, make_cgroup
 from .load import Load
 from .proxy import Network
-from .reader import Tail, to_answer
+from .pressure import Pressures
+from .reader import Tail, patiently, to_answer
+from .stable import read_log, readable_from
 from .submitter import Submitter
 
 TOPICS = {"jobs": "image.jobs", "results": "image.results", "dead_letters": "image.jobs-dlt", "events": "ziyu.events"}
+ANSWERS = [TOPICS["results"], TOPICS["dead_letters"]]
 STALL_LIMIT_S = SESSION_MS / 1000 + 5
 STOP_LIMIT_S = 25  # drain, leaving the group, workers: more is a stop that hangs
 
@@ -41,6 +45,7 @@ class Log:
 class Stage:
     """Cluster, places and what watches them; all gone when it is left.
 
+    `places`: of services that share the topics; 0: neither places nor topics are made.
     `subject(place_number, folder)`: makes the command of a place, for subjects that are not `ziyu serve`.
     """
 
@@ -67,23 +72,35 @@ class Stage:
                                    768 << 20 if self.small_disks else 0)
             self.log(f"starting {brokers} brokers in {self.folder}")
             self.cluster.start()
-            stamped = {"message.timestamp.type": "LogAppendTime"}
-            one_lane = self.options.ordering != "unordered"
-            self.cluster.create_topics({
-                TOPICS["jobs"]: (self.partitions, {"max.message.bytes": "16777216"}),
-                TOPICS["results"]: (1 if one_lane else self.partitions, stamped),
-                TOPICS["dead_letters"]: (1, {**stamped, "max.message.bytes": "16777216"}),
-                TOPICS["events"]: (1, {}),
-            })
+            if places > 0:
+                self._create_topics()
             for number in range(places):
                 cgroup = self.cgroup or make_cgroup(number, self.repository)
                 self.places.append(Place(number, self.folder, self._command(number, cgroup), cgroup,
                                          is_plain=self.subject is not None))
-            self.log("topics are there")
             return self
         except BaseException:
             self.__exit__(*sys.exc_info())
             raise
+
+    @property
+    def transactional(self):
+        return self.options.delivery == "exactly_once"
+
+    def answers(self):
+        """Follows results and dead letters, as who relies on the delivery's guarantee reads them."""
+        return Tail(self.cluster.bootstrap, ANSWERS, "read_committed" if self.transactional else "read_uncommitted")
+
+    def _create_topics(self):
+        stamped = {"message.timestamp.type": "LogAppendTime"}
+        one_lane = self.options.ordering != "unordered"
+        self.cluster.create_topics({
+            TOPICS["jobs"]: (self.partitions, {"max.message.bytes": "16777216"}),
+            TOPICS["results"]: (1 if one_lane else self.partitions, stamped),
+            TOPICS["dead_letters"]: (1, {**stamped, "max.message.bytes": "16777216"}),
+            TOPICS["events"]: (1, {}),
+        })
+        self.log("topics are there")
 
     def _command(self, number, cgroup):
         if self.subject:
@@ -142,6 +159,14 @@ class Stage:
                 raise TimeoutError(f"the services did not become ready within {limit_s} s: see {self.folder}")
             time.sleep(0.1)
 
+    def await_whole(self, limit_s=120):
+        """Until all brokers have caught up: after a start on a busy machine they may need a while."""
+        deadline = time.monotonic() + limit_s
+        while not self.cluster.whole():
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"the brokers did not catch up within {limit_s} s: see {self.folder}")
+            time.sleep(0.2)
+
     def stop_all(self):
         """SIGTERM to all services; their exit codes are looked at."""
         for place in self.places:
@@ -160,19 +185,44 @@ class Stage:
         self.trouble += self.left_behind.overdue
         self.left_behind.overdue = []
 
-    def judge(self, submitted, isolation):
-        tail = Tail(self.cluster.bootstrap, [TOPICS["results"], TOPICS["dead_letters"]], isolation)
+    def placed(self, submitted):
+        """The jobs that are in the topic, each with its offset. Kafka may acknowledge a record without saying where it is:
+        as one that it has already, which may be wrong when it has refused the first of a partition at first."""
+        if all(x.offset is not None for x in submitted):
+            return submitted
+        tail = Tail(self.cluster.bootstrap, [TOPICS["jobs"]])
         try:
-            messages = tail.rest(120)
+            known = {(x.partition, x.offset) for x in submitted}
+            found = {(x.partition(), hashlib.sha1(x.value() or b"").hexdigest(), (x.key() or b"").decode()): x.offset()
+                     for x in tail.rest(120) if (x.partition(), x.offset()) not in known}
         finally:
             tail.close()
-        answers = [to_answer(x, TOPICS["dead_letters"]) for x in messages]
+        placed = [x if x.offset is not None else replace(x, offset=found.get((x.partition, x.digest, x.key)))
+                  for x in submitted]
+        for x in placed:
+            if x.offset is None:
+                self.log(f"Kafka has acknowledged {x.job_id} ({x.kind}) of partition {x.partition} and does not have it")
+        return [x for x in placed if x.offset is not None]
+
+    def judge(self, submitted):
+        tail = self.answers()
+        try:
+            messages = tail.rest(120)
+            readable = {(x.topic, x.partition): self._readable_from(x.topic, x.partition)
+                        for x in tail.partitions} if self.transactional else {}
+        finally:
+            tail.close()
+        answers = [to_answer(x, TOPICS["dead_letters"], readable.get((x.topic(), x.partition()), {}).get(x.offset()))
+                   for x in messages]
         unreadable = answers.count(None)
         if unreadable:
             self.complain(f"{unreadable} answers cannot be read")
         answers = [x for x in answers if x]
         self.keep_history(submitted, answers)
         return checker.check(submitted, answers, self.options.ordering)
+
+    def _readable_from(self, topic, partition):
+        return readable_from(read_log(patiently(lambda: self.cluster.log_of(topic, partition))))
 
     def keep_history(self, submitted, answers):
         with open(self.folder / "history.jsonl", "w", encoding="utf-8") as file:
@@ -188,7 +238,7 @@ class Progress:
 
     def __init__(self, stage, submitter):
         self.submitter = submitter
-        self.tail = Tail(stage.cluster.bootstrap, [TOPICS["results"], TOPICS["dead_letters"]])
+        self.tail = stage.answers()
         self.sources = set()
 
     def look(self):
@@ -215,11 +265,14 @@ def run_chaos(options, subject=None, kinds=None):
             place.start()
         if not subject:
             stage.await_ready(stable)
+        # Also the topics that the services have made the brokers make.
+        stage.await_whole()
         stage.log("services are ready")
         load = Load(options.seed, stage.repository, options.rate, options.ordering, kinds=kinds)
         submitter = Submitter(stage.cluster.bootstrap, TOPICS["jobs"], load)
         progress = Progress(stage, submitter)
-        chaos = Chaos(actions, stage.cluster, stage.places, stage.left_behind, stage.log, seconds)
+        pressures = Pressures(stage.log)
+        chaos = Chaos(actions, stage.cluster, stage.places, stage.left_behind, stage.log, seconds, pressures)
         chaos.start()
         end, last, late_s = time.monotonic() + seconds, time.monotonic(), 0.0
         while time.monotonic() < end:
@@ -228,13 +281,18 @@ def run_chaos(options, subject=None, kinds=None):
             submitter.pump()
             progress.look()
             stage.look()
+            pressures.look()
             time.sleep(0.005)
         while chaos.step():
             stage.look()
+            pressures.look()
             time.sleep(0.02)
-        unacknowledged = submitter.finish(60)
+        unacknowledged = submitter.finish(60) + len(submitter.submitted)
+        submitter.submitted = stage.placed(submitter.submitted)
+        unacknowledged -= len(submitter.submitted)
         stage.log(f"{len(submitter.submitted)} jobs are acknowledged, {unacknowledged} are not; waiting for the rest")
         late = drain(stage, progress, options.drain_s)
+        pressures.finish(lambda: (stage.look(), time.sleep(0.2)))
         stage.stop_all()
         if late:
             # What a fresh service still does was not lost, but its services were stuck.
@@ -244,10 +302,9 @@ def run_chaos(options, subject=None, kinds=None):
             stage.stop_all()
         progress.tail.close()
         stage.log("judging")
-        verdict = stage.judge(submitter.submitted,
-                              "read_committed" if options.delivery == "exactly_once" else "read_uncommitted")
+        verdict = stage.judge(submitter.submitted)
         missed = checker.missed(verdict, options.delivery, options.stall_limit_s,
-                                max(late_s, stage.network.worst_delay_s)) + stage.trouble
+                                max(late_s, stage.network.worst_delay_s)) + stage.trouble + pressures.missed
         if late:
             missed.append(f"{late} jobs were open {options.drain_s} s after the end, before a fresh service was started")
         if submitter.failed:
@@ -258,6 +315,7 @@ def run_chaos(options, subject=None, kinds=None):
             "stall_limit_s": options.stall_limit_s, "unacknowledged": unacknowledged, "late": late,
             "kills": dict(sorted(chaos.counts.items())),
             "dropped": dict(sorted(chaos.dropped.items())),
+            "pressures_held": pressures.held, "breaker_opened": pressures.opened, "breaker_closed": pressures.closed,
             # How long the suite's own loop stood still (stalls may be longer by that), and who else wants the processors.
             "suite_delay_s": round(late_s, 3), "proxy_delay_s": round(stage.network.worst_delay_s, 3),
             "load_average": round(os.getloadavg()[0], 1),

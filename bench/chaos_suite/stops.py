@@ -60,8 +60,7 @@ def run_stops(options):
         submitter.finish(60)
         drain(stage, progress, options.drain_s)
         stage.stop_all()
-        verdict = stage.judge(submitter.submitted,
-                              "read_committed" if options.delivery == "exactly_once" else "read_uncommitted")
+        verdict = stage.judge(submitter.submitted)
         missed = checker.missed(verdict, options.delivery, options.stall_limit_s) + stage.trouble
         if verdict.duplicates > in_flight:
             missed.append(f"duplicates: {verdict.duplicates}, more than the {in_flight} jobs that were in flight")

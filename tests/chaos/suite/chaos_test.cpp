@@ -23,10 +23,14 @@ std::vector<std::string> python(const std::vector<std::string>& arguments) {
   return command;
 }
 
-std::vector<std::string> chaos(const std::vector<std::string>& options) {
-  auto command = python({"-m", "chaos_suite", "--bin", ZIYU_BIN_DIR});
+std::vector<std::string> suite(const std::string& module, const std::vector<std::string>& options) {
+  auto command = python({"-m", module, "--bin", ZIYU_BIN_DIR});
   command.insert(command.end(), options.begin(), options.end());
   return command;
+}
+
+std::vector<std::string> chaos(const std::vector<std::string>& options) {
+  return suite("chaos_suite", options);
 }
 
 } // namespace
@@ -40,6 +44,20 @@ TEST(ChaosPlan, FollowsItsSeedAndKeepsItsRules) {
   const auto ran = run_program(
     python({source_file("tests/chaos/suite/schedule_test.py").string()}));
   EXPECT_EQ(ran.exit_code, 0) << ran.err;
+}
+
+// The whole suite must tell what is lost, too: a consumer that loses jobs instead of the service.
+TEST(ChaosControl, CommitOnFetchIsCaught) {
+  const auto ran = run_program(chaos({"--subject", "commit_on_fetch", "--only", "service_kill",
+                                      "--seed", "1", "--minutes", "0.2", "--drain-s", "8"}),
+                               std::chrono::seconds{240});
+  ASSERT_EQ(ran.exit_code, 2) << ran.err;
+  const auto report = json::parse(ran.out);
+  EXPECT_GT(report.at("lost"), 0) << report.dump(1) << ran.err;
+  EXPECT_GT(report.at("results"), 0) << "it works but for what it loses";
+  EXPECT_THAT(report.at("missed").dump(), testing::HasSubstr("lost: ")) << report.dump(1);
+  if (report.contains("logs"))
+    std::filesystem::remove_all(report["logs"].get<std::string>());
 }
 
 TEST(Chaos, LosesNothingAndNeverStallsForLong) {
@@ -59,15 +77,29 @@ TEST(Chaos, AnInterruptLeavesNothing) {
   const auto log = std::filesystem::temp_directory_path()
                    / ("ziyu-chaos-interrupt-" + std::to_string(::getpid()));
   const auto events = log / "chaos.log";
-  auto suite = must(broker::guarded_process::start(
+  auto running = must(broker::guarded_process::start(
     chaos({"--seed", "2", "--minutes", "2", "--keep", log.string()}), "/dev/null"));
   const auto seen = [&](const std::string& text) {
     return read_file(events).value_or("").find(text) != std::string::npos;
   };
   EXPECT_TRUE(eventually([&] { return seen("services are ready"); }, std::chrono::seconds{180}))
     << read_file(events).value_or("no log");
-  ::kill(suite.pid(), SIGTERM);
-  EXPECT_TRUE(suite.wait(std::chrono::seconds{30}).has_value());
+  ::kill(running.pid(), SIGTERM);
+  EXPECT_TRUE(running.wait(std::chrono::seconds{30}).has_value());
   std::filesystem::remove_all(log);
   // That no process is left is looked at after each test.
+}
+
+TEST(DeliveryCost, IsMeasuredOnJobsThatAreAllAnsweredOnce) {
+  const auto ran = run_program(
+    suite("chaos_suite.delivery_cost", {"--jobs", "200", "--singles", "5", "--rounds", "1"}),
+    std::chrono::seconds{200});
+  ASSERT_EQ(ran.exit_code, 0) << ran.err; // 1 if a job of the six has not one answer
+  const auto report = json::parse(ran.out);
+  ASSERT_EQ(report.at("rows").size(), 6u) << report.dump(1);
+  EXPECT_EQ(report["rows"][0].at("throughput_ratio"), 1.0) << "of itself";
+  for (const auto& row : report["rows"]) {
+    EXPECT_GT(row.at("throughput_ratio"), 0) << row;
+    EXPECT_LE(row.at("latency_p50_ms"), row.at("latency_p99_ms")) << row;
+  }
 }

@@ -1,9 +1,13 @@
 """The plan of a chaos run: a function of its seed that keeps the rules it says it keeps."""
 
+import struct
 import unittest
+import zlib
 
 from chaos_suite import schedule
-from chaos_suite.load import Load
+from chaos_suite.command import ASSIGNORS, assignor_of
+from chaos_suite.load import Load, with_comment
+from chaos_suite.oversupply import MAX_PIXELS, Photos
 
 KINDS = {x.name: x for x in schedule.KINDS}
 BROKERS = {x.name for x in schedule.KINDS if x.harms == "broker"}
@@ -52,6 +56,10 @@ class Plan(unittest.TestCase):
             seen |= kinds
         self.assertEqual(seen, all_kinds)
 
+    def test_even_and_odd_seeds_get_each_assignor(self):
+        for parity in (0, 1):
+            self.assertEqual({assignor_of(x) for x in range(parity, 8, 2)}, set(ASSIGNORS))
+
     def test_what_the_machine_does_not_allow_is_left_out(self):
         kinds = {x.kind for seed in range(20) for x in schedule.plan(seed, 120, allowed=())}
         self.assertNotIn("broker_disk_full", kinds)
@@ -78,6 +86,29 @@ class Jobs(unittest.TestCase):
     def test_bursts_bring_more_and_nothing_is_forgotten(self):
         load = Load(3, REPOSITORY, 40)
         self.assertEqual([load.pace(x) for x in (0, 1, 7, 8, 16)], [0, 40, 280, 400, 800])
+
+    def test_pngs_of_an_oversupply_are_10_to_30_times_as_large_when_decoded(self):
+        photos = Photos(3, REPOSITORY, 10)
+        for picture, decoded in photos.packed:
+            self.assertLessEqual(decoded, 3 * MAX_PIXELS)
+            self.assertTrue(10 <= decoded / len(picture) <= 30, decoded / len(picture))
+        picture, decoded = photos.packed[0]
+        chunks, at, commented = {}, 8, with_comment(picture, "a-1")
+        while at < len(commented):
+            size, kind = struct.unpack_from(">I4s", commented, at)
+            chunks[kind] = commented[at + 8:at + 8 + size]
+            at += 12 + size
+        width, height = struct.unpack_from(">II", chunks[b"IHDR"])
+        self.assertEqual(3 * width * height, decoded)
+        self.assertEqual(len(zlib.decompress(chunks[b"IDAT"])), height * (1 + 3 * width))
+        self.assertEqual(chunks[b"tEXt"], b"Comment\0a-1")
+
+    def test_a_third_of_an_oversupply_are_pngs(self):
+        photos = Photos(3, REPOSITORY, 100)
+        while photos.left > 0:
+            photos.next()
+        self.assertTrue(0.2 < photos.pngs / photos.count < 0.5, (photos.pngs, photos.count))
+        self.assertGreater(photos.decoded_bytes, 2 * photos.bytes)
 
 
 if __name__ == "__main__":
