@@ -112,6 +112,8 @@ int main(int argc, char** argv) {
     sum.worker_deaths += found.worker_deaths;
     sum.rebalances += found.rebalances;
     sum.commits += found.commits;
+    sum.openings += found.openings;
+    sum.pauses += found.pauses;
     if (!found.violations.empty()) {
       ++violations;
       if (broken.size() < most_told)
@@ -135,7 +137,9 @@ int main(int argc, char** argv) {
                     {"workers", sum.workers},
                     {"worker_deaths", sum.worker_deaths},
                     {"rebalances", sum.rebalances},
-                    {"commits", sum.commits}};
+                    {"commits", sum.commits},
+                    {"breaker_openings", sum.openings},
+                    {"pauses", sum.pauses}};
   std::printf("%s\n", result.dump(2).c_str());
   return violations > 0 ? 1 : 0;
 }

@@ -6,9 +6,6 @@ namespace ziyu::simulation {
 
 namespace {
 
-/// A member that does not give its partitions up within this is thrown out.
-constexpr int64_t rebalance_limit_ms = 10'000;
-
 constexpr int64_t session_ms = 6'000;
 
 /// transaction.timeout.ms
@@ -91,10 +88,14 @@ void broker::rebalance() {
       continue;
     if (x.who != nullptr)
       x.who->on_wanted_back(back);
-    time_.after_ms(rebalance_limit_ms, [this, n = number, generation] {
+    time_.after_ms(max_poll_interval_ms, [this, n = number, generation] {
       auto i = members_.find(n);
-      if (generation == generation_ && i != members_.end() && !i->second.wanted_back.empty())
-        throw_out(n);
+      if (generation != generation_ || i == members_.end() || i->second.wanted_back.empty())
+        return;
+      if (i->second.who != nullptr && !time_.plan().has(fault::poll_stall))
+        time_.violate("P5", "member " + std::to_string(n)
+                              + " loses its place: it has not given up what is wanted back");
+      throw_out(n);
     });
   }
   settle();

@@ -11,6 +11,10 @@
 
 namespace ziyu::simulation {
 
+/// max.poll.interval.ms: who is not polled for so long has to leave the group, and so has who
+/// keeps a partition for so long that is wanted back.
+inline constexpr int64_t max_poll_interval_ms = 10'000;
+
 /// What a broker's group coordinator tells a member.
 class group_member {
 public:
@@ -82,6 +86,7 @@ public:
   int64_t extra_latency_us = 0;
 
   uint64_t rebalances = 0, commits = 0;
+  uint64_t pauses = 0; ///< Of members, when memory was short.
 
 private:
   struct member {

@@ -10,11 +10,27 @@ namespace ziyu::simulation {
 
 inline constexpr uint64_t max_jobs_in_flight = 10;
 
+/// No result or dead letter of a simulated job is larger.
+inline constexpr uint64_t largest_output_bytes = 4'096;
+
+/// Of pending events: so little that an outage fills it.
+inline constexpr uint64_t max_event_bytes = 4'096;
+
+/// The assignments of one service, over all of its consumers.
+struct assignments {
+  uint64_t latest = 0; ///< Epoch.
+  /// What was found committed, by epoch and partition, as far as it is used.
+  std::map<std::pair<uint64_t, int32_t>, messaging::committed_state> found;
+
+  /// Whether the commit that an assignment began with says that a record is finished.
+  bool was_finished(const messaging::record_id& x, uint64_t epoch) const;
+};
+
 /// A member of the group, behind the port of the job source.
 class simulated_consumer : public messaging::consumer, public group_member {
 public:
-  /// @param epochs The latest of its service, over all of its consumers.
-  simulated_consumer(timeline& time, broker& where, std::shared_ptr<uint64_t> epochs);
+  /// @param known Outlives the consumer, as the next one of its service goes on with it.
+  simulated_consumer(timeline& time, broker& where, std::shared_ptr<assignments> known);
   ~simulated_consumer() override;
 
   // -- the port ------------------------------------------------------------------------------
@@ -26,6 +42,8 @@ public:
   std::vector<messaging::partition_view> view() override;
   expected<void> seek(const messaging::topic_partition& where, int64_t offset,
                       std::chrono::milliseconds) override;
+  void pause(bool on) override;
+  uint64_t refetched_bytes() const override { return refetched_bytes_; }
   expected<void> store(const messaging::topic_partition& where,
                        messaging::commit_point point) override;
   std::shared_ptr<const messaging::group_membership> membership(
@@ -43,6 +61,7 @@ public:
   // -- what the simulation does to it -----------------------------------------------------------
 
   bool is_closed() const { return closed_; }
+  int64_t polled_us() const { return polled_us_; } ///< Last.
   /// Thrown out by the coordinator, which it hears later.
   void evict() { broker_.throw_out(member_); }
   /// The next poll says that it is unusable.
@@ -60,6 +79,8 @@ private:
     uint64_t epoch = 0;
     bool announced = false;                        ///< It is known where to go on.
     int64_t position = 0;                          ///< Of the next record.
+    int64_t prefetched_past = 0;                   ///< What is below waits in the client.
+    uint32_t vain_polls = 0;                       ///< Brought nothing of it, and could have.
     std::optional<messaging::commit_point> stored; ///< To be committed.
     int64_t stored_next = -1;                      ///< Ever.
   };
@@ -71,6 +92,9 @@ private:
 
   messaging::consumer_event on_change(change x);
   std::optional<messaging::consumer_event> announce();
+  bool can_fetch(int32_t partition, const assignment& x) const;
+  void prefetch();
+  void drop_prefetched(int32_t partition, assignment& x);
   messaging::consumer_event fetch();
   void commit_stored(int32_t partition);
   void rejoin();
@@ -84,12 +108,13 @@ private:
   std::set<int32_t> given_up_;         ///< Were its, and are no more.
   std::vector<int32_t> revoking_;
   bool revoking_lost_ = false;
-  std::shared_ptr<uint64_t> epochs_;
+  std::shared_ptr<assignments> known_;
   std::vector<messaging::offsets_committed::item> answers_; ///< To commits, not told yet.
   std::set<int32_t> held_;
   std::map<int32_t, bool> stuck_; ///< For good?
-  int64_t next_commit_us_ = 0;
-  bool gated_ = false, closed_ = false, fatal_ = false, told_down_ = false;
+  int64_t next_commit_us_ = 0, polled_us_ = 0;
+  bool gated_ = false, paused_ = false, closed_ = false, fatal_ = false, told_down_ = false;
+  uint64_t refetched_bytes_ = 0;
   int64_t down_since_us_ = -1;
 };
 
@@ -148,6 +173,7 @@ private:
     int64_t since_us = 0;
   };
 
+  void check_bounds();
   void pump();
   void deliver();
   void report(pending x, std::optional<error> failure, messaging::record_id where = {});
@@ -160,7 +186,7 @@ private:
   std::shared_ptr<const bool> dead_; ///< Its service.
   lifetime life_;
   std::deque<pending> queue_;
-  uint64_t jobs_ = 0;
+  uint64_t jobs_ = 0, job_bytes_ = 0, event_bytes_ = 0;
   bool pumping_ = false, fatal_ = false;
 };
 

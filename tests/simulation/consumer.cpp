@@ -11,6 +11,9 @@ constexpr int64_t commit_interval_us = 1'000'000;
 /// Without a broker for so long, the client says so.
 constexpr int64_t tell_down_after_us = 1'000'000;
 
+/// A partition whose records nothing keeps from us comes within so many polls.
+constexpr uint32_t max_vain_polls = 500;
+
 std::vector<messaging::topic_partition> name(const std::vector<int32_t>& partitions) {
   std::vector<messaging::topic_partition> xs;
   xs.reserve(partitions.size());
@@ -21,9 +24,14 @@ std::vector<messaging::topic_partition> name(const std::vector<int32_t>& partiti
 
 } // namespace
 
+bool assignments::was_finished(const messaging::record_id& x, uint64_t epoch) const {
+  const auto i = found.find({epoch, x.partition});
+  return i != found.end() && (x.offset < i->second.next || i->second.map.has_finished(x.offset));
+}
+
 simulated_consumer::simulated_consumer(timeline& time, broker& where,
-                                       std::shared_ptr<uint64_t> epochs)
-  : time_(time), broker_(where), epochs_(std::move(epochs)) {
+                                       std::shared_ptr<assignments> known)
+  : time_(time), broker_(where), known_(std::move(known)), polled_us_(time.now()) {
   rejoin();
 }
 
@@ -73,6 +81,7 @@ void simulated_consumer::on_thrown_out() {
 // -- the port ------------------------------------------------------------------------------------
 
 messaging::consumer_event simulated_consumer::poll(std::chrono::milliseconds) {
+  polled_us_ = time_.now();
   if (fatal_) {
     time_.note("consumer of member {} is broken", member_);
     return messaging::consumer_failed{{errc::kafka_fatal, "by the seed"}};
@@ -103,7 +112,8 @@ messaging::consumer_event simulated_consumer::poll(std::chrono::milliseconds) {
   }
   if (auto x = announce())
     return std::move(*x);
-  if (gated_ || !broker_.reachable)
+  prefetch();
+  if (gated_)
     return messaging::nothing{};
   return fetch();
 }
@@ -115,11 +125,12 @@ messaging::consumer_event simulated_consumer::on_change(change x) {
     std::erase_if(x.partitions, [this](int32_t p) { return !mine_[p].announced; });
     time_.note("member {} has to give up {} partitions, lost={}", member_, x.partitions.size(),
                x.lost);
-    return messaging::partitions_revoked{*epochs_, name(x.partitions), x.lost};
+    return messaging::partitions_revoked{known_->latest, name(x.partitions), x.lost};
   }
-  const auto epoch = ++*epochs_;
+  const auto epoch = ++known_->latest;
   for (auto p : x.partitions) {
-    mine_[p] = {epoch, false, 0, std::nullopt, -1};
+    mine_[p] = {};
+    mine_[p].epoch = epoch;
     held_.erase(p);
     stuck_.erase(p);
     given_up_.erase(p);
@@ -141,7 +152,8 @@ std::optional<messaging::consumer_event> simulated_consumer::announce() {
     if (!found)
       continue;
     x.announced = true;
-    x.position = found->next;
+    x.position = x.prefetched_past = found->next;
+    known_->found[{x.epoch, p}] = *found;
     news.epoch = x.epoch;
     news.partitions.push_back({jobs_topic, p});
     time_.note("member {} begins partition {} at {}, epoch {}", member_, p, found->next, x.epoch);
@@ -152,16 +164,45 @@ std::optional<messaging::consumer_event> simulated_consumer::announce() {
   return news;
 }
 
+/// Whether the broker would bring more of it.
+bool simulated_consumer::can_fetch(int32_t partition, const assignment& x) const {
+  return x.announced && x.prefetched_past < broker_.jobs().end(partition) && broker_.reachable
+         && stuck_.count(partition) == 0 && broker_.leaderless.count(partition) == 0;
+}
+
+/// Also when gated or held. A batch at a time.
+void simulated_consumer::prefetch() {
+  if (paused_)
+    return;
+  for (auto& [p, x] : mine_)
+    if (x.position == x.prefetched_past && can_fetch(p, x))
+      x.prefetched_past = std::min(broker_.jobs().end(p),
+                                   x.position + time_.chance().between(1, 8));
+}
+
+void simulated_consumer::drop_prefetched(int32_t partition, assignment& x) {
+  while (x.prefetched_past > x.position)
+    refetched_bytes_ += broker_.jobs().at(partition, --x.prefetched_past).content.bytes();
+}
+
 messaging::consumer_event simulated_consumer::fetch() {
   std::vector<int32_t> some;
-  for (const auto& [p, x] : mine_)
-    if (x.announced && x.position < broker_.jobs().end(p) && held_.count(p) == 0
-        && stuck_.count(p) == 0 && broker_.leaderless.count(p) == 0)
+  for (auto& [p, x] : mine_) {
+    if (held_.count(p) > 0)
+      continue;
+    if (x.position < x.prefetched_past)
       some.push_back(p);
+    else if (!can_fetch(p, x))
+      x.vain_polls = 0;
+    else if (++x.vain_polls == max_vain_polls)
+      time_.violate("P5", "nothing of partition " + std::to_string(p)
+                            + " comes, though its records wait and it may be fetched");
+  }
   if (some.empty())
     return messaging::nothing{};
   const auto p = some[time_.chance().below(some.size())];
   auto& from = mine_[p];
+  from.vain_polls = 0;
   auto& job = broker_.jobs().at(p, from.position++);
   ++job.fetched;
   auto r = job.content;
@@ -170,10 +211,21 @@ messaging::consumer_event simulated_consumer::fetch() {
   return r;
 }
 
+void simulated_consumer::pause(bool on) {
+  time_.note("member {} pauses: {}", member_, on);
+  paused_ = on; // for partitions that come later, too
+  broker_.pauses += on;
+  if (on)
+    for (auto& [p, x] : mine_)
+      drop_prefetched(p, x);
+}
+
 void simulated_consumer::refetch() {
   for (auto& [p, x] : mine_)
-    if (auto from = broker_.committed(p))
+    if (auto from = broker_.committed(p)) {
       x.position = std::min(x.position, from->next);
+      x.prefetched_past = x.position;
+    }
 }
 
 void simulated_consumer::get_stuck(uint64_t which, bool for_good) {
@@ -206,8 +258,10 @@ std::vector<messaging::partition_view> simulated_consumer::view() {
 
 expected<void> simulated_consumer::seek(const messaging::topic_partition& where, int64_t offset,
                                         std::chrono::milliseconds) {
-  if (const auto i = mine_.find(where.partition); i != mine_.end())
-    i->second.position = offset;
+  if (const auto i = mine_.find(where.partition); i != mine_.end()) {
+    drop_prefetched(where.partition, i->second);
+    i->second.position = i->second.prefetched_past = offset;
+  }
   if (const auto i = stuck_.find(where.partition); i != stuck_.end() && !i->second)
     stuck_.erase(i);
   return {};

@@ -37,12 +37,21 @@ expected<void> simulated_producer::produce(const messaging::outgoing& x) {
   if (queue_.size() >= max_queue || time_.strikes(fault::producer_full, 4))
     return fail(errc::queue_full, "the queue is full");
   queue_.push_back({x, time_.now()});
-  jobs_ += x.topic != events_topic;
-  if (jobs_ > max_jobs_)
-    time_.violate("P4", std::to_string(jobs_) + " results and dead letters wait in a producer, "
-                          + std::to_string(max_jobs_) + " jobs may be in flight");
+  const auto is_event = x.topic == events_topic;
+  jobs_ += !is_event;
+  (is_event ? event_bytes_ : job_bytes_) += x.bytes();
+  check_bounds();
   pump();
   return {};
+}
+
+void simulated_producer::check_bounds() {
+  if (jobs_ > max_jobs_ || job_bytes_ > max_jobs_ * largest_output_bytes)
+    time_.violate("P4", std::to_string(jobs_) + " results and dead letters of "
+                          + std::to_string(job_bytes_) + " bytes wait in a producer, "
+                          + std::to_string(max_jobs_) + " jobs may be in flight");
+  if (event_bytes_ > max_event_bytes)
+    time_.violate("P4", "events of " + std::to_string(event_bytes_) + " bytes wait in a producer");
 }
 
 void simulated_producer::pump() {
@@ -86,7 +95,9 @@ void simulated_producer::deliver() {
 
 void simulated_producer::report(pending x, std::optional<error> failure,
                                 messaging::record_id where) {
-  jobs_ -= x.content.topic != events_topic;
+  const auto is_event = x.content.topic == events_topic;
+  jobs_ -= !is_event;
+  (is_event ? event_bytes_ : job_bytes_) -= x.content.bytes();
   if (!*dead_)
     report_({x.content.token, std::move(failure), std::move(where)});
 }

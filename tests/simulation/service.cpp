@@ -24,6 +24,12 @@ constexpr int64_t margin_ms = 500;
 /// …and by a last transaction.
 constexpr int64_t goodbye_ms = 1'250;
 
+template <class State, class Actor>
+State* state_of(const Actor& x) {
+  using real = typename Actor::template stateful_base<State>;
+  return &dynamic_cast<real&>(*caf::actor_cast<caf::abstract_actor*>(x)).state;
+}
+
 } // namespace
 
 service::service(timeline& time, broker& where, caf::actor_system& sys,
@@ -84,9 +90,13 @@ void service::spawn_actors() {
   };
   d.model = [] { return messaging::model_identity{"digits", "1", "abc", "fp32"}; };
   dispatcher_ = sys_.spawn(actors::dispatcher, d);
-  using real = actors::dispatcher_actor::stateful_base<actors::dispatcher_state>;
-  dispatcher_state_ =
-    &dynamic_cast<real&>(*caf::actor_cast<caf::abstract_actor*>(dispatcher_)).state;
+  dispatcher_state_ = state_of<actors::dispatcher_state>(dispatcher_);
+  workers_->on_begin = [this](uint32_t slot, const job_truth& job) {
+    const auto& x = dispatcher_state_->slots.at(slot).running;
+    // Else the dispatcher has given this attempt up, and it is too late to say whose it was.
+    if (x && x->job.source->id == job.content.id)
+      check_not_finished_before(*x, "is begun");
+  };
   actors::publisher_settings p;
   auto make = [this, dead = dead_](messaging::producer::report_handler report)
     -> expected<std::unique_ptr<messaging::producer>> {
@@ -103,7 +113,9 @@ void service::spawn_actors() {
   };
   p.dispatcher = dispatcher_;
   p.report = report_;
+  p.max_event_bytes = max_event_bytes;
   events_ = sys_.spawn(actors::publisher, p);
+  events_state_ = state_of<actors::publisher_state>(events_);
   publisher_ = events_;
   if (time_.plan().exactly_once) {
     actors::transactional_publisher_settings t;
@@ -116,7 +128,9 @@ void service::spawn_actors() {
     };
     t.dispatcher = dispatcher_;
     t.report = report_;
-    publisher_ = sys_.spawn(actors::transactional_publisher, t);
+    const auto real = sys_.spawn(actors::transactional_publisher, t);
+    transactions_state_ = state_of<actors::transactional_publisher_state>(real);
+    publisher_ = real;
   }
   caf::anon_send(dispatcher_, publisher_);
   report_->connect(events_);
@@ -156,7 +170,7 @@ void service::spawn_actors() {
 // -- the source, as `job_source` runs it on its thread ------------------------------------------
 
 void service::open_consumer() {
-  auto made = std::make_unique<simulated_consumer>(time_, broker_, epochs_);
+  auto made = std::make_unique<simulated_consumer>(time_, broker_, assignments_);
   inner_ = made.get();
   consumer_ = std::move(made);
   if (wrappers_.consumer)
@@ -176,7 +190,11 @@ void service::poll() {
   if (time_.now() < stalled_until_us_)
     return poll_later(stalled_until_us_ - time_.now());
   const auto jobs = credit_->jobs();
-  if (loop_->turn(0ms))
+  const auto may_fetch = credit_->open() && !credit_->prefetched_given_up();
+  const auto go_on = loop_->turn(0ms);
+  if (credit_->jobs() > jobs && !may_fetch)
+    time_.violate("P4", "a record is fetched without credit for it");
+  if (go_on)
     reopen_->reset();
   else {
     // Unusable: a fresh one, but not in a tight loop.
@@ -192,9 +210,6 @@ void service::poll() {
     }));
     return;
   }
-  if (credit_->jobs() > max_jobs_in_flight || credit_->bytes() > max_bytes_in_flight + largest_cost)
-    time_.violate("P4", std::to_string(credit_->jobs()) + " jobs of "
-                          + std::to_string(credit_->bytes()) + " bytes are in flight");
   // What comes next is fetched at once, what does not come is waited for.
   poll_later(credit_->jobs() > jobs ? time_.chance().between(20, 2'000)
                                     : time_.chance().between(5'000, 50'000));
@@ -288,9 +303,59 @@ void service::check_ledger(const char* when, bool at_rest) {
                               + std::to_string(sum.handed_back) + " handed back, "
                               + std::to_string(sum.already_done) + " done already, "
                               + std::to_string(sum.in_flight) + " in flight");
+  if (const auto wrong = dispatcher_state_->ledger.audit(); !wrong.empty())
+    time_.violate("ledger", wrong);
 }
 
-void service::check() { check_ledger("in between", false); }
+void service::check_bounds() {
+  const auto jobs = credit_->jobs(), bytes = credit_->bytes();
+  if (jobs > max_jobs_in_flight || bytes > max_bytes_in_flight + largest_cost)
+    time_.violate("P4", std::to_string(jobs) + " jobs of " + std::to_string(bytes)
+                          + " bytes are in flight");
+  // Whatever waits somewhere has credit.
+  const auto& at = *dispatcher_state_;
+  auto known = at.queue.size() + at.publishing.size();
+  for (const auto& x : at.slots)
+    known += x.running != nullptr;
+  if (known > jobs)
+    time_.violate("P4", "the dispatcher has " + std::to_string(known) + " jobs, with credit for "
+                          + std::to_string(jobs));
+  const auto pending = transactions_state_ != nullptr ? transactions_state_->pending.size()
+                                                      : events_state_->pending_jobs;
+  if (pending > max_jobs_in_flight || events_state_->event_bytes > max_event_bytes)
+    time_.violate("P4", std::to_string(pending) + " results and dead letters and events of "
+                          + std::to_string(events_state_->event_bytes)
+                          + " bytes wait in the publisher");
+}
+
+/// Gated or not, a member is polled, or its group would go on without it.
+void service::check_polls() {
+  if (inner_ == nullptr)
+    return;
+  const auto since = std::max(inner_->polled_us(), stalled_until_us_);
+  if (time_.now() - since > max_poll_interval_ms * 1'000)
+    time_.violate("P5", "the consumer was not polled for "
+                          + std::to_string((time_.now() - since) / 1'000) + " ms");
+}
+
+void service::check_not_finished_before(const actors::job_entry& x, const char* what) {
+  const auto& source = *x.job.source;
+  if (assignments_->was_finished(source.id, source.epoch))
+    time_.violate("P3", messaging::to_string(source.id) + " " + what
+                          + ", though the commit that epoch " + std::to_string(source.epoch)
+                          + " began with has it as finished");
+}
+
+void service::check() {
+  check_ledger("in between", false);
+  check_bounds();
+  check_polls();
+  for (const auto& [what, x] : dispatcher_state_->publishing)
+    check_not_finished_before(*x, "comes out");
+  const auto open = dispatcher_state_->breaker->state() == supervision::breaker_state::open;
+  openings_ += open && !was_open_;
+  was_open_ = open;
+}
 
 bool service::is_whole() const {
   // Half-open is where a breaker rests that no job has closed yet.
@@ -306,6 +371,18 @@ void service::check_rest() {
   if (credit_->jobs() > 0 || credit_->bytes() > 0)
     time_.violate("P4", "credit for " + std::to_string(credit_->jobs()) + " jobs of "
                           + std::to_string(credit_->bytes()) + " bytes was never given back");
+  if (events_state_->pending_jobs > 0
+      || (transactions_state_ != nullptr
+          && (transactions_state_->pending_bytes > 0 || !transactions_state_->pending.empty())))
+    time_.violate("P4", "the publisher counts what it does not have");
+  uint64_t event_bytes = 0;
+  for (const auto& x : events_state_->backlog)
+    event_bytes += x.what.content->bytes();
+  for (const auto& [token, x] : events_state_->in_flight)
+    event_bytes += x.what.content->bytes();
+  if (event_bytes != events_state_->event_bytes)
+    time_.violate("P4", "the publisher counts " + std::to_string(events_state_->event_bytes)
+                          + " bytes of events, and has " + std::to_string(event_bytes));
 }
 
 std::string service::describe() const {

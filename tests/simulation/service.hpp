@@ -45,6 +45,7 @@ public:
   void refetch();
   void get_stuck(uint64_t which, bool for_good);
   simulated_workers& workers() { return *workers_; }
+  uint64_t openings() const { return openings_; } ///< Of its breaker.
 
   /// What must hold at any moment.
   void check();
@@ -60,6 +61,9 @@ private:
   void poll();
   void open_consumer();
   void check_ledger(const char* when, bool at_rest);
+  void check_bounds();
+  void check_polls();
+  void check_not_finished_before(const actors::job_entry& x, const char* what);
   template <class Actor>
   void ask_drain(const Actor& whom, int64_t limit_ms, const char* name,
                  void (service::*next)(bool));
@@ -83,7 +87,9 @@ private:
   actors::publisher_actor publisher_, events_; ///< The same one without transactions.
   actors::supervisor_actor supervisor_;
   actors::dispatcher_state* dispatcher_state_ = nullptr;
-  std::shared_ptr<uint64_t> epochs_ = std::make_shared<uint64_t>(0);
+  actors::publisher_state* events_state_ = nullptr;
+  actors::transactional_publisher_state* transactions_state_ = nullptr; ///< Null without.
+  std::shared_ptr<assignments> assignments_ = std::make_shared<assignments>();
   std::unique_ptr<messaging::consumer> consumer_;
   simulated_consumer* inner_ = nullptr; ///< Inside of `consumer_`.
   messaging::stall_watchdog watchdog_{actors::stall_patience};
@@ -91,7 +97,8 @@ private:
   std::optional<supervision::backoff> reopen_;
   int64_t stalled_until_us_ = 0;
   phase phase_ = phase::running;
-  bool gave_up_ = false;
+  bool gave_up_ = false, was_open_ = false;
+  uint64_t openings_ = 0;
 };
 
 } // namespace ziyu::simulation

@@ -62,11 +62,13 @@ public:
     x.repeated = jobs_.repeated();
     x.rebalances = broker_.rebalances;
     x.commits = broker_.commits;
+    x.pauses = broker_.pauses;
     for (size_t i = 0; i < services_.size(); ++i)
       end(i);
     x.services = lives_;
     x.workers = workers_;
     x.worker_deaths = deaths_;
+    x.openings = openings_;
     x.hash = time_.hash();
     return x;
   }
@@ -150,6 +152,7 @@ private:
       return;
     workers_ += services_[i]->workers().spawned;
     deaths_ += services_[i]->workers().deaths;
+    openings_ += services_[i]->openings();
     services_[i].reset();
   }
 
@@ -262,9 +265,11 @@ private:
       for_a_while(n, 12'000, [this](bool on) { broker_.extra_latency_us = on ? 2'000'000 : 0; });
     });
     plan_fault(fault::memory_pressure, 2, [this](size_t i, uint64_t n) {
-      for_a_while(n, 6'000, [this, i](bool on) {
+      // So far that the breaker opens, or only so far that less is taken in.
+      const auto share = n / 6'000 % 2 == 0 ? 0.97 : 0.9;
+      for_a_while(n, 6'000, [this, i, share](bool on) {
         if (services_[i])
-          services_[i]->workers().set_pressure(on ? 0.9 : 0.1);
+          services_[i]->workers().set_pressure(on ? share : 0.1);
       });
     });
   }
@@ -339,7 +344,7 @@ private:
   const caf::actor_clock::time_point begin_;
   std::vector<std::unique_ptr<service>> services_;
   std::vector<uint64_t> life_of_;
-  uint64_t lives_ = 0, workers_ = 0, deaths_ = 0, steps_ = 0;
+  uint64_t lives_ = 0, workers_ = 0, deaths_ = 0, openings_ = 0, steps_ = 0;
   int64_t calm_since_us_ = 0;
   bool stopping_ = false;
 };

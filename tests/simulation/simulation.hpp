@@ -21,6 +21,8 @@ struct outcome {
   // What there was of it.
   uint64_t jobs = 0, results = 0, dead_letters = 0, repeated = 0;
   uint64_t services = 0, workers = 0, worker_deaths = 0, rebalances = 0, commits = 0;
+  uint64_t openings = 0; ///< Of breakers.
+  uint64_t pauses = 0;   ///< Of consumers, when memory was short.
 };
 
 /// Runs the real actors through a scenario: things go wrong for a while, then nothing

@@ -30,8 +30,12 @@ simulated_transactional_producer::~simulated_transactional_producer() {
 expected<void> simulated_transactional_producer::submit(messaging::transaction x) {
   if (step_ != step::none)
     return fail(errc::queue_full, "a transaction is under way");
-  if (x.records.size() > max_jobs_in_flight)
-    time_.violate("P4", "a transaction of " + std::to_string(x.records.size()) + " records");
+  uint64_t bytes = 0;
+  for (const auto& each : x.records)
+    bytes += each.bytes();
+  if (x.records.size() > max_jobs_in_flight || bytes > max_jobs_in_flight * largest_output_bytes)
+    time_.violate("P4", "a transaction of " + std::to_string(x.records.size()) + " records of "
+                          + std::to_string(bytes) + " bytes");
   work_ = std::move(x);
   begun_us_ = time_.now();
   step_ = step::produce;

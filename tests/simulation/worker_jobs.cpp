@@ -111,6 +111,8 @@ void simulated_workers::begin(worker& x, const wire::job& job) {
   check_memory(x);
   const auto& source = truth->content.id;
   time_.note("worker {} of slot {} begins {}-{}", x.id, x.slot, source.partition, source.offset);
+  if (on_begin)
+    on_begin(x.slot, *truth);
   ++truth->begun;
   if (truth->begun > max_attempts * truth->fetched)
     time_.violate("P6", messaging::to_string(source) + " is begun for the "

@@ -31,6 +31,8 @@ public:
 
   /// Called when a job kills the whole service.
   std::function<void()> on_deadly;
+  /// Called when the worker of a slot begins a job.
+  std::function<void(uint32_t slot, const job_truth& job)> on_begin;
 
   /// SIGKILL from somebody else.
   void kill_any();

@@ -26,6 +26,8 @@ public:
                       std::chrono::milliseconds limit) override {
     return inner->seek(where, offset, limit);
   }
+  void pause(bool on) override { inner->pause(on); }
+  uint64_t refetched_bytes() const override { return inner->refetched_bytes(); }
   expected<void> store(const topic_partition& where, commit_point point) override {
     return inner->store(where, std::move(point));
   }
@@ -123,6 +125,39 @@ public:
   std::vector<partition_view> view() override { return {}; }
 };
 
+/// What was paused when memory was short is never resumed.
+class never_resumes : public same_consumer {
+public:
+  using same_consumer::same_consumer;
+  void pause(bool on) override {
+    if (on)
+      inner->pause(on);
+  }
+};
+
+/// Partitions that are wanted back are never given up.
+class never_gives_up : public same_consumer {
+public:
+  using same_consumer::same_consumer;
+  void finish_revoke() override {}
+};
+
+/// Held back, it does not poll.
+class does_not_poll_when_gated : public same_consumer {
+public:
+  using same_consumer::same_consumer;
+  consumer_event poll(std::chrono::milliseconds limit) override {
+    return gated_ ? nothing{} : inner->poll(limit);
+  }
+  void gate(bool closed) override {
+    gated_ = closed;
+    inner->gate(closed);
+  }
+
+private:
+  bool gated_ = false;
+};
+
 template <class Broken>
 port_wrappers with_consumer() {
   port_wrappers x;
@@ -213,10 +248,13 @@ INSTANTIATE_TEST_SUITE_P(
     control{"NoEpochCheck", with_consumer<hides_revocations>(), {"P2", "ledger"}, 30},
     control{
       "EpochsOfEachConsumer", with_consumer<counts_epochs_anew>(), {"healing", "P4", "P8"}, 2'000},
-    control{"NoMap", with_consumer<drops_maps>(), {"P3", "P8"}, 200},
+    control{"NoMap", with_consumer<drops_maps>(), {"P3"}, 50},
     control{"NoDeliveryReport", without_delivery_reports(), {"P1"}, 5},
     control{"LostDeliveryReport", with_lost_reports(), {"liveness", "healing"}, 20},
     control{"NoWatchdog", with_consumer<has_no_view>(), {"liveness"}, 300},
+    control{"EndlessPause", with_consumer<never_resumes>(), {"P5"}, 100},
+    control{"NoFarewell", with_consumer<never_gives_up>(), {"P5"}, 30},
+    control{"NoPollWhenGated", with_consumer<does_not_poll_when_gated>(), {"P5"}, 200},
     control{"NoGate", with_consumer<ignores_the_gate>(), {"P4"}, 30}),
   [](const auto& i) { return i.param.name; });
 

@@ -82,6 +82,24 @@ TEST_F(Simulation, MakesEachFaultHappen) {
   }
 }
 
+TEST_F(Simulation, MemoryPressureOpensTheBreakerAndPausesTheConsumer) {
+  // Some of it: else only the credit shrinks.
+  uint64_t openings = 0, pauses = 0, neither = 0;
+  for (uint64_t seed = 1; seed <= 20; ++seed) {
+    auto x = scenario::of(seed);
+    x.faults.reset();
+    x.faults.set(static_cast<size_t>(fault::memory_pressure));
+    const auto found = run(x);
+    ASSERT_TRUE(found.violations.empty()) << tell(x, found.violations.front());
+    openings += found.openings;
+    pauses += found.pauses;
+    neither += found.openings + found.pauses == 0;
+  }
+  EXPECT_GT(openings, 0u);
+  EXPECT_GT(pauses, 0u);
+  EXPECT_GT(neither, 0u);
+}
+
 } // namespace
 
 } // namespace ziyu::simulation
