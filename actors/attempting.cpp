@@ -179,7 +179,7 @@ void dispatcher_state::on_failed_attempt(const entry_ptr& item, const attempt_ou
 
 void dispatcher_state::try_again(const entry_ptr& item, std::chrono::milliseconds delay) {
   ledger.advance(item->job.source->id, item->job.source->epoch, record_state::queued);
-  if (draining || departs(item->job.source->id.where())) {
+  if (draining || departs(item->job.source->id.where(), item->job.source->epoch)) {
     release(item); // handed back when its partition goes
     return;
   }

@@ -92,14 +92,14 @@ transaction_plan dispatcher_state::plan(const plan_request& x) {
   for (const auto& where : partitions) {
     // One transaction at a time: had the last one been committed, we would know by now.
     ledger.progress_lost(where);
-    const auto leaving = departs(where);
+    const auto epoch = ledger.epoch_of(where).value_or(0);
+    const auto leaving = departs(where, epoch);
     const auto point = leaving ? ledger.farewell(where, finishing[where])
                                : ledger.take_progress(where, finishing[where]);
     if (leaving)
       farewells[where] = {point ? point->version : 0, !point};
     if (!point)
       continue;
-    const auto epoch = ledger.epoch_of(where).value_or(0);
     epochs.emplace(where, epoch);
     result.offsets.push_back({where, point->next, point->metadata});
     result.points.items.push_back({where, epoch, point->version, std::nullopt, false});

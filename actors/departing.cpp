@@ -31,9 +31,12 @@ void dispatcher_state::drop_queued(const std::function<bool(const job_entry&)>& 
   }
 }
 
-bool dispatcher_state::departs(const messaging::topic_partition& where) const {
-  return std::any_of(departures.begin(), departures.end(),
-                     [&where](const departure& x) { return x.partitions.contains(where); });
+/// Not a partition that has been assigned anew since.
+bool dispatcher_state::departs(const messaging::topic_partition& where, uint64_t epoch) const {
+  return std::any_of(departures.begin(), departures.end(), [&](const departure& x) {
+    const auto i = x.partitions.find(where);
+    return i != x.partitions.end() && i->second == epoch;
+  });
 }
 
 /// Whether nothing of `x` is at the producer any more, and the goodbye is said, where a

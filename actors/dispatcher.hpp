@@ -101,7 +101,7 @@ struct dispatcher_state {
   /// word on the rest is heard, or after `limit`.
   void depart(std::vector<messaging::topic_partition> going, std::chrono::milliseconds limit,
               std::function<void(uint64_t handed_back)> done);
-  bool departs(const messaging::topic_partition& where) const;
+  bool departs(const messaging::topic_partition& where, uint64_t epoch) const;
   void drop_queued(const std::function<bool(const job_entry&)>& gone);
   void look_after_departures();
   /// Commits in good order and gives up what is left of `going`.

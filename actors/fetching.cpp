@@ -17,8 +17,9 @@ void dispatcher_state::on_fetched(const fetched_job& x) {
   auto& stats = settings.report->stats();
   stats.fetched.Increment();
   const auto& id = x.source->id;
-  const auto ours = !draining && !departs(id.where()) && ledger.owns(id.where(), x.source->epoch);
-  const auto verdict = ours ? ledger.fetched(id, x.source->epoch) : messaging::arrival::refused;
+  const auto epoch = x.source->epoch;
+  const auto ours = !draining && !departs(id.where(), epoch) && ledger.owns(id.where(), epoch);
+  const auto verdict = ours ? ledger.fetched(id, epoch) : messaging::arrival::refused;
   if (verdict != messaging::arrival::fresh) {
     if (!ours)
       stats.inference_saved.Increment();
@@ -52,9 +53,14 @@ void dispatcher_state::on_fetched(const fetched_job& x) {
 }
 
 void dispatcher_state::on_assigned(const messaging::partitions_assigned& x) {
+  // Too late for whoever leaves: nobody would take it back from us.
+  if (draining)
+    return;
   uint64_t finished = 0, attempted = 0, suspects = 0;
   auto ignored = nlohmann::json::array();
   for (const auto& where : x.partitions) {
+    if (ledger.epoch_of(where)) // its log went back: what we know is of other records
+      hand_back({where}, true);
     const auto found = x.committed.find(where);
     if (found == x.committed.end()) {
       ledger.assign(where, x.epoch);

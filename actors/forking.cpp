@@ -25,10 +25,13 @@ void supervisor_state::start_server() {
       return;
     }
     server_troubled = true;
-    trigger(trigger_kind::fork_server, true, trouble);
+    const auto attempts = server_backoff->attempts(); // each pause ends with one
+    const auto pause = server_backoff->next(settings.report->env().random());
+    trigger(trigger_kind::fork_server, true, trouble,
+            {{"attempts", static_cast<double>(attempts)},
+             {"next_attempt_ms", static_cast<double>(pause.count())}});
     restart_pending = true;
-    self->delayed_send(self, server_backoff->next(settings.report->env().random()),
-                       atom::restart{});
+    self->delayed_send(self, pause, atom::restart{});
     return;
   }
   server_up = true;

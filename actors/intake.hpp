@@ -40,7 +40,8 @@ public:
   void hold_partitions(std::set<messaging::topic_partition> x);
   std::set<messaging::topic_partition> held_partitions() const;
 
-  /// What is prefetched must go, too: memory is so short that fetching it again is cheaper.
+  /// Nothing is fetched, and what is prefetched must go, too: memory is so short that fetching
+  /// it again is cheaper.
   void give_up_prefetched(bool on);
   bool prefetched_given_up() const;
 
@@ -52,7 +53,9 @@ public:
   limits granted() const; ///< The limits, as they are at present.
 
 private:
-  bool open_locked() const { return !held_ && jobs_ < granted_.jobs && bytes_ < granted_.bytes; }
+  bool open_locked() const {
+    return !held_ && !prefetched_given_up_ && jobs_ < granted_.jobs && bytes_ < granted_.bytes;
+  }
 
   const limits limits_;
   limits granted_;

@@ -26,7 +26,7 @@ bool publisher_state::ensure_producer() {
   });
   if (!made) {
     spdlog::error("no Kafka producer: {}", made.error().describe());
-    set_failing(true, made.error().message);
+    set_failing(true, made.error().message, pressure());
     not_before = self->clock().now() + retry->next(settings.report->env().random());
     return false;
   }
@@ -170,12 +170,31 @@ void publisher_state::on_report(const messaging::delivery_report& x) {
   finish_drain_if_empty(false);
 }
 
-void publisher_state::set_failing(bool on, const std::string& reason) {
+supervision::circuit_breaker::numbers publisher_state::pressure() const {
+  uint64_t bytes = 0;
+  const auto add = [&bytes](const pending_publication& x) {
+    if (x.what.kind != publication_kind::event)
+      bytes += x.what.content->bytes();
+  };
+  for (const auto& [token, x] : in_flight)
+    add(x);
+  for (const auto& x : backlog)
+    add(x);
+  const auto silent = pending_jobs > 0 ? self->clock().now() - last_progress
+                                       : std::chrono::steady_clock::duration{};
+  return {{"silent_ms", static_cast<double>(
+                          std::chrono::duration_cast<std::chrono::milliseconds>(silent).count())},
+          {"pending_records", static_cast<double>(pending_jobs)},
+          {"pending_bytes", static_cast<double>(bytes)}};
+}
+
+void publisher_state::set_failing(bool on, const std::string& reason,
+                                  supervision::circuit_breaker::numbers values) {
   if (failing == on)
     return;
   failing = on;
-  self->send(settings.dispatcher,
-             breaker_input{supervision::circuit_breaker::trigger::publisher, on, reason, {}});
+  self->send(settings.dispatcher, breaker_input{supervision::circuit_breaker::trigger::publisher,
+                                                on, reason, std::nullopt, std::move(values)});
   if (!on)
     self->send(settings.dispatcher, atom::reachable{});
 }
@@ -183,9 +202,11 @@ void publisher_state::set_failing(bool on, const std::string& reason) {
 void publisher_state::on_tick() {
   pump();
   const auto now = self->clock().now();
-  if (pending_jobs > 0 && now - last_progress > settings.stall_limit)
-    set_failing(true, "no delivery report for " + std::to_string(settings.stall_limit.count())
-                        + " ms: is the broker reachable and the topic there?");
+  if (!failing && pending_jobs > 0 && now - last_progress > settings.stall_limit)
+    set_failing(true,
+                "no delivery report for " + std::to_string(settings.stall_limit.count())
+                  + " ms: is the broker reachable and the topic there?",
+                pressure());
   finish_drain_if_empty(false);
 }
 

@@ -69,7 +69,11 @@ struct publisher_state {
 private:
   bool ensure_producer();
   void forget(const pending_publication& x);
-  void set_failing(bool on, const std::string& reason);
+  void set_failing(bool on, const std::string& reason,
+                   supervision::circuit_breaker::numbers values = {});
+  /// Of results and dead letters that wait, for the breaker's event: `silent_ms` (since the
+  /// last delivery report), `pending_records`, `pending_bytes`.
+  supervision::circuit_breaker::numbers pressure() const;
   /// Plans another try; a dead letter that is too large goes without payload.
   void put_off(pending_publication& x, const error& why);
   /// True for a result that no retry can deliver: the dispatcher makes a dead letter of it.

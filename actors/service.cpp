@@ -480,6 +480,7 @@ int serve(const configs::loaded& settings) {
       continue;
     }
     // A SIGTERM meanwhile waits for the end of the drain, which has its deadlines.
+    impatience watch{stop, 1};
     x.drain();
   }
   const auto fatal = stop.fatal();
@@ -487,7 +488,7 @@ int serve(const configs::loaded& settings) {
     spdlog::critical("cannot go on: {}", fatal->describe());
   else
     spdlog::info("signal {}: stopping; once more to stop at once", stop.signal());
-  impatience watch{stop};
+  impatience watch{stop, 0};
   x.stop();
   return fatal ? fatal->code == errc::invalid_config ? 2 : 1 : 0;
 }

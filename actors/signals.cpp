@@ -41,29 +41,49 @@ void wakeups::fail_with(error x) {
 
 wakeups::kind wakeups::wait() {
   for (;;) {
-    pollfd entries[] = {{signals_.get(), POLLIN, 0}, {wake_.get(), POLLIN, 0}};
-    if (::poll(entries, 2, -1) < 0)
-      continue;
-    if (entries[1].revents != 0)
-      return kind::fatal;
-    if (const auto number = read_signal(); number == SIGUSR1)
-      return kind::drain;
-    else if (number == SIGUSR2)
-      return kind::resume;
-    else if (number != 0)
-      return kind::stop;
+    auto number = next_unheard();
+    if (number == 0) {
+      pollfd entries[] = {{signals_.get(), POLLIN, 0}, {wake_.get(), POLLIN, 0}};
+      if (::poll(entries, 2, -1) < 0)
+        continue;
+      if (entries[1].revents != 0)
+        return kind::fatal;
+      number = read_signal();
+    }
+    switch (number) {
+    case 0: break;
+    case SIGUSR1: return kind::drain;
+    case SIGUSR2: return kind::resume;
+    default: return kind::stop;
+    }
   }
 }
 
-bool wakeups::stopped_again(int done) {
+int wakeups::next_unheard() {
+  std::lock_guard guard{mutex_};
+  if (unheard_.empty())
+    return 0;
+  const auto number = unheard_.front();
+  unheard_.pop_front();
+  return number;
+}
+
+bool wakeups::stopped_again(int done, int expected) {
   for (;;) {
     pollfd entries[] = {{signals_.get(), POLLIN, 0}, {done, POLLIN, 0}};
     if (::poll(entries, 2, -1) < 0)
       continue;
     if (entries[1].revents != 0)
       return false;
-    if (const auto number = read_signal(); number == SIGTERM || number == SIGINT)
-      return true;
+    const auto number = read_signal();
+    if (number == SIGTERM || number == SIGINT) {
+      if (expected-- == 0)
+        return true;
+      spdlog::info("signal {}: stopping when the drain is over; once more to stop at once", number);
+    }
+    std::lock_guard guard{mutex_};
+    if (number != 0)
+      unheard_.push_back(number);
   }
 }
 
@@ -79,9 +99,9 @@ int wakeups::read_signal() {
   return signal_ = static_cast<int>(info.ssi_signo);
 }
 
-impatience::impatience(wakeups& signals)
-  : done_(::eventfd(0, EFD_CLOEXEC)), thread_([this, &signals] {
-      if (!signals.stopped_again(done_.get()))
+impatience::impatience(wakeups& signals, int expected)
+  : done_(::eventfd(0, EFD_CLOEXEC)), thread_([this, &signals, expected] {
+      if (!signals.stopped_again(done_.get(), expected))
         return;
       spdlog::critical("signal {} again: stopping at once; what was not finished is not committed "
                        "and will be done again",

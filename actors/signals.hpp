@@ -4,6 +4,7 @@
 #include "wire/socket.hpp"
 
 #include <atomic>
+#include <deque>
 #include <mutex>
 #include <optional>
 #include <thread>
@@ -24,27 +25,31 @@ public:
   /// Blocks until there is a reason to do something.
   kind wait();
 
-  /// Waits for another SIGTERM or SIGINT, or until `done` can be read: false then.
-  bool stopped_again(int done);
+  /// Waits for a SIGTERM or SIGINT beyond the first `expected` ones, or until `done` can be
+  /// read: false then. `wait` still tells of what came before.
+  bool stopped_again(int done, int expected);
 
   std::optional<error> fatal() const;
   int signal() const { return signal_; }
 
 private:
   int read_signal();
+  int next_unheard();
 
   wire::unique_fd signals_, wake_;
   mutable std::mutex mutex_;
   std::optional<error> fatal_;
+  std::deque<int> unheard_; ///< Signals for the next `wait`.
   std::atomic<int> signal_{0};
 };
 
-/// While it lives, another SIGTERM or SIGINT ends the process at once, with exit code 1: for
+/// While it lives, a second SIGTERM or SIGINT ends the process at once, with exit code 1: for
 /// whoever cannot wait for the drain. Nothing is lost by it: what is not acknowledged is not
 /// committed, and the workers end with their sockets.
 class impatience {
 public:
-  explicit impatience(wakeups& signals);
+  /// @param expected 0 when the first one has been heard already, else 1.
+  impatience(wakeups& signals, int expected);
   ~impatience();
   impatience(const impatience&) = delete;
   impatience& operator=(const impatience&) = delete;

@@ -48,7 +48,7 @@ source_loop::source_loop(messaging::consumer& from, intake& credit, dispatcher_a
 bool source_loop::turn(std::chrono::milliseconds limit) {
   if (handing_over_)
     return finish_hand_over(limit);
-  const auto open = credit_.open() && !credit_.prefetched_given_up();
+  const auto open = credit_.open();
   from_.gate(!open);
   if (auto held = credit_.held_partitions(); held != held_) {
     from_.hold(held);
@@ -126,11 +126,12 @@ bool source_loop::remedy(const messaging::stall_watchdog::finding& x,
     return true;
   }
   case remedy::escalate:
-    caf::anon_send(to_,
-                   messaging::consumer_failed{
-                     {errc::unavailable, x.where.topic + "-" + std::to_string(x.where.partition)
-                                           + " has records but brings none, also after a seek "
-                                             "and with a fresh client"}});
+    caf::anon_send(to_, messaging::consumer_failed{
+                          {errc::unavailable,
+                           x.where.topic + "-" + std::to_string(x.where.partition)
+                             + (x.known ? " has records but brings none, also after a seek and "
+                                          "with a fresh client"
+                                        : ": no broker tells what is committed for it")}});
     return true;
   }
   return true;

@@ -15,6 +15,9 @@ namespace {
 
 constexpr auto tick_interval = 100ms;
 
+/// Before a dead letter is tried again that the broker did not take.
+constexpr auto refused_pause = 5s;
+
 /// The dispatcher answers from memory.
 constexpr auto plan_limit = 5s;
 
@@ -34,13 +37,18 @@ void transactional_publisher_state::accept(publication x) {
 }
 
 void transactional_publisher_state::withdraw(const withdrawal& x) {
-  std::erase_if(pending, [&](const publication& p) {
+  const auto goes = [&](const publication& p) {
     if (std::find(x.partitions.begin(), x.partitions.end(), p.source.where()) == x.partitions.end())
       return false;
-    pending_bytes -= p.content->bytes();
     self->send(settings.dispatcher, published{p.kind, p.source, p.epoch, true, std::nullopt});
     return true;
+  };
+  std::erase_if(pending, [&](const publication& p) {
+    const auto gone = goes(p);
+    pending_bytes -= gone ? p.content->bytes() : 0;
+    return gone;
   });
+  std::erase_if(refused, [&](const auto& each) { return goes(each.first); });
   answer_waiting();
 }
 
@@ -144,6 +152,8 @@ void transactional_publisher_state::on_report(const messaging::transaction_repor
     set_failing(false, "");
     for (const auto& p : batch)
       self->send(settings.dispatcher, published{p.kind, p.source, p.epoch, false, std::nullopt});
+    for (auto& item : plan.points.items)
+      item.without_map = x.without_maps;
     self->send(settings.dispatcher, plan.points);
     batch.clear();
     plan = {};
@@ -186,17 +196,35 @@ void transactional_publisher_state::put_back() {
   state = phase::idle;
 }
 
-/// `x` can never be delivered as it is. A dead letter goes without its payload, its headers
-/// say where it is; of a result the dispatcher makes a dead letter.
+/// `x` can never be delivered as it is. Of a result the dispatcher makes a dead letter. A dead
+/// letter that is too large goes without its payload, its headers say where it is; any other
+/// can only be tried again, until somebody mends its topic.
 void transactional_publisher_state::refuse(publication x, const error& why) {
-  if (x.kind == publication_kind::dead_letter && x.content->value) {
-    x.content = std::make_shared<const messaging::outgoing>(
-      messaging::without_payload(*x.content, why));
-    pending_bytes += x.content->bytes();
-    pending.push_front(std::move(x));
+  if (x.kind != publication_kind::dead_letter) {
+    self->send(settings.dispatcher, published{x.kind, x.source, x.epoch, false, why});
     return;
   }
-  self->send(settings.dispatcher, published{x.kind, x.source, x.epoch, false, why});
+  if (why.code != errc::job_too_large || !x.content->value) {
+    spdlog::error("{} does not take the dead letter of {}: {}; trying again in {} s",
+                  x.content->topic, messaging::to_string(x.source), why.describe(),
+                  refused_pause.count());
+    refused.emplace_back(std::move(x), self->clock().now() + refused_pause);
+    return;
+  }
+  x.content = std::make_shared<const messaging::outgoing>(
+    messaging::without_payload(*x.content, why));
+  pending_bytes += x.content->bytes();
+  pending.push_front(std::move(x));
+}
+
+void transactional_publisher_state::bring_back_refused(std::chrono::steady_clock::time_point now) {
+  std::erase_if(refused, [&](auto& each) {
+    if (now < each.second)
+      return false;
+    pending_bytes += each.first.content->bytes();
+    pending.push_back(std::move(each.first));
+    return true;
+  });
 }
 
 void transactional_publisher_state::put_off(const error& why) {
@@ -219,18 +247,20 @@ std::string transactional_publisher_state::trouble() const {
 
 // -- the surroundings -------------------------------------------------------------------
 
-void transactional_publisher_state::set_failing(bool on, const std::string& reason) {
+void transactional_publisher_state::set_failing(bool on, const std::string& reason,
+                                                supervision::circuit_breaker::numbers values) {
   if (failing == on)
     return;
   failing = on;
-  self->send(settings.dispatcher,
-             breaker_input{supervision::circuit_breaker::trigger::publisher, on, reason, {}});
+  self->send(settings.dispatcher, breaker_input{supervision::circuit_breaker::trigger::publisher,
+                                                on, reason, std::nullopt, std::move(values)});
   if (!on)
     self->send(settings.dispatcher, atom::reachable{});
 }
 
 void transactional_publisher_state::on_tick() {
   const auto now = self->clock().now();
+  bring_back_refused(now);
   // Also with nothing to commit: the breaker waits for it.
   if (!producer && now >= not_before && ensure_producer())
     set_failing(false, "");
@@ -240,9 +270,14 @@ void transactional_publisher_state::on_tick() {
     last_progress = now;
     if (producer)
       set_failing(false, "");
-  } else if (now - last_progress > settings.stall_limit)
-    set_failing(true, "no transaction was committed for "
-                        + std::to_string(settings.stall_limit.count()) + " ms: " + trouble());
+  } else if (now - last_progress > settings.stall_limit) {
+    const auto silent = std::chrono::duration_cast<std::chrono::milliseconds>(now - last_progress);
+    set_failing(true,
+                "no transaction was committed for " + std::to_string(settings.stall_limit.count())
+                  + " ms: " + trouble(),
+                {{"silent_ms", static_cast<double>(silent.count())},
+                 {"pending_records", static_cast<double>(pending.size() + batch.size())}});
+  }
   answer_waiting();
 }
 

@@ -56,6 +56,9 @@ struct transactional_publisher_state {
   phase state = phase::idle;
   std::deque<publication> pending;
   uint64_t pending_bytes = 0;
+  /// Dead letters that the broker does not take: each has its time to be tried again, and
+  /// nobody waits for them.
+  std::vector<std::pair<publication, std::chrono::steady_clock::time_point>> refused;
   std::vector<publication> batch; ///< Of the transaction under way.
   transaction_plan plan;          ///< Its plan.
   uint64_t number = 0;            ///< Of the transaction under way.
@@ -83,9 +86,11 @@ private:
   bool due(std::chrono::steady_clock::time_point now) const;
   void put_back();
   void refuse(publication x, const error& why);
+  void bring_back_refused(std::chrono::steady_clock::time_point now);
   void put_off(const error& why);
   std::string trouble() const; ///< Why nothing is committed, for people.
-  void set_failing(bool on, const std::string& reason);
+  void set_failing(bool on, const std::string& reason,
+                   supervision::circuit_breaker::numbers values = {});
 };
 
 static_assert(!std::is_aggregate_v<transactional_publisher_state>);

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <utility>
 
 #include <unistd.h>
 
@@ -19,8 +20,11 @@ using clock = std::chrono::steady_clock;
 
 constexpr std::chrono::seconds connect_limit{10};
 constexpr std::chrono::milliseconds poll_limit{200};
-/// A topic is given up when it is silent for so long before its end.
+/// A topic is given up when it is silent for so long before its end; if a transaction is open
+/// in it, when that should have ended so long ago: a broker looks each 10 s for those to end.
 constexpr std::chrono::seconds silence_limit{20};
+/// A wait for a transaction is told of after so long. Most of them end sooner.
+constexpr std::chrono::seconds quiet_wait{2};
 
 clock::duration seconds(double x) {
   return std::chrono::duration_cast<clock::duration>(std::chrono::duration<double>(x));
@@ -122,17 +126,29 @@ expected<void> read_all(const configs::config& x, const std::string& topic,
                                       messaging::topic_reader::start::beginning, limit);
   if (!reader)
     return tl::unexpected(reader.error());
+  const auto open_limit = configs::transaction_timeout(x);
+  const auto open = "a transaction is open in topic " + topic
+                    + ", of a service at work or one that was killed: it ends by itself within its "
+                      "transaction.timeout.ms ("
+                    + std::to_string(open_limit.count()) + " here)";
   auto last = clock::now();
-  while (!(*reader)->at_end()) {
+  auto told = false;
+  while (!(*reader)->at_end() && !interrupted()) {
     auto next = (*reader)->next(poll_limit);
     if (!next)
       return tl::unexpected(next.error());
     if (*next) {
       last = clock::now();
       visit(**next);
-    } else if (clock::now() - last >= silence_limit) {
-      return fail(errc::timeout, "nothing came from topic " + topic + " any more");
+      continue;
     }
+    const auto waits = (*reader)->awaits_transaction();
+    const auto silent = clock::now() - last;
+    if (silent >= silence_limit + (waits ? open_limit : std::chrono::milliseconds{0}))
+      return fail(errc::timeout, waits ? open + "; run it again then"
+                                       : "nothing came from topic " + topic + " any more");
+    if (waits && silent >= quiet_wait && !std::exchange(told, true))
+      std::fprintf(stderr, "waiting: %s\n", open.c_str());
   }
   return {};
 }

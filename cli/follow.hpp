@@ -42,7 +42,8 @@ int follow_values(const follow_options& options,
 
 /// Reads the whole topic of a configuration, from its beginning to where it ends now,
 /// and hands each record to `visit`. `unavailable` when broker or topic are not there
-/// within `limit`, `timeout` when nothing comes any more before its end.
+/// within `limit`, `timeout` when nothing comes any more before its end. Waits for transactions
+/// that are open in it, says so on standard error, and ends early on Ctrl-C if it is caught.
 expected<void> read_all(const configs::config& x, const std::string& topic,
                         const std::function<void(const messaging::record&)>& visit,
                         std::chrono::milliseconds limit = std::chrono::seconds{10});

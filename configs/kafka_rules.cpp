@@ -1,10 +1,14 @@
 #include "configs/kafka_rules.hpp"
 
+#include "configs/config.hpp"
+
 #include <algorithm>
 #include <array>
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <string>
+#include <utility>
 
 namespace ziyu::configs {
 
@@ -148,9 +152,77 @@ void check_group(const client_numbers& consumer, std::vector<violation>& found) 
              + ", or a slow moment looks like a death");
 }
 
+/// A resume that was lost is given again, and a broker that is back is noticed, with the next
+/// statistics: well within the 30 s after which a silent partition counts as stalled.
+constexpr int64_t longest_statistics_interval_ms = 10'000;
+
+void check_statistics(const client_numbers& consumer, std::vector<violation>& found) {
+  const auto interval = consumer.find({"statistics.interval.ms"});
+  if (interval && (interval->value < 1 || interval->value > longest_statistics_interval_ms))
+    refuse(found, *interval, {},
+           "it must be 1 to " + std::to_string(longest_statistics_interval_ms)
+             + ", as the consumer learns from statistics whether a broker is up and what it has "
+               "prefetched, and repeats a resume that was lost");
+}
+
 /// Below this an election of a leader, or a broker's restart, fails results that would
 /// have arrived: each is then produced again, perhaps a second time.
 constexpr int64_t least_message_timeout_ms = 10'000;
+
+/// Of a stop, from its drain to its commit: what a transaction may have to last.
+struct stop_time {
+  int64_t total_ms = 0;
+  number longest; ///< The stage that is longest beside its default.
+};
+
+stop_time read_stop_time(const json& document) {
+  stop_time result;
+  const auto shutdown = document.find("shutdown");
+  if (shutdown == document.end() || !shutdown->is_object())
+    return result;
+  const auto usual = config{}.shutdown;
+  auto excess = std::numeric_limits<int64_t>::min();
+  for (const auto& [stage, usual_ms] :
+       {std::pair{"drain_ms", usual.drain_ms}, std::pair{"flush_ms", usual.flush_ms},
+        std::pair{"commit_ms", usual.commit_ms}}) {
+    const auto i = shutdown->find(stage);
+    if (i == shutdown->end() || !i->is_number_integer())
+      continue; // the schema says so
+    const auto ms = i->get<int64_t>();
+    result.total_ms += ms;
+    if (const auto more = ms - static_cast<int64_t>(usual_ms); more > excess) {
+      excess = more;
+      result.longest = {std::string{"shutdown."} + stage, ms};
+    }
+  }
+  return result;
+}
+
+/// The most that a record may have, in bytes, as our producers are told.
+int64_t message_limit(const client_numbers& producer, const json& document) {
+  if (const auto given = producer.find({"message.max.bytes"}))
+    return given->value;
+  config usual;
+  if (const auto jobs = document.find("jobs"); jobs != document.end() && jobs->is_object())
+    if (const auto i = jobs->find("max_bytes"); i != jobs->end() && i->is_number_unsigned())
+      usual.jobs.max_bytes = i->get<uint64_t>();
+  return std::stoll(producer_properties(usual).at("message.max.bytes"));
+}
+
+void check_queue(const client_numbers& producer, const json& document,
+                 std::vector<violation>& found) {
+  const auto queue = producer.find({"queue.buffering.max.kbytes"});
+  if (!queue)
+    return;
+  const auto limit = message_limit(producer, document);
+  const auto least = (limit + 1023) / 1024;
+  if (queue->value < least)
+    refuse(found, *queue, {},
+           "the producer's queue must hold one record of message.max.bytes " + std::to_string(limit)
+             + ", which follows jobs.max_bytes unless set: such a record would be refused for "
+               "ever, and all behind it stand still. Give at least "
+             + std::to_string(least));
+}
 
 void check_producer(const client_numbers& producer, const json& document,
                     std::vector<violation>& found) {
@@ -175,17 +247,17 @@ void check_producer(const client_numbers& producer, const json& document,
            "message.timeout.ms must be at most transaction.timeout.ms "
              + std::to_string(transaction->value)
              + ", or a transaction is aborted with results on their way");
-  int64_t stop_ms = 0;
-  if (const auto shutdown = document.find("shutdown");
-      shutdown != document.end() && shutdown->is_object())
-    for (const auto* stage : {"drain_ms", "flush_ms", "commit_ms"})
-      if (const auto i = shutdown->find(stage); i != shutdown->end() && i->is_number_integer())
-        stop_ms += i->get<int64_t>();
-  if (!transaction->path.empty() && transaction->value < stop_ms)
-    refuse(found, *transaction, {},
-           "it must be at least shutdown.drain_ms + flush_ms + commit_ms, together "
-             + std::to_string(stop_ms)
-             + " ms, or the broker aborts the results of a stop before they are committed");
+  const auto stop = read_stop_time(document);
+  if (transaction->value >= stop.total_ms)
+    return;
+  const auto total = std::to_string(stop.total_ms);
+  const auto key = transaction->path.empty() ? "kafka.producer.transaction.timeout.ms"
+                                             : transaction->path;
+  refuse(found, *transaction, stop.longest,
+         "transaction.timeout.ms " + std::to_string(transaction->value)
+           + " must be at least shutdown.drain_ms + flush_ms + commit_ms, together " + total
+           + " ms, or the broker aborts the results of a stop before they are committed: set " + key
+           + " to " + total + ", or shorten the stop");
 }
 
 } // namespace
@@ -200,6 +272,8 @@ std::vector<violation> check_kafka_rules(const json& document) {
     if (kafka->contains(part))
       check_properties((*kafka)[part], std::string{"kafka."} + part, found);
   check_group({*kafka, "consumer"}, found);
+  check_statistics({*kafka, "consumer"}, found);
+  check_queue({*kafka, "producer"}, document, found);
   check_producer({*kafka, "producer"}, document, found);
   return found;
 }

@@ -53,9 +53,9 @@ std::map<int32_t, std::vector<topic_partition>> by_leader(
 } // namespace
 
 expected<committed_states> read_committed(rd_kafka_t* client,
-                                          const rd_kafka_topic_partition_list_t& list,
+                                          const std::vector<topic_partition>& partitions,
                                           milliseconds limit, milliseconds leader_limit) {
-  partition_list_ptr answered{rd_kafka_topic_partition_list_copy(&list)};
+  const auto answered = to_list(partitions);
   const auto status = rd_kafka_committed(client, answered.get(), static_cast<int>(limit.count()));
   if (status != RD_KAFKA_RESP_ERR_NO_ERROR)
     return tl::unexpected(to_error(status, "the committed offsets"));
@@ -114,10 +114,10 @@ std::map<topic_partition, int64_t> log_ends(rd_kafka_t* client,
   return result;
 }
 
-expected<stable_commit> read_stable(rd_kafka_t* client, const std::string& group,
-                                    const topic_partition& where, milliseconds limit) {
-  partition_list_ptr wanted{rd_kafka_topic_partition_list_new(1)};
-  rd_kafka_topic_partition_list_add(wanted.get(), where.topic.c_str(), where.partition);
+expected<std::vector<stable_commit>> read_stable(rd_kafka_t* client, const std::string& group,
+                                                 const std::vector<topic_partition>& partitions,
+                                                 milliseconds limit) {
+  const auto wanted = to_list(partitions);
   using request_ptr = std::unique_ptr<rd_kafka_ListConsumerGroupOffsets_t,
                                       destroy_with<rd_kafka_ListConsumerGroupOffsets_destroy>>;
   request_ptr request{rd_kafka_ListConsumerGroupOffsets_new(group.c_str(), wanted.get())};
@@ -146,12 +146,18 @@ expected<stable_commit> read_stable(rd_kafka_t* client, const std::string& group
   if (auto failed = rd_kafka_group_result_error(groups[0]))
     return tl::unexpected(to_error(rd_kafka_error_code(failed), rd_kafka_error_string(failed)));
   const auto list = rd_kafka_group_result_partitions(groups[0]);
-  if (list == nullptr || list->cnt != 1)
-    return fail(errc::kafka, "an answer without the partition asked for");
-  const auto& found = list->elems[0];
-  if (found.err != RD_KAFKA_RESP_ERR_NO_ERROR)
-    return tl::unexpected(to_error(found.err, "offset fetch"));
-  return stable_commit{found.offset, std::string{metadata_of(found)}};
+  std::vector<stable_commit> result;
+  for (int i = 0; list != nullptr && i < list->cnt; ++i) {
+    const auto& found = list->elems[i];
+    if (found.err != RD_KAFKA_RESP_ERR_NO_ERROR)
+      return tl::unexpected(to_error(found.err, "offset fetch"));
+    result.push_back(
+      {{found.topic, found.partition}, found.offset, std::string{metadata_of(found)}});
+  }
+  if (result.size() != partitions.size())
+    return fail(errc::kafka, "an answer for " + std::to_string(result.size()) + " partitions of "
+                               + std::to_string(partitions.size()));
+  return result;
 }
 
 } // namespace ziyu::messaging

@@ -16,7 +16,9 @@ namespace ziyu::messaging {
 /// assignment of this process has or had, not even one of another consumer: work that
 /// was begun under it is told from later work on the same records by it alone. They are
 /// told as it becomes known what is committed for them, not all at once: another
-/// `partitions_assigned` of the same epoch may follow.
+/// `partitions_assigned` of the same epoch may follow. A partition that is ours already gets
+/// a new epoch when its log went back behind what it had brought: other records have
+/// taken the offsets of those that were lost.
 struct partitions_assigned {
   uint64_t epoch = 0;
   std::vector<topic_partition> partitions;
@@ -72,9 +74,12 @@ public:
 struct partition_view {
   topic_partition where;
   uint64_t epoch = 0;
-  int64_t position = -1; ///< The next record to bring; -1: none came yet.
-  int64_t log_end = -1;  ///< As last told; -1: not known.
+  /// The next record to bring, if there is one; -1: nothing was committed, and none came yet,
+  /// nor word that there is none.
+  int64_t position = -1;
+  int64_t log_end = -1; ///< As last told; -1: not known.
   bool held = false;
+  bool known = true; ///< What is committed for it; before, it brings nothing.
 };
 
 /// The port to a Kafka consumer group member. Thread rules: everything from one
@@ -100,6 +105,7 @@ public:
   virtual std::vector<partition_view> view() { return {}; }
 
   /// Drops what is prefetched of `where` and fetches from `offset` on, within `limit`.
+  /// @param offset Below 0: the beginning of the log.
   virtual expected<void> seek(const topic_partition& where, int64_t offset,
                               std::chrono::milliseconds limit) {
     static_cast<void>(limit);
@@ -116,7 +122,7 @@ public:
 
   /// Takes over what is to be committed: at once when it is urgent, else with the next
   /// commit (each second or so); the latest wins. An `offsets_committed` answers each
-  /// commit. `errc::revoked` when the partition is not ours.
+  /// commit. `errc::revoked` when the partition is not ours, or not in that epoch.
   virtual expected<void> store(const topic_partition& where, commit_point point) = 0;
 
   /// Who we are in the group, if all of these partitions are ours under these epochs now,

@@ -3,6 +3,7 @@
 #include "base/log.hpp"
 
 #include <algorithm>
+#include <cstdlib>
 #include <thread>
 
 namespace ziyu::messaging {
@@ -51,6 +52,14 @@ expected<conf_ptr> make_conf(const kafka_properties& properties) {
   }
   rd_kafka_conf_set_log_cb(conf.get(), forward_log);
   return conf;
+}
+
+std::string default_queue_kbytes(const kafka_properties& properties) {
+  constexpr int64_t usual = 65'536;
+  const auto i = properties.find("message.max.bytes");
+  // What is no number librdkafka refuses by itself.
+  const int64_t largest = i == properties.end() ? 0 : std::strtoll(i->second.c_str(), nullptr, 10);
+  return std::to_string(std::max(usual, largest / 1024 + 1));
 }
 
 error to_error(rd_kafka_resp_err_t x, const std::string& what) {

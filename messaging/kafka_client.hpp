@@ -39,6 +39,15 @@ using partition_list_ptr = std::unique_ptr<rd_kafka_topic_partition_list_t,
 /// our log.
 expected<conf_ptr> make_conf(const kafka_properties& properties);
 
+/// How much a producer with these properties may hold unless told otherwise, for
+/// `queue.buffering.max.kbytes`: 64 MiB, or one record of `message.max.bytes` if that is more.
+/// One larger than the whole queue would be refused as if the queue were full, for ever.
+std::string default_queue_kbytes(const kafka_properties& properties);
+
+/// For `batch.size`. A batch that is too large for its topic (`max.message.bytes`) is refused
+/// as a whole, as if each of its records were too large; hardly a topic takes less than this.
+inline constexpr size_t default_batch_bytes = 128 << 10;
+
 /// `x` as one of our errors: what librdkafka says and whether it is fatal.
 error to_error(rd_kafka_resp_err_t x, const std::string& what);
 

@@ -2,6 +2,7 @@
 
 #include "base/log.hpp"
 #include "messaging/doorbell.hpp"
+#include "messaging/kafka_membership.hpp"
 #include "messaging/offset_commits.hpp"
 #include "messaging/offset_reader.hpp"
 
@@ -32,6 +33,9 @@ constexpr std::chrono::milliseconds farewell_limit{5'000};
 
 /// In which a group closes that waits for nobody.
 constexpr std::chrono::milliseconds closing_grace{50};
+
+/// What going back in a log may take.
+constexpr std::chrono::milliseconds seek_limit{1'000};
 
 /// What a leader may take to tell the end of a log, besides the fetch that it may have to
 /// finish first.
@@ -79,7 +83,7 @@ public:
       if (auto x = offsets_.next_answer())
         return std::move(*x);
       if (auto x = reader_.next_committed())
-        return announce(*x);
+        return announce(std::move(*x));
       if (!gated_)
         if (auto x = next_record())
           return std::move(*x);
@@ -109,22 +113,21 @@ public:
     reader_.ask_ends(std::move(asked));
     std::vector<partition_view> result;
     for (const auto& x : owned_) {
-      if (!x.announced)
-        continue;
       const auto end = ends.find(x.where);
       result.push_back(
-        {x.where, x.epoch, x.position, end == ends.end() ? -1 : end->second, x.held});
+        {x.where, x.epoch, x.position, end == ends.end() ? -1 : end->second, x.held, x.announced});
     }
     return result;
   }
 
   expected<void> seek(const topic_partition& where, int64_t offset,
                       std::chrono::milliseconds limit) override {
-    if (const auto x = find(where))
+    const auto x = find(where);
+    if (x != nullptr)
       refetched_bytes_ += std::exchange(x->prefetched_bytes, 0);
     partition_list_ptr list{rd_kafka_topic_partition_list_new(1)};
     auto item = rd_kafka_topic_partition_list_add(list.get(), where.topic.c_str(), where.partition);
-    item->offset = offset;
+    item->offset = offset < 0 ? RD_KAFKA_OFFSET_BEGINNING : offset;
     auto status = RD_KAFKA_RESP_ERR_NO_ERROR;
     if (auto failure = rd_kafka_seek_partitions(client_, list.get(),
                                                 static_cast<int>(limit.count()))) {
@@ -218,9 +221,11 @@ private:
     queue_ptr queue;
     bool announced = false; ///< It is known where to go on.
     bool held = false;
-    int64_t position = -1;         ///< The next record to bring, if that is known.
-    uint64_t prefetched_bytes = 0; ///< By the last statistics.
-    int64_t viewed = -2;           ///< `position` at the last view.
+    int64_t position = -1;             ///< The next record to bring, if that is known.
+    int64_t past_last = -1;            ///< Behind the last that was brought.
+    std::optional<int64_t> cut_off_at; ///< Its log, of which more is not known yet.
+    uint64_t prefetched_bytes = 0;     ///< By the last statistics.
+    int64_t viewed = -2;               ///< `position` at the last view.
   };
   static std::chrono::milliseconds left_until(clock::time_point deadline) {
     return std::chrono::duration_cast<std::chrono::milliseconds>(
@@ -242,7 +247,8 @@ private:
   /// joining (librdkafka up to 2.15 at least), and all others wait for our session's end.
   /// Unsubscribing sends it, once the coordinator has given us a name.
   void leave() {
-    for (const auto until = clock::now() + closing_grace; !is_named() && clock::now() < until;)
+    const auto until = clock::now() + closing_grace;
+    while (member_name(client_).empty() && clock::now() < until)
       event_ptr dropped{rd_kafka_queue_poll(control_.get(), 5)};
     rd_kafka_unsubscribe(client_);
   }
@@ -254,13 +260,6 @@ private:
     return rd_kafka_conf_get(rd_kafka_conf(client_), "group.instance.id", text, &size)
              == RD_KAFKA_CONF_OK
            && size > 1;
-  }
-
-  bool is_named() const {
-    char* name = rd_kafka_memberid(client_);
-    const auto yes = name != nullptr && *name != '\0';
-    rd_kafka_mem_free(client_, name);
-    return yes;
   }
 
   void commit_last(std::chrono::milliseconds limit) {
@@ -357,12 +356,14 @@ private:
 
   /// Records of a partition come when it is known which of them are finished, not earlier:
   /// what is done again could not be taken back.
-  consumer_event announce(const offset_reader::answer& x) {
+  consumer_event announce(offset_reader::answer x) {
     partitions_assigned news{x.epoch, {}, {}};
-    for (const auto& [where, state] : x.found) {
+    for (auto& [where, state] : x.found) {
       const auto item = find(where);
       if (item == nullptr || item->epoch != x.epoch)
         continue;
+      if (item->cut_off_at && !go_back(*item, state))
+        return consumer_failed{{errc::kafka_fatal, "cannot go back in " + where.topic}};
       item->announced = true;
       news.partitions.push_back(where);
       if (state) {
@@ -405,12 +406,59 @@ private:
       message_ptr message{rd_kafka_consume_queue(x.queue.get(), 0)};
       if (!message)
         continue;
+      if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
+        // Tells the position, also behind what brings no record: the marker of a transaction,
+        // what was aborted, compacted or expired.
+        x.position = std::max(x.position, message->offset);
+        continue;
+      }
       if (message->err != RD_KAFKA_RESP_ERR_NO_ERROR)
-        return consumer_failed{to_error(message->err, rd_kafka_message_errstr(message.get()))};
-      x.position = message->offset + 1;
+        return failed_to_fetch(*message);
+      // A pause inside librdkafka may repeat the last record, but no more.
+      if (message->offset + 1 < x.past_last) {
+        begin_anew(x, message->offset);
+        continue;
+      }
+      x.past_last = x.position = message->offset + 1;
       return to_record(*message, x.epoch);
     }
     return std::nullopt;
+  }
+
+  consumer_event failed_to_fetch(const rd_kafka_message_t& message) {
+    auto reason = to_error(message.err, rd_kafka_message_errstr(&message));
+    // A batch with a wrong checksum (`check.crcs`): librdkafka goes on behind it. A fresh
+    // client comes back to it, however often it takes.
+    if (message.err == RD_KAFKA_RESP_ERR__BAD_MSG)
+      reason.code = errc::kafka_fatal;
+    return consumer_failed{std::move(reason)};
+  }
+
+  /// The log was cut off at `offset` or before (an election of a leader that was not in sync)
+  /// or made anew, and librdkafka follows it without a word: other records have taken the
+  /// offsets of those that it had. As after an assignment, what is committed decides where to
+  /// go on.
+  void begin_anew(partition& x, int64_t offset) {
+    spdlog::warn(
+      "the log of {}-{} went back from offset {} to {}: what comes now are other records",
+      x.where.topic, x.where.partition, x.past_last, offset);
+    x.epoch = ++last_epoch;
+    x.announced = false;
+    x.cut_off_at = offset;
+    offsets_.own({x.where}, x.epoch);
+    reader_.ask_committed({x.where}, x.epoch);
+  }
+
+  /// Where such a partition goes on; false: the client is of no use any more.
+  bool go_back(partition& x, std::optional<committed_state>& committed) {
+    const auto end = *std::exchange(x.cut_off_at, std::nullopt);
+    committed = committed ? within(std::move(*committed), end) : std::nullopt;
+    const auto from = committed ? committed->next : end;
+    x.past_last = x.position = from;
+    const auto ok = seek(x.where, from, seek_limit);
+    if (!ok)
+      spdlog::error("{}", ok.error().describe());
+    return ok.has_value();
   }
 
   consumer_event on_error(rd_kafka_event_t& event) {
@@ -497,6 +545,7 @@ expected<std::unique_ptr<consumer>> make_kafka_consumer(kafka_properties propert
                                                         const std::vector<std::string>& topics) {
   properties["enable.auto.offset.store"] = "false";
   properties["enable.auto.commit"] = "false"; // it could not carry the map
+  properties["enable.partition.eof"] = "true";
   properties.insert({
     {"auto.commit.interval.ms", "1000"},
     {"fetch.wait.max.ms", "500"},

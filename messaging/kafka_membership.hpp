@@ -19,6 +19,10 @@ struct kafka_membership : group_membership {
   rd_kafka_consumer_group_metadata_t* what;
 };
 
+/// The name that the coordinator has given to `consumer`; empty while it has none.
+/// Thread-safe.
+std::string member_name(rd_kafka_t* consumer);
+
 /// The membership of `consumer` right now; null while it is no member of a group.
 /// Thread-safe.
 std::shared_ptr<const group_membership> membership_of(rd_kafka_t* consumer);

@@ -84,7 +84,8 @@ expected<std::unique_ptr<producer>> make_kafka_producer(kafka_properties propert
     // A broker that is back is found within this.
     {"reconnect.backoff.max.ms", "2000"},
     {"client.id", "ziyu"},
-    {"queue.buffering.max.kbytes", "65536"},
+    {"queue.buffering.max.kbytes", default_queue_kbytes(properties)},
+    {"batch.size", std::to_string(default_batch_bytes)},
     {"message.timeout.ms", "120000"},
   });
   auto conf = make_conf(properties);

@@ -3,14 +3,17 @@
 #include "base/log.hpp"
 #include "messaging/committed_offsets.hpp"
 #include "messaging/kafka_membership.hpp"
+#include "messaging/offset_map.hpp"
 
 #include <algorithm>
 #include <atomic>
 #include <condition_variable>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <future>
 #include <mutex>
+#include <random>
 #include <thread>
 
 namespace ziyu::messaging {
@@ -20,6 +23,12 @@ namespace {
 using namespace std::chrono_literals;
 using clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
+
+/// What a stop waits for an answer, however long it may take otherwise.
+constexpr auto stop_limit = 1s;
+
+/// One call into librdkafka; it is made again where it went on, so that a stop is noticed.
+constexpr auto slice = 500ms;
 
 /// Clients that wait for the group's coordinator for longer than they were told to.
 constexpr int max_stuck_calls = 8;
@@ -41,7 +50,16 @@ struct step_failure {
   error reason;
   bool fenced = false;
   std::optional<size_t> culprit{}; ///< Which record can never be delivered.
+  bool map_refused = false;        ///< The broker takes less metadata than a map may need.
 };
+
+/// Tells a producer's transactions from those of all others, also of its earlier lives.
+std::string random_mark() {
+  std::random_device device;
+  char text[17];
+  std::snprintf(text, sizeof text, "%08x%08x", device(), device());
+  return text;
+}
 
 using step_result = std::optional<step_failure>; ///< Nothing: it went well.
 
@@ -58,6 +76,7 @@ public:
     {
       std::lock_guard guard{mutex_};
       stopping_ = true;
+      stopped_at_ = clock::now();
     }
     changed_.notify_all();
     thread_.join();
@@ -104,6 +123,12 @@ private:
     return stopping_;
   }
 
+  /// `deadline`, but for a stop.
+  clock::time_point cut(clock::time_point deadline) {
+    std::lock_guard guard{mutex_};
+    return stopping_ ? std::min(deadline, stopped_at_ + stop_limit) : deadline;
+  }
+
   // -- one transaction --------------------------------------------------------------
 
   transaction_report process(const transaction& x) {
@@ -116,6 +141,13 @@ private:
     auto failure = attempt(x);
     if (failure && failure->how == step_failure::severity::abort)
       failure->how = abort();
+    if (failure && failure->map_refused && failure->how == step_failure::severity::abort
+        && !std::exchange(without_maps_, true)) {
+      failure = attempt(x);
+      if (failure && failure->how == step_failure::severity::abort)
+        failure->how = abort();
+    }
+    report.without_maps = without_maps_;
     if (!failure) {
       report.end = transaction_end::committed;
       return report;
@@ -123,8 +155,12 @@ private:
     report.reason = failure->reason;
     report.culprit = failure->culprit;
     report.end = failure->fenced ? transaction_end::fenced : transaction_end::aborted;
-    if (failure->how == step_failure::severity::stuck)
+    if (failure->how == step_failure::severity::stuck) {
       close();
+      // Now, not with the next transaction: nobody can read past what is left open.
+      if (auto ok = stopping() ? expected<void>{} : ensure_client(); !ok)
+        spdlog::warn("{}", ok.error().describe());
+    }
     if (failure->how == step_failure::severity::indefinite) {
       spdlog::warn("a transaction's end is open, a new producer will tell: {}",
                    failure->reason.describe());
@@ -135,6 +171,7 @@ private:
   }
 
   step_result attempt(const transaction& x) {
+    mark_ = producer_mark_ + '.' + std::to_string(++number_);
     step(transaction_step::begin);
     if (error_ptr failed{rd_kafka_begin_transaction(client_.get())})
       return broken(*failed, "begin a transaction");
@@ -166,14 +203,14 @@ private:
         } else if (ok.error().code == errc::queue_full) {
           break; // reports make room
         } else {
-          return undeliverable(ok.error(), i);
+          return undeliverable(ok.error(), i, ok.error().code == errc::job_too_large);
         }
       }
       step_result failed;
       serve_reports(100ms, [&](const rd_kafka_message_t& message) {
         if (message.err != RD_KAFKA_RESP_ERR_NO_ERROR && !failed)
           failed = undeliverable(to_error(message.err, rd_kafka_topic_name(message.rkt)),
-                                 index_of(message));
+                                 index_of(message), is_refusal(message.err));
       });
       if (failed)
         return failed;
@@ -214,9 +251,14 @@ private:
     return static_cast<uint32_t>(tag_of(x) >> 32);
   }
 
-  static step_failure undeliverable(error why, size_t which) {
+  /// Whether the broker will never take that record, whatever becomes of the others.
+  static bool is_refusal(rd_kafka_resp_err_t x) {
+    return x == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE || x == RD_KAFKA_RESP_ERR_INVALID_RECORD;
+  }
+
+  static step_failure undeliverable(error why, size_t which, bool for_good) {
     step_failure result{step_failure::severity::abort, std::move(why)};
-    if (result.reason.code == errc::job_too_large)
+    if (for_good)
       result.culprit = which;
     return result;
   }
@@ -229,11 +271,10 @@ private:
       auto item = rd_kafka_topic_partition_list_add(list.get(), o.where.topic.c_str(),
                                                     o.where.partition);
       item->offset = o.next;
-      if (o.metadata.empty())
-        continue;
+      const auto metadata = with_transaction_mark(without_maps_ ? "" : o.metadata, mark_);
       // librdkafka frees it with the list, by free().
-      item->metadata = ::strdup(o.metadata.c_str());
-      item->metadata_size = o.metadata.size();
+      item->metadata = ::strdup(metadata.c_str());
+      item->metadata_size = metadata.size();
     }
     const auto deadline = clock::now() + settings_.limit;
     if (*calls_ >= max_stuck_calls)
@@ -289,10 +330,10 @@ private:
   step_result commit() {
     const auto deadline = clock::now() + settings_.limit;
     for (;;) {
-      error_ptr failed{rd_kafka_commit_transaction(client_.get(), remaining(deadline))};
+      error_ptr failed{rd_kafka_commit_transaction(client_.get(), remaining(deadline, slice))};
       if (!failed)
         return {};
-      if (may_retry(*failed, deadline))
+      if (may_retry(*failed, cut(deadline)))
         continue;
       auto result = broken(*failed, "commit a transaction");
       // The broker may have taken the commit although we did not hear of it.
@@ -306,7 +347,7 @@ private:
   /// the broker may arrive after that, and would become part of this producer's next
   /// transaction (KIP-890): then the next client aborts it, whose epoch keeps such records out.
   step_failure::severity abort() {
-    const auto deadline = clock::now() + (stopping() ? 1'000ms : settings_.limit);
+    const auto deadline = clock::now() + (stopping() ? stop_limit : settings_.limit);
     // Before it aborts, librdkafka waits until all reports have been served.
     rd_kafka_purge(client_.get(), RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
     while (outstanding_ > 0 && clock::now() < deadline)
@@ -314,10 +355,10 @@ private:
     if (outstanding_ > 0 || may_come_late_)
       return step_failure::severity::stuck;
     for (;;) {
-      error_ptr failed{rd_kafka_abort_transaction(client_.get(), remaining(deadline))};
+      error_ptr failed{rd_kafka_abort_transaction(client_.get(), remaining(deadline, slice))};
       if (!failed)
         return step_failure::severity::abort;
-      if (!may_retry(*failed, deadline)) {
+      if (!may_retry(*failed, cut(deadline))) {
         spdlog::warn("a transaction could not be aborted: {}", rd_kafka_error_string(failed.get()));
         return step_failure::severity::indefinite;
       }
@@ -333,9 +374,12 @@ private:
         || code == RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH)
       text += " (it took longer than transaction.timeout.ms, or another instance has the same "
               "delivery.transactional_id)";
-    return {abortable ? step_failure::severity::abort : step_failure::severity::indefinite,
-            {to_error(code, "").code, std::move(text)},
-            is_fencing(code)};
+    step_failure result{abortable ? step_failure::severity::abort
+                                  : step_failure::severity::indefinite,
+                        {to_error(code, "").code, std::move(text)},
+                        is_fencing(code)};
+    result.map_refused = code == RD_KAFKA_RESP_ERR_OFFSET_METADATA_TOO_LARGE;
+    return result;
   }
 
   /// True (after a moment) for an error that the same call may not meet again.
@@ -346,9 +390,9 @@ private:
     return true;
   }
 
-  static int remaining(clock::time_point deadline) {
+  static int remaining(clock::time_point deadline, milliseconds most = milliseconds::max()) {
     const auto left = std::chrono::duration_cast<milliseconds>(deadline - clock::now());
-    return static_cast<int>(std::max(left, milliseconds{1}).count());
+    return static_cast<int>(std::clamp(left, milliseconds{1}, most).count());
   }
 
   void step(transaction_step x) const {
@@ -372,10 +416,10 @@ private:
     conf->release();
     const auto deadline = clock::now() + settings_.limit;
     for (;;) {
-      error_ptr failed{rd_kafka_init_transactions(made.get(), remaining(deadline))};
+      error_ptr failed{rd_kafka_init_transactions(made.get(), remaining(deadline, slice))};
       if (!failed)
         break;
-      if (!may_retry(*failed, deadline))
+      if (!may_retry(*failed, cut(deadline)))
         return fail(errc::unavailable, std::string{"no transactional producer: "}
                                          + rd_kafka_error_string(failed.get()));
     }
@@ -393,7 +437,9 @@ private:
   }
 
   /// Finds out how the transaction of an earlier client ended. The group's offsets were
-  /// part of it: they stand where it put them, or they do not.
+  /// part of it: its mark is on them, or it is not. On all of them: partitions that have gone
+  /// meanwhile may have been committed by others since. If that is so of all, nothing of
+  /// the transaction is ours any more, and it may as well count as aborted.
   void resolve(const transaction& x, transaction_report& report) {
     if (report.end == transaction_end::fenced || x.offsets.empty())
       return;
@@ -402,14 +448,19 @@ private:
         spdlog::warn("{}", ok.error().describe());
         return false;
       }
-      const auto& first = x.offsets.front();
-      auto found = read_stable(client_.get(), settings_.group, first.where, settings_.limit);
+      std::vector<topic_partition> partitions;
+      for (const auto& o : x.offsets)
+        partitions.push_back(o.where);
+      const auto limit = stopping() ? milliseconds{stop_limit} : settings_.limit;
+      const auto found = read_stable(client_.get(), settings_.group, partitions, limit);
       if (!found) {
         spdlog::warn("committed offsets of group {}: {}", settings_.group,
                      found.error().describe());
         return false;
       }
-      const auto done = found->next == first.next && found->metadata == first.metadata;
+      const auto done = std::any_of(found->begin(), found->end(), [this](const auto& o) {
+        return transaction_mark(o.metadata) == mark_;
+      });
       report.end = done ? transaction_end::committed : transaction_end::aborted;
       return true;
     });
@@ -435,6 +486,10 @@ private:
   queue_ptr events_; ///< Goes before the client.
   /// Calls of `send_offsets` that have not returned.
   std::shared_ptr<std::atomic<int>> calls_ = std::make_shared<std::atomic<int>>(0);
+  const std::string producer_mark_ = random_mark();
+  uint64_t number_ = 0;
+  std::string mark_;           ///< Of the transaction under way, in all its offsets.
+  bool without_maps_ = false;  ///< The broker has refused them.
   uint32_t serial_ = 0;        ///< Of the transaction under way.
   size_t outstanding_ = 0;     ///< Its records without a delivery report.
   bool may_come_late_ = false; ///< A record of it that failed may still reach the broker.
@@ -442,6 +497,7 @@ private:
   std::condition_variable changed_;
   std::optional<transaction> next_;
   bool busy_ = false, stopping_ = false;
+  clock::time_point stopped_at_;
   std::thread thread_; ///< Last: it uses all of the others.
 };
 
@@ -467,7 +523,8 @@ expected<std::unique_ptr<transactional_producer>> make_kafka_transactional_produ
     {"linger.ms", "5"},
     {"reconnect.backoff.max.ms", "2000"},
     {"client.id", "ziyu"},
-    {"queue.buffering.max.kbytes", "65536"},
+    {"queue.buffering.max.kbytes", default_queue_kbytes(properties)},
+    {"batch.size", std::to_string(default_batch_bytes)},
     {"transaction.timeout.ms", std::to_string(2 * settings.limit.count())},
     {"message.timeout.ms", std::to_string(settings.limit.count())},
   });

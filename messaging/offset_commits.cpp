@@ -31,8 +31,10 @@ offset_commits::~offset_commits() {
 
 void offset_commits::own(const std::vector<topic_partition>& partitions, uint64_t epoch) {
   std::lock_guard guard{mutex_};
-  for (const auto& where : partitions)
+  for (const auto& where : partitions) {
     epochs_[where] = epoch;
+    pending_.erase(where); // said of an earlier epoch
+  }
 }
 
 void offset_commits::disown(const std::vector<topic_partition>& partitions) {
@@ -67,6 +69,9 @@ expected<void> offset_commits::store(const topic_partition& where, commit_point 
   if (i == epochs_.end())
     return fail(errc::revoked,
                 where.topic + "-" + std::to_string(where.partition) + " is not assigned to us");
+  if (point.epoch != 0 && point.epoch != i->second)
+    return fail(errc::revoked, where.topic + "-" + std::to_string(where.partition)
+                                 + " was assigned to us anew meanwhile");
   urgent_ = urgent_ || point.urgent;
   pending_.insert_or_assign(where, pending{std::move(point), i->second, false});
   if (urgent_)
@@ -216,8 +221,12 @@ void offset_commits::on_answer(rd_kafka_resp_err_t overall, rd_kafka_topic_parti
       if (x.without_map)
         not_before_ = {};
       urgent_ = urgent_ || x.point.urgent || x.without_map;
-      if (auto i = epochs_.find(where); i != epochs_.end() && i->second == x.epoch)
-        pending_.emplace(where, std::move(x)); // unless there is a newer one
+      if (auto i = epochs_.find(where); i != epochs_.end() && i->second == x.epoch) {
+        const auto without_map = x.without_map;
+        // Unless there is a newer one, which the broker would refuse as well.
+        auto& next = pending_.try_emplace(where, std::move(x)).first->second;
+        next.without_map = next.without_map || without_map;
+      }
     }
     news.items.push_back(std::move(item));
   }

@@ -56,6 +56,17 @@ offset_ledger::balance& offset_ledger::balance::operator+=(const balance& x) {
   return *this;
 }
 
+std::optional<committed_state> within(committed_state x, int64_t end) {
+  if (x.next > end)
+    return std::nullopt;
+  auto& ranges = x.map.finished;
+  std::erase_if(ranges, [end](const offset_range& r) { return r.first >= end; });
+  if (!ranges.empty())
+    ranges.back().past = std::min(ranges.back().past, end);
+  x.map.attempts.erase(x.map.attempts.lower_bound(end), x.map.attempts.end());
+  return x;
+}
+
 // -- assignments --------------------------------------------------------------------
 
 void offset_ledger::assign(const topic_partition& where, uint64_t epoch,
@@ -327,6 +338,7 @@ std::optional<commit_point> offset_ledger::point_of(partition& x,
   }
   x.map_bytes = offset_map_bytes(map, next);
   commit_point point{next, encode_offset_map(map, next), x.version};
+  point.epoch = x.epoch;
   const auto settled = x.offered == x.durable; // nothing is on its way
   x.offered = x.version;
   point.urgent = std::exchange(x.urgent, false) || leaving;

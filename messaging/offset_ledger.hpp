@@ -38,6 +38,7 @@ struct commit_point {
   int64_t next;         ///< All offsets below are finished.
   std::string metadata; ///< The map of what is beyond (`encode_offset_map`); may be empty.
   uint64_t version;     ///< Of what the ledger knew; grows within an epoch.
+  uint64_t epoch = 0;   ///< For which it was said; 0: whichever is ours.
   bool urgent = false;  ///< Something waits for its acknowledgement.
 };
 
@@ -47,6 +48,10 @@ struct committed_state {
   offset_map map;
   std::string ignored; ///< Why its metadata was not used, or empty.
 };
+
+/// What of `x` holds for a log that was cut off at `end`, where other records stand now;
+/// nothing if all below `x.next` is not there any more.
+std::optional<committed_state> within(committed_state x, int64_t end);
 
 /// Accounts for every fetched offset per (topic, partition, assignment epoch), knows what
 /// may be committed (the contiguous prefix of finished offsets and a map of those beyond

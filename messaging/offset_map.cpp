@@ -12,6 +12,8 @@ namespace {
 
 constexpr std::string_view family = "ziyu";
 constexpr std::string_view prefix = "ziyu1:";
+constexpr char mark_begin = ';';
+constexpr std::string_view only_mark = "ziyu;"; ///< Beside an empty map.
 constexpr size_t crc_bytes = 4;
 
 enum form : char { runs = 0, bits = 1 };
@@ -250,6 +252,18 @@ std::string encode_offset_map(const offset_map& x, int64_t base, size_t limit) {
   return std::string{prefix} + base64_encode(text);
 }
 
+std::string with_transaction_mark(std::string_view metadata, std::string_view mark) {
+  std::string result{metadata.empty() ? family : metadata};
+  result += mark_begin;
+  result += mark;
+  return result;
+}
+
+std::string_view transaction_mark(std::string_view metadata) {
+  const auto at = metadata.find(mark_begin);
+  return at == std::string_view::npos ? std::string_view{} : metadata.substr(at + 1);
+}
+
 decoded_offset_map decode_offset_map(std::string_view metadata, int64_t base,
                                      std::optional<int64_t> log_end) {
   auto ignored = [](std::string why) { return decoded_offset_map{{}, std::move(why)}; };
@@ -257,10 +271,13 @@ decoded_offset_map decode_offset_map(std::string_view metadata, int64_t base,
     return {};
   if (!metadata.starts_with(family))
     return ignored("it was not written by ziyu");
+  if (metadata.starts_with(only_mark) && metadata.find(':') == std::string_view::npos)
+    return {};
   if (!metadata.starts_with(prefix))
     return ignored("it is of a version that is not known here");
   if (base < 0 || metadata.size() > max_offset_metadata_bytes * 16)
     return ignored("it is corrupt");
+  metadata = metadata.substr(0, metadata.find(mark_begin));
   const auto text = base64_decode(metadata.substr(prefix.size()));
   if (!text || text->size() < crc_bytes)
     return ignored("it is corrupt: not base64, or cut off");

@@ -42,6 +42,9 @@ struct offset_map {
 /// (`offset.metadata.max.bytes`).
 inline constexpr size_t max_offset_metadata_bytes = 4096;
 
+/// Of these, what a map leaves to the mark of a transaction.
+inline constexpr size_t max_transaction_mark_bytes = 32;
+
 /// Bytes that the whole of `x` takes as metadata beside the committed offset `base`,
 /// however many; 0 when it is empty.
 size_t offset_map_bytes(const offset_map& x, int64_t base);
@@ -54,10 +57,20 @@ size_t offset_map_bytes(const offset_map& x, int64_t base);
 /// `begun_below` − `base` + 1 (0: none), the number of attempts, and for each the
 /// distance from the one before (the first: from `base`) and its value. Numbers are
 /// LEB128. Runs are pairs (open, finished) of lengths, from `base` on; bit i of the bits
-/// (the lowest first) is offset `base` + i. The shorter of the two is taken.
+/// (the lowest first) is offset `base` + i. The shorter of the two is taken. A transaction's
+/// mark may follow, after a ';'; beside an empty map it is "ziyu;" and the mark.
 /// @pre base >= 0, and `x` is as its members say
 std::string encode_offset_map(const offset_map& x, int64_t base,
-                              size_t limit = max_offset_metadata_bytes);
+                              size_t limit = max_offset_metadata_bytes
+                                             - max_transaction_mark_bytes);
+
+/// `metadata`, a map or nothing, with the mark of the transaction that commits it: by it one
+/// is told from all others that may have put the same there.
+/// @param mark Not empty, without ';' and ':', shorter than `max_transaction_mark_bytes`.
+std::string with_transaction_mark(std::string_view metadata, std::string_view mark);
+
+/// The mark in `metadata`; empty if there is none.
+std::string_view transaction_mark(std::string_view metadata);
 
 struct decoded_offset_map {
   offset_map map;

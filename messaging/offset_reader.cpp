@@ -21,10 +21,11 @@ constexpr milliseconds first_pause{50}, longest_pause{1'000};
 
 constexpr milliseconds told_each{10'000};
 
-partition_list_ptr to_list(const std::map<topic_partition, uint64_t>& partitions) {
-  partition_list_ptr result{rd_kafka_topic_partition_list_new(static_cast<int>(partitions.size()))};
-  for (const auto& [where, epoch] : partitions)
-    rd_kafka_topic_partition_list_add(result.get(), where.topic.c_str(), where.partition);
+std::vector<topic_partition> partitions_of(const std::map<topic_partition, uint64_t>& epochs) {
+  std::vector<topic_partition> result;
+  result.reserve(epochs.size());
+  for (const auto& [where, epoch] : epochs)
+    result.push_back(where);
   return result;
 }
 
@@ -106,7 +107,7 @@ void offset_reader::read_wanted(std::unique_lock<std::mutex>& lock) {
   const auto asked = wanted_;
   next_ = clock::time_point::max(); // unless more is asked meanwhile
   lock.unlock();
-  auto found = read_committed(client_, *to_list(asked), limit_, leader_limit_);
+  auto found = read_committed(client_, partitions_of(asked), limit_, leader_limit_);
   lock.lock();
   const std::string reason = found ? "not all was told" : found.error().message;
   if (found)

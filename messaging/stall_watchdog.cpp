@@ -18,20 +18,21 @@ std::vector<stall_watchdog::finding> stall_watchdog::observe(
   for (const auto& view : views) {
     auto [i, added] = watched_.try_emplace(view.where);
     auto& x = i->second;
-    const auto waiting = view.position >= 0 && view.log_end > view.position && !view.held;
-    if (added || !waiting || view.position > x.position) {
-      x = {std::max(view.position, x.position), now, now, 0};
+    const auto lag = view.log_end - std::max(view.position, int64_t{0});
+    const auto waiting = !view.known || (lag > 0 && !view.held);
+    if (added || !waiting || view.known != x.known || view.position > x.position) {
+      x = {std::max(view.position, x.position), view.known, now, now, 0};
       continue;
     }
     if (now - x.acted < patience_)
       continue;
     x.acted = now;
-    const auto what = x.remedies == 0   ? remedy::seek
-                      : x.remedies == 1 ? remedy::reopen
-                                        : remedy::escalate;
+    const auto what = x.remedies >= 2 || !view.known ? remedy::escalate
+                      : x.remedies == 0              ? remedy::seek
+                                                     : remedy::reopen;
     ++x.remedies;
     result.push_back(
-      {view.where, what, view.position, view.log_end - view.position, now - x.since});
+      {view.where, what, view.position, std::max(lag, int64_t{0}), view.known, now - x.since});
   }
   return result;
 }

@@ -8,8 +8,9 @@
 namespace ziyu::messaging {
 
 /// Notices a partition that is ours and has records, and brings none though it may: the
-/// group looks stable, nothing moves. Proposes one remedy after the other. Pure: the caller
-/// brings the time.
+/// group looks stable, nothing moves. Proposes one remedy after the other. One of which
+/// nobody tells what is committed is escalated at once: it is asked for again and again
+/// anyway. Pure: the caller brings the time.
 class stall_watchdog {
 public:
   using duration = std::chrono::milliseconds;
@@ -23,8 +24,9 @@ public:
   struct finding {
     topic_partition where;
     remedy what = remedy::seek;
-    int64_t position = 0; ///< Where to seek to.
-    int64_t lag = 0;      ///< Records that wait.
+    int64_t position = 0; ///< Where to seek to; -1: the beginning of the log.
+    int64_t lag = 0;      ///< Records that wait, at most; 0 if that is not known.
+    bool known = true;    ///< What is committed.
     duration silent{};    ///< Since when there was no progress.
   };
 
@@ -42,6 +44,7 @@ public:
 private:
   struct watched {
     int64_t position = -1;
+    bool known = false;
     duration since{};      ///< Of the last progress.
     duration acted{};      ///< Of the last remedy, or of the last progress.
     uint32_t remedies = 0; ///< Tried since.

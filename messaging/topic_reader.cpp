@@ -2,7 +2,8 @@
 
 #include "base/log.hpp"
 
-#include <set>
+#include <algorithm>
+#include <map>
 
 namespace ziyu::messaging {
 
@@ -24,11 +25,13 @@ public:
     if (!message)
       return std::optional<record>{};
     if (message->err == RD_KAFKA_RESP_ERR_NO_ERROR) {
-      ended_.erase(message->partition);
+      partition_of(*message).at = place::within;
       return std::optional{to_record(*message, 0)};
     }
     if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
-      ended_.insert(message->partition);
+      // Whoever reads what is committed is told of an end already at an open transaction.
+      auto& x = partition_of(*message);
+      x.at = message->offset >= x.end ? place::end : place::transaction;
       return std::optional<record>{};
     }
     if (message->err == RD_KAFKA_RESP_ERR__FATAL)
@@ -37,12 +40,39 @@ public:
     return std::optional<record>{};
   }
 
-  bool at_end() const override { return ended_.size() == partitions_; }
+  bool at_end() const override {
+    return known_.size() == partitions_
+           && std::all_of(known_.begin(), known_.end(),
+                          [](const auto& x) { return x.second.at == place::end; });
+  }
+
+  bool awaits_transaction() const override {
+    return std::any_of(known_.begin(), known_.end(),
+                       [](const auto& x) { return x.second.at == place::transaction; });
+  }
 
 private:
+  enum class place : uint8_t { within, transaction, end };
+  struct partition {
+    int64_t end = 0; ///< Of its log, committed or not, when it was heard of first.
+    place at = place::within;
+  };
+
+  partition& partition_of(const rd_kafka_message_t& message) {
+    const auto [i, is_new] = known_.try_emplace(message.partition);
+    if (is_new) {
+      // As the last fetch said. A broker that is asked tells such a reader only where the
+      // first open transaction begins.
+      int64_t low = 0;
+      rd_kafka_get_watermark_offsets(client_.get(), rd_kafka_topic_name(message.rkt),
+                                     message.partition, &low, &i->second.end);
+    }
+    return i->second;
+  }
+
   kafka_ptr client_;
   size_t partitions_;
-  std::set<int32_t> ended_; ///< Read up to their ends.
+  std::map<int32_t, partition> known_; ///< Those of which anything has come.
 };
 
 } // namespace
@@ -77,7 +107,8 @@ expected<std::unique_ptr<topic_reader>> read_topic(kafka_properties properties,
       auto item = rd_kafka_topic_partition_list_add(list.get(), topic.c_str(), i);
       item->offset = RD_KAFKA_OFFSET_BEGINNING;
       if (from == topic_reader::start::end) {
-        // The present end, not that of some moment later when the fetch begins.
+        // The present end of what can be read, not that of some moment later when the fetch
+        // begins.
         int64_t low = 0, high = 0;
         const auto status = rd_kafka_query_watermark_offsets(
           client.get(), topic.c_str(), i, &low, &high, static_cast<int>(limit.count()));

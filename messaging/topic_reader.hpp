@@ -17,8 +17,13 @@ public:
   virtual expected<std::optional<record>> next(std::chrono::milliseconds limit) = 0;
 
   /// True if all records that the partitions hold have been handed out by `next`, as
-  /// far as the broker has said.
+  /// far as the broker has said. Not before the transactions that were open in them when
+  /// reading began have ended: what lies behind them is still to come.
   virtual bool at_end() const = 0;
+
+  /// True if `next` has nothing more of a partition because a transaction is open in it. It
+  /// ends within its producer's `transaction.timeout.ms`, and some seconds, at the latest.
+  virtual bool awaits_transaction() const = 0;
 };
 
 /// `unavailable` when the topic's metadata cannot be had within `limit` or the

@@ -12,16 +12,17 @@ namespace ziyu::messaging {
 /// What a partition's committed offset becomes together with a transaction's records.
 struct offset_commit {
   topic_partition where;
-  int64_t next = 0;     ///< The first offset that is not done.
-  std::string metadata; ///< Goes with it as it is; at most 4096 bytes.
+  int64_t next = 0; ///< The first offset that is not done.
+  /// A map, or nothing; the transaction's mark is added (offset_map.hpp).
+  std::string metadata;
 };
 
 /// Records and offsets that readers see all at once or not at all.
 struct transaction {
   uint64_t id = 0; ///< Named in the report.
   std::vector<outgoing> records;
-  /// The first of them must differ from what is committed: after a failure that leaves the
-  /// end open, the committed offsets tell how it ended.
+  /// With the transaction's mark in their metadata: after a failure that leaves the end open,
+  /// the committed offsets tell how it ended.
   std::vector<offset_commit> offsets;
   std::shared_ptr<const group_membership> member;
 };
@@ -37,8 +38,10 @@ struct transaction_report {
   uint64_t id = 0;
   transaction_end end = transaction_end::aborted;
   error reason; ///< Unless committed.
-  /// The record that can never be delivered as it is (`reason` is `job_too_large`).
+  /// The record that can never be delivered as it is.
   std::optional<size_t> culprit;
+  /// The broker refused the maps (`offset.metadata.max.bytes`): what was committed has none.
+  bool without_maps = false;
 };
 
 /// The port to a producer of one transaction at a time. Thread-safe.

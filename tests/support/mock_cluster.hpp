@@ -23,6 +23,7 @@ enum api_key : int16_t {
   api_leave_group = 13,
   api_init_producer_id = 22,
   api_end_transaction = 26,
+  api_commit_offsets_of_transaction = 28,
 };
 
 /// librdkafka's mock of a Kafka cluster with one broker or more, on free ports of this

@@ -195,6 +195,13 @@ TEST(CreateTopics, AWrongSpecificationIsAnErrorWithTheTopicsName) {
   EXPECT_NE(x.error().message.find("topic bad: "), std::string::npos) << x.error().message;
 }
 
+TEST(KafkaClient, AProducersQueueHoldsItsLargestRecord) {
+  EXPECT_EQ(default_queue_kbytes({}), "65536");
+  EXPECT_EQ(default_queue_kbytes({{"message.max.bytes", "1000000"}}), "65536");
+  EXPECT_EQ(default_queue_kbytes({{"message.max.bytes", "67108864"}}), "65537");
+  EXPECT_EQ(default_queue_kbytes({{"message.max.bytes", "1000000000"}}), "976563");
+}
+
 TEST(KafkaError, KnowsWhatMayPassAndWhatIsFatal) {
   const std::pair<rd_kafka_resp_err_t, errc> cases[] = {
     {RD_KAFKA_RESP_ERR__FATAL, errc::kafka_fatal},

@@ -116,6 +116,15 @@ TEST_P(KafkaConsumer, KnowsWhereItIsAndGoesBackWhenTold) {
   EXPECT_EQ(x.records[10].id.offset, 7);
 }
 
+TEST_P(KafkaConsumer, KnowsThatAnEmptyPartitionHasNothingToBring) {
+  cluster.create_topic("in", 1);
+  auto x = join();
+  EXPECT_TRUE(until({&x}, [&] {
+    const auto views = x.it->view();
+    return views.size() == 1 && views[0].known && views[0].position == 0;
+  }));
+}
+
 TEST_P(KafkaConsumer, PausedItDropsWhatIsPrefetchedAndResumedItLosesNothing) {
   cluster.create_topic("in", 1);
   produce(50);

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 using namespace ziyu;
 using namespace ziyu::messaging;
 using namespace ziyu::test;
@@ -10,6 +12,34 @@ using std::chrono::milliseconds;
 namespace {
 
 class KafkaGroup : public kafka_group_test {};
+
+/// The offsets of one partition that came to any of `members`, ascending.
+std::vector<int64_t> offsets_of(int32_t partition, std::initializer_list<const member*> members) {
+  std::vector<int64_t> result;
+  for (const auto* x : members)
+    for (const auto& each : x->records)
+      if (each.id.partition == partition)
+        result.push_back(each.id.offset);
+  std::sort(result.begin(), result.end());
+  return result;
+}
+
+/// Whether the only partition has been given to one of them, whoever that is.
+bool share_one(const member& x, const member& y) {
+  return !y.assigned.empty() && x.owned.size() + y.owned.size() == 1;
+}
+
+/// Reads no more, and commits how far it came with all that it owns.
+void stop_and_commit(member& x) {
+  x.it->gate(true);
+  std::map<topic_partition, int64_t> next;
+  for (const auto& each : x.records)
+    next[each.id.where()] = each.id.offset + 1;
+  for (const auto& [where, offset] : next)
+    if (x.owned.contains(where))
+      EXPECT_TRUE(x.it->store(where, offset));
+  EXPECT_TRUE(x.it->commit(group_patience)); // the mock takes none during a rebalance
+}
 
 } // namespace
 
@@ -51,6 +81,34 @@ TEST_P(KafkaGroup, ARevocationWaitsForItsAnswer) {
   EXPECT_EQ(gone.error().code, errc::revoked);
 }
 
+TEST_P(KafkaGroup, APauseOutlastsARebalanceAndStrandsNoRecord) {
+  cluster.create_topic("in", 2);
+  produce(30, 0);
+  produce(30, 1);
+  const kafka_properties often{{"statistics.interval.ms", "50"}}; // repeats what was ordered
+  auto x = join(often);
+  ASSERT_TRUE(until({&x}, [&] { return x.records.size() == 10; }));
+  stop_and_commit(x);
+  x.it->pause(true);
+  auto y = join(often);
+  ASSERT_TRUE(until({&x, &y}, [&] { return x.owned.size() == 1 && y.owned.size() == 1; }));
+  ASSERT_TRUE(until({&x, &y}, [&] { return y.records.size() == 10; })) << "it is not paused";
+  stop_and_commit(y);
+  y.it->close(group_patience);
+  ASSERT_TRUE(until({&x}, [&] { return x.owned.size() == 2; }));
+  x.it->gate(false);
+  for (int i = 0; i < 50; ++i)
+    x.step();
+  EXPECT_EQ(x.records.size(), 10u) << "the pause holds for what is new, too";
+  x.it->pause(false);
+  ASSERT_TRUE(until({&x}, [&] { return x.records.size() + y.records.size() >= 60; }))
+    << x.records.size() << " of 50";
+  for (int i = 0; i < 20; ++i)
+    x.step();
+  for (int32_t partition : {0, 1})
+    EXPECT_EQ(offsets_of(partition, {&x, &y}), range(0, 30)) << partition;
+}
+
 TEST_P(KafkaGroup, ClosingLeavesTheGroup) {
   cluster.create_topic("in", 2);
   auto x = join();
@@ -70,9 +128,8 @@ TEST_P(KafkaGroup, WhoHasNoPartitionsLeavesTheGroupToo) {
   auto x = join();
   ASSERT_TRUE(until({&x}, [&] { return x.owned.size() == 1; }));
   auto y = join();
-  ASSERT_TRUE(until({&x, &y}, [&] { return !y.assigned.empty() && x.owned.size() == 1; }));
-  ASSERT_TRUE(y.owned.empty());
-  y.it->close(group_patience);
+  ASSERT_TRUE(until({&x, &y}, [&] { return share_one(x, y); }));
+  (x.owned.empty() ? x : y).it->close(group_patience);
   EXPECT_EQ(cluster.requests(api_leave_group), 1u);
 }
 
@@ -81,7 +138,7 @@ TEST_P(KafkaGroup, AStaticMemberKeepsItsPlaceAlsoWithoutPartitions) {
   auto x = join({{"group.instance.id", "a"}});
   ASSERT_TRUE(until({&x}, [&] { return x.owned.size() == 1; }));
   auto y = join({{"group.instance.id", "b"}});
-  ASSERT_TRUE(until({&x, &y}, [&] { return !y.assigned.empty() && x.owned.size() == 1; }));
+  ASSERT_TRUE(until({&x, &y}, [&] { return share_one(x, y); }));
   y.it->close(group_patience);
   x.it->close(group_patience);
   EXPECT_EQ(cluster.requests(api_leave_group), 0u);

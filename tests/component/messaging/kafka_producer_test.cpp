@@ -174,6 +174,17 @@ TEST_F(KafkaProducer, AFullQueueRefusesAndLaterTakesAgain) {
     << "what was refused has no report";
 }
 
+TEST_F(KafkaProducer, ARecordOfTheLargestSizeFitsItsQueue) {
+  constexpr size_t largest = 80'000'000; // more than the 64 MiB of a queue otherwise
+  cluster_.down();
+  auto x = start({{"message.max.bytes", std::to_string(largest)}});
+  const auto taken = x->produce(make(1, std::string(largest - 1'000, 'x')));
+  EXPECT_TRUE(taken) << taken.error().describe();
+  const auto next = x->produce(make(2, std::string(5'000'000, 'x')));
+  ASSERT_FALSE(next) << "one such, not two";
+  EXPECT_EQ(next.error().code, errc::queue_full);
+}
+
 TEST_F(KafkaProducer, ARecordThatIsTooLargeIsRefusedAtOnce) {
   auto x = start({{"message.max.bytes", "1000"}});
   const auto refused = x->produce(make(1, std::string(2000, 'x')));

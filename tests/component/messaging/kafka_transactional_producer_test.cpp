@@ -112,6 +112,21 @@ TEST_F(LostCoordinator, ARecordThatMayArriveLateMeetsAnotherEpoch) {
 }
 #endif
 
+TEST_F(LostCoordinator, CommitsWithoutMapsWhenTheBrokerTakesLessMetadata) {
+  const auto who = joined();
+  ASSERT_TRUE(who);
+  auto report = run(who);
+  ASSERT_TRUE(report);
+  ASSERT_EQ(report->end, transaction_end::committed) << report->reason.describe();
+  EXPECT_FALSE(report->without_maps);
+  cluster.fail_next(test::api_commit_offsets_of_transaction,
+                    {RD_KAFKA_RESP_ERR_OFFSET_METADATA_TOO_LARGE});
+  report = run(who);
+  ASSERT_TRUE(report);
+  EXPECT_EQ(report->end, transaction_end::committed) << report->reason.describe();
+  EXPECT_TRUE(report->without_maps);
+}
+
 TEST_F(LostCoordinator, ATransactionEndsWithinItsTimeAndTheNextOneIsCommitted) {
   const auto who = joined();
   ASSERT_TRUE(who);

@@ -1,8 +1,10 @@
 // `ziyu dlq` on a real broker: letters that the service wrote are listed, shown, replayed and
 // dropped; what is interrupted is repeated without double work.
 
+#include "e2e/support/open_transaction.hpp"
 #include "e2e/support/shared_broker.hpp"
 #include "e2e/support/stage.hpp"
+#include "messaging/dead_letter.hpp"
 #include "support/program.hpp"
 
 #include <gmock/gmock.h>
@@ -145,6 +147,30 @@ TEST(Dlq, LettersInSpringsStyleAreReadAndReplayedAsWell) {
   const auto done = dlq(x, {"replay", "--all", "--yes"});
   EXPECT_EQ(done.exit_code, 0) << done.err;
   EXPECT_THAT(done.err, testing::HasSubstr("3 of 3 dead letters replayed"));
+}
+
+// A service at work has a transaction open in the topic, and the marks of a replay are behind it:
+// whoever takes its beginning for the end would replay the same letters again.
+TEST(Dlq, AReplayWaitsForATransactionThatHidesTheMarksOfAnother) {
+  stage x{shared_broker()};
+  make_dead_letters(x);
+  const auto& first = x.dead_letters().front();
+  messaging::outgoing letter{x.topic("dead"), first.key, *first.value, first.headers, 0, {}};
+  letter.partition = first.id.partition;
+  open_transaction open{x.client(), x.topic("service"), {letter}};
+  std::vector<messaging::outgoing> marks;
+  for (const auto& d : x.dead_letters())
+    marks.push_back(
+      messaging::make_mark(d.id, messaging::dead_letter_action::replayed, d.timestamp_ms));
+  open_transaction{x.client(), x.topic("other"), marks}.commit();
+  const auto file = x.folder() / "dlq.json";
+  ASSERT_TRUE(write_file(file, x.configuration().dump()));
+  test::program p{{std::string{ZIYU_BIN_DIR} + "/ziyu", "dlq", "replay", "--all", "--yes",
+                   "--config", file.string()}};
+  EXPECT_TRUE(p.wait_for("waiting: a transaction is open in topic " + x.topic("dead"))) << p.err();
+  open.abort();
+  EXPECT_EQ(p.finish(), 0) << p.err();
+  EXPECT_THAT(p.err(), testing::HasSubstr("nothing to do"));
 }
 
 // Jobs and marks are one transaction: killed at any moment and run again, each job is in its

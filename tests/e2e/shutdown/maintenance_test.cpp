@@ -130,3 +130,30 @@ TEST(Maintenance, ADrainedInstanceStopsAtOnce) {
   EXPECT_EQ(detail.at("ledger").at("total").at("balanced"), true);
   EXPECT_EQ(detail.at("stages").at("drain").at("done"), true);
 }
+
+TEST(Maintenance, ASecondSIGTERMForcesTheDrainToo) {
+  stage x{shared_broker()};
+  {
+    auto patch = slow(20'000);
+    patch["shutdown"] = {{"drain_ms", 60'000}};
+    patch["workers"] = {{"job_timeout_ms", 60'000}};
+    auto s = x.serve(patch);
+    s.await_workers(2, 1);
+    x.submit_digits(4);
+    ASSERT_TRUE(eventually([&] { return s.get_json("/health").at("running") == 2; })) << s.log();
+    s.signal(SIGUSR1);
+    ASSERT_TRUE(eventually([&] { return s.log().find("maintenance_began") != std::string::npos; }))
+      << s.log();
+    s.signal(SIGTERM);
+    ASSERT_TRUE(eventually([&] { return s.log().find("once more") != std::string::npos; }))
+      << s.log();
+    s.signal(SIGTERM);
+    EXPECT_EQ(s.wait(10s), 1) << s.log();
+    EXPECT_THAT(s.log(), HasSubstr("stopping at once"));
+  }
+  auto s = x.serve();
+  ASSERT_TRUE(x.read_all_answers()) << x.account() << s.log();
+  expect_all_accounted(x, s);
+  EXPECT_EQ(x.duplicates(), 0u);
+  EXPECT_EQ(s.stop(), 0) << s.log();
+}

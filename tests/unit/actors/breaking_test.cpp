@@ -190,12 +190,19 @@ TEST_F(Dispatcher, AnOperatorSwitchesTheBreakerAndEachChangeIsToldWithItsNumbers
 TEST_F(Dispatcher, TheEventOfATransitionHoldsItsCauseAndNumbers) {
   start();
   report->connect(spawn(fake_publisher, published_log));
-  send(aut, breaker_input{trigger::publisher, true, "no report", {}, {{"silent_ms", 10'000}}});
+  send(aut,
+       breaker_input{trigger::publisher,
+                     true,
+                     "no report",
+                     {},
+                     {{"silent_ms", 10'100}, {"pending_records", 3}, {"pending_bytes", 4'096}}});
   const auto event = nlohmann::json::parse(*published_log->back().content->value);
   EXPECT_EQ(event["type"], "breaker_opened");
   EXPECT_EQ(event["detail"]["cause"], "publisher");
   EXPECT_EQ(event["detail"]["reason"], "publisher: no report");
-  EXPECT_EQ(event["detail"]["silent_ms"], 10'000);
+  EXPECT_EQ(event["detail"]["silent_ms"], 10'100);
+  EXPECT_EQ(event["detail"]["pending_records"], 3);
+  EXPECT_EQ(event["detail"]["pending_bytes"], 4'096);
   EXPECT_EQ(event["detail"]["open_ms"], 2'000);
   EXPECT_EQ(event["detail"]["from"], "closed");
 }

@@ -105,6 +105,57 @@ TEST_F(Dispatcher, DoesNotLetTheGroupWaitForALostReport) {
   EXPECT_EQ(ledger()["handed_back"], 1);
 }
 
+TEST_F(Dispatcher, TakesRecordsOfAPartitionThatCameBackBeforeItsFarewellWasOver) {
+  start();
+  fetch(make_record(0));
+  succeed();
+  const auto done = begin_revoke({p0}, 1);
+  assign({p0}, 2); // the source did not wait any longer
+  fetch(make_record(0, 2));
+  fetch(make_record(1, 2));
+  succeed();
+  acknowledge_last();
+  advance(3s);
+  EXPECT_EQ(done.wait_for(0s), std::future_status::ready);
+  succeed();
+  acknowledge_last();
+  advance(1s);
+  EXPECT_EQ(points.at(p0).next, 2);
+  EXPECT_EQ(ledger()["published"], 2) << "none was taken for an offset that does not exist";
+}
+
+TEST_F(Dispatcher, TakesNoPartitionAnyMoreWhenItDrains) {
+  start();
+  const auto drained = ask<bool>(aut, atom::drain{}, uint64_t{5'000});
+  assign_from(p1, 2, 7, {}); // it had been on its way
+  ASSERT_TRUE(*drained);
+  send(aut, atom::resume{});
+  advance(1s);
+  EXPECT_FALSE(points.contains(p1)) << "nobody would take it back from us";
+}
+
+TEST_F(Dispatcher, ForgetsWhatItKnowsOfALogThatWentBack) {
+  start();
+  for (auto i = 0; i < 3; ++i)
+    fetch(make_record(i));
+  succeed();
+  acknowledge_last();
+  advance(1s);
+  EXPECT_EQ(points.at(p0).next, 1);
+  assign_from(p0, 2, 1, {}); // the consumer begins anew behind what is committed
+  fetch(make_record(1, 2));  // another record than that of offset 1 before
+  succeed();                 // which this is of
+  EXPECT_EQ(outbox().size(), 1u) << "its result is nobody's";
+  succeed();
+  ASSERT_EQ(outbox().size(), 2u);
+  EXPECT_EQ(outbox().back().epoch, 2u);
+  acknowledge_last();
+  advance(1s);
+  EXPECT_EQ(points.at(p0).next, 2);
+  EXPECT_EQ(ledger()["handed_back"], 2);
+  EXPECT_TRUE(ledger()["balanced"]);
+}
+
 TEST_F(Dispatcher, NeverTakesBackAPartitionThatWasAssignedAnewMeanwhile) {
   start();
   fetch(make_record(0));

@@ -117,6 +117,15 @@ TEST(Intake, WaitsNoLongerThanAsked) {
   EXPECT_FALSE(x.open());
 }
 
+TEST(Intake, IsClosedWhileWhatIsPrefetchedIsGivenUp) {
+  intake x{{10, 1000}};
+  x.give_up_prefetched(true);
+  EXPECT_FALSE(x.open());
+  x.wait_open(1ms); // or whoever waits for credit would wait no moment, and ask again and again
+  x.give_up_prefetched(false);
+  EXPECT_TRUE(x.open());
+}
+
 TEST(IntakeDeathTest, CrashesWhenMoreIsGivenBackThanWasTaken) {
   GTEST_FLAG_SET(death_test_style, "threadsafe");
   intake x{{2, 1'000}};

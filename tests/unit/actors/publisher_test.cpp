@@ -181,6 +181,8 @@ TEST_F(Publisher, TriesAgainToMakeAProducerAndSaysSo) {
   ASSERT_EQ(to_dispatcher->breaker.size(), 1u);
   EXPECT_EQ(to_dispatcher->breaker[0].which, trigger::publisher);
   EXPECT_TRUE(to_dispatcher->breaker[0].raised);
+  EXPECT_EQ(to_dispatcher->breaker[0].values.at("pending_records"), 1);
+  EXPECT_EQ(to_dispatcher->breaker[0].values.at("silent_ms"), 0);
   advance(5s);
   acknowledge_all();
   EXPECT_EQ(delivered(), keys{"0"});
@@ -251,13 +253,21 @@ TEST_F(Publisher, SlimsADeadLetterThatTheProducerRefusesAsTooLarge) {
 TEST_F(Publisher, RaisesTheBreakerWhenNothingIsReportedForLongAndLowersItAfter) {
   start();
   publish(0);
+  publish(1, publication_kind::dead_letter);
+  const auto bytes = kafka.queued[0].bytes() + kafka.queued[1].bytes();
+  publish(2, publication_kind::event);
   advance(9s);
   EXPECT_TRUE(to_dispatcher->breaker.empty());
-  advance(2s);
+  advance(1100ms);
   ASSERT_EQ(to_dispatcher->breaker.size(), 1u);
   EXPECT_EQ(to_dispatcher->breaker[0].which, trigger::publisher);
   EXPECT_TRUE(to_dispatcher->breaker[0].raised);
   EXPECT_NE(to_dispatcher->breaker[0].reason.find("10000 ms"), std::string::npos);
+  const auto& values = to_dispatcher->breaker[0].values;
+  EXPECT_EQ(values.size(), 3u);
+  EXPECT_EQ(values.at("silent_ms"), 10'100);
+  EXPECT_EQ(values.at("pending_records"), 2) << "events are not counted";
+  EXPECT_EQ(values.at("pending_bytes"), static_cast<double>(bytes));
   acknowledge_all();
   ASSERT_EQ(to_dispatcher->breaker.size(), 2u);
   EXPECT_FALSE(to_dispatcher->breaker[1].raised);

@@ -439,6 +439,25 @@ TEST_F(Supervisor, RaisesTheBreakerWhenTheForkServerKeepsDying) {
   EXPECT_EQ(host->alive(), 3u);
 }
 
+TEST_F(Supervisor, RaisesTheBreakerWithItsAttemptsWhenTheForkServerCannotBeStarted) {
+  start();
+  host->start_failure = error{errc::io, "fork: out of memory"};
+  host->server_dies();
+  run();
+  EXPECT_EQ(triggers(trigger::fork_server, true), 0u) << "one death is no trouble";
+  advance(10s);
+  ASSERT_GE(triggers(trigger::fork_server, true), 2u);
+  for (size_t i = 0; i < 2; ++i) {
+    const auto& x = to_dispatcher->breaker.at(i);
+    EXPECT_NE(x.reason.find("fork: out of memory"), std::string::npos) << x.reason;
+    EXPECT_EQ(x.values.at("attempts"), static_cast<double>(i + 1));
+    EXPECT_GT(x.values.at("next_attempt_ms"), 0);
+  }
+  host->start_failure.reset();
+  advance(20s);
+  EXPECT_FALSE(to_dispatcher->breaker.back().raised);
+}
+
 TEST_F(Supervisor, EscalatesWhenTheForkServerDiesRightAfterEachReady) {
   start();
   const auto before = host->servers_started;

@@ -59,13 +59,14 @@ protected:
     end_all(); // the marks of the first assignment
   }
 
-  void end(transaction_end how, std::optional<size_t> culprit = {}) {
+  void end(transaction_end how, std::optional<size_t> culprit = {},
+           errc code = errc::job_too_large) {
     messaging::transaction_report x;
     x.id = kafka.submitted.back().id;
     x.end = how;
     x.culprit = culprit;
     if (how != transaction_end::committed)
-      x.reason = error{culprit ? errc::job_too_large : errc::kafka, "as the test says"};
+      x.reason = error{culprit ? code : errc::kafka, "as the test says"};
     kafka.report(x);
     run();
   }
@@ -250,6 +251,49 @@ TEST_F(Transactions, MakesADeadLetterOfAResultThatNoBrokerTakes) {
   EXPECT_FALSE(last().records[0].value) << "its headers say where the payload is";
   end(transaction_end::committed);
   EXPECT_EQ(status().dead_letters, 1u);
+}
+
+TEST_F(Transactions, ADeadLetterThatNoBrokerTakesHoldsNobodyUp) {
+  begin();
+  fetch(make_record(0), error{errc::empty_image, "empty"});
+  end_all();
+  fetch(make_record(1), error{errc::empty_image, "empty"});
+  advance(1s);
+  ASSERT_EQ(last().records.size(), 1u);
+  const auto letter = *last().records[0].key;
+  end(transaction_end::aborted, 0, errc::kafka); // say, a topic that is compacted wants a key
+  advance(1s);
+  fetch(make_record(2));
+  end_all();
+  succeed();
+  advance(1s);
+  ASSERT_EQ(last().records.size(), 1u);
+  EXPECT_EQ(last().records[0].topic, "image.results") << "others go on";
+  end(transaction_end::committed);
+  EXPECT_EQ(status().results, 1u);
+  for (auto i = 0; i < 10 && last().records.empty(); ++i) {
+    end(transaction_end::committed);
+    advance(1s);
+  }
+  advance(5s);
+  ASSERT_EQ(last().records.size(), 1u) << "tried again";
+  EXPECT_EQ(last().records[0].key, letter);
+  EXPECT_TRUE(last().records[0].value) << "it was not too large";
+  end(transaction_end::committed);
+  EXPECT_EQ(status().dead_letters, 2u);
+}
+
+TEST_F(Transactions, SaysThatMapsAreRefused) {
+  begin();
+  fetch(make_record(0));
+  advance(1s);
+  messaging::transaction_report x;
+  x.id = last().id;
+  x.end = transaction_end::committed;
+  x.without_maps = true;
+  kafka.report(x);
+  run();
+  EXPECT_EQ(events("commit_map_refused"), 1);
 }
 
 TEST_F(Transactions, RaisesTheBreakerWhileNoneIsCommitted) {

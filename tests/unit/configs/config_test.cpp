@@ -320,12 +320,14 @@ TEST(Config, NamesTheFile) {
 struct wrong_case {
   const char* override;
   const char* message;
+  const char* beside = "log.level=info"; ///< Another override, as some are wrong only together.
 };
 
 class ConfigRefuses : public testing::TestWithParam<wrong_case> {};
 
 TEST_P(ConfigRefuses, ThisValue) {
-  EXPECT_THAT(errors_with({GetParam().override}), ElementsAre(HasSubstr(GetParam().message)));
+  EXPECT_THAT(errors_with({GetParam().override, GetParam().beside}),
+              ElementsAre(HasSubstr(GetParam().message)));
 }
 
 INSTANTIATE_TEST_SUITE_P(
@@ -385,8 +387,29 @@ INSTANTIATE_TEST_SUITE_P(
     wrong_case{"kafka.delivery.timeout.ms=1000", "kafka.delivery.timeout.ms=1000 is refused"},
     wrong_case{"kafka.producer.transaction.timeout.ms=19999",
                "at least shutdown.drain_ms + flush_ms + commit_ms, together 20000 ms"},
+    wrong_case{"kafka.transaction.timeout.ms=19999",
+               "kafka.transaction.timeout.ms=19999 is refused: transaction.timeout.ms 19999 must"},
+    wrong_case{"kafka.producer.transaction.timeout.ms=30000",
+               "kafka.producer.transaction.timeout.ms=30000 is refused", "shutdown.drain_ms=60000"},
+    wrong_case{"shutdown.drain_ms=60000",
+               "shutdown.drain_ms=60000 is refused: transaction.timeout.ms 30000 must be at least "
+               "shutdown.drain_ms + flush_ms + commit_ms, together 70000 ms, or the broker aborts "
+               "the results of a stop before they are committed: set "
+               "kafka.producer.transaction.timeout.ms to 70000, or shorten the stop",
+               "delivery.guarantee=exactly_once"},
+    wrong_case{"shutdown.commit_ms=15001", "shutdown.commit_ms=15001 is refused",
+               "delivery.guarantee=exactly_once"},
     wrong_case{"kafka.producer={\"transaction.timeout.ms\": 30000, \"message.timeout.ms\": 30001}",
                "must be at most transaction.timeout.ms 30000"},
+    wrong_case{"kafka.producer.queue.buffering.max.kbytes=45738",
+               "kafka.producer.queue.buffering.max.kbytes=45738 is refused: the producer's queue "
+               "must hold one record of message.max.bytes 46836392, which follows jobs.max_bytes "
+               "unless set: such a record would be refused for ever, and all behind it stand "
+               "still. Give at least 45739"},
+    wrong_case{"kafka.queue.buffering.max.kbytes=65536",
+               "kafka.queue.buffering.max.kbytes=65536 is refused", "jobs.max_bytes=24MiB"},
+    wrong_case{"kafka.producer.queue.buffering.max.kbytes=976",
+               "hold one record of message.max.bytes 1000000,", "kafka.message.max.bytes=1000000"},
     wrong_case{"kafka.auto.offset.reset=latest", "would skip the jobs that it holds already"},
     wrong_case{"kafka.consumer.auto.offset.reset=largest", "is refused"},
     wrong_case{"kafka.consumer.auto.commit.enable=true", "is refused"},
@@ -397,6 +420,13 @@ INSTANTIATE_TEST_SUITE_P(
     wrong_case{"kafka.heartbeat.interval.ms=15001", "kafka.heartbeat.interval.ms=15001 is refused"},
     wrong_case{"kafka.consumer.max.poll.interval.ms=44999",
                "must be at least session.timeout.ms 45000"},
+    wrong_case{"kafka.statistics.interval.ms=0",
+               "kafka.statistics.interval.ms=0 is refused: it must be 1 to 10000"},
+    wrong_case{"kafka.consumer.statistics.interval.ms=0",
+               "kafka.consumer.statistics.interval.ms=0 is refused",
+               "kafka.statistics.interval.ms=1000"},
+    wrong_case{"kafka.consumer.statistics.interval.ms=10001",
+               "kafka.consumer.statistics.interval.ms=10001 is refused"},
     wrong_case{"kafka.producer.transactional.id=x", "is refused"},
     wrong_case{"kafka.consumer={\"fetch.min.bytes\": [1]}",
                "a list is not a text or a number or true or false"}));
@@ -410,8 +440,30 @@ TEST(Config, AcceptsTheSafeValuesOfGuardedProperties) {
        "kafka.producer.retries=10", "kafka.producer.message.timeout.ms=10000",
        "kafka.producer.max.in.flight=5", "kafka.producer.transaction.timeout.ms=20000",
        "kafka.session.timeout.ms=10000", "kafka.heartbeat.interval.ms=3000",
-       "kafka.max.poll.interval.ms=10000", "kafka.producer.queuing.strategy=fifo"}),
+       "kafka.max.poll.interval.ms=10000", "kafka.producer.queuing.strategy=fifo",
+       "kafka.statistics.interval.ms=0", "kafka.consumer.statistics.interval.ms=10000"}),
     testing::IsEmpty());
+}
+
+TEST(Config, AcceptsAQueueThatHoldsTheLargestRecord) {
+  EXPECT_THAT(errors_with({"kafka.producer.queue.buffering.max.kbytes=45739"}), testing::IsEmpty());
+  EXPECT_THAT(errors_with({"kafka.producer.queue.buffering.max.kbytes=1000",
+                           "kafka.producer.message.max.bytes=1000000"}),
+              testing::IsEmpty());
+  EXPECT_THAT(errors_with({"jobs.max_bytes=100MiB"}), testing::IsEmpty())
+    << "unless set, the queue grows with the records";
+}
+
+TEST(Config, AcceptsAStopThatATransactionOutlasts) {
+  EXPECT_THAT(errors_with({"delivery.guarantee=exactly_once"}), testing::IsEmpty());
+  EXPECT_THAT(errors_with({"delivery.guarantee=exactly_once", "shutdown.drain_ms=20000"}),
+              testing::IsEmpty())
+    << "as long as a transaction, not longer";
+  EXPECT_THAT(errors_with({"delivery.guarantee=exactly_once", "shutdown.drain_ms=60000",
+                           "kafka.producer.transaction.timeout.ms=70000"}),
+              testing::IsEmpty());
+  EXPECT_THAT(errors_with({"shutdown.drain_ms=60000"}), testing::IsEmpty())
+    << "without transactions nothing is aborted";
 }
 
 TEST(Config, MasksSecretsInLogs) {

@@ -1,5 +1,7 @@
 #include "messaging/offset_ledger.hpp"
 
+#include "tests/support/wrong_books.hpp"
+
 #include <gtest/gtest.h>
 
 using namespace ziyu::messaging;
@@ -475,6 +477,33 @@ TEST(OffsetLedger, EpochsThatAreLongOverAreStillInTheTotal) {
   EXPECT_EQ(x.total().handed_back, 199u);
   EXPECT_EQ(x.audit(), "");
   EXPECT_EQ(x.to_json()["partitions"].size(), 65u) << "bounded";
+}
+
+TEST(OffsetLedger, ACommitHoldsOnlyUpToWhereItsLogWasCutOff) {
+  committed_state x{10, {{{12, 15}, {18, 30}}, {{11, 1}, {25, 2}}, 90}, {}};
+  EXPECT_EQ(within(x, 9), std::nullopt) << "it is of records that are not there any more";
+  const auto cut = within(x, 20);
+  ASSERT_TRUE(cut);
+  EXPECT_EQ(cut->next, 10);
+  EXPECT_EQ(cut->map.finished, (std::vector<offset_range>{{12, 15}, {18, 20}}));
+  EXPECT_EQ(cut->map.attempts, (std::map<int64_t, uint32_t>{{11, 1}}));
+  EXPECT_EQ(within(x, 18)->map.finished, (std::vector<offset_range>{{12, 15}}));
+  EXPECT_EQ(within(x, 10)->map.finished, std::vector<offset_range>{});
+}
+
+TEST(OffsetLedger, ItsAuditNamesWhatDoesNotAddUp) {
+  auto x = ledger_with({0, 1});
+  x.assign(jobs1, 7);
+  EXPECT_EQ(x.audit(), "");
+  ziyu::test::miscount(x, jobs1, 3);
+  EXPECT_NE(x.audit().find("image.jobs-1 in epoch 7 does not add up"), std::string::npos)
+    << x.audit();
+  EXPECT_NE(x.audit().find("with 0 open records"), std::string::npos) << x.audit();
+  x.revoke(jobs1);
+  EXPECT_NE(x.audit().find("the sum of the ended epochs"), std::string::npos) << x.audit();
+  auto y = ledger_with({0});
+  ziyu::test::miscount_ended(y, 1);
+  EXPECT_NE(y.audit().find("the sum of the ended epochs"), std::string::npos) << y.audit();
 }
 
 TEST(OffsetLedger, ABalanceThatDoesNotAddUpIsNoBalance) {

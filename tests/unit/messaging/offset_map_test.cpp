@@ -46,6 +46,20 @@ TEST(OffsetMap, WritesAndReadsVersionOneToTheByte) {
   EXPECT_EQ(decode_offset_map("ziyu1:AATeB+gHAAB3C9dg", 10).map, runs);
 }
 
+TEST(OffsetMap, ATransactionsMarkGoesWithItAndLeavesItAsItIs) {
+  const auto marked = with_transaction_mark(encode_offset_map(some_map(), 10), "0a.7");
+  EXPECT_EQ(marked, "ziyu1:AQIcBBUCAAEGAtglvPs=;0a.7");
+  EXPECT_EQ(transaction_mark(marked), "0a.7");
+  EXPECT_EQ(decode_offset_map(marked, 10).map, some_map());
+  const auto alone = with_transaction_mark("", "0a.7");
+  EXPECT_EQ(alone, "ziyu;0a.7");
+  EXPECT_EQ(transaction_mark(alone), "0a.7");
+  EXPECT_TRUE(decode_offset_map(alone, 10).map.empty());
+  EXPECT_EQ(decode_offset_map(alone, 10).ignored, "");
+  EXPECT_EQ(transaction_mark(encode_offset_map(some_map(), 10)), "");
+  EXPECT_NE(decode_offset_map("ziyu;:AQIcBBUCAAEGAtglvPs=", 10).ignored, "") << "damaged";
+}
+
 TEST(OffsetMap, TakesTheShorterForm) {
   offset_map far;
   far.finished = {{1'000'000, 9'000'000}};
@@ -66,7 +80,9 @@ TEST(OffsetMap, LeavesOutTheFarthestRangesWhenThereIsNoRoom) {
   ASSERT_GT(offset_map_bytes(x, 0), max_offset_metadata_bytes);
   const auto text = encode_offset_map(x, 0);
   EXPECT_LE(text.size(), max_offset_metadata_bytes);
-  EXPECT_GT(text.size(), max_offset_metadata_bytes - 16);
+  EXPECT_LE(with_transaction_mark(text, "0123456789abcdef.1234567").size(),
+            max_offset_metadata_bytes);
+  EXPECT_GT(text.size(), max_offset_metadata_bytes - max_transaction_mark_bytes - 16);
   const auto back = decode_offset_map(text, 0);
   EXPECT_EQ(back.ignored, "");
   EXPECT_EQ(back.map.attempts, x.attempts);

@@ -40,6 +40,34 @@ TEST(StallWatchdog, LeavesWhatIsHeldAlone) {
   EXPECT_TRUE(x.observe(610s, {at(7, 90)}).empty()) << "it may go on only now";
 }
 
+TEST(StallWatchdog, FindsAPartitionWithoutACommitThatNeverBroughtAnything) {
+  stall_watchdog x{30s};
+  EXPECT_TRUE(x.observe(0s, {at(-1, 90), at(-1, 0, false, jobs1)}).empty());
+  const auto found = x.observe(30s, {at(-1, 90), at(-1, 0, false, jobs1)});
+  ASSERT_EQ(found.size(), 1u) << "an empty one has nothing to bring";
+  EXPECT_EQ(found[0].where, jobs0);
+  EXPECT_EQ(found[0].what, remedy::seek);
+  EXPECT_EQ(found[0].position, -1);
+  EXPECT_EQ(found[0].lag, 90);
+  EXPECT_TRUE(x.observe(60s, {at(90, 90)}).empty()) << "it helped";
+}
+
+TEST(StallWatchdog, EscalatesAtOnceWhenNobodyTellsWhatIsCommitted) {
+  stall_watchdog x{30s};
+  auto unknown = at(-1, -1);
+  unknown.known = false;
+  EXPECT_TRUE(x.observe(0s, {unknown}).empty());
+  for (auto second = 30; second <= 90; second += 30) {
+    const auto found = x.observe(std::chrono::seconds{second}, {unknown});
+    ASSERT_EQ(found.size(), 1u) << second;
+    EXPECT_EQ(found[0].what, remedy::escalate) << "a fresh client would have to ask, too";
+    EXPECT_FALSE(found[0].known);
+    EXPECT_EQ(found[0].lag, 0);
+  }
+  EXPECT_TRUE(x.observe(119s, {at(7, 90)}).empty()) << "now it is known";
+  EXPECT_TRUE(x.observe(120s, {at(7, 90)}).empty()) << "what was before does not count";
+}
+
 TEST(StallWatchdog, SeeksThenReopensThenEscalates) {
   stall_watchdog x{30s};
   EXPECT_TRUE(x.observe(0s, {at(7, 90)}).empty());
