@@ -26,14 +26,21 @@ constexpr auto plan_limit = 5s;
 // -- what comes in ------------------------------------------------------------------
 
 void transactional_publisher_state::accept(publication x) {
-  const auto now = self->clock().now();
-  if (pending.empty()) {
-    oldest = now;
-    self->delayed_send(self, pace->interval(), atom::deadline{});
-  }
+  const auto first = pending.empty();
   pending_bytes += x.content->bytes();
   pending.push_back(std::move(x));
   pump();
+  if (first)
+    look_again();
+}
+
+/// When what is pending is due, at the latest.
+void transactional_publisher_state::look_again() {
+  if (state != phase::idle || pending.empty())
+    return;
+  const auto due_at = ended + pace->interval();
+  const auto left = std::max(due_at - self->clock().now(), std::chrono::steady_clock::duration{});
+  self->delayed_send(self, std::chrono::ceil<std::chrono::milliseconds>(left), atom::deadline{});
 }
 
 void transactional_publisher_state::withdraw(const withdrawal& x) {
@@ -59,8 +66,8 @@ bool transactional_publisher_state::due(std::chrono::steady_clock::time_point no
     return false;
   if (wanted || !waiting.empty())
     return true;
-  const auto age = std::chrono::duration_cast<std::chrono::milliseconds>(now - oldest);
-  return pace->due(pending.size(), pending_bytes, age);
+  const auto rest = std::chrono::duration_cast<std::chrono::milliseconds>(now - ended);
+  return pace->due(pending.size(), pending_bytes, rest);
 }
 
 bool transactional_publisher_state::ensure_producer() {
@@ -73,7 +80,7 @@ bool transactional_publisher_state::ensure_producer() {
   });
   if (!made) {
     spdlog::error("no transactional Kafka producer: {}", made.error().describe());
-    set_failing(true, made.error().message);
+    set_failing(true, made.error().message, pressure());
     put_off(made.error());
     return false;
   }
@@ -98,7 +105,6 @@ void transactional_publisher_state::pump() {
     batch.push_back(std::move(x));
   }
   pending_bytes -= bytes;
-  oldest = now;
   self->request(settings.dispatcher, plan_limit, std::move(ask))
     .then([this](transaction_plan& x) { on_plan(std::move(x)); },
           [this](const caf::error& err) { on_plan_failed(self->system().render(err)); });
@@ -143,7 +149,7 @@ void transactional_publisher_state::on_report(const messaging::transaction_repor
     return;
   const auto now = self->clock().now();
   if (x.end == transaction_end::committed) {
-    last_progress = now;
+    last_progress = ended = now;
     pace->committed(batch.size(),
                     std::chrono::duration_cast<std::chrono::milliseconds>(now - begun));
     retry->reset();
@@ -160,6 +166,7 @@ void transactional_publisher_state::on_report(const messaging::transaction_repor
     state = phase::idle;
     answer_waiting();
     pump();
+    look_again();
     return;
   }
   settings.report->stats().publish_retries.Increment();
@@ -247,6 +254,17 @@ std::string transactional_publisher_state::trouble() const {
 
 // -- the surroundings -------------------------------------------------------------------
 
+supervision::circuit_breaker::numbers transactional_publisher_state::pressure() const {
+  auto bytes = pending_bytes;
+  for (const auto& x : batch)
+    bytes += x.content->bytes();
+  const auto silent = std::chrono::duration_cast<std::chrono::milliseconds>(self->clock().now()
+                                                                            - last_progress);
+  return {{"silent_ms", static_cast<double>(silent.count())},
+          {"pending_records", static_cast<double>(pending.size() + batch.size())},
+          {"pending_bytes", static_cast<double>(bytes)}};
+}
+
 void transactional_publisher_state::set_failing(bool on, const std::string& reason,
                                                 supervision::circuit_breaker::numbers values) {
   if (failing == on)
@@ -271,12 +289,10 @@ void transactional_publisher_state::on_tick() {
     if (producer)
       set_failing(false, "");
   } else if (now - last_progress > settings.stall_limit) {
-    const auto silent = std::chrono::duration_cast<std::chrono::milliseconds>(now - last_progress);
     set_failing(true,
                 "no transaction was committed for " + std::to_string(settings.stall_limit.count())
                   + " ms: " + trouble(),
-                {{"silent_ms", static_cast<double>(silent.count())},
-                 {"pending_records", static_cast<double>(pending.size() + batch.size())}});
+                pressure());
   }
   answer_waiting();
 }

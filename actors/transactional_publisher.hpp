@@ -65,7 +65,7 @@ struct transactional_publisher_state {
   bool wanted = false;            ///< The dispatcher has offsets to commit.
   std::optional<messaging::transaction_pace> pace;
   std::optional<supervision::backoff> retry;
-  std::chrono::steady_clock::time_point oldest{};     ///< Since when `pending` has something.
+  std::chrono::steady_clock::time_point ended{};      ///< The last one that was committed.
   std::chrono::steady_clock::time_point not_before{}; ///< No transaction before this.
   std::chrono::steady_clock::time_point begun{};      ///< The one under way.
   std::chrono::steady_clock::time_point last_progress{};
@@ -84,11 +84,15 @@ struct transactional_publisher_state {
 
 private:
   bool due(std::chrono::steady_clock::time_point now) const;
+  void look_again();
   void put_back();
   void refuse(publication x, const error& why);
   void bring_back_refused(std::chrono::steady_clock::time_point now);
   void put_off(const error& why);
   std::string trouble() const; ///< Why nothing is committed, for people.
+  /// For the breaker's event: `silent_ms` (since something was committed, or nothing waited),
+  /// `pending_records`, `pending_bytes`.
+  supervision::circuit_breaker::numbers pressure() const;
   void set_failing(bool on, const std::string& reason,
                    supervision::circuit_breaker::numbers values = {});
 };

@@ -20,8 +20,8 @@ bool transaction_pace::fits(uint64_t records, uint64_t bytes) const {
   return records < max_records_ && bytes < settings_.max_bytes;
 }
 
-bool transaction_pace::due(uint64_t records, uint64_t bytes, duration age) const {
-  return records > 0 && (age >= interval_ || !fits(records, bytes));
+bool transaction_pace::due(uint64_t records, uint64_t bytes, duration rest) const {
+  return records > 0 && (rest >= interval_ || !fits(records, bytes));
 }
 
 void transaction_pace::committed(uint64_t records, duration time) {

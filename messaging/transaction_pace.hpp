@@ -5,8 +5,8 @@
 
 namespace ziyu::messaging {
 
-/// When to end a transaction, so that committing takes a bounded part of the time whatever
-/// a commit costs on this cluster. Each commit is several round trips to the coordinator
+/// When to begin the next transaction, so that committing takes a bounded part of the time
+/// whatever a commit costs on this cluster, and a record that comes alone does not wait. Each commit is several round trips to the coordinator
 /// and a marker on each partition: too many small ones cost throughput, too large ones
 /// latency and, after an abort, repetition. Pure: no clock, no I/O.
 ///
@@ -26,8 +26,8 @@ public:
 
   explicit transaction_pace(settings x);
 
-  /// Whether a transaction of so many records should be ended that began `age` ago.
-  bool due(uint64_t records, uint64_t bytes, duration age) const;
+  /// Whether so many records should be committed now, `rest` after the last one's end.
+  bool due(uint64_t records, uint64_t bytes, duration rest) const;
 
   /// Whether one more record still fits.
   bool fits(uint64_t records, uint64_t bytes) const;
@@ -39,7 +39,7 @@ public:
   /// A transaction was aborted though none of its records is at fault.
   void aborted();
 
-  duration interval() const { return interval_; }
+  duration interval() const { return interval_; } ///< Between two of them, unless full.
   uint64_t max_records() const { return max_records_; }
 
 private:

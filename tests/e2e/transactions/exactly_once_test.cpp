@@ -72,20 +72,29 @@ TEST(ExactlyOnce, NothingIsLostOrSeenTwiceWhenTheServiceIsKilledAgainAndAgain) {
 }
 
 TEST(ExactlyOnce, PartitionsGoFromOneInstanceToTheOtherWithoutARepetition) {
-  stage x{shared_broker()};
-  auto first = x.serve(exactly_once(unique("first")));
-  x.submit_digits(300, "a");
-  ASSERT_TRUE(x.read_until([&] { return x.results().size() >= 50; })) << x.account() << first.log();
-  auto second = x.serve(exactly_once(unique("second"))); // takes half of them
-  ASSERT_TRUE(x.read_all_answers()) << x.account() << first.log() << second.log();
-  x.submit_digits(300, "b");
-  ASSERT_TRUE(x.read_until([&] { return x.results().size() >= 350; }))
-    << x.account() << first.log() << second.log();
-  EXPECT_EQ(first.stop(), 0) << first.log();
-  ASSERT_TRUE(x.read_all_answers()) << x.account() << second.log();
-  EXPECT_EQ(x.duplicates(), 0u);
-  expect_all_accounted(x, second);
-  EXPECT_EQ(second.stop(), 0) << second.log();
+  for (const std::string assignor : {"range", "cooperative-sticky"}) {
+    SCOPED_TRACE(assignor);
+    stage x{shared_broker()};
+    const auto serve = [&](const std::string& name) {
+      auto patch = exactly_once(unique(name + "-" + assignor));
+      patch["kafka"]["consumer"]["partition.assignment.strategy"] = assignor;
+      return x.serve(patch);
+    };
+    auto first = serve("first");
+    x.submit_digits(300, "a");
+    ASSERT_TRUE(x.read_until([&] { return x.results().size() >= 50; }))
+      << x.account() << first.log();
+    auto second = serve("second"); // takes half of them
+    ASSERT_TRUE(x.read_all_answers()) << x.account() << first.log() << second.log();
+    x.submit_digits(300, "b");
+    ASSERT_TRUE(x.read_until([&] { return x.results().size() >= 350; }))
+      << x.account() << first.log() << second.log();
+    EXPECT_EQ(first.stop(), 0) << first.log();
+    ASSERT_TRUE(x.read_all_answers()) << x.account() << second.log();
+    EXPECT_EQ(x.duplicates(), 0u);
+    expect_all_accounted(x, second);
+    EXPECT_EQ(second.stop(), 0) << second.log();
+  }
 }
 
 TEST(ExactlyOnce, AResultInOrderIsCommittedInOrder) {
