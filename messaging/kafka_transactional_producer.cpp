@@ -93,10 +93,7 @@ public:
 
 private:
   void run() {
-    // At once, not with the first transaction: it ends what an earlier producer of this id
-    // left open, which nobody can read past.
-    if (auto ok = ensure_client(); !ok)
-      spdlog::warn("{}; trying again with the first transaction", ok.error().describe());
+    prepare();
     for (;;) {
       transaction work;
       {
@@ -108,14 +105,24 @@ private:
         next_.reset();
         busy_ = true;
       }
+      const auto was_ready = client_ != nullptr;
       auto report = process(work);
       {
         std::lock_guard guard{mutex_};
         busy_ = false;
       }
       on_report_(std::move(report));
+      if (was_ready && !client_ && !stopping())
+        prepare();
     }
     close();
+  }
+
+  /// At once, not with the next transaction: a new client ends what an earlier one of this id
+  /// left open, which nobody can read past.
+  void prepare() {
+    if (auto ok = ensure_client(); !ok)
+      spdlog::warn("{}; trying again with the next transaction", ok.error().describe());
   }
 
   bool stopping() {
@@ -155,12 +162,8 @@ private:
     report.reason = failure->reason;
     report.culprit = failure->culprit;
     report.end = failure->fenced ? transaction_end::fenced : transaction_end::aborted;
-    if (failure->how == step_failure::severity::stuck) {
+    if (failure->how == step_failure::severity::stuck)
       close();
-      // Now, not with the next transaction: nobody can read past what is left open.
-      if (auto ok = stopping() ? expected<void>{} : ensure_client(); !ok)
-        spdlog::warn("{}", ok.error().describe());
-    }
     if (failure->how == step_failure::severity::indefinite) {
       spdlog::warn("a transaction's end is open, a new producer will tell: {}",
                    failure->reason.describe());
