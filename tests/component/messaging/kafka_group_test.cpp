@@ -35,9 +35,11 @@ void stop_and_commit(member& x) {
   std::map<topic_partition, int64_t> next;
   for (const auto& each : x.records)
     next[each.id.where()] = each.id.offset + 1;
-  for (const auto& [where, offset] : next)
-    if (x.owned.contains(where))
+  for (const auto& [where, offset] : next) {
+    if (x.owned.contains(where)) {
       EXPECT_TRUE(x.it->store(where, offset));
+    }
+  }
   EXPECT_TRUE(x.it->commit(group_patience)); // the mock takes none during a rebalance
 }
 
