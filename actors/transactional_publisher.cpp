@@ -288,7 +288,7 @@ void transactional_publisher_state::on_tick() {
     last_progress = now;
     if (producer)
       set_failing(false, "");
-  } else if (now - last_progress > settings.stall_limit) {
+  } else if (!failing && now - last_progress > settings.stall_limit) {
     set_failing(true,
                 "no transaction was committed for " + std::to_string(settings.stall_limit.count())
                   + " ms: " + trouble(),

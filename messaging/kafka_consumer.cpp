@@ -122,8 +122,7 @@ public:
 
   expected<void> seek(const topic_partition& where, int64_t offset,
                       std::chrono::milliseconds limit) override {
-    const auto x = find(where);
-    if (x != nullptr)
+    if (const auto x = find(where))
       refetched_bytes_ += std::exchange(x->prefetched_bytes, 0);
     partition_list_ptr list{rd_kafka_topic_partition_list_new(1)};
     auto item = rd_kafka_topic_partition_list_add(list.get(), where.topic.c_str(), where.partition);
@@ -221,11 +220,11 @@ private:
     queue_ptr queue;
     bool announced = false; ///< It is known where to go on.
     bool held = false;
-    int64_t position = -1;             ///< The next record to bring, if that is known.
-    int64_t past_last = -1;            ///< Behind the last that was brought.
-    std::optional<int64_t> cut_off_at; ///< Its log, of which more is not known yet.
-    uint64_t prefetched_bytes = 0;     ///< By the last statistics.
-    int64_t viewed = -2;               ///< `position` at the last view.
+    int64_t position = -1;                  ///< The next record to bring, if that is known.
+    int64_t past_last = -1;                 ///< Behind the last that was brought.
+    std::optional<int64_t> cut_off_at = {}; ///< Its log, of which more is not known yet.
+    uint64_t prefetched_bytes = 0;          ///< By the last statistics.
+    int64_t viewed = -2;                    ///< `position` at the last view.
   };
   static std::chrono::milliseconds left_until(clock::time_point deadline) {
     return std::chrono::duration_cast<std::chrono::milliseconds>(

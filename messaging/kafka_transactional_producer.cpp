@@ -145,15 +145,10 @@ private:
       report.reason = ok.error();
       return report;
     }
-    auto failure = attempt(x);
-    if (failure && failure->how == step_failure::severity::abort)
-      failure->how = abort();
+    auto failure = attempt_or_abort(x);
     if (failure && failure->map_refused && failure->how == step_failure::severity::abort
-        && !std::exchange(without_maps_, true)) {
-      failure = attempt(x);
-      if (failure && failure->how == step_failure::severity::abort)
-        failure->how = abort();
-    }
+        && !std::exchange(without_maps_, true))
+      failure = attempt_or_abort(x);
     report.without_maps = without_maps_;
     if (!failure) {
       report.end = transaction_end::committed;
@@ -171,6 +166,13 @@ private:
       resolve(x, report);
     }
     return report;
+  }
+
+  step_result attempt_or_abort(const transaction& x) {
+    auto failure = attempt(x);
+    if (failure && failure->how == step_failure::severity::abort)
+      failure->how = abort();
+    return failure;
   }
 
   step_result attempt(const transaction& x) {

@@ -42,12 +42,8 @@ def run_one(stage, options, number, guarantee, ordering):
         options.assignor, {**SETTINGS, "kafka/group.id": name}), indent=1))
     load = Load(options.seed, stage.repository, 0, "key", options.keys, kinds=DIGITS)
     submitter = Submitter(stage.cluster.bootstrap, topics["jobs"], load)
-    waiting = None
-    while load.count < options.jobs or waiting:
-        waiting = waiting or load.next()
-        if submitter.submit(waiting):
-            waiting = None
-        submitter.producer.poll(0 if waiting is None else 0.05)
+    for _ in range(options.jobs):
+        submitter.submit_patiently(load.next())
     if submitter.finish(120) or submitter.failed:
         raise RuntimeError(f"{name}: not all jobs could be submitted: {submitter.failed[:3]}")
     place = Place(number, stage.folder, lambda _: [options.ziyu, "serve", "--config", file])

@@ -81,14 +81,8 @@ def run_oversupply(options):
         place = stage.places[0]
         load = Photos(options.seed, stage.repository, options.megabytes)
         submitter = Submitter(stage.cluster.bootstrap, TOPICS["jobs"], load)
-        waiting = None
         while load.left > 0:
-            waiting = waiting or load.next()
-            if submitter.submit(waiting):
-                waiting = None
-            else:
-                submitter.producer.poll(0.05)
-            submitter.producer.poll(0)
+            submitter.submit_patiently(load.next())
         submitter.finish(120)
         stage.log(f"{load.count} jobs of {load.bytes >> 20} MiB wait")
         # All are there before the service is: no matter how fast the machine, supply never limits it.

@@ -46,6 +46,12 @@ class Submitter:
         self.pending += 1
         return True
 
+    def submit_patiently(self, job):
+        """Waits for room."""
+        while not self.submit(job):
+            self.producer.poll(0.05)
+        self.producer.poll(0)
+
     def finish(self, limit_s=60):
         """Waits for all acknowledgements. Returns how many are missing."""
         return self.producer.flush(limit_s)

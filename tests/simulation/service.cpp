@@ -190,7 +190,7 @@ void service::poll() {
   if (time_.now() < stalled_until_us_)
     return poll_later(stalled_until_us_ - time_.now());
   const auto jobs = credit_->jobs();
-  const auto may_fetch = credit_->open() && !credit_->prefetched_given_up();
+  const auto may_fetch = credit_->open();
   const auto go_on = loop_->turn(0ms);
   if (credit_->jobs() > jobs && !may_fetch)
     time_.violate("P4", "a record is fetched without credit for it");

@@ -22,6 +22,14 @@ json slow(int ms) {
   return {{"faults", {{"allowed", true}, {"slots", {{"0", fault}, {"1", fault}}}}}};
 }
 
+/// With time for them in a drain that only a signal can cut short.
+json slow_and_patient() {
+  auto patch = slow(20'000);
+  patch["shutdown"] = {{"drain_ms", 60'000}};
+  patch["workers"] = {{"job_timeout_ms", 60'000}};
+  return patch;
+}
+
 } // namespace
 
 TEST(Stop, ReportsEachStageWithItsShareOfTime) {
@@ -61,10 +69,7 @@ TEST(Stop, ASecondSignalForcesItAndNothingIsLost) {
   stage x{shared_broker()};
   std::vector<int32_t> workers;
   {
-    auto patch = slow(20'000);
-    patch["shutdown"] = {{"drain_ms", 60'000}};
-    patch["workers"] = {{"job_timeout_ms", 60'000}};
-    auto s = x.serve(patch);
+    auto s = x.serve(slow_and_patient());
     s.await_workers(2, 1);
     x.submit_digits(6);
     ASSERT_TRUE(eventually([&] { return s.get_json("/health").at("running") == 2; })) << s.log();
@@ -134,10 +139,7 @@ TEST(Maintenance, ADrainedInstanceStopsAtOnce) {
 TEST(Maintenance, ASecondSIGTERMForcesTheDrainToo) {
   stage x{shared_broker()};
   {
-    auto patch = slow(20'000);
-    patch["shutdown"] = {{"drain_ms", 60'000}};
-    patch["workers"] = {{"job_timeout_ms", 60'000}};
-    auto s = x.serve(patch);
+    auto s = x.serve(slow_and_patient());
     s.await_workers(2, 1);
     x.submit_digits(4);
     ASSERT_TRUE(eventually([&] { return s.get_json("/health").at("running") == 2; })) << s.log();
