@@ -92,11 +92,10 @@ void publisher_state::put_off(pending_publication& x, const error& why) {
   x.not_before = self->clock().now() + retry->next(settings.report->env().random());
   spdlog::warn("delivery to {} failed (source {}, try {}): {}; trying again", x.what.content->topic,
                messaging::to_string(x.what.source), x.tries, why.describe());
-  if (why.code != errc::job_too_large || x.what.kind != publication_kind::dead_letter
-      || !x.what.content->value)
+  if (why.code != errc::job_too_large || x.what.kind != publication_kind::dead_letter)
     return;
-  x.what.content = std::make_shared<const messaging::outgoing>(
-    messaging::without_payload(*x.what.content, why));
+  if (auto less = messaging::slimmed(*x.what.content, why))
+    x.what.content = std::make_shared<const messaging::outgoing>(std::move(*less));
 }
 
 bool publisher_state::drop_hopeless(const pending_publication& x, const error& why) {

@@ -194,9 +194,9 @@ void transactional_publisher_state::put_back() {
     item.failure = error{errc::kafka, "the transaction was not committed"};
   if (!lost.items.empty())
     self->send(settings.dispatcher, std::move(lost));
-  for (auto& i : std::ranges::reverse_view(batch)) {
-    pending_bytes += i.content->bytes();
-    pending.push_front(std::move(i));
+  for (auto i = batch.rbegin(); i != batch.rend(); ++i) {
+    pending_bytes += i->content->bytes();
+    pending.push_front(std::move(*i));
   }
   batch.clear();
   plan = {};
@@ -204,22 +204,22 @@ void transactional_publisher_state::put_back() {
 }
 
 /// `x` can never be delivered as it is. Of a result the dispatcher makes a dead letter. A dead
-/// letter that is too large goes without its payload, its headers say where it is; any other
-/// can only be tried again, until somebody mends its topic.
+/// letter that is too large goes in a smaller form, its headers say where the job is; any
+/// other can only be tried again, until somebody mends its topic.
 void transactional_publisher_state::refuse(publication x, const error& why) {
   if (x.kind != publication_kind::dead_letter) {
     self->send(settings.dispatcher, published{x.kind, x.source, x.epoch, false, why});
     return;
   }
-  if (why.code != errc::job_too_large || !x.content->value) {
+  auto less = why.code == errc::job_too_large ? messaging::slimmed(*x.content, why) : std::nullopt;
+  if (!less) {
     spdlog::error("{} does not take the dead letter of {}: {}; trying again in {} s",
                   x.content->topic, messaging::to_string(x.source), why.describe(),
                   refused_pause.count());
     refused.emplace_back(std::move(x), self->clock().now() + refused_pause);
     return;
   }
-  x.content = std::make_shared<const messaging::outgoing>(
-    messaging::without_payload(*x.content, why));
+  x.content = std::make_shared<const messaging::outgoing>(std::move(*less));
   pending_bytes += x.content->bytes();
   pending.push_front(std::move(x));
 }

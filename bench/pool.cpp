@@ -27,9 +27,9 @@ const messaging::topic_partition partition{"jobs", 0};
 /// Of the record that became a dead letter.
 int64_t offset_of(const messaging::header_list& headers) {
   for (const auto& x : headers)
-    if (x.first == "__connect.errors.offset") {
+    if (x.first == "__connect.errors.offset" && x.second) {
       int64_t offset = -1;
-      std::from_chars(x.second.data(), x.second.data() + x.second.size(), offset);
+      std::from_chars(x.second->data(), x.second->data() + x.second->size(), offset);
       return offset;
     }
   give_up("a dead letter does not say of which record it is");

@@ -176,7 +176,7 @@ void print(const letter& x) {
   row("payload", x.payload_bytes ? format_bytes(static_cast<int64_t>(*x.payload_bytes)) : "none");
   row("key", x.head.key.value_or("none"));
   for (const auto& [name, value] : x.head.headers)
-    row("header", name + ": " + value);
+    row("header", value ? name + ": " + *value : name + " (null)");
 }
 
 int show(const dlq_options& options) {

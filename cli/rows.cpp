@@ -138,7 +138,7 @@ json dead_letter_json(const messaging::record& x, std::optional<size_t> payload_
   const auto known = !letter.source.topic.empty();
   auto headers = json::array();
   for (const auto& [name, value] : x.headers)
-    headers.push_back({{"name", to_utf8(name)}, {"value", to_utf8(value)}});
+    headers.push_back({{"name", to_utf8(name)}, {"value", value ? json(to_utf8(*value)) : json()}});
   return {
     {"job_id", letter.job_id},
     {"reason", {{"code", letter.code}, {"message", letter.message}}},

@@ -15,6 +15,7 @@ using nlohmann::json;
 namespace {
 
 constexpr size_t max_message_bytes = 1024;
+constexpr size_t max_slim_bytes = 256; // of a key or an id
 constexpr size_t max_history = 5;
 constexpr size_t max_history_bytes = 4096;
 
@@ -24,6 +25,7 @@ constexpr auto job_id_header = "ziyu-job-id";
 constexpr auto attempts_header = "ziyu-attempts";
 constexpr auto time_header = "ziyu-dead-lettered-ms";
 constexpr auto omitted_header = "ziyu-payload-omitted";
+constexpr auto headers_omitted_header = "ziyu-headers-omitted";
 constexpr auto replays_header = "ziyu-replays";
 constexpr auto history_header = "ziyu-history";
 constexpr auto mark_header = "ziyu-dlq-mark";
@@ -56,6 +58,13 @@ int64_t spring_number(const std::string& x, size_t bytes, int64_t otherwise) {
 
 std::string text_of(const record& x, const std::string& name) {
   return to_utf8(find_header(x.headers, name).value_or(""));
+}
+
+/// Whether a header is one that a dead letter adds to those of its job.
+bool tells_reason(const std::string& name) {
+  return name.starts_with(connect_prefix) || name.starts_with(spring_prefix)
+         || name == attempts_header || name == time_header || name == omitted_header
+         || name == headers_omitted_header || name == job_id_header;
 }
 
 /// The history that the job brought along; empty for rubbish.
@@ -102,18 +111,30 @@ header_list dead_letter_headers(const record& source, const error& reason, uint3
   return result;
 }
 
-outgoing without_payload(const outgoing& x, const error& why) {
+std::optional<outgoing> slimmed(const outgoing& x, const error& why) {
+  const auto reason = shorten(to_utf8(why.message), max_message_bytes);
   outgoing slim{x.topic, x.key, std::nullopt, x.headers, x.token, x.partition};
-  slim.headers.emplace_back("ziyu-payload-omitted", why.message);
+  if (!find_header(x.headers, omitted_header)) {
+    slim.headers.emplace_back(omitted_header, reason);
+    return slim;
+  }
+  if (find_header(x.headers, headers_omitted_header))
+    return std::nullopt;
+  // Cut, not dropped: a compacted topic takes nothing without a key.
+  if (slim.key && slim.key->size() > max_slim_bytes)
+    slim.key->resize(max_slim_bytes);
+  std::erase_if(slim.headers, [](const auto& each) { return !tells_reason(each.first); });
+  for (auto& [name, value] : slim.headers)
+    if (name == job_id_header && value)
+      value = shorten(*value, max_slim_bytes);
+  slim.headers.emplace_back(headers_omitted_header, reason);
   return slim;
 }
 
 header_list without_reason(const header_list& headers) {
   header_list result;
   for (const auto& x : headers)
-    if (!x.first.starts_with(connect_prefix) && !x.first.starts_with(spring_prefix)
-        && x.first != attempts_header && x.first != time_header && x.first != omitted_header
-        && x.first != job_id_header)
+    if (!tells_reason(x.first))
       result.push_back(x);
   return result;
 }

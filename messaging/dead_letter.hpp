@@ -27,9 +27,11 @@ header_list dead_letter_headers(const record& source, const error& reason, uint3
 /// that comes back again and again must not grow by them.
 header_list without_reason(const header_list& headers);
 
-/// A dead letter that its topic does not take as it is (it takes less than the job topic did),
-/// without its payload; its headers say where that still is.
-outgoing without_payload(const outgoing& x, const error& why);
+/// The next smaller form of a dead letter that its topic does not take for its size (it takes
+/// less than the job topic did): first without its payload, then also without the job's own
+/// headers, its key and id cut to 256 bytes. Its headers say that, and where the job still is.
+/// Nothing when it has no smaller form.
+std::optional<outgoing> slimmed(const outgoing& x, const error& why);
 
 /// What a record in the topic of dead letters says, of either style.
 struct dead_letter {

@@ -176,7 +176,8 @@ expected<job> decode_job(record source, const job_limits& limits) {
   result.id = job_id_of(source);
   for (auto& [name, value] : source.headers) {
     name = to_utf8(name);
-    value = to_utf8(value);
+    if (value)
+      value = to_utf8(*value);
   }
   result.fault = find_header(source.headers, "ziyu-fault").value_or("");
   if (auto uri = find_header(source.headers, "ce_dataref");

@@ -100,8 +100,9 @@ record to_record(const rd_kafka_message_t& message, uint64_t epoch) {
     for (size_t i = 0;
          rd_kafka_header_get_all(headers, i, &name, &value, &size) == RD_KAFKA_RESP_ERR_NO_ERROR;
          ++i)
-      x.headers.emplace_back(name, value ? std::string{static_cast<const char*>(value), size}
-                                         : std::string{});
+      x.headers.emplace_back(
+        name,
+        value ? std::optional{std::string{static_cast<const char*>(value), size}} : std::nullopt);
   }
   rd_kafka_timestamp_type_t type{};
   x.timestamp_ms = rd_kafka_message_timestamp(&message, &type);
@@ -111,8 +112,9 @@ record to_record(const rd_kafka_message_t& message, uint64_t epoch) {
 expected<void> produce_record(rd_kafka_t* client, const outgoing& x, uint64_t opaque) {
   auto headers = rd_kafka_headers_new(x.headers.size());
   for (const auto& [name, text] : x.headers)
-    rd_kafka_header_add(headers, name.data(), static_cast<ssize_t>(name.size()), text.data(),
-                        static_cast<ssize_t>(text.size()));
+    rd_kafka_header_add(headers, name.data(), static_cast<ssize_t>(name.size()),
+                        text ? text->data() : nullptr,
+                        text ? static_cast<ssize_t>(text->size()) : 0);
   const auto token = reinterpret_cast<void*>(static_cast<uintptr_t>(opaque));
   // The macros take plain pointers only.
   const void* key = x.key ? x.key->data() : nullptr;

@@ -475,8 +475,8 @@ nlohmann::json offset_ledger::to_json() const {
       item["map_ignored"] = x.ignored;
     list.push_back(std::move(item));
   }
-  for (const auto& i : std::ranges::reverse_view(ended_))
-    list.push_back(row(i.where, i.epoch, i.sums, false));
+  for (auto i = ended_.rbegin(); i != ended_.rend(); ++i)
+    list.push_back(row(i->where, i->epoch, i->sums, false));
   return {{"total", show(total())}, {"partitions", std::move(list)}};
 }
 

@@ -9,7 +9,7 @@ namespace {
 size_t size_of(const header_list& headers) {
   size_t result = 0;
   for (const auto& [name, value] : headers)
-    result += name.size() + value.size();
+    result += name.size() + (value ? value->size() : 0);
   return result;
 }
 
@@ -22,7 +22,7 @@ std::string to_string(const record_id& id) {
 std::optional<std::string> find_header(const header_list& headers, const std::string& name) {
   for (auto i = headers.rbegin(); i != headers.rend(); ++i)
     if (i->first == name)
-      return i->second;
+      return i->second.value_or("");
   return std::nullopt;
 }
 

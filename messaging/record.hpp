@@ -29,10 +29,10 @@ struct record_id {
 /// "topic-partition-offset", also the job id of a record without a key.
 std::string to_string(const record_id& id);
 
-/// Headers in their order; names may repeat. A null value reads as "".
-using header_list = std::vector<std::pair<std::string, std::string>>;
+/// Headers in their order; names may repeat. A value may be null, which is not "".
+using header_list = std::vector<std::pair<std::string, std::optional<std::string>>>;
 
-/// The value of the last header called `name`.
+/// The value of the last header called `name`; a null value reads as "".
 std::optional<std::string> find_header(const header_list& headers, const std::string& name);
 
 /// A record as fetched. The bytes are copied out of librdkafka's buffers, which

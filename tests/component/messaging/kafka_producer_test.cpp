@@ -99,7 +99,11 @@ TEST_F(KafkaProducer, CarriesKeysValuesAndHeadersAsTheyAre) {
   auto x = start();
   auto full = make(std::numeric_limits<uint64_t>::max(), std::string("\0\xff图", 5));
   full.key = std::string("照片\0\xff", 8);
-  full.headers = {{"名", "值"}, {"twice", "1"}, {"twice", std::string("\0\xfe", 2)}, {"empty", ""}};
+  full.headers = {{"名", "值"},
+                  {"twice", "1"},
+                  {"twice", std::string("\0\xfe", 2)},
+                  {"empty", ""},
+                  {"null", std::nullopt}};
   outgoing tombstone;
   tombstone.topic = "out";
   auto empty = make(2, "");

@@ -183,11 +183,12 @@ TEST(BadInput, ADuplicateJobIdGetsItsOwnResultWithAFlag) {
   EXPECT_EQ(s.stop(), 0) << s.log();
 }
 
-TEST(BadInput, IllFormedUtf8InKeysAndHeadersDoesNoHarm) {
+TEST(BadInput, OddKeysAndHeadersComeBackAsTheyWere) {
   stage x{shared_broker()};
   auto s = x.serve();
   const std::string rubbish = "\xff\xfe\x80 caf\xe9";
-  const messaging::header_list headers{{"x-\xff", "value"}, {"latin", rubbish}};
+  const messaging::header_list headers{
+    {"x-\xff", "value"}, {"latin", rubbish}, {"null", std::nullopt}};
   x.submit({job_record(rubbish, digits()[0].bytes, headers),
             job_record(rubbish, "no image at all", headers),
             job_record("json", "{\"job_id\": \"\xff\xfe\", \"image\": \"\"}")});
@@ -198,10 +199,12 @@ TEST(BadInput, IllFormedUtf8InKeysAndHeadersDoesNoHarm) {
   EXPECT_EQ(good.document.at("label"), digits()[0].label);
   EXPECT_EQ(header(good.raw, "latin"), rubbish);
   EXPECT_EQ(header(good.raw, "x-\xff"), "value");
+  EXPECT_EQ(good.raw.headers.at(2), headers[2]);
   for (const auto& d : x.dead_letters())
     if (d.key == rubbish) {
       EXPECT_EQ(*d.value, "no image at all");
       EXPECT_EQ(header(d, "latin"), rubbish);
+      EXPECT_EQ(d.headers.at(2), headers[2]);
       EXPECT_EQ(header(d, "__connect.errors.exception.class.name"), "undecodable_image");
     } else {
       EXPECT_EQ(d.key, "json");

@@ -20,7 +20,7 @@ TEST_F(Dispatcher, TriesAFailedAttemptAgainAndGivesUpWithTheReason) {
   EXPECT_EQ(out.kind, publication_kind::dead_letter);
   std::string all;
   for (const auto& [name, value] : out.content->headers)
-    all += name + "=" + value + "\n";
+    all += name + "=" + value.value_or("(null)") + "\n";
   EXPECT_NE(all.find("max_attempts"), std::string::npos) << all;
   EXPECT_NE(all.find("deadline_exceeded: as the test says"), std::string::npos) << all;
   EXPECT_EQ(metric("ziyu_failed_attempts_total{code=\"worker_died\"}"), 2);

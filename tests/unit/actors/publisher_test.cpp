@@ -203,6 +203,20 @@ TEST_F(Publisher, SendsADeadLetterThatIsTooLargeWithoutItsPayload) {
   EXPECT_EQ(to_dispatcher->published.at(0).kind, publication_kind::dead_letter);
 }
 
+TEST_F(Publisher, SendsADeadLetterWhoseHeadersAreTooLargeWithoutThem) {
+  start();
+  publish(0, publication_kind::dead_letter, "small");
+  for (auto tries = 0; tries < 2; ++tries) {
+    fail_one(errc::job_too_large);
+    advance(1s);
+  }
+  acknowledge_all();
+  ASSERT_EQ(kafka.delivered.size(), 1u);
+  EXPECT_FALSE(kafka.delivered[0].value);
+  EXPECT_TRUE(messaging::find_header(kafka.delivered[0].headers, "ziyu-headers-omitted"));
+  EXPECT_EQ(to_dispatcher->published.at(0).kind, publication_kind::dead_letter);
+}
+
 TEST_F(Publisher, HandsAResultThatNoBrokerWillEverTakeBack) {
   start();
   publish(0);

@@ -156,6 +156,7 @@ TEST(DeadLetterJson, HoldsProvenanceAndIsAlwaysUtf8) {
   x.key = "a";
   x.headers = messaging::dead_letter_headers(job_at(3, 42), {errc::empty_image, "no bytes"}, 1,
                                              1'000);
+  x.headers.emplace_back("none", std::nullopt);
   x.headers.emplace_back("odd", "\xff");
   const auto document = json::parse(dead_letter_json(x).dump());
   EXPECT_EQ(document["job_id"], "a");
@@ -164,6 +165,7 @@ TEST(DeadLetterJson, HoldsProvenanceAndIsAlwaysUtf8) {
   EXPECT_EQ(document["source"]["offset"], "42");
   EXPECT_EQ(document["payload_bytes"], 8);
   EXPECT_EQ(document["headers"].back()["value"], "\uFFFD");
+  EXPECT_TRUE(document["headers"].at(document["headers"].size() - 2).at("value").is_null());
   x.value = nullptr;
   EXPECT_TRUE(dead_letter_json(x)["payload_bytes"].is_null());
 }

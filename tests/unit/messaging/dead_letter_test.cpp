@@ -18,7 +18,7 @@ record letter_of(dead_letter_style style, uint32_t attempts = 3) {
   x.id = {"image.jobs-dlt", 1, 9};
   x.key = "job-7";
   x.value = std::make_shared<const std::string>(std::string{"\x00\xff payload", 10});
-  x.headers = {{"traceparent", "00-1"}, {"twice", "a"}, {"twice", "b"}};
+  x.headers = {{"traceparent", "00-1"}, {"twice", "a"}, {"twice", "b"}, {"null", std::nullopt}};
   for (auto& h : dead_letter_headers(job, {errc::max_attempts, "三 attempts"}, attempts,
                                      1'700'000'000'123, style))
     x.headers.push_back(std::move(h));
@@ -92,10 +92,11 @@ TEST(Replay, BringsTheJobBackAsItWas) {
     EXPECT_EQ(job->partition, 2);
     EXPECT_EQ(job->key, "job-7");
     EXPECT_EQ(job->value, *x.value);
-    ASSERT_EQ(job->headers.size(), 5u);
-    EXPECT_EQ(job->headers[0], (std::pair<std::string, std::string>{"traceparent", "00-1"}));
-    EXPECT_EQ(job->headers[1], (std::pair<std::string, std::string>{"twice", "a"}));
-    EXPECT_EQ(job->headers[2], (std::pair<std::string, std::string>{"twice", "b"}));
+    ASSERT_EQ(job->headers.size(), 6u);
+    EXPECT_EQ(job->headers[0], (header_list::value_type{"traceparent", "00-1"}));
+    EXPECT_EQ(job->headers[1], (header_list::value_type{"twice", "a"}));
+    EXPECT_EQ(job->headers[2], (header_list::value_type{"twice", "b"}));
+    EXPECT_EQ(job->headers[3], (header_list::value_type{"null", std::nullopt}));
     EXPECT_EQ(find_header(job->headers, "ziyu-replays"), "1");
     EXPECT_EQ(json::parse(*find_header(job->headers, "ziyu-history")),
               (json::array({{{"code", "max_attempts"},
@@ -111,6 +112,38 @@ TEST(Replay, ATombstoneIsReplayedAsOne) {
   const auto job = replay_of(x);
   ASSERT_TRUE(job);
   EXPECT_FALSE(job->value);
+}
+
+TEST(DeadLetter, TooLargeForItsTopicBecomesSmallerTwice) {
+  const error why{errc::job_too_large, "larger than max.message.bytes"};
+  for (const auto style : {dead_letter_style::connect, dead_letter_style::kafka_dlt}) {
+    auto full = letter_of(style);
+    const std::string id(2'000'000, 'k');
+    full.key = id;
+    full.headers.emplace_back("bulky", std::string(2'000'000, 'h'));
+    full.headers.emplace_back("ziyu-job-id", id);
+    auto first = slimmed({"dead", full.key, *full.value, full.headers, 0, {}}, why);
+    ASSERT_TRUE(first);
+    EXPECT_EQ(first->key, full.key);
+    EXPECT_FALSE(first->value);
+    EXPECT_EQ(first->headers.size(), full.headers.size() + 1);
+    auto second = slimmed(*first, why);
+    ASSERT_TRUE(second);
+    EXPECT_EQ(second->key, std::string(256, 'k')) << "a compacted topic wants one";
+    EXPECT_LT(second->bytes(), 4096u) << "whatever the job brought along";
+    EXPECT_FALSE(slimmed(*second, why)) << "there is nothing left to leave out";
+    // What happened to which job is still told.
+    record x;
+    x.headers = second->headers;
+    const auto letter = read_dead_letter(x);
+    EXPECT_EQ(letter.source, read_dead_letter(full).source);
+    EXPECT_EQ(letter.code, "max_attempts");
+    EXPECT_EQ(letter.attempts, read_dead_letter(full).attempts);
+    EXPECT_EQ(letter.time_ms, read_dead_letter(full).time_ms);
+    EXPECT_TRUE(letter.payload_omitted);
+    EXPECT_TRUE(id.starts_with(letter.job_id.substr(0, 200)));
+    EXPECT_FALSE(replay_of(x));
+  }
 }
 
 TEST(Replay, AnOmittedPayloadIsNotReplayed) {

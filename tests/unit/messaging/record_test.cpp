@@ -19,9 +19,10 @@ TEST(RecordId, OrdersByTopicPartitionOffset) {
 }
 
 TEST(Headers, TheLastOfAName) {
-  const header_list headers{{"a", "1"}, {"b", ""}, {"a", "2"}};
+  const header_list headers{{"a", "1"}, {"b", ""}, {"a", "2"}, {"c", std::nullopt}};
   EXPECT_EQ(find_header(headers, "a"), "2");
   EXPECT_EQ(find_header(headers, "b"), "") << "empty is not absent";
+  EXPECT_EQ(find_header(headers, "c"), "") << "nor is null";
   EXPECT_EQ(find_header(headers, "A"), std::nullopt);
   EXPECT_EQ(find_header({}, "a"), std::nullopt);
 }
@@ -31,8 +32,8 @@ TEST(Record, WeighsItsKeyItsValueAndItsHeaders) {
   EXPECT_EQ(x.bytes(), 0u) << "a tombstone without a key";
   x.key = "four";
   x.value = std::make_shared<const std::string>(100, 'v');
-  x.headers = {{"name", "七"}, {"empty", ""}};
-  EXPECT_EQ(x.bytes(), 4u + 100 + 4 + 3 + 5);
+  x.headers = {{"name", "七"}, {"empty", ""}, {"null", std::nullopt}};
+  EXPECT_EQ(x.bytes(), 4u + 100 + 4 + 3 + 5 + 4);
 }
 
 TEST(Outgoing, WeighsItsKeyItsValueAndItsHeaders) {

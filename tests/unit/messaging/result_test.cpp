@@ -40,7 +40,10 @@ result full_result() {
 }
 
 std::map<std::string, std::string> by_name(const header_list& headers) {
-  return {headers.begin(), headers.end()};
+  std::map<std::string, std::string> result;
+  for (const auto& [name, value] : headers)
+    result.emplace(name, value.value_or("(null)"));
+  return result;
 }
 
 } // namespace
