@@ -18,8 +18,9 @@ using supervision::rung;
 void supervisor_state::on_job_done(const job_done& x) {
   auto entry = find(x.worker);
   if (!entry || entry->state != phase::serving)
-    return;
+    return; // its slot switches, or hears that it is gone: no need to release it
   auto& w = *entry;
+  w.held = x.held;
   ++w.jobs;
   w.last_delta = x.delta_live;
   w.live_bytes = x.memory.live;
@@ -51,6 +52,12 @@ void supervisor_state::on_job_done(const job_done& x) {
   watch_allocations(w);
   tell_verdict(w);
   heal(w);
+  // What is to be replaced stays held until a standby takes its slot over. What is trimmed
+  // gets its job behind that, which also watches over it: a trim has no deadline of its own.
+  if (w.held && w.doomed.empty()) {
+    w.held = false;
+    self->send(slots.at(w.slot).actor, go_ahead{w.id});
+  }
 }
 
 void supervisor_state::tell_verdict(worker_entry& x) {
@@ -128,6 +135,8 @@ void supervisor_state::on_trimmed(worker_entry& x, const wire::trimmed& news) {
     x.judge.emplace(settings.judge);
     x.told = growth::warming_up;
     x.trimmed = false;
+  } else if (x.state == phase::serving) {
+    heal(x); // its next job may be one too many
   }
 }
 
@@ -146,7 +155,7 @@ void supervisor_state::start_replacements() {
     if (x == nullptr || where.wanted || x->doomed.empty() || x->state != phase::serving)
       continue;
     const auto served_us = std::max<int64_t>(now_us - x->serving_since_us, 1);
-    doomed.push_back({x->slot, x->judge->last().jobs_left_earliest.value_or(0),
+    doomed.push_back({x->slot, x->held ? 0 : x->judge->last().jobs_left_earliest.value_or(0),
                       static_cast<double>(x->jobs) * 1e6 / static_cast<double>(served_us)});
   }
   if (doomed.empty())
@@ -158,8 +167,7 @@ void supervisor_state::start_replacements() {
   const auto plan = supervision::replacement_schedule{how}.decide(std::move(doomed), replacing());
   for (auto slot_index : plan.start)
     begin_replacement(*find(slots[slot_index].worker));
-  // Out of turn, as the next job may reach the budget. Its slot goes on serving until a
-  // standby takes it over, so that nothing is unavailable for it.
+  // Out of turn, as the next job may reach the budget.
   for (auto slot_index : plan.hold)
     begin_replacement(*find(slots[slot_index].worker));
   supply();

@@ -1,6 +1,7 @@
 #include "actors/inference.hpp"
 
 #include "base/log.hpp"
+#include "supervision/healing_policy.hpp"
 
 #include <algorithm>
 
@@ -33,7 +34,7 @@ inference_state::~inference_state() {
 attempt_outcome inference_state::outcome() const {
   attempt_outcome x;
   x.slot = settings.slot;
-  x.slot_up = current.has_value();
+  x.slot_up = is_up();
   if (current) {
     x.generation = current->generation;
     x.pid = current->pid;
@@ -42,10 +43,11 @@ attempt_outcome inference_state::outcome() const {
 }
 
 caf::result<attempt_outcome> inference_state::on_request(const attempt_request& x) {
-  if (!current || promise.pending()) {
+  if (!is_up() || promise.pending()) {
     auto refusal = outcome();
-    refusal.failure = error{errc::unavailable,
-                            current ? "the slot is busy" : "the slot has no worker"};
+    refusal.failure = error{errc::unavailable, !current ? "the slot has no worker"
+                                               : held   ? "the slot's worker is being replaced"
+                                                        : "the slot is busy"};
     return refusal;
   }
   job = x.job;
@@ -73,7 +75,7 @@ void inference_state::finish(attempt_outcome x) {
   // Before the answer, so that the dispatcher's next job meets the new worker.
   if (next)
     switch_over();
-  x.slot_up = current.has_value();
+  x.slot_up = is_up();
   promise.deliver(std::move(x));
 }
 
@@ -100,6 +102,11 @@ void inference_state::on_result(const wire::result& x) {
   report.decoded_bytes = uint64_t{x.width} * x.height * 3;
   report.batch = 1; // a slot runs one attempt at a time
   report.ok = x.error_code.empty();
+  const auto before = std::exchange(last_private_bytes, done.private_bytes);
+  const auto step = done.private_bytes - std::min(before, done.private_bytes);
+  held = supervision::healing_policy::next_reaches_budget(done.private_bytes, step,
+                                                          current->budget_bytes);
+  report.held = held;
   self->send(settings.supervisor, report);
   finish(std::move(done));
 }
@@ -117,11 +124,18 @@ void inference_state::on_closed(const channel_closed& x) {
                                    + ", generation " + std::to_string(current->generation)
                                    + ", pid " + std::to_string(current->pid) + ")"};
   current.reset();
+  held = false;
   kill_reason.reset();
   if (promise.pending())
     finish(std::move(lost));
   else if (next)
     switch_over();
+}
+
+void inference_state::on_go_ahead(const go_ahead& x) {
+  if (!current || x.worker != current->worker || !std::exchange(held, false))
+    return;
+  self->send(settings.dispatcher, atom::slot_up{}, settings.slot, inference_actor{self});
 }
 
 void inference_state::start_timer(std::chrono::steady_clock::duration left) {
@@ -154,6 +168,8 @@ void inference_state::switch_over() {
   const auto previous = current ? current->worker : 0;
   current = std::move(next);
   next.reset();
+  held = false;
+  last_private_bytes = current->private_bytes;
   kill_reason.reset();
   caf::anon_send(current->channel, atom::own{}, caf::actor_cast<caf::actor>(self));
   caf::anon_send(current->channel,
@@ -180,6 +196,7 @@ inference_actor::behavior_type inference(inference_actor::stateful_pointer<infer
       if (state.current && state.current->worker == x.worker)
         state.current->private_offset = x.private_offset;
     },
+    [self](const go_ahead& x) { self->state.on_go_ahead(x); },
     [self](const channel_frame& x) { self->state.on_frame(x); },
     [self](const channel_closed& x) { self->state.on_closed(x); },
     [self](atom::deadline, uint64_t id) { self->state.on_deadline(id); },

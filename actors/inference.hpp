@@ -30,6 +30,7 @@ struct inference_state {
   void on_frame(const channel_frame& x);
   void on_result(const wire::result& x);
   void on_closed(const channel_closed& x);
+  void on_go_ahead(const go_ahead& x);
   void on_deadline(uint64_t attempt_id);
   void start_timer(std::chrono::steady_clock::duration left);
 
@@ -38,6 +39,8 @@ struct inference_state {
   /// Ends the running attempt.
   void finish(attempt_outcome x);
   attempt_outcome outcome() const;
+  /// Whether its worker may take a job.
+  bool is_up() const { return current && !held; }
 
   inference_actor::pointer self = nullptr;
   inference_settings settings;
@@ -50,6 +53,10 @@ struct inference_state {
   bool timer_runs = false;
   std::shared_ptr<const messaging::job> job; ///< Of the running attempt.
   std::optional<error> kill_reason;          ///< Of the current worker.
+  uint64_t last_private_bytes = 0;           ///< Of the current worker, after its latest job.
+  /// The current worker's next job may reach its budget: it takes none before the supervisor,
+  /// which may be behind, has looked at it.
+  bool held = false;
   caf::typed_response_promise<attempt_outcome> promise;
   static inline const char* name = "inference";
 };

@@ -70,6 +70,7 @@ struct attempt_outcome {
 struct worker_link;
 struct kill_notice;
 struct private_reading;
+struct go_ahead;
 struct channel_frame;
 struct channel_closed;
 
@@ -82,6 +83,8 @@ using inference_actor = caf::typed_actor<
   caf::reacts_to<kill_notice>,
   // The supervisor has read the worker's private memory.
   caf::reacts_to<private_reading>,
+  // The held worker may take jobs again.
+  caf::reacts_to<go_ahead>,
   // INTERNAL: from the worker's channel.
   caf::reacts_to<channel_frame>, caf::reacts_to<channel_closed>,
   // INTERNAL: attempt `n` ran out of time.
@@ -114,7 +117,9 @@ struct worker_link {
   uint64_t generation = 0;
   caf::actor channel;         ///< Takes `outgoing_frame` and (own, caf::actor).
   std::string fault;          ///< For this slot, or empty.
+  uint64_t private_bytes = 0; ///< At the last reading.
   int64_t private_offset = 0; ///< private − anonymous bytes at the last reading.
+  uint64_t budget_bytes = 0;  ///< Held before a job that may reach it; 0: never held.
 };
 
 struct kill_notice {
@@ -125,6 +130,11 @@ struct kill_notice {
 struct private_reading {
   uint64_t worker = 0;
   int64_t private_offset = 0;
+};
+
+/// Ends the hold that a `job_done` told of: the supervisor does not want the worker replaced.
+struct go_ahead {
+  uint64_t worker = 0;
 };
 
 // -- inference -> supervisor --------------------------------------------------------
@@ -139,6 +149,9 @@ struct job_done {
   uint64_t encoded_bytes = 0, decoded_bytes = 0;
   uint32_t batch = 1; ///< Jobs run together with it, itself included.
   bool ok = true;
+  /// The next job may reach the budget: the slot takes none before it is given another
+  /// worker or a `go_ahead`.
+  bool held = false;
 };
 
 /// The slot is served by `worker` from now on; `previous` (0: none) is idle.
@@ -340,6 +353,7 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::actors::attempt_outcome)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::actors::worker_link)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::actors::kill_notice)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::actors::private_reading)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::actors::go_ahead)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::actors::outgoing_frame)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::actors::channel_frame)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::actors::channel_closed)

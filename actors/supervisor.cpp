@@ -128,12 +128,14 @@ void supervisor_state::supply() {
     msg.pid = x.pid;
     msg.generation = x.generation;
     msg.channel = x.channel;
+    msg.private_bytes = x.private_bytes;
     msg.private_offset = x.private_offset;
+    msg.budget_bytes = policy->budget_bytes();
     if (auto i = settings.slot_faults.find(index); i != settings.slot_faults.end())
       msg.fault = i->second;
     self->send(where.actor, std::move(msg));
   };
-  // Empty slots first, then those whose worker is nearest to its budget.
+  // Slots first that cannot take a job, then those whose worker is nearest to its budget.
   std::vector<std::pair<uint64_t, uint32_t>> waiting; // jobs left, slot
   for (uint32_t i = 0; i < slots.size(); ++i) {
     const auto& where = slots[i];
@@ -142,7 +144,7 @@ void supervisor_state::supply() {
     if (auto x = find(where.worker); x == nullptr)
       waiting.emplace_back(0, i);
     else if (where.wanted)
-      waiting.emplace_back(1 + x->judge->last().jobs_left_earliest.value_or(0), i);
+      waiting.emplace_back(x->held ? 0 : 1 + x->judge->last().jobs_left_earliest.value_or(0), i);
   }
   std::sort(waiting.begin(), waiting.end());
   for (const auto& [jobs_left, index] : waiting) {
@@ -426,6 +428,7 @@ supervisor_status supervisor_state::status() const {
     auto item = evidence_of(w);
     item["state"] = to_string(w.state);
     item["worker"] = id;
+    item["held"] = w.held;
     item["pid"] = w.pid;
     if (w.state < phase::linked) {
       item.erase("slot");

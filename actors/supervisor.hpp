@@ -76,6 +76,7 @@ struct worker_entry {
   bool trimmed = false, trimming = false;
   uint64_t before_trim = 0; ///< Private, when its trim was decided on.
   std::string doomed;       ///< Why it is to be replaced, once decided.
+  bool held = false;        ///< Its next job may reach the budget: it gets none.
   double chance = 0;        ///< For the jitter of its replacement.
   int64_t serving_since_us = 0;
   /// Of its allocations, to explain a leak.

@@ -41,7 +41,8 @@ healing_step healing_policy::decide(const worker& x) const {
   if (settings_.budget_bytes == 0)
     return {};
   const auto budget = amount(static_cast<double>(settings_.budget_bytes));
-  const auto last_resort = x.private_bytes + x.last_step_bytes >= settings_.budget_bytes;
+  const auto last_resort = next_reaches_budget(x.private_bytes, x.last_step_bytes,
+                                               settings_.budget_bytes);
   const auto confirmed = is_confirmed(x.verdict.kind);
   const auto replace_or_trim = [&](std::string reason) -> healing_step {
     // What is hoarded may be had back without a new process.
@@ -75,6 +76,11 @@ healing_step healing_policy::decide(const worker& x) const {
     return replace_or_trim(std::string{to_string(x.verdict.kind)} + " of " + rate + ": "
                            + std::to_string(*x.verdict.jobs_left) + " jobs left until " + budget);
   return {};
+}
+
+bool healing_policy::next_reaches_budget(uint64_t private_bytes, uint64_t last_step_bytes,
+                                         uint64_t budget_bytes) {
+  return budget_bytes > 0 && private_bytes + last_step_bytes >= budget_bytes;
 }
 
 uint32_t healing_policy::max_replacing(uint32_t slots) const {

@@ -64,6 +64,14 @@ public:
 
   bool enabled() const { return settings_.enabled; }
 
+  /// The last resort: whether one more job that takes as much as the latest one,
+  /// `last_step_bytes`, would reach the budget (0: there is none).
+  static bool next_reaches_budget(uint64_t private_bytes, uint64_t last_step_bytes,
+                                  uint64_t budget_bytes);
+
+  /// A worker takes no job that may reach this; 0: healing is off, or no budget is set.
+  uint64_t budget_bytes() const { return settings_.enabled ? settings_.budget_bytes : 0; }
+
   /// How many of `slots` may be without their own worker for replacements at once.
   uint32_t max_replacing(uint32_t slots) const;
 

@@ -245,13 +245,13 @@ void simulated_consumer::hold(const std::set<messaging::topic_partition>& partit
 std::vector<messaging::partition_view> simulated_consumer::view() {
   std::vector<messaging::partition_view> xs;
   for (const auto& [p, x] : mine_) {
-    const auto known = broker_.reachable && broker_.leaderless.count(p) == 0;
-    if (x.announced)
-      xs.push_back({{jobs_topic, p},
-                    x.epoch,
-                    x.position,
-                    known ? broker_.jobs().end(p) : -1,
-                    held_.count(p) > 0});
+    const auto told = broker_.reachable && broker_.leaderless.count(p) == 0;
+    xs.push_back({{jobs_topic, p},
+                  x.epoch,
+                  x.announced ? x.position : -1,
+                  told && x.announced ? broker_.jobs().end(p) : -1,
+                  held_.count(p) > 0,
+                  x.announced});
   }
   return xs;
 }

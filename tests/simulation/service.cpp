@@ -154,6 +154,8 @@ void service::spawn_actors() {
     time_.note("service {} gives up: {}", number_, std::string_view{x.message});
     gave_up_ = true;
   };
+  if (wrappers_.supervisor)
+    wrappers_.supervisor(s);
   actors::inference_settings i;
   i.job_timeout = d.job_timeout;
   i.dispatcher = dispatcher_;

@@ -19,6 +19,7 @@ struct port_wrappers {
   std::function<expected<std::unique_ptr<messaging::producer>>(
     actors::producer_factory make, messaging::producer::report_handler report)>
     producer;
+  std::function<void(actors::supervisor_settings&)> supervisor; ///< Not a port: its settings.
 };
 
 /// One life of one service: the real actors, wired as `actors::serve` wires them.

@@ -18,9 +18,6 @@ constexpr uint64_t patience_jobs = 4;
 /// A liar is found out by the supervisor's own readings, one a second.
 constexpr int64_t reading_us = 2'100'000;
 
-/// A standby that is ready for so long can take a slot over.
-constexpr int64_t standby_settled_us = 500'000;
-
 } // namespace
 
 void simulated_workers::receive(uint64_t id, const std::string& bytes) {
@@ -85,17 +82,12 @@ void simulated_workers::check_memory(worker& x) {
   if (x.over_limit > patience_jobs && (x.hidden == 0 || time_.now() - x.over_limit_us > reading_us))
     time_.violate("hard limit", "worker " + std::to_string(x.id) + " goes on with "
                                   + std::to_string(x.private_bytes / mib) + " MiB");
-  // Beyond its budget it may serve only while nobody can take over.
-  const auto spare = std::any_of(workers_.begin(), workers_.end(), [this](const auto& y) {
-    const auto& w = y.second;
-    return w.alive && !w.closed && w.ready && w.generation == 0
-           && w.ready_us + standby_settled_us < time_.now();
-  });
-  x.over_budget += x.private_bytes >= budget_bytes && x.hidden == 0 && spare;
-  if (x.over_budget > patience_jobs)
-    time_.violate("budget", "worker " + std::to_string(x.id) + " goes on with "
-                              + std::to_string(x.private_bytes / mib)
-                              + " MiB while a standby waits");
+  // Nobody is given a job at its budget, not even when no standby can take over. Only what
+  // may be had back by a trim gets its job at once, behind the trim.
+  x.over_budget += x.private_bytes >= budget_bytes && x.hidden == 0;
+  if (x.over_budget > (x.hoard > 0 ? 1u : 0u))
+    time_.violate("budget", "worker " + std::to_string(x.id) + " is given a job at "
+                              + std::to_string(x.private_bytes / mib) + " MiB");
 }
 
 void simulated_workers::begin(worker& x, const wire::job& job) {

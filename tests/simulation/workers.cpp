@@ -195,7 +195,6 @@ void simulated_workers::fork(worker& x) {
 
 void simulated_workers::become_ready(worker& x) {
   x.ready = true;
-  x.ready_us = time_.now();
   tell(x, wire::ready{x.pid, 4'000, reading(x)});
 }
 

@@ -75,7 +75,6 @@ private:
     bool stop_waits = false; ///< In its socket.
     uint32_t slot = 0;
     uint64_t generation = 0; ///< 0: a standby.
-    int64_t ready_us = 0;
     // Its character.
     uint64_t leak = 0, hoard = 0, hidden = 0;
     bool ignores_stop = false, dies_at_hand_over = false;

@@ -135,6 +135,7 @@ struct inference_log {
   std::vector<actors::worker_link> links;
   std::vector<actors::kill_notice> kills;
   std::vector<actors::private_reading> readings;
+  std::vector<actors::go_ahead> released;
   std::vector<actors::channel_closed> closed;
   /// Of the requests, in their order. Answered with the front of `answers` for each
   /// message (deadline, 0).
@@ -154,6 +155,7 @@ inline actors::inference_actor::behavior_type fake_inference(actors::inference_a
     [log](const worker_link& x) { log->links.push_back(x); },
     [log](const kill_notice& x) { log->kills.push_back(x); },
     [log](const private_reading& x) { log->readings.push_back(x); },
+    [log](const go_ahead& x) { log->released.push_back(x); },
     [](const channel_frame&) {},
     [log](const channel_closed& x) { log->closed.push_back(x); },
     [log](atom::deadline, uint64_t) {

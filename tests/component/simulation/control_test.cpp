@@ -210,6 +210,13 @@ port_wrappers with_lost_reports() {
   return x;
 }
 
+/// No slot is held, and nobody is replaced, before the hard limit.
+port_wrappers without_budget() {
+  port_wrappers x;
+  x.supervisor = [](actors::supervisor_settings& s) { s.healing.budget_bytes = 0; };
+  return x;
+}
+
 struct control {
   const char* name;
   port_wrappers wrappers;
@@ -255,6 +262,7 @@ INSTANTIATE_TEST_SUITE_P(
     control{"EndlessPause", with_consumer<never_resumes>(), {"P5"}, 100},
     control{"NoFarewell", with_consumer<never_gives_up>(), {"P5"}, 30},
     control{"NoPollWhenGated", with_consumer<does_not_poll_when_gated>(), {"P5"}, 200},
+    control{"NoBudget", without_budget(), {"budget"}, 50},
     control{"NoGate", with_consumer<ignores_the_gate>(), {"P4"}, 30}),
   [](const auto& i) { return i.param.name; });
 

@@ -69,6 +69,81 @@ TEST_F(Healing, ReplacesAgainWhileTheWorkerRelievedBeforeIsStillEnding) {
   EXPECT_EQ(replaced[0]["new_pid"], second.pid);
 }
 
+TEST_F(Healing, ASlotWaitsForItsStandbyRatherThanPassItsBudget) {
+  start();
+  host->auto_ready = false;
+  host->die(host->workers.at(3), SIGKILL); // the standby
+  run();
+  auto& old = serving(0);
+  old.leak = 6 * mib; // of 90 MiB of room
+  auto done = 0;
+  for (auto i = 0; i < 40; ++i) {
+    auto outcome = request(0);
+    ASSERT_TRUE(*outcome);
+    if (!(*outcome)->failure) {
+      ++done;
+      continue;
+    }
+    EXPECT_EQ((*outcome)->failure->code, errc::unavailable);
+    EXPECT_FALSE((*outcome)->slot_up);
+  }
+  EXPECT_EQ(done, 14) << "the fifteenth would reach it";
+  EXPECT_EQ(old.private_bytes, 94 * mib);
+  EXPECT_TRUE(json::parse(status().workers)["workers"][0]["held"]);
+  advance(10s);
+  EXPECT_TRUE(old.alive);
+  EXPECT_TRUE(old.signals.empty());
+
+  host->auto_ready = true;
+  for (auto& [id, x] : host->workers)
+    if (x.alive && x.generation == 0)
+      host->ready(x);
+  run();
+  EXPECT_EQ(serving(0).generation, 2u);
+  work(0, 1);
+}
+
+TEST_F(Healing, ASlotAtItsBudgetComesBeforeOneWhoseLeakIsFaster) {
+  settings.healing.max_unavailable = 1;
+  start();
+  host->auto_ready = false;
+  host->die(host->workers.at(3), SIGKILL); // the standby
+  run();
+  serving(0).leak = 12 * mib;
+  serving(1).leak = 6 * mib;
+  work(0, 5); // few jobs left
+  for (auto i = 0; i < 20; ++i)
+    request(1); // none at all
+  for (auto& [id, x] : host->workers)
+    if (x.alive && x.generation == 0) {
+      host->ready(x);
+      break;
+    }
+  run();
+  EXPECT_EQ(serving(0).generation, 1u);
+  EXPECT_EQ(serving(1).generation, 2u);
+}
+
+TEST_F(Healing, LetsAHeldWorkerGoOnWhenItsOwnReadingFindsRoom) {
+  start();
+  auto& x = serving(0);
+  host->on_job = [&](fake_host::worker& w, const wire::job& job) {
+    wire::result r; // beyond its budget, by its own word
+    r.attempt_id = job.attempt_id;
+    r.memory = {w.live, 101 * mib, 0, 0};
+    host->send(w, r);
+    return true;
+  };
+  for (auto i = 0; i < 5; ++i) {
+    auto outcome = request(0);
+    ASSERT_TRUE(*outcome);
+    EXPECT_FALSE((*outcome)->failure) << i;
+    EXPECT_FALSE((*outcome)->slot_up) << "until the supervisor has looked";
+  }
+  EXPECT_EQ(to_dispatcher->slots_up.size(), 2u + 5u);
+  EXPECT_EQ(serving(0).id, x.id);
+}
+
 TEST_F(Healing, NamesReloadedModelsAndRetainedImages) {
   start();
   serving(0).leak = 3 * mib; // what the model takes

@@ -30,7 +30,7 @@ protected:
   }
 
   /// Links worker `id` (pid 1000 + id) as generation `id`.
-  void link(uint64_t id, std::string fault = "") {
+  void link(uint64_t id, std::string fault = "", uint64_t budget_bytes = 0) {
     auto log = channels.emplace_back(std::make_shared<channel_log>());
     auto channel = own(sys.spawn([log](caf::event_based_actor*) -> caf::behavior {
       return {
@@ -48,7 +48,9 @@ protected:
     x.generation = id;
     x.channel = channel;
     x.fault = std::move(fault);
+    x.private_bytes = 8'000;
     x.private_offset = 4096;
+    x.budget_bytes = budget_bytes;
     send(aut, x);
   }
 
@@ -68,14 +70,15 @@ protected:
     return xs;
   }
 
-  void answer(uint64_t worker, uint64_t attempt_id, std::string error_code = "") {
+  void answer(uint64_t worker, uint64_t attempt_id, std::string error_code = "",
+              uint64_t anonymous = 10'000) {
     wire::result x;
     x.attempt_id = attempt_id;
     x.error_code = std::move(error_code);
     x.width = 4;
     x.height = 5;
     x.delta_live = 77;
-    x.memory.rss_anon = 10'000;
+    x.memory.rss_anon = anonymous;
     send(aut, channel_frame{worker, std::make_shared<const wire::frame>(x)});
   }
 
@@ -156,6 +159,51 @@ TEST_F(Inference, CorrectsPrivateMemoryByTheSupervisorsReading) {
   auto outcome = request();
   answer(1, 1);
   EXPECT_EQ((*outcome)->private_bytes, 0u) << "never below nothing";
+}
+
+TEST_F(Inference, TakesNoJobThatMayReachTheBudgetBeforeTheSupervisorHasSpoken) {
+  start();
+  link(1, "", 20'000);
+  const auto fits = request();
+  answer(1, 1, "", 9'000); // 13,096 private, after 8,000
+  EXPECT_TRUE((*fits)->slot_up);
+  const auto last = request();
+  answer(1, 2, "", 12'500); // 16,596: another one like it would be 20,096
+  ASSERT_TRUE(*last);
+  EXPECT_FALSE((*last)->failure) << "its own job is done";
+  EXPECT_FALSE((*last)->slot_up);
+  ASSERT_EQ(to_supervisor->jobs.size(), 2u);
+  EXPECT_FALSE(to_supervisor->jobs[0].held);
+  EXPECT_TRUE(to_supervisor->jobs[1].held);
+  const auto refused = request();
+  ASSERT_TRUE(*refused);
+  EXPECT_EQ((*refused)->failure->code, errc::unavailable);
+  EXPECT_FALSE((*refused)->slot_up);
+  EXPECT_EQ(sent<wire::job>(0).size(), 2u);
+
+  send(aut, go_ahead{7});
+  EXPECT_EQ(to_dispatcher->slots_up.size(), 1u) << "another worker's";
+  send(aut, go_ahead{1});
+  EXPECT_EQ(to_dispatcher->slots_up, (std::vector<uint32_t>{2, 2}));
+  send(aut, go_ahead{1});
+  EXPECT_EQ(to_dispatcher->slots_up.size(), 2u) << "it is not held any more";
+  const auto more = request();
+  answer(1, 3, "", 15'000);
+  EXPECT_FALSE((*more)->failure);
+}
+
+TEST_F(Inference, ASuccessorTakesOverFromAHeldWorker) {
+  start();
+  link(1, "", 20'000);
+  const auto last = request();
+  answer(1, 1, "", 16'000);
+  EXPECT_FALSE((*last)->slot_up);
+  link(2, "", 20'000);
+  EXPECT_EQ(to_dispatcher->slots_up, (std::vector<uint32_t>{2, 2}));
+  const auto next = request();
+  answer(2, 2, "", 4'000);
+  EXPECT_EQ((*next)->generation, 2u);
+  EXPECT_TRUE((*next)->slot_up);
 }
 
 TEST_F(Inference, RefusesWithoutAWorker) {
