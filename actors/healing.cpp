@@ -26,7 +26,7 @@ void supervisor_state::on_job_done(const job_done& x) {
   w.live_bytes = x.memory.live;
   w.gpu_allocated = x.memory.gpu_allocated;
   w.gpu_reserved = x.memory.gpu_reserved;
-  w.before_job_bytes = w.private_bytes;
+  w.last_step_bytes = x.step_bytes;
   w.private_bytes = x.private_bytes;
   w.peak_bytes = std::max(w.peak_bytes, w.private_bytes);
   ++jobs_done;
@@ -52,12 +52,12 @@ void supervisor_state::on_job_done(const job_done& x) {
   watch_allocations(w);
   tell_verdict(w);
   heal(w);
-  // What is to be replaced stays held until a standby takes its slot over. What is trimmed
-  // gets its job behind that, which also watches over it: a trim has no deadline of its own.
-  if (w.held && w.doomed.empty()) {
-    w.held = false;
-    self->send(slots.at(w.slot).actor, go_ahead{w.id});
-  }
+}
+
+void supervisor_state::release(worker_entry& x) {
+  // What is to be replaced stays held until a standby takes its slot over.
+  if (x.doomed.empty() && std::exchange(x.held, false))
+    self->send(slots.at(x.slot).actor, go_ahead{x.id});
 }
 
 void supervisor_state::tell_verdict(worker_entry& x) {
@@ -79,8 +79,9 @@ void supervisor_state::heal(worker_entry& x) {
     w.verdict = x.judge->last();
     w.baseline_bytes = x.baseline_bytes;
     w.private_bytes = x.private_bytes;
-    w.last_step_bytes = x.private_bytes > x.before_job_bytes ? x.private_bytes - x.before_job_bytes
-                                                             : 0;
+    // The worker's word, but no more than has grown at all by our own reading.
+    w.last_step_bytes = std::min(x.last_step_bytes,
+                                 x.private_bytes - std::min(x.private_bytes, x.baseline_bytes));
     w.gpu_grown_bytes = x.gpu_reserved > x.gpu_baseline ? x.gpu_reserved - x.gpu_baseline : 0;
     w.chance = x.chance;
     w.trimmed = x.trimmed;
@@ -88,20 +89,21 @@ void supervisor_state::heal(worker_entry& x) {
   };
   auto step = policy->decide(state());
   if (step.action == rung::none)
-    return;
+    return release(x);
   // The worker's own word started this; the supervisor's own reading decides.
   if (!read_private(x))
-    return;
+    return; // the next probe looks again
   step = policy->decide(state());
   switch (step.action) {
-  case rung::none: return;
+  case rung::none: return release(x);
   case rung::trim:
+    // Its next job comes behind the trim, and watches over it, which has no deadline.
     if (std::exchange(x.trimming, true))
-      return;
+      return release(x);
     spdlog::info("trimming worker {} (slot {}): {}", x.id, x.slot, step.reason);
     x.before_trim = x.private_bytes;
     tell_worker(x, wire::trim{});
-    return;
+    return release(x);
   case rung::replace: want_replacement(x, step.reason); return;
   case rung::kill: kill(x, error{errc::hard_limit, step.reason}); return;
   }
@@ -113,6 +115,7 @@ void supervisor_state::on_trimmed(worker_entry& x, const wire::trimmed& news) {
   const auto before = std::max(x.before_trim, x.private_bytes);
   x.trimming = false;
   x.trimmed = true;
+  x.reported_anonymous = news.after.rss_anon;
   if (!read_private(x))
     return;
   const auto recovered = before > x.private_bytes ? before - x.private_bytes : 0;

@@ -158,7 +158,7 @@ void http_server::add_routes(caf::actor_system& system) {
     auto reasons = json::array();
     if (!v->model_ready)
       reasons.push_back("the model is not loaded yet");
-    if (d->slots_up == 0)
+    if (d->slots_up + v->slots_held == 0)
       reasons.push_back("no worker is up");
     if (!d->consuming)
       reasons.push_back("kafka: " + d->trouble);
@@ -185,7 +185,9 @@ void http_server::add_routes(caf::actor_system& system) {
     const auto exceeded = share >= settings_.threshold;
     // Trouble that restarting this service would not mend is no ill health: Ziyu heals
     // its workers itself, and waits for its broker.
-    const auto status = exceeded ? "degraded" : d->slots_up == 0 ? "starting" : "healthy";
+    const auto status = exceeded                           ? "degraded"
+                        : d->slots_up + v->slots_held == 0 ? "starting"
+                                                           : "healthy";
     answer(res, 200,
            {{"status", status},
             {"model", model_json(settings_)},
@@ -203,6 +205,7 @@ void http_server::add_routes(caf::actor_system& system) {
             {"consuming", d->consuming},
             {"slots", v->slots},
             {"slots_up", d->slots_up},
+            {"slots_held", v->slots_held},
             {"standbys", v->standbys},
             {"replacements", v->replacements},
             {"queued", d->queued},

@@ -103,8 +103,8 @@ void inference_state::on_result(const wire::result& x) {
   report.batch = 1; // a slot runs one attempt at a time
   report.ok = x.error_code.empty();
   const auto before = std::exchange(last_private_bytes, done.private_bytes);
-  const auto step = done.private_bytes - std::min(before, done.private_bytes);
-  held = supervision::healing_policy::next_reaches_budget(done.private_bytes, step,
+  report.step_bytes = done.private_bytes - std::min(before, done.private_bytes);
+  held = supervision::healing_policy::next_reaches_budget(done.private_bytes, report.step_bytes,
                                                           current->budget_bytes);
   report.held = held;
   self->send(settings.supervisor, report);

@@ -77,6 +77,10 @@ metrics::metrics()
       gauges(registry_, "ziyu_in_flight_bytes", "Bytes that hold credit (encoded + decoded)")
         .Add({})),
     slots_up(gauges(registry_, "ziyu_slots_up", "Slots that take jobs").Add({})),
+    slots_held(
+      gauges(registry_, "ziyu_slots_held",
+             "Slots whose worker's next job may reach its budget, which wait for a standby")
+        .Add({})),
     standbys(gauges(registry_, "ziyu_standbys_ready", "Warm standbys").Add({})),
     worker_live_bytes(gauges(registry_, "ziyu_worker_live_bytes",
                              "Allocated - deallocated bytes of a slot's worker")),

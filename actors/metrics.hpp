@@ -48,6 +48,7 @@ public:
   prometheus::Gauge& in_flight_jobs;
   prometheus::Gauge& in_flight_bytes;
   prometheus::Gauge& slots_up;
+  prometheus::Gauge& slots_held;
   prometheus::Gauge& standbys;
   prometheus::Family<prometheus::Gauge>& worker_live_bytes;    ///< slot
   prometheus::Family<prometheus::Gauge>& worker_private_bytes; ///< slot

@@ -146,6 +146,7 @@ struct job_done {
   int64_t delta_live = 0;
   wire::memory_reading memory;
   uint64_t private_bytes = 0;
+  uint64_t step_bytes = 0; ///< Growth of private memory since its job before.
   uint64_t encoded_bytes = 0, decoded_bytes = 0;
   uint32_t batch = 1; ///< Jobs run together with it, itself included.
   bool ok = true;
@@ -265,6 +266,7 @@ struct supervisor_status {
   bool model_ready = false;
   std::string trouble;
   uint64_t slots = 0, slots_up = 0, standbys = 0, replacements = 0;
+  uint64_t slots_held = 0; ///< Of `slots_up`: at their budget, they wait for a standby.
   uint64_t container_used = 0, container_limit = 0;
   std::string container_source;
 };
@@ -294,7 +296,7 @@ using dispatcher_actor = caf::typed_actor<
   caf::reacts_to<publisher_actor>, caf::reacts_to<fetched_job>,
   caf::reacts_to<messaging::partitions_assigned>, caf::reacts_to<revocation>,
   caf::reacts_to<messaging::offsets_committed>, caf::reacts_to<messaging::consumer_failed>,
-  // A slot has a worker (again).
+  // A slot takes jobs (again).
   caf::reacts_to<caf::atom_constant<caf::atom("slot_up")>, uint32_t, inference_actor>,
   caf::reacts_to<published>, caf::replies_to<plan_request>::with<transaction_plan>,
   caf::reacts_to<breaker_input>,

@@ -177,6 +177,7 @@ void supervisor_state::on_switched(const slot_switched& x) {
                          {"private_bytes", entry->private_bytes}});
   auto done = std::exchange(where.wanted, std::nullopt);
   if (auto old = find(previous)) {
+    old->held = false;
     read_private(*old);
     if (done && done->old_worker == old->id)
       done->old_private = old->private_bytes;
@@ -365,6 +366,8 @@ void supervisor_state::on_tick() {
       end(x);
   follow_explanations();
   start_replacements();
+  settings.report->stats().slots_held.Set(static_cast<double>(std::count_if(
+    workers.begin(), workers.end(), [](const auto& x) { return x.second.held; })));
   if (server_up && !server_ready && now - server_started > settings.start_timeout) {
     trouble = "the fork server was not ready within "
               + std::to_string(settings.start_timeout.count()) + " ms";
@@ -425,6 +428,7 @@ supervisor_status supervisor_state::status() const {
   for (const auto& [id, w] : workers) {
     x.standbys += w.state == phase::standby;
     x.slots_up += w.state == phase::serving;
+    x.slots_held += w.state == phase::serving && w.held;
     auto item = evidence_of(w);
     item["state"] = to_string(w.state);
     item["worker"] = id;

@@ -56,9 +56,9 @@ struct worker_entry {
   uint32_t slot = 0;
   uint64_t generation = 0;
   uint64_t baseline_bytes = 0, private_bytes = 0, live_bytes = 0, peak_bytes = 0;
-  uint64_t live_baseline = 0;    ///< Live, when it was ready.
-  uint64_t before_job_bytes = 0; ///< Private, before its latest job.
-  int64_t private_offset = 0;    ///< private − anonymous at the latest reading.
+  uint64_t live_baseline = 0;   ///< Live, when it was ready.
+  uint64_t last_step_bytes = 0; ///< Growth of private memory by its latest job.
+  int64_t private_offset = 0;   ///< private − anonymous at the latest reading.
   /// Of the GPU, by its own word: nobody else can say. Reserved when it was ready.
   uint64_t gpu_allocated = 0, gpu_reserved = 0, gpu_baseline = 0;
   uint64_t jobs = 0;
@@ -191,6 +191,7 @@ struct supervisor_state {
   void on_job_done(const job_done& x);
   void on_trimmed(worker_entry& x, const wire::trimmed& news);
   void heal(worker_entry& x);
+  void release(worker_entry& x); ///< Lets it go on if it is held.
   void tell_verdict(worker_entry& x);
   void want_replacement(worker_entry& x, const std::string& reason);
   /// Begins the replacements that are due, those nearest to their budget first.

@@ -26,6 +26,8 @@ worker_reading worker_from(const json& x) {
   w.jobs = count_in(x, "jobs");
   w.pid = whole_in(x, "pid");
   w.state = text_in(x, "state");
+  if (w.state == "serving" && field(x, "held") == true)
+    w.state = "held";
   w.verdict = text_in(x, "verdict");
   w.last_delta_bytes = whole_in(x, "last_delta_bytes");
   w.live_bytes = whole_in(x, "live_bytes");

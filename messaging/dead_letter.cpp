@@ -56,8 +56,29 @@ int64_t spring_number(const std::string& x, size_t bytes, int64_t otherwise) {
   return bytes == 4 ? int64_t{static_cast<int32_t>(result)} : static_cast<int64_t>(result);
 }
 
-std::string text_of(const record& x, const std::string& name) {
-  return to_utf8(find_header(x.headers, name).value_or(""));
+std::string text_of(const header_list& headers, const std::string& name) {
+  return to_utf8(find_header(headers, name).value_or(""));
+}
+
+bool is_springs(const header_list& headers) {
+  return find_header(headers, "kafka_dlt-original-topic").has_value();
+}
+
+/// Where the job of a dead letter was; without a topic when its headers do not say.
+record_id source_of(const header_list& headers) {
+  record_id result;
+  if (is_springs(headers)) {
+    result.topic = text_of(headers, "kafka_dlt-original-topic");
+    result.partition = static_cast<int32_t>(
+      spring_number(find_header(headers, "kafka_dlt-original-partition").value_or(""), 4, -1));
+    result.offset = spring_number(find_header(headers, "kafka_dlt-original-offset").value_or(""), 8,
+                                  -1);
+  } else {
+    result.topic = text_of(headers, "__connect.errors.topic");
+    result.partition = number_of<int32_t>(text_of(headers, "__connect.errors.partition"), -1);
+    result.offset = number_of<int64_t>(text_of(headers, "__connect.errors.offset"), -1);
+  }
+  return result;
 }
 
 /// Whether a header is one that a dead letter adds to those of its job.
@@ -114,15 +135,15 @@ header_list dead_letter_headers(const record& source, const error& reason, uint3
 std::optional<outgoing> slimmed(const outgoing& x, const error& why) {
   const auto reason = shorten(to_utf8(why.message), max_message_bytes);
   outgoing slim{x.topic, x.key, std::nullopt, x.headers, x.token, x.partition};
-  if (!find_header(x.headers, omitted_header)) {
+  if (x.value && !find_header(x.headers, omitted_header)) {
     slim.headers.emplace_back(omitted_header, reason);
     return slim;
   }
   if (find_header(x.headers, headers_omitted_header))
     return std::nullopt;
-  // Cut, not dropped: a compacted topic takes nothing without a key.
+  // Not without a key: a compacted topic would not take it, and would keep one of each only.
   if (slim.key && slim.key->size() > max_slim_bytes)
-    slim.key->resize(max_slim_bytes);
+    slim.key = to_string(source_of(x.headers));
   std::erase_if(slim.headers, [](const auto& each) { return !tells_reason(each.first); });
   for (auto& [name, value] : slim.headers)
     if (name == job_id_header && value)
@@ -141,26 +162,17 @@ header_list without_reason(const header_list& headers) {
 
 dead_letter read_dead_letter(const record& x) {
   dead_letter result;
-  const auto spring = find_header(x.headers, "kafka_dlt-original-topic").has_value();
-  if (spring) {
-    result.source.topic = text_of(x, "kafka_dlt-original-topic");
-    result.source.partition = static_cast<int32_t>(
-      spring_number(find_header(x.headers, "kafka_dlt-original-partition").value_or(""), 4, -1));
-    result.source.offset = spring_number(
-      find_header(x.headers, "kafka_dlt-original-offset").value_or(""), 8, -1);
-    result.code = text_of(x, "kafka_dlt-exception-fqcn");
-    result.message = text_of(x, "kafka_dlt-exception-message");
-  } else {
-    result.source.topic = text_of(x, "__connect.errors.topic");
-    result.source.partition = number_of<int32_t>(text_of(x, "__connect.errors.partition"), -1);
-    result.source.offset = number_of<int64_t>(text_of(x, "__connect.errors.offset"), -1);
-    result.code = text_of(x, "__connect.errors.exception.class.name");
-    result.message = text_of(x, "__connect.errors.exception.message");
-  }
-  result.attempts = number_of<uint32_t>(text_of(x, attempts_header));
-  result.time_ms = number_of<int64_t>(text_of(x, time_header), x.timestamp_ms);
-  result.replays = number_of<uint64_t>(text_of(x, replays_header));
-  result.payload_omitted = find_header(x.headers, omitted_header).has_value();
+  result.source = source_of(x.headers);
+  const auto spring = is_springs(x.headers);
+  result.code = text_of(x.headers, spring ? "kafka_dlt-exception-fqcn"
+                                          : "__connect.errors.exception.class.name");
+  result.message = text_of(x.headers, spring ? "kafka_dlt-exception-message"
+                                             : "__connect.errors.exception.message");
+  result.attempts = number_of<uint32_t>(text_of(x.headers, attempts_header));
+  result.time_ms = number_of<int64_t>(text_of(x.headers, time_header), x.timestamp_ms);
+  result.replays = number_of<uint64_t>(text_of(x.headers, replays_header));
+  result.incomplete = find_header(x.headers, omitted_header)
+                      || find_header(x.headers, headers_omitted_header);
   if (auto id = find_header(x.headers, job_id_header); id && !id->empty())
     result.job_id = to_utf8(*id);
   else if ((x.key && !x.key->empty()) || result.source.topic.empty())
@@ -175,9 +187,9 @@ expected<outgoing> replay_of(const record& x) {
   if (letter.source.topic.empty())
     return fail(errc::unknown_schema,
                 to_string(x.id) + " does not say which topic its job came from");
-  if (letter.payload_omitted)
+  if (letter.incomplete)
     return fail(errc::job_too_large, to_string(x.id)
-                                       + " has no payload, for its topic was too small for it; "
+                                       + " is not complete, for its topic was too small for it; "
                                          "the job itself may still be at "
                                        + to_string(letter.source));
   auto history = history_of(x);

@@ -29,8 +29,8 @@ header_list without_reason(const header_list& headers);
 
 /// The next smaller form of a dead letter that its topic does not take for its size (it takes
 /// less than the job topic did): first without its payload, then also without the job's own
-/// headers, its key and id cut to 256 bytes. Its headers say that, and where the job still is.
-/// Nothing when it has no smaller form.
+/// headers, its id cut to 256 bytes, a longer key replaced by where the job was. Its headers
+/// say that, and where the job still is. Nothing when it has no smaller form.
 std::optional<outgoing> slimmed(const outgoing& x, const error& why);
 
 /// What a record in the topic of dead letters says, of either style.
@@ -38,16 +38,16 @@ struct dead_letter {
   record_id source; ///< Where the job was; the topic is empty when it does not say.
   std::string job_id, code, message;
   uint32_t attempts = 0;
-  int64_t time_ms = 0;  ///< When it became a dead letter; else the record's own time.
-  uint64_t replays = 0; ///< How often its job had been replayed before.
-  bool payload_omitted = false;
+  int64_t time_ms = 0;     ///< When it became a dead letter; else the record's own time.
+  uint64_t replays = 0;    ///< How often its job had been replayed before.
+  bool incomplete = false; ///< Its topic was too small for its payload or headers.
 };
 dead_letter read_dead_letter(const record& x);
 
 /// The job of a dead letter once more: key, payload and headers as they were, but the reason
 /// replaced by `ziyu-replays` (how often) and `ziyu-history` (JSON, the latest five reasons
 /// at most, so that it never grows without bound). `unknown_schema` when it does not say
-/// where the job was, `job_too_large` when its payload was omitted.
+/// where the job was, `job_too_large` when it is incomplete.
 expected<outgoing> replay_of(const record& x);
 
 /// What somebody did about a dead letter.

@@ -241,6 +241,16 @@ TEST_F(HttpServer, SaysThatNoWorkerIsUpYet) {
   EXPECT_DOUBLE_EQ(x.body["memory_percent"].get<double>(), 0);
 }
 
+TEST_F(HttpServer, IsReadyWhileItsSlotsWaitForStandbys) {
+  to_dispatcher->status.slots_up = 0;
+  to_supervisor->status.slots_held = 2;
+  start();
+  EXPECT_EQ(get("/readyz").status, 200) << "a job will be done";
+  const auto x = get("/health");
+  EXPECT_EQ(x.body["status"], "healthy");
+  EXPECT_EQ(x.body["slots_held"], 2);
+}
+
 TEST_F(HttpServer, GivesEachReasonWhyItIsNotReady) {
   to_supervisor->status.model_ready = false;
   to_supervisor->status.trouble = "too many workers died of late";

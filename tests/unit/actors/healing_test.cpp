@@ -90,6 +90,7 @@ TEST_F(Healing, ASlotWaitsForItsStandbyRatherThanPassItsBudget) {
   EXPECT_EQ(done, 14) << "the fifteenth would reach it";
   EXPECT_EQ(old.private_bytes, 94 * mib);
   EXPECT_TRUE(json::parse(status().workers)["workers"][0]["held"]);
+  EXPECT_EQ(status().slots_held, 1u);
   advance(10s);
   EXPECT_TRUE(old.alive);
   EXPECT_TRUE(old.signals.empty());
@@ -100,7 +101,51 @@ TEST_F(Healing, ASlotWaitsForItsStandbyRatherThanPassItsBudget) {
       host->ready(x);
   run();
   EXPECT_EQ(serving(0).generation, 2u);
+  EXPECT_EQ(status().slots_held, 0u);
   work(0, 1);
+}
+
+TEST_F(Healing, AReadingInTheMiddleOfAJobMakesItsStepNoSmaller) {
+  start();
+  host->auto_ready = false;
+  host->die(host->workers.at(3), SIGKILL); // the standby
+  run();
+  auto& x = serving(0);
+  std::optional<wire::job> open;
+  host->on_job = [&](fake_host::worker&, const wire::job& job) {
+    open = job;
+    return true;
+  };
+  x.leak = 0;
+  for (auto job = 0; job < 2; ++job) {
+    request(0);
+    x.private_bytes += 22 * mib;
+    advance(1s); // a probe
+    x.private_bytes += 10 * mib;
+    host->answer(x, *open);
+    run();
+  }
+  EXPECT_EQ(x.private_bytes, 74 * mib) << "another 32 MiB would be too many";
+  EXPECT_EQ((*request(0))->failure->code, errc::unavailable);
+}
+
+TEST_F(Healing, AWorkerThatIsKilledGetsNoFurtherJob) {
+  start();
+  auto& x = serving(0);
+  x.leak = 250 * mib;
+  const auto killed = x.id;
+  size_t begun = 0;
+  host->on_job = [&](fake_host::worker& w, const wire::job&) {
+    begun += w.id == killed;
+    return false;
+  };
+  auto outcome = request(0);
+  EXPECT_FALSE((*outcome)->failure) << "it has done its job";
+  EXPECT_FALSE((*outcome)->slot_up);
+  EXPECT_EQ(details("worker_killed").size(), 1u);
+  EXPECT_EQ(serving(0).generation, 2u);
+  work(0, 1);
+  EXPECT_EQ(begun, 1u);
 }
 
 TEST_F(Healing, ASlotAtItsBudgetComesBeforeOneWhoseLeakIsFaster) {

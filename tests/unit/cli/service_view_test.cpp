@@ -72,6 +72,13 @@ TEST_F(ServiceView, HasNoRateAfterTheFirstReading) {
   EXPECT_EQ(line("jobs"), "jobs     0 queued  1 running  512 results  4 dead letters");
 }
 
+TEST_F(ServiceView, TellsAWorkerThatIsHeldAtItsBudget) {
+  for (auto& w : workers["workers"])
+    w["held"] = w["pid"] == 4711;
+  EXPECT_EQ(line("0.3 ").substr(0, 36), "0.3        4711 held         11   +6");
+  EXPECT_EQ(line("1.1 ").substr(0, 24), "1.1        4710 serving ");
+}
+
 TEST_F(ServiceView, ShowsAWorkerInTwoLinesWhereThereIsNoRoomForOne) {
   EXPECT_EQ(line("0.3 "),
             "0.3        4711 serving      11   +6.3 MB 134.9 MB  72.1 MB ████░░░░ leak");

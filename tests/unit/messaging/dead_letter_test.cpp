@@ -37,7 +37,7 @@ TEST(DeadLetterStyle, EitherIsReadBackTheSame) {
     EXPECT_EQ(x.time_ms, 1'700'000'000'123);
     EXPECT_EQ(x.job_id, "job-7");
     EXPECT_EQ(x.replays, 0u);
-    EXPECT_FALSE(x.payload_omitted);
+    EXPECT_FALSE(x.incomplete);
   }
 }
 
@@ -129,7 +129,7 @@ TEST(DeadLetter, TooLargeForItsTopicBecomesSmallerTwice) {
     EXPECT_EQ(first->headers.size(), full.headers.size() + 1);
     auto second = slimmed(*first, why);
     ASSERT_TRUE(second);
-    EXPECT_EQ(second->key, std::string(256, 'k')) << "a compacted topic wants one";
+    EXPECT_EQ(second->key, "image.jobs-2-77") << "a compacted topic wants one of its own";
     EXPECT_LT(second->bytes(), 4096u) << "whatever the job brought along";
     EXPECT_FALSE(slimmed(*second, why)) << "there is nothing left to leave out";
     // What happened to which job is still told.
@@ -140,10 +140,23 @@ TEST(DeadLetter, TooLargeForItsTopicBecomesSmallerTwice) {
     EXPECT_EQ(letter.code, "max_attempts");
     EXPECT_EQ(letter.attempts, read_dead_letter(full).attempts);
     EXPECT_EQ(letter.time_ms, read_dead_letter(full).time_ms);
-    EXPECT_TRUE(letter.payload_omitted);
+    EXPECT_TRUE(letter.incomplete);
     EXPECT_TRUE(id.starts_with(letter.job_id.substr(0, 200)));
     EXPECT_FALSE(replay_of(x));
   }
+}
+
+TEST(DeadLetter, OfATombstoneHasNoPayloadToLeaveOut) {
+  auto full = letter_of(dead_letter_style::connect);
+  const auto slim = slimmed({"dead", full.key, std::nullopt, full.headers, 0, {}},
+                            {errc::job_too_large, "larger"});
+  ASSERT_TRUE(slim);
+  EXPECT_EQ(slim->key, "job-7");
+  EXPECT_FALSE(find_header(slim->headers, "traceparent"));
+  record x;
+  x.headers = slim->headers;
+  EXPECT_TRUE(read_dead_letter(x).incomplete);
+  EXPECT_FALSE(replay_of(x));
 }
 
 TEST(Replay, AnOmittedPayloadIsNotReplayed) {
