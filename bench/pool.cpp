@@ -140,6 +140,7 @@ pool::pool(pool_settings settings, std::function<void(const json&)> on_event)
   s.explain = settings_.explain;
   s.explain_interval = settings_.explain_interval;
   s.restart_intensity = settings_.restart_intensity;
+  s.restart_period = settings_.restart_period;
   s.slot_faults = settings_.slot_faults;
   s.host = std::make_shared<process_host>(system_, std::move(h));
   s.report = report_;

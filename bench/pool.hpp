@@ -52,6 +52,7 @@ struct pool_settings {
   uint64_t hard_limit_bytes = uint64_t{2} << 30;
   std::chrono::milliseconds probe_interval{1'000}, explain_interval{60'000};
   size_t restart_intensity = 10;
+  std::chrono::milliseconds restart_period{60'000};
   supervision::leak_judge::settings judge; ///< Its budget and workers are the pool's.
   bool faults_allowed = false;
   std::map<uint32_t, std::string> slot_faults;

@@ -12,8 +12,8 @@
 #include <functional>
 #include <set>
 #include <string>
-#include <thread>
 
+#include <poll.h>
 #include <unistd.h>
 
 namespace ziyu::test {
@@ -33,9 +33,18 @@ inline bool wait_until(const std::function<bool()>& done,
   while (!done()) {
     if (std::chrono::steady_clock::now() >= end)
       return false;
-    std::this_thread::yield();
+    ::poll(nullptr, 0, 2); // leaves the processor to those that we wait for
   }
   return true;
+}
+
+/// What a process is at, for the message of a test that has waited for it in vain.
+inline std::string describe_process(int32_t pid) {
+  std::string text;
+  for (const auto name : {"stat", "wchan", "syscall", "stack"})
+    if (auto content = read_file("/proc/" + std::to_string(pid) + "/" + name))
+      text += "\n" + std::string{name} + ": " + *content;
+  return text;
 }
 
 /// True when no process has this pid; reaps it if it is our orphan.

@@ -140,8 +140,8 @@ public:
 
   /// Reads all that is left and waits for its end. The exit code; 128 + the signal that
   /// ended it; −1 when it did not end in time.
-  int finish() {
-    const auto deadline = clock::now() + limit;
+  int finish(std::chrono::seconds within = limit) {
+    const auto deadline = clock::now() + within;
     while (read_some(deadline)) {
     }
     while (!status_ && clock::now() < deadline) {

@@ -116,7 +116,7 @@ TEST(Leak, AModelThatKeepsStateInItsOwnForwardIsHealedWithoutAnyInjectedFault) {
   EXPECT_EQ(s.stop(), 0) << s.log();
 }
 
-TEST(Leak, AWorkerThatJumpsOverTheHardLimitIsKilledAndItsJobRunsAgain) {
+TEST(Leak, AWorkerThatJumpsOverTheHardLimitIsKilledAtNoJobsCost) {
   stage x{shared_broker()};
   auto s = x.serve(leaking("native_malloc:300MiB"));
   s.await_workers(2, 1);
@@ -128,10 +128,6 @@ TEST(Leak, AWorkerThatJumpsOverTheHardLimitIsKilledAndItsJobRunsAgain) {
   EXPECT_TRUE(x.dead_letters().empty());
   EXPECT_GE(x.accuracy(), 0.97);
   ASSERT_TRUE(x.read_event("worker_killed", "code", "hard_limit")) << x.account() << s.log();
-  size_t retried = 0;
-  for (const auto& r : x.results())
-    retried += r.document.at("attempt") > 1;
-  EXPECT_GE(retried, 1u) << "the job that was in flight at the kill ran again";
   for (const auto& e : x.events("worker_killed")) {
     EXPECT_EQ(e.at("detail").at("slot"), 0) << e;
     EXPECT_GE(e.at("detail").at("private_bytes").get<uint64_t>(), 256 * mib) << e;

@@ -135,7 +135,7 @@ protected:
       return !serving.is_null() && serving["generation"] == generation
              && !in_state(x, "standby").is_null();
     }))
-      << x;
+      << x << describe_process(x["fork_server"]["pid"]);
     return x;
   }
 

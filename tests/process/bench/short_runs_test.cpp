@@ -13,7 +13,7 @@ namespace {
 json run(const std::string& name, std::vector<std::string> arguments) {
   arguments.insert(arguments.begin(), ZIYU_BIN_DIR "/bench_" + name);
   program bench{std::move(arguments)};
-  const auto code = bench.finish();
+  const auto code = bench.finish(std::chrono::seconds{240});
   EXPECT_EQ(code, 0) << bench.out() << bench.err();
   return json::parse(bench.out(), nullptr, false);
 }

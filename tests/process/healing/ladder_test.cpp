@@ -68,13 +68,28 @@ protected:
                                              [&](const auto& x) { return x.first == type; }));
   }
 
-  /// Of all replacements, once there are so many different ones, or in time.
+  /// The replacement of slot 0's worker of this generation, null when there is none in time.
+  /// The first one's waits for its own explanation; a later one, whose leak is not known yet,
+  /// may be published before it.
+  json replacement_of(uint64_t generation) {
+    std::unique_lock guard{mutex_};
+    json found;
+    changed_.wait_for(guard, std::chrono::seconds{40}, [&] {
+      for (const auto& [type, detail] : events_)
+        if (type == "worker_replaced" && detail.at("generation") == generation)
+          found = detail;
+      return !found.is_null();
+    });
+    return found;
+  }
+
+  /// Of all replacements that were explained, once there are so many different ones, or in time.
   std::set<std::string> causes(size_t different) {
     std::unique_lock guard{mutex_};
     std::set<std::string> found;
     changed_.wait_for(guard, std::chrono::seconds{40}, [&] {
       for (const auto& [type, detail] : events_)
-        if (type == "worker_replaced")
+        if (type == "worker_replaced" && detail.at("cause") != "unknown")
           found.insert(detail.at("cause").get<std::string>());
       return found.size() >= different;
     });
@@ -130,7 +145,7 @@ TEST_F(Ladder, ALeakIsReplacedWithoutATrimOrAKill) {
   EXPECT_EQ(lost(), 0u);
 }
 
-TEST_F(Ladder, AWorkerAtTheHardLimitIsKilledAndItsJobRunsAgain) {
+TEST_F(Ladder, AWorkerAtTheHardLimitIsKilledAndNoJobIsLost) {
   start();
   EXPECT_EQ(work(20), 20u);
   EXPECT_EQ(work(1, "native_malloc:300MiB"), 1u) << "counted when the worker is over it";
@@ -144,6 +159,7 @@ TEST_F(Ladder, AWorkerAtTheHardLimitIsKilledAndItsJobRunsAgain) {
 
 TEST_F(Ladder, TooManyDeathsOpenTheBreaker) {
   settings.restart_intensity = 3;
+  settings.restart_period = std::chrono::seconds{10};
   settings.max_attempts = 6;
   start();
   EXPECT_EQ(work(4), 4u);
@@ -164,7 +180,8 @@ class LadderCause : public Ladder, public ::testing::WithParamInterface<cause> {
 TEST_P(LadderCause, IsNamedInTheReplacementOfARealWorker) {
   settings.slot_faults[0] = GetParam().fault;
   start();
-  const auto replaced = work_until("worker_replaced", 1'000);
+  work_until("worker_replaced", 1'000);
+  const auto replaced = replacement_of(1);
   ASSERT_TRUE(replaced.is_object());
   EXPECT_EQ(replaced.at("cause"), GetParam().expected) << replaced.dump(1);
   EXPECT_EQ(lost(), 0u);
@@ -184,7 +201,8 @@ TEST_F(Ladder, AModelThatKeepsStateIsNamed) {
   settings.model = ZIYU_SOURCE_DIR "/tests/data/models/leaky/1";
   settings.budget_bytes = 20 * mib;
   start();
-  const auto replaced = work_until("worker_replaced", 1'000);
+  work_until("worker_replaced", 1'000);
+  const auto replaced = replacement_of(1);
   ASSERT_TRUE(replaced.is_object());
   EXPECT_EQ(replaced.at("cause"), "retained_tensors");
 }
