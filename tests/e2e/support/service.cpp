@@ -59,9 +59,15 @@ service::service(const std::filesystem::path& folder, const json& configuration)
 }
 
 json service::get_json(const std::string& path) const {
-  const auto answer = get(path);
-  auto document = json::parse(answer.body, nullptr, false);
-  if (document.is_discarded())
+  http_answer answer;
+  json document;
+  // An actor that does not answer in time is busy, or its machine is: it is asked again.
+  const auto answered = eventually([&] {
+    answer = get(path);
+    document = json::parse(answer.body, nullptr, false);
+    return !document.is_object() || !document.value("error", "").starts_with("timeout:");
+  });
+  if (!answered || document.is_discarded())
     throw std::runtime_error("GET " + path + ": status " + std::to_string(answer.status)
                              + ", body \"" + answer.body + "\"\n" + log());
   return document;

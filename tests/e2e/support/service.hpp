@@ -30,6 +30,8 @@ public:
   bool running() { return guard_.running(); }
 
   http_answer get(const std::string& path) const { return http_get(address_, path); }
+  /// What `path` says. Asks again, for a while, when an actor did not answer in time; throws when
+  /// there is no JSON.
   nlohmann::json get_json(const std::string& path) const;
 
   /// Pids of the workers in `state` ("serving", "standby"; empty: any).
