@@ -12,6 +12,10 @@ namespace ziyu::test {
 
 inline constexpr std::chrono::milliseconds group_patience{30'000};
 
+/// A session that outlasts some standstill of this machine, after which the mock evicts all who were
+/// silent for longer. But all wait for a second less than it whenever a member comes or goes.
+inline const messaging::kafka_properties patient{{"session.timeout.ms", "4000"}};
+
 /// A member of the group and all that it was told.
 struct member {
   std::unique_ptr<messaging::consumer> it;
@@ -99,12 +103,18 @@ protected:
     return result;
   }
 
+  /// Nobody comes or goes after it, so nobody waits for its session, however long that is.
+  member join_last(messaging::kafka_properties more = {}) const {
+    more["session.timeout.ms"] = "20000";
+    return join(more);
+  }
+
   /// Puts `count` records into one partition, in one batch.
   void produce(int count, int32_t partition = 0) {
     char text[512];
     auto conf = messaging::make_conf(cluster.properties());
     ASSERT_TRUE(conf);
-    rd_kafka_conf_set((*conf).get(), "linger.ms", "50", text, sizeof text);
+    rd_kafka_conf_set((*conf).get(), "linger.ms", "5000", text, sizeof text);
     messaging::kafka_ptr client{
       rd_kafka_new(RD_KAFKA_PRODUCER, conf->release(), text, sizeof text)};
     ASSERT_TRUE(client) << text;

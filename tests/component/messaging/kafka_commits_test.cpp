@@ -32,8 +32,8 @@ protected:
   }
 
   /// …in the commits of an earlier member, which has left.
-  void leave_maps() const {
-    auto x = join();
+  void leave_maps(const kafka_properties& more = {}) const {
+    auto x = join(more);
     ASSERT_TRUE(until({&x}, [&] { return x.records.size() == 20; }));
     for (int32_t p : {0, 1})
       ASSERT_TRUE(x.it->store({"in", p}, point_with_map(7)));
@@ -56,7 +56,7 @@ TEST_P(KafkaCommits, ACommitIsWhereTheNextMemberGoesOn) {
   cluster.create_topic("in", 1);
   produce(10);
   {
-    auto x = join();
+    auto x = join(patient);
     ASSERT_TRUE(until({&x}, [&] { return x.records.size() == 10; }));
     EXPECT_TRUE(x.it->commit(group_patience)) << "nothing stored: nothing to commit";
     ASSERT_TRUE(x.it->store({"in", 0}, 4));
@@ -66,7 +66,7 @@ TEST_P(KafkaCommits, ACommitIsWhereTheNextMemberGoesOn) {
     ASSERT_TRUE(x.it->store({"in", 0}, 7));
     x.it->close(group_patience);
   }
-  auto y = join();
+  auto y = join_last();
   ASSERT_TRUE(until({&y}, [&] { return y.records.size() >= 3; }));
   EXPECT_EQ(y.offsets(), range(7, 10));
 }
@@ -75,13 +75,13 @@ TEST_P(KafkaCommits, ACommitCarriesItsMapToTheNextMember) {
   cluster.create_topic("in", 2);
   produce(10);
   {
-    auto x = join();
+    auto x = join(patient);
     ASSERT_TRUE(until({&x}, [&] { return x.records.size() == 10; }));
     EXPECT_TRUE(x.assigned.at(0).committed.empty()) << "nobody has committed yet";
     ASSERT_TRUE(x.it->store({"in", 0}, point_with_map(7)));
     x.it->close(group_patience);
   }
-  auto y = join();
+  auto y = join_last();
   ASSERT_TRUE(until({&y}, [&] { return !y.assigned.empty(); }));
   ASSERT_EQ(y.assigned[0].committed.size(), 1u);
   const auto& found = y.assigned[0].committed.at({"in", 0});
@@ -97,12 +97,12 @@ TEST_P(KafkaCommits, AMapBeyondTheEndOfTheLogIsIgnored) {
   cluster.create_topic("in", 1);
   produce(5);
   {
-    auto x = join();
+    auto x = join(patient);
     ASSERT_TRUE(until({&x}, [&] { return x.records.size() == 5; }));
     ASSERT_TRUE(x.it->store({"in", 0}, point_with_map(1))); // of a log of at least 7 records
     x.it->close(group_patience);
   }
-  auto y = join();
+  auto y = join_last();
   ASSERT_TRUE(until({&y}, [&] { return !y.assigned.empty(); }));
   const auto& found = y.assigned[0].committed.at({"in", 0});
   EXPECT_NE(found.ignored, "");
@@ -130,9 +130,9 @@ TEST_P(KafkaCommitsOnTwoBrokers, WithoutALeaderAPartitionIsAnnouncedLaterWithIts
 }
 
 TEST_P(KafkaCommitsOnTwoBrokers, ALeaderThatDoesNotAnswerHoldsUpOnlyItsOwnPartitions) {
-  leave_maps();
+  leave_maps(patient);
   cluster.slow(2, milliseconds{5'000});
-  auto y = join();
+  auto y = join_last();
   ASSERT_TRUE(until({&y}, [&] { return y.records.size() == 7; }));
   EXPECT_EQ(y.owned.size(), 1u);
   cluster.slow(2, milliseconds{0});
@@ -143,7 +143,7 @@ TEST_P(KafkaCommitsOnTwoBrokers, ALeaderThatDoesNotAnswerHoldsUpOnlyItsOwnPartit
 TEST_P(KafkaCommits, AnUrgentCommitGoesAtOnceAndIsAnswered) {
   cluster.create_topic("in", 1);
   produce(10);
-  auto x = join();
+  auto x = join_last();
   ASSERT_TRUE(until({&x}, [&] { return x.records.size() == 10; }));
   ASSERT_TRUE(x.it->store({"in", 0}, {1, "", 11})); // in an hour
   x.step(milliseconds{100});
@@ -162,7 +162,7 @@ TEST_P(KafkaCommits, AnUrgentCommitGoesAtOnceAndIsAnswered) {
 TEST_P(KafkaCommits, ACommitThatFailsIsToldAndTriedAgain) {
   cluster.create_topic("in", 1);
   produce(10);
-  auto x = join();
+  auto x = join_last();
   ASSERT_TRUE(until({&x}, [&] { return x.records.size() == 10; }));
   cluster.fail_next(api_offset_commit, {RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED});
   auto urgent = point_with_map(1);
@@ -178,7 +178,7 @@ TEST_P(KafkaCommits, WhenTheMetadataIsRefusedTheOffsetIsCommittedWithoutIt) {
   cluster.create_topic("in", 1);
   produce(10);
   {
-    auto x = join();
+    auto x = join(patient);
     ASSERT_TRUE(until({&x}, [&] { return x.records.size() == 10; }));
     cluster.fail_next(api_offset_commit, {RD_KAFKA_RESP_ERR_OFFSET_METADATA_TOO_LARGE});
     ASSERT_TRUE(x.it->store({"in", 0}, point_with_map(1)));
@@ -188,7 +188,7 @@ TEST_P(KafkaCommits, WhenTheMetadataIsRefusedTheOffsetIsCommittedWithoutIt) {
     EXPECT_TRUE(x.committed[1].without_map);
     EXPECT_FALSE(x.committed[1].failure);
   }
-  auto y = join();
+  auto y = join_last();
   ASSERT_TRUE(until({&y}, [&] { return !y.assigned.empty(); }));
   EXPECT_EQ(y.assigned[0].committed.at({"in", 0}).next, 3);
   EXPECT_TRUE(y.assigned[0].committed.at({"in", 0}).map.empty());
@@ -202,14 +202,14 @@ TEST_P(KafkaCommits, WhatIsNotStoredComesAgain) {
     ASSERT_TRUE(until({&x}, [&] { return x.records.size() == 5; }));
     x.it->commit(group_patience);
   } // destroyed without a close: it leaves all the same
-  auto y = join();
+  auto y = join_last();
   ASSERT_TRUE(until({&y}, [&] { return y.records.size() >= 5; }));
   EXPECT_EQ(y.offsets(), range(0, 5));
 }
 
 TEST_P(KafkaCommits, StoresOnlyForItsOwnPartitions) {
   cluster.create_topic("in", 1);
-  auto x = join();
+  auto x = join_last();
   const auto early = x.it->store({"in", 0}, 1);
   ASSERT_FALSE(early);
   EXPECT_EQ(early.error().code, errc::revoked);
@@ -230,7 +230,7 @@ TEST_P(KafkaCommits, OffsetsAreNeverStoredBehindOurBack) {
     ASSERT_TRUE(until({&x}, [&] { return x.records.size() == 5; }));
     x.it->close(group_patience);
   }
-  auto y = join();
+  auto y = join_last();
   ASSERT_TRUE(until({&y}, [&] { return y.records.size() >= 5; })) << "fetched is not done";
 }
 

@@ -59,10 +59,10 @@ TEST_P(KafkaGroup, ARevocationWaitsForItsAnswer) {
   cluster.create_topic("in", 2);
   produce(10, 0);
   produce(10, 1);
-  auto x = join();
+  auto x = join(patient);
   ASSERT_TRUE(until({&x}, [&] { return x.records.size() == 20; }));
   x.answer_revocations = false;
-  auto y = join();
+  auto y = join(patient);
   ASSERT_TRUE(until({&x, &y}, [&] { return !x.revoked.empty(); }));
   EXPECT_FALSE(x.revoked[0].lost);
   EXPECT_EQ(x.revoked[0].epoch, x.assigned[0].epoch);
@@ -87,7 +87,8 @@ TEST_P(KafkaGroup, APauseOutlastsARebalanceAndStrandsNoRecord) {
   cluster.create_topic("in", 2);
   produce(30, 0);
   produce(30, 1);
-  const kafka_properties often{{"statistics.interval.ms", "50"}}; // repeats what was ordered
+  auto often = patient;
+  often["statistics.interval.ms"] = "50"; // repeats what was ordered
   auto x = join(often);
   ASSERT_TRUE(until({&x}, [&] { return x.records.size() == 10; }));
   stop_and_commit(x);

@@ -50,10 +50,8 @@ public:
     auto properties = x.client();
     if (!instance.empty())
       properties["group.instance.id"] = instance;
-    properties.insert({{"group.id", x.group},
-                       {"enable.auto.commit", "false"},
-                       {"session.timeout.ms", "6000"},
-                       {"auto.offset.reset", "earliest"}});
+    properties.insert(
+      {{"group.id", x.group}, {"enable.auto.commit", "false"}, {"auto.offset.reset", "earliest"}});
     auto conf = must(make_conf(properties));
     char text[512];
     client_.reset(rd_kafka_new(RD_KAFKA_CONSUMER, conf.release(), text, sizeof text));
