@@ -90,6 +90,7 @@ protected:
     x["topic.metadata.refresh.interval.ms"] = "100";
     x["auto.commit.interval.ms"] = "3600000"; // nothing below is done by one
     x["session.timeout.ms"] = "2000";         // the mock waits so long for members to join
+    x["max.poll.interval.ms"] = "4000"; // joining is tried again when the mock forgets to answer
     for (const auto& [name, value] : more)
       x[name] = value;
     return x;
@@ -106,6 +107,7 @@ protected:
   /// Nobody comes or goes after it, so nobody waits for its session, however long that is.
   member join_last(messaging::kafka_properties more = {}) const {
     more["session.timeout.ms"] = "20000";
+    more["max.poll.interval.ms"] = "60000";
     return join(more);
   }
 
