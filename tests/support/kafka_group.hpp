@@ -12,8 +12,8 @@ namespace ziyu::test {
 
 inline constexpr std::chrono::milliseconds group_patience{30'000};
 
-/// A session that outlasts some standstill of this machine, after which the mock evicts all who were
-/// silent for longer. But all wait for a second less than it whenever a member comes or goes.
+/// A session that outlasts a short standstill of this machine: the mock evicts whoever was silent
+/// for longer. But whenever a member comes or goes, all wait for a second less than it.
 inline const messaging::kafka_properties patient{{"session.timeout.ms", "4000"}};
 
 /// A member of the group and all that it was told.
@@ -90,7 +90,7 @@ protected:
     x["topic.metadata.refresh.interval.ms"] = "100";
     x["auto.commit.interval.ms"] = "3600000"; // nothing below is done by one
     x["session.timeout.ms"] = "2000";         // the mock waits so long for members to join
-    x["max.poll.interval.ms"] = "4000"; // joining is tried again when the mock forgets to answer
+    x["max.poll.interval.ms"] = "4000";       // a join that the mock forgets is tried again
     for (const auto& [name, value] : more)
       x[name] = value;
     return x;

@@ -48,16 +48,24 @@ TEST(ChaosPlan, FollowsItsSeedAndKeepsItsRules) {
 
 // The whole suite must tell what is lost, too: a consumer that loses jobs instead of the service.
 TEST(ChaosControl, CommitOnFetchIsCaught) {
-  const auto ran = run_program(chaos({"--subject", "commit_on_fetch", "--only", "service_kill",
-                                      "--seed", "1", "--minutes", "0.2", "--drain-s", "8"}),
-                               std::chrono::seconds{240});
-  ASSERT_EQ(ran.exit_code, 2) << ran.err;
-  const auto report = json::parse(ran.out);
+  outcome ran;
+  json report;
+  // On a busy machine it may join so late that little time is left to kill it.
+  for (const auto* minutes : {"0.2", "0.75", "0.75"}) {
+    ran = run_program(chaos({"--subject", "commit_on_fetch", "--only", "service_kill", "--seed",
+                             "1", "--minutes", minutes, "--drain-s", "8"}),
+                      std::chrono::seconds{240});
+    ASSERT_THAT(ran.exit_code, testing::AnyOf(0, 2)) << ran.err;
+    report = json::parse(ran.out);
+    if (report.contains("logs"))
+      std::filesystem::remove_all(report["logs"].get<std::string>());
+    if (report.at("lost") > 0)
+      break;
+  }
+  EXPECT_EQ(ran.exit_code, 2) << ran.err;
   EXPECT_GT(report.at("lost"), 0) << report.dump(1) << ran.err;
   EXPECT_GT(report.at("results"), 0) << "it works but for what it loses";
   EXPECT_THAT(report.at("missed").dump(), testing::HasSubstr("lost: ")) << report.dump(1);
-  if (report.contains("logs"))
-    std::filesystem::remove_all(report["logs"].get<std::string>());
 }
 
 TEST(Chaos, LosesNothingAndNeverStallsForLong) {
