@@ -91,6 +91,11 @@ void refuse(httplib::Response& res, const error& reason) {
   answer(res, 503, {{"status", "error"}, {"error", reason.describe()}});
 }
 
+/// Whether a slot takes jobs, or will as soon as its standby is there.
+bool has_workers(const dispatcher_status& d, const supervisor_status& v) {
+  return d.slots_up + v.slots_held > 0;
+}
+
 } // namespace
 
 expected<std::unique_ptr<http_server>> http_server::start(caf::actor_system& system,
@@ -158,7 +163,7 @@ void http_server::add_routes(caf::actor_system& system) {
     auto reasons = json::array();
     if (!v->model_ready)
       reasons.push_back("the model is not loaded yet");
-    if (d->slots_up + v->slots_held == 0)
+    if (!has_workers(*d, *v))
       reasons.push_back("no worker is up");
     if (!d->consuming)
       reasons.push_back("kafka: " + d->trouble);
@@ -185,9 +190,7 @@ void http_server::add_routes(caf::actor_system& system) {
     const auto exceeded = share >= settings_.threshold;
     // Trouble that restarting this service would not mend is no ill health: Ziyu heals
     // its workers itself, and waits for its broker.
-    const auto status = exceeded                           ? "degraded"
-                        : d->slots_up + v->slots_held == 0 ? "starting"
-                                                           : "healthy";
+    const auto status = exceeded ? "degraded" : has_workers(*d, *v) ? "healthy" : "starting";
     answer(res, 200,
            {{"status", status},
             {"model", model_json(settings_)},

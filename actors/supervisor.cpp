@@ -366,8 +366,7 @@ void supervisor_state::on_tick() {
       end(x);
   follow_explanations();
   start_replacements();
-  settings.report->stats().slots_held.Set(static_cast<double>(std::count_if(
-    workers.begin(), workers.end(), [](const auto& x) { return x.second.held; })));
+  settings.report->stats().slots_held.Set(static_cast<double>(slots_held()));
   if (server_up && !server_ready && now - server_started > settings.start_timeout) {
     trouble = "the fork server was not ready within "
               + std::to_string(settings.start_timeout.count()) + " ms";
@@ -413,6 +412,12 @@ uint32_t supervisor_state::replacing() const {
     std::count_if(slots.begin(), slots.end(), [](const slot& x) { return x.wanted.has_value(); }));
 }
 
+uint64_t supervisor_state::slots_held() const {
+  return static_cast<uint64_t>(std::count_if(workers.begin(), workers.end(), [](const auto& x) {
+    return x.second.state == phase::serving && x.second.held;
+  }));
+}
+
 supervisor_status supervisor_state::status() const {
   supervisor_status x;
   x.model_ready = ever_ready;
@@ -420,6 +425,7 @@ supervisor_status supervisor_state::status() const {
               : server_intensity_exceeded ? "too many fork servers died of late"
                                           : trouble;
   x.slots = slots.size();
+  x.slots_held = slots_held();
   x.replacements = replacements;
   x.container_used = container.used;
   x.container_limit = container.limit;
@@ -428,7 +434,6 @@ supervisor_status supervisor_state::status() const {
   for (const auto& [id, w] : workers) {
     x.standbys += w.state == phase::standby;
     x.slots_up += w.state == phase::serving;
-    x.slots_held += w.state == phase::serving && w.held;
     auto item = evidence_of(w);
     item["state"] = to_string(w.state);
     item["worker"] = id;

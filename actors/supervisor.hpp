@@ -239,6 +239,7 @@ struct supervisor_state {
   supervisor_status status() const;
   worker_entry* find(uint64_t id);
   uint32_t replacing() const;
+  uint64_t slots_held() const;
 
   supervisor_actor::pointer self = nullptr;
   supervisor_settings settings;

@@ -12,6 +12,22 @@ using trigger = supervision::circuit_breaker::trigger;
 class Healing : public supervisor_fixture {
 protected:
   Healing() { settings.explain = false; }
+
+  /// The only standby dies, and none becomes ready for now.
+  void withhold_standbys() {
+    host->auto_ready = false;
+    host->die(host->workers.at(3), SIGKILL);
+    run();
+  }
+
+  /// So many of those that wait become ready.
+  void supply_standbys(size_t most = SIZE_MAX) {
+    for (auto& [id, x] : host->workers)
+      if (most > 0 && x.alive && x.generation == 0) {
+        host->ready(x);
+        --most;
+      }
+  }
 };
 
 } // namespace
@@ -71,9 +87,7 @@ TEST_F(Healing, ReplacesAgainWhileTheWorkerRelievedBeforeIsStillEnding) {
 
 TEST_F(Healing, ASlotWaitsForItsStandbyRatherThanPassItsBudget) {
   start();
-  host->auto_ready = false;
-  host->die(host->workers.at(3), SIGKILL); // the standby
-  run();
+  withhold_standbys();
   auto& old = serving(0);
   old.leak = 6 * mib; // of 90 MiB of room
   auto done = 0;
@@ -96,9 +110,7 @@ TEST_F(Healing, ASlotWaitsForItsStandbyRatherThanPassItsBudget) {
   EXPECT_TRUE(old.signals.empty());
 
   host->auto_ready = true;
-  for (auto& [id, x] : host->workers)
-    if (x.alive && x.generation == 0)
-      host->ready(x);
+  supply_standbys();
   run();
   EXPECT_EQ(serving(0).generation, 2u);
   EXPECT_EQ(status().slots_held, 0u);
@@ -107,9 +119,7 @@ TEST_F(Healing, ASlotWaitsForItsStandbyRatherThanPassItsBudget) {
 
 TEST_F(Healing, AReadingInTheMiddleOfAJobMakesItsStepNoSmaller) {
   start();
-  host->auto_ready = false;
-  host->die(host->workers.at(3), SIGKILL); // the standby
-  run();
+  withhold_standbys();
   auto& x = serving(0);
   std::optional<wire::job> open;
   host->on_job = [&](fake_host::worker&, const wire::job& job) {
@@ -151,19 +161,13 @@ TEST_F(Healing, AWorkerThatIsKilledGetsNoFurtherJob) {
 TEST_F(Healing, ASlotAtItsBudgetComesBeforeOneWhoseLeakIsFaster) {
   settings.healing.max_unavailable = 1;
   start();
-  host->auto_ready = false;
-  host->die(host->workers.at(3), SIGKILL); // the standby
-  run();
+  withhold_standbys();
   serving(0).leak = 12 * mib;
   serving(1).leak = 6 * mib;
   work(0, 5); // few jobs left
   for (auto i = 0; i < 20; ++i)
     request(1); // none at all
-  for (auto& [id, x] : host->workers)
-    if (x.alive && x.generation == 0) {
-      host->ready(x);
-      break;
-    }
+  supply_standbys(1);
   run();
   EXPECT_EQ(serving(0).generation, 1u);
   EXPECT_EQ(serving(1).generation, 2u);
@@ -227,9 +231,7 @@ TEST_F(Healing, KeepsThatManySlotsAtWorkDuringReplacements) {
   EXPECT_TRUE(serving(0).alive);
   EXPECT_TRUE(serving(1).alive) << "make before break: nobody ends before a successor is ready";
   host->auto_ready = true;
-  for (auto& [id, x] : host->workers)
-    if (x.alive && x.generation == 0)
-      host->ready(x);
+  supply_standbys();
   advance(2s);
   EXPECT_EQ(serving(0).generation, 2u);
   EXPECT_EQ(serving(1).generation, 2u);
@@ -238,9 +240,7 @@ TEST_F(Healing, KeepsThatManySlotsAtWorkDuringReplacements) {
 TEST_F(Healing, GivesTheOnlyStandbyToTheWorkerNearestToItsBudget) {
   settings.healing.max_unavailable = 1;
   start();
-  host->auto_ready = false;
-  host->die(host->workers.at(3), SIGKILL); // the standby
-  run();
+  withhold_standbys();
   serving(0).leak = 6 * mib;
   serving(1).leak = 7 * mib;
   for (auto i = 0; i < 9; ++i) {
@@ -249,11 +249,7 @@ TEST_F(Healing, GivesTheOnlyStandbyToTheWorkerNearestToItsBudget) {
   }
   ASSERT_EQ(serving(0).generation, 1u);
   ASSERT_EQ(serving(1).generation, 1u);
-  for (auto& [id, x] : host->workers)
-    if (x.alive && x.generation == 0) {
-      host->ready(x);
-      break;
-    }
+  supply_standbys(1);
   advance(100ms);
   EXPECT_EQ(serving(0).generation, 1u);
   EXPECT_EQ(serving(1).generation, 2u);
