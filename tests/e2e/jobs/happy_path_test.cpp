@@ -75,7 +75,7 @@ TEST(HappyPath, ClassifiesTheHeldOutDigitsAsRawAndAsJsonJobs) {
     labels.insert(r.document.at("label"));
     slots.insert(r.document.at("worker").at("slot").get<int>());
     if (auto i = truth.find(id); i != truth.end())
-      right += i->second == r.document.at("label");
+      right += i->second == r.document.at("label").get<std::string>();
     auto carried = headers;
     carried.emplace_back("content-type", "application/json");
     EXPECT_EQ(r.raw.headers, carried);
