@@ -19,6 +19,11 @@ public:
   uint32_t le24(size_t at) { return number(at, 3, false); }
   uint32_t le32(size_t at) { return number(at, 4, false); }
 
+  uint64_t number64(size_t at, bool big_endian) {
+    const uint64_t first = number(at, 4, big_endian), second = number(at + 4, 4, big_endian);
+    return big_endian ? first << 32 | second : second << 32 | first;
+  }
+
   bool good() const { return good_; }
   size_t size() const { return bytes_.size(); }
 

@@ -40,21 +40,28 @@ std::string dimensions(const image_size& size) {
   return std::to_string(size.width) + "×" + std::to_string(size.height);
 }
 
+/// Rounded up: "301 MiB".
+std::string mebibytes(uint64_t bytes) {
+  return std::to_string((bytes >> 20) + ((bytes & 0xfffff) != 0 ? 1 : 0)) + " MiB";
+}
+
 } // namespace
 
 expected<decoded_image> decode_image(std::string_view bytes, const decode_limits& limits) {
-  if (bytes.empty())
-    return fail(errc::empty_image, "the image has no bytes");
-  const auto size = read_image_size(bytes);
+  const auto size = read_image_header(bytes);
   if (!size)
-    return fail(errc::undecodable_image, "not a JPEG, PNG, BMP, WebP or TIFF image ("
-                                           + std::to_string(bytes.size()) + " bytes)");
+    return tl::unexpected(size.error());
   const std::string what{to_string(size->format)};
   if (size->pixels() > limits.max_pixels)
     return fail(errc::image_too_large, what + " of " + dimensions(*size) + " has "
                                          + std::to_string(size->pixels()) + " pixels, at most "
                                          + std::to_string(limits.max_pixels)
                                          + " are allowed (jobs.max_pixels)");
+  const auto peak = decode_peak_bytes(*size);
+  if (limits.max_peak_bytes > 0 && peak > limits.max_peak_bytes)
+    return fail(errc::image_too_large, what + " of " + dimensions(*size) + " takes up to "
+                                         + mebibytes(peak) + " to decode, a worker has "
+                                         + mebibytes(limits.max_peak_bytes) + " for it");
   if (bytes.size() > 0x7fffffff) // OpenCV counts bytes in an int
     return fail(errc::image_too_large, what + " of " + std::to_string(bytes.size()) + " bytes");
   if (!is_image_complete(bytes))

@@ -12,6 +12,9 @@ namespace ziyu::model {
 /// What a job's image may cost.
 struct decode_limits {
   uint64_t max_pixels = 100'000'000; ///< Width × height, checked before anything is allocated.
+  /// What decoding and resampling may take (`decode_peak_bytes`), checked at the same
+  /// time; 0: no limit.
+  uint64_t max_peak_bytes = 0;
 };
 
 /// An image ready for preprocessing. Copies share the pixels (reference count).

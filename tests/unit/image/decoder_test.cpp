@@ -1,6 +1,7 @@
 #include "model/decoder.hpp"
 
 #include "base/file.hpp"
+#include "model/image_header.hpp"
 
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
@@ -76,6 +77,17 @@ TEST(Decoder, RefusesTooManyPixelsBeforeItDecodes) {
   // Also where the pixels are missing: only the header has been read.
   EXPECT_EQ(error_of(image.substr(0, 60), {.max_pixels = 959}), errc::image_too_large);
   EXPECT_EQ(error_of(image.substr(0, 60)), errc::undecodable_image);
+}
+
+TEST(Decoder, RefusesWhatTakesMoreThanAWorkerHas) {
+  const auto image = content("images/rgb.png");
+  const auto peak = decode_peak_bytes(*read_image_size(image));
+  EXPECT_TRUE(decode_image(image, {.max_peak_bytes = peak}));
+  const auto result = decode_image(image, {.max_peak_bytes = peak - 1});
+  ASSERT_FALSE(result);
+  EXPECT_EQ(result.error().code, errc::image_too_large);
+  EXPECT_EQ(result.error().message,
+            "PNG of 40×24 takes up to 3 MiB to decode, a worker has 3 MiB for it");
 }
 
 TEST(Decoder, SaysHowLargeIsTooLarge) {

@@ -7,9 +7,11 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <limits>
 #include <memory>
 #include <random>
 #include <string>
+#include <vector>
 
 using namespace ziyu;
 using namespace ziyu::model;
@@ -24,10 +26,18 @@ std::string content(const std::string& name) {
   return result.value_or("");
 }
 
+/// Without what decoding takes.
 image_size size_of(const std::string& name) {
-  const auto result = read_image_size(content(name));
-  EXPECT_TRUE(result) << name;
+  auto result = read_image_header(content(name));
+  EXPECT_TRUE(result) << name << ": " << result.error().message;
+  if (result)
+    result->work_bytes = 0;
   return result.value_or(image_size{});
+}
+
+std::string reason_of(std::string_view bytes) {
+  const auto result = read_image_header(bytes);
+  return result ? "" : result.error().message;
 }
 
 } // namespace
@@ -72,21 +82,102 @@ TEST(ImageHeader, RefusesAnEmptySize) {
   EXPECT_FALSE(read_image_size(png));
 }
 
-TEST(ImageHeader, RefusesATiffWhoseTileIsFarLargerThanTheImage) {
-  std::string tiff{"II*\0\x08\0\0\0\x04\0", 10};
-  const auto entry = [&](uint16_t tag, uint32_t value) {
-    tiff += {static_cast<char>(tag & 0xff), static_cast<char>(tag >> 8), 4, 0, 1, 0, 0, 0};
-    for (int i = 0; i < 4; ++i)
-      tiff += static_cast<char>(value >> (8 * i));
+namespace {
+
+/// A little-endian TIFF of LONG tags, which has no pixels.
+std::string tiff_of(const std::vector<std::pair<uint16_t, uint32_t>>& tags) {
+  std::string result{"II*\0\x08\0\0\0", 8};
+  const auto put = [&](uint64_t value, int bytes) {
+    for (int i = 0; i < bytes; ++i)
+      result += static_cast<char>(value >> (8 * i));
   };
-  entry(256, 10);
-  entry(257, 10);
-  entry(322, 256);
-  entry(323, 256);
-  ASSERT_TRUE(read_image_size(tiff));
-  tiff.resize(tiff.size() - 12);
-  entry(323, 1'000'000);
-  EXPECT_FALSE(read_image_size(tiff));
+  put(tags.size(), 2);
+  for (const auto& [tag, value] : tags) {
+    put(tag, 2);
+    put(4, 2);
+    put(1, 4);
+    put(value, 4);
+  }
+  put(0, 4);
+  return result;
+}
+
+} // namespace
+
+TEST(ImageHeader, RefusesATiffWhoseTileIsFarLargerThanTheImage) {
+  using tags = std::vector<std::pair<uint16_t, uint32_t>>;
+  tags usual{{256, 10}, {257, 10}, {258, 8}, {262, 1}, {322, 256}, {323, 256}, {324, 8}, {325, 9}};
+  EXPECT_EQ(reason_of(tiff_of(usual)), "");
+  usual[5] = {323, 1'000'000};
+  EXPECT_EQ(reason_of(tiff_of(usual)), "TIFF with tiles of 256×1000000, larger than the image");
+}
+
+TEST(ImageHeader, RefusesATiffThatSaysAThingTwice) {
+  EXPECT_EQ(
+    reason_of(tiff_of(
+      {{256, 30000}, {257, 30000}, {258, 8}, {262, 1}, {273, 8}, {279, 9}, {256, 10}, {257, 10}})),
+    "TIFF that has tag 256 twice");
+}
+
+TEST(ImageHeader, NamesWhatItRefuses) {
+  using tags = std::vector<std::pair<uint16_t, uint32_t>>;
+  const tags plain{{256, 10}, {257, 10}, {258, 8}, {262, 1}, {273, 8}, {279, 9}};
+  const auto with = [&](tags more) {
+    auto all = plain;
+    for (const auto& [tag, value] : more) {
+      std::erase_if(all, [&](const auto& x) { return x.first == tag; });
+      all.emplace_back(tag, value);
+    }
+    return reason_of(tiff_of(all));
+  };
+  EXPECT_EQ(with({}), "");
+  EXPECT_EQ(with({{258, 32}, {339, 3}}), "TIFF with 32-bit float samples");
+  EXPECT_EQ(with({{258, 16}, {339, 2}}), "TIFF with 16-bit signed samples");
+  EXPECT_EQ(with({{258, 12}}), "TIFF with 12-bit samples");
+  EXPECT_EQ(with({{259, 50000}}), "TIFF with ZSTD compression");
+  EXPECT_EQ(with({{262, 8}}), "TIFF with CIE L*a*b* colours");
+  EXPECT_EQ(with({{273, 8}, {278, 2}}), "TIFF that is truncated: it names 1 of 5 strips");
+  auto jpeg = content("images/rgb.jpg");
+  const auto frame = jpeg.find("\xff\xc0");
+  ASSERT_NE(frame, std::string::npos);
+  jpeg[frame + 1] = '\xc3';
+  EXPECT_EQ(reason_of(jpeg), "JPEG with lossless coding (SOF3)");
+  jpeg[frame + 1] = '\xc1';
+  jpeg[frame + 4] = 12;
+  EXPECT_EQ(reason_of(jpeg), "JPEG with 12-bit samples");
+  auto bmp = content("images/rgb.bmp");
+  bmp[28] = 2;
+  EXPECT_EQ(reason_of(bmp), "BMP with 2 bits a pixel");
+  bmp[14] = 66;
+  EXPECT_EQ(reason_of(bmp), "BMP with a header of 66 bytes");
+  EXPECT_EQ(reason_of(content("bad/animation.gif")).substr(0, 46),
+            "not a JPEG, PNG, BMP, WebP or TIFF image (GIF,");
+}
+
+TEST(ImageHeader, SaysWhatDecodingTakes) {
+  const auto peak = [](std::string_view bytes) {
+    return decode_peak_bytes(read_image_header(bytes).value());
+  };
+  const auto sized = [](std::string jpeg, uint8_t marker) {
+    // 10 000 × 10 000
+    for (size_t at = 2; at + 9 < jpeg.size(); ++at)
+      if (jpeg[at] == '\xff' && static_cast<uint8_t>(jpeg[at + 1]) == marker) {
+        jpeg.replace(at + 5, 4, "\x27\x10\x27\x10");
+        return jpeg;
+      }
+    return std::string{};
+  };
+  const auto pixels = uint64_t{100'000'000};
+  const auto baseline = peak(sized(content("images/rgb.jpg"), 0xc0));
+  EXPECT_GE(baseline, 3 * pixels);
+  EXPECT_LE(baseline, least_decode_peak_bytes(pixels));
+  EXPECT_LE(least_decode_peak_bytes(pixels), 3 * pixels + (16u << 20));
+  // All coefficients of a progressive JPEG stay until its last scan.
+  const auto progressive = peak(sized(content("images/progressive.jpg"), 0xc2));
+  EXPECT_GE(progressive, 6 * pixels);
+  EXPECT_LE(progressive, 9 * pixels + (16u << 20));
+  EXPECT_EQ(decode_peak_bytes({image_format::bmp, 0xffffffff, 0xffffffff, 3, 1}),
+            std::numeric_limits<uint64_t>::max());
 }
 
 TEST(ImageHeader, TellsCutOffFilesFromWholeOnes) {

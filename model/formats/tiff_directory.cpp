@@ -1,0 +1,110 @@
+#include "model/formats/tiff_directory.hpp"
+
+#include <algorithm>
+
+namespace ziyu::model {
+namespace {
+
+using namespace std::string_view_literals;
+
+constexpr uint32_t sizes[] = {0, 1, 1, 2, 4, 8, 1, 1, 2, 4, 8, 4, 8, 4, 0, 0, 8, 8, 8};
+
+uint64_t size_of(uint16_t type) { return type < std::size(sizes) ? sizes[type] : 0; }
+
+} // namespace
+
+std::optional<tiff_directory> tiff_directory::read(std::string_view bytes) {
+  // As Pillow, which knows writers that swap the two bytes of the version.
+  const auto start = bytes.substr(0, 4);
+  const bool little = start == "II*\0"sv || start == "II\0*"sv || start == "II+\0"sv;
+  const bool big = start == "MM\0*"sv || start == "MM*\0"sv || start == "MM\0+"sv;
+  if (!little && !big)
+    return std::nullopt;
+  tiff_directory result;
+  result.bytes_ = bytes;
+  result.big_endian_ = big;
+  result.big_tiff_ = start[2] == '+' || start[3] == '+';
+  bounded_reader in{bytes};
+  const bool b = result.big_tiff_;
+  const uint64_t at = b ? in.number64(8, big) : in.number(4, 4, big);
+  const uint64_t count = b ? in.number64(at, big) : in.number(at, 2, big);
+  if (!in.good())
+    return std::nullopt;
+  const uint64_t first = at + (b ? 8 : 2), step = b ? 20 : 12;
+  const auto fits = (bytes.size() - std::min<uint64_t>(first, bytes.size())) / step;
+  result.whole_ = count <= fits;
+  // No directory of a picture has as many; a hostile one costs no memory.
+  constexpr uint64_t most = 4096;
+  for (uint64_t i = 0; i < std::min({count, fits, most}); ++i) {
+    const auto x = first + step * i;
+    entry news;
+    news.tag = static_cast<uint16_t>(in.number(x, 2, big));
+    news.type = static_cast<uint16_t>(in.number(x + 2, 2, big));
+    news.count = b ? in.number64(x + 4, big) : in.number(x + 4, 4, big);
+    const auto field = x + (b ? 12 : 8);
+    const auto unit = size_of(news.type);
+    if (news.count > bytes.size() || unit * news.count > (b ? 8u : 4u))
+      news.at = b ? in.number64(field, big) : in.number(field, 4, big);
+    else
+      news.at = field;
+    result.entries_.push_back(news);
+  }
+  return result;
+}
+
+const tiff_directory::entry* tiff_directory::find(uint16_t tag) const {
+  const auto found = std::find_if(entries_.begin(), entries_.end(),
+                                  [&](const entry& x) { return x.tag == tag && !raw(x).empty(); });
+  return found == entries_.end() ? nullptr : &*found;
+}
+
+std::optional<uint16_t> tiff_directory::twice() const {
+  std::vector<uint16_t> tags;
+  for (const auto& x : entries_)
+    tags.push_back(x.tag);
+  std::sort(tags.begin(), tags.end());
+  const auto found = std::adjacent_find(tags.begin(), tags.end());
+  return found == tags.end() ? std::nullopt : std::optional{*found};
+}
+
+std::string_view tiff_directory::raw(const entry& x) const {
+  const auto unit = size_of(x.type);
+  if (unit == 0 || x.count > bytes_.size() || x.at > bytes_.size()
+      || unit * x.count > bytes_.size() - x.at)
+    return {};
+  return bytes_.substr(x.at, unit * x.count);
+}
+
+std::optional<uint64_t> tiff_directory::number(const entry& x, uint64_t index) const {
+  if (index >= x.count || raw(x).empty())
+    return std::nullopt;
+  bounded_reader in{bytes_};
+  const auto at = x.at + size_of(x.type) * index;
+  uint64_t result = 0;
+  switch (x.type) {
+  case 1:  // BYTE
+  case 3:  // SHORT
+  case 4:  // LONG
+  case 13: // IFD
+    result = in.number(at, size_of(x.type), big_endian_);
+    break;
+  case 8: // SSHORT
+  case 9: // SLONG
+    result = in.number(at, size_of(x.type), big_endian_);
+    if (result >> (size_of(x.type) * 8 - 1) != 0)
+      return std::nullopt;
+    break;
+  case 16: // LONG8
+    result = in.number64(at, big_endian_);
+    break;
+  default: return std::nullopt;
+  }
+  return in.good() ? std::optional{result} : std::nullopt;
+}
+
+std::optional<uint64_t> tiff_directory::number(uint16_t tag) const {
+  const auto found = find(tag);
+  return found == nullptr ? std::nullopt : number(*found);
+}
+
+} // namespace ziyu::model

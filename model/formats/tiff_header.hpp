@@ -1,0 +1,31 @@
+#pragma once
+
+#include "base/error.hpp"
+
+#include <array>
+#include <cstdint>
+#include <string_view>
+
+namespace ziyu::model {
+
+/// How the pixels of a TIFF's first picture are stored, of the layouts that are admitted.
+struct tiff_layout {
+  enum class kind : uint8_t { grey, palette, rgb, cmyk, ycbcr };
+
+  uint32_t width = 0, height = 0;
+  kind colours = kind::grey;
+  uint32_t bits = 0;    ///< A sample: 1, 2, 4, 8 or 16.
+  uint32_t samples = 0; ///< A pixel, the extra ones included.
+  bool white_is_zero = false;
+  bool premultiplied = false; ///< By an alpha sample, which is then the first extra one.
+  bool planar = false;        ///< Each sample in planes of its own.
+  uint32_t compression = 0;
+  uint64_t tile_width = 0, tile_height = 0; ///< 0: strips.
+  uint64_t rows_per_strip = 0;
+  uint64_t pieces = 0; ///< Strips or tiles.
+};
+
+/// Refuses by name what is not admitted, and what says two things of itself.
+expected<tiff_layout> parse_tiff_layout(std::string_view bytes);
+
+} // namespace ziyu::model
