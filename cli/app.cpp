@@ -15,7 +15,8 @@ namespace {
 
 constexpr auto footer = R"(
 Exit codes: 0 done; 1 something failed or was lost; 2 wrong usage or configuration;
-3 a leak where none may be; 4 the broker cannot be reached.
+3 a leak where none may be; 4 the broker cannot be reached; 130 interrupted (0 for a
+command that runs until it is stopped: serve, broker, top, results without --count).
 `ziyu COMMAND --help` says more about a command.)";
 
 /// The innermost command that was reached before the error.
@@ -80,7 +81,8 @@ void keep_clients_quiet() {
 /// Adds --verbose to the commands that do something.
 void add_verbose_flags(CLI::App& app) {
   for (auto* x : app.get_subcommands([](const CLI::App*) { return true; })) {
-    if (x->get_name() == "serve" || x->get_name() == "completion" || x->get_name() == "doctor")
+    if (x->get_name() == "serve" || x->get_name() == "completion" || x->get_name() == "doctor"
+        || x->get_name() == "classify" || x->get_name() == "config")
       continue; // The first has the log of its configuration, the others nothing to tell.
     if (x->get_require_subcommand_min() == 0)
       x->add_flag_callback(
@@ -104,6 +106,7 @@ void set_up(CLI::App& app, int& exit_code) {
   add_health_command(app, exit_code);
   add_breaker_command(app, exit_code);
   add_check_command(app, exit_code);
+  add_config_command(app, exit_code);
   add_topics_command(app, exit_code);
   add_submit_command(app, exit_code);
   add_results_command(app, exit_code);
@@ -112,6 +115,7 @@ void set_up(CLI::App& app, int& exit_code) {
   add_leaks_command(app, exit_code);
   add_top_command(app, exit_code);
   add_demo_command(app, exit_code);
+  add_classify_command(app, exit_code);
   add_doctor_command(app, exit_code);
   add_broker_command(app, exit_code);
   add_completion_command(app, exit_code);

@@ -15,13 +15,18 @@ enum exit_codes : int {
   exit_wrong_usage = 2, ///< Wrong flags or a wrong configuration.
   exit_leaking = 3,     ///< A leak was found where none may be.
   exit_unavailable = 4, ///< The broker cannot be reached; try again later.
+  /// Ctrl-C or SIGTERM came before it was done, as shells report it (128 + SIGINT). Commands
+  /// that run until they are stopped (`serve`, `broker`, `top`, …) end with `exit_ok` then.
+  exit_interrupted = 130,
 };
 
 /// Each adds its command to `app`; the command's callback sets `exit_code`.
 void add_breaker_command(CLI::App& app, int& exit_code);
 void add_broker_command(CLI::App& app, int& exit_code);
 void add_check_command(CLI::App& app, int& exit_code);
+void add_classify_command(CLI::App& app, int& exit_code);
 void add_completion_command(CLI::App& app, int& exit_code);
+void add_config_command(CLI::App& app, int& exit_code);
 void add_demo_command(CLI::App& app, int& exit_code);
 void add_dlq_command(CLI::App& app, int& exit_code);
 void add_doctor_command(CLI::App& app, int& exit_code);

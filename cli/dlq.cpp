@@ -72,6 +72,11 @@ struct dlq_options {
 
   expected<dead_letter_filter> filter(const std::string& topic) const {
     dead_letter_filter result;
+    for (const auto& code : codes)
+      if (errc known{}; !from_string(code, known))
+        return fail(errc::invalid_usage, "--code " + code
+                                           + " is no reason code; `ziyu dlq summary` shows those "
+                                             "that are there, docs/messages.md all");
     result.codes.insert(codes.begin(), codes.end());
     result.jobs.insert(jobs.begin(), jobs.end());
     for (const auto& text : records) {
@@ -153,6 +158,44 @@ int list(const dlq_options& options) {
   }
   if (const auto n = book->handled(); n > 0 && !options.handled && !options.json)
     std::fprintf(stderr, "%zu more were replayed or dropped: --handled shows them\n", n);
+  return exit_ok;
+}
+
+// -- summary ----------------------------------------------------------------------------
+
+int summary(const dlq_options& options) {
+  const auto loaded = options.connection.load();
+  if (!loaded)
+    return exit_wrong_usage;
+  auto which = options.filter(loaded->values.topics.dead_letters);
+  if (!which)
+    return give_up(which.error());
+  const auto book = read_book(loaded->values, std::move(*which), options.limit());
+  if (!book)
+    return give_up(book.error());
+  struct group {
+    size_t count = 0;
+    int64_t first_ms = 0, last_ms = 0;
+  };
+  std::map<std::string, group> groups;
+  for (const auto& x : book->letters(options.handled)) { // In the order of their time.
+    auto& g = groups[x.what.code.empty() ? "?" : x.what.code];
+    if (g.count++ == 0)
+      g.first_ms = x.what.time_ms;
+    g.last_ms = x.what.time_ms;
+  }
+  const auto colours = wants_colour(STDOUT_FILENO);
+  if (!options.json)
+    print_line(paint(fit("REASON", 24) + " " + fit("COUNT", 8, true) + "  " + fit("FIRST", 18) + " "
+                       + fit("LAST", 18),
+                     colour::bold, colours));
+  for (const auto& [code, g] : groups)
+    print_line(
+      options.json
+        ? json{{"code", code}, {"count", g.count}, {"first_ms", g.first_ms}, {"last_ms", g.last_ms}}
+            .dump(-1, ' ', false, json::error_handler_t::replace)
+        : paint(fit(code, 24), colour::red, colours) + " " + fit(std::to_string(g.count), 8, true)
+            + "  " + fit(time_of(g.first_ms), 18) + " " + fit(time_of(g.last_ms), 18));
   return exit_ok;
 }
 
@@ -302,7 +345,7 @@ public:
       return give_up(ok.error());
     if (interrupted() && done_ + refused_ < total_) {
       std::fprintf(stderr, "interrupted; the rest is as it was: run it again\n");
-      return exit_failed;
+      return exit_interrupted;
     }
     return done_ == total_ ? exit_ok : exit_failed;
   }
@@ -440,6 +483,13 @@ void add_dlq_command(CLI::App& app, int& exit_code) {
                     "Exit codes: 0 shown, 2 wrong usage, 4 no broker or topic.\n"
                     "Example: ziyu dlq list -b localhost:9092 --code max_attempts --since 2h");
     command->callback([options = options, &exit_code] { exit_code = list(*options); });
+  }
+  {
+    auto [command, options] = add("summary", "How many dead letters there are of each reason",
+                                  true);
+    command->add_flag("--handled", options->handled, "Also those that were replayed or dropped");
+    command->footer("Exit codes: 0 shown, 2 wrong usage, 4 no broker or topic.");
+    command->callback([options = options, &exit_code] { exit_code = summary(*options); });
   }
   {
     auto [command, options] = add("show", "Show all of one dead letter, and save its payload",

@@ -16,8 +16,6 @@ namespace ziyu::cli {
 
 namespace {
 
-constexpr int exit_interrupted = 130;
-
 struct doctor_options {
   std::string model, images, container, svg, flame, fault;
   uint64_t jobs = 200;
@@ -96,7 +94,7 @@ int run_doctor(const doctor_options& o) {
   const auto found = examine(*x);
   if (!found) {
     print_error(found.error());
-    return found.error().code == errc::stopping  ? exit_interrupted
+    return found.error().code == errc::stopping  ? int{exit_interrupted}
            : is_models_fault(found.error().code) ? int{exit_wrong_usage}
                                                  : int{exit_failed};
   }

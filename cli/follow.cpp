@@ -3,6 +3,7 @@
 #include "cli/command.hpp"
 #include "cli/interrupt.hpp"
 #include "cli/terminal.hpp"
+#include "cli/waiting_note.hpp"
 #include "messaging/topic_reader.hpp"
 
 #include <algorithm>
@@ -30,14 +31,24 @@ clock::duration seconds(double x) {
   return std::chrono::duration_cast<clock::duration>(std::chrono::duration<double>(x));
 }
 
+/// As `messaging::read_topic`, but not in silence.
+expected<std::unique_ptr<messaging::topic_reader>> open_reader(const configs::config& x,
+                                                               const std::string& topic,
+                                                               messaging::topic_reader::start from,
+                                                               std::chrono::milliseconds limit) {
+  auto properties = configs::consumer_properties(x);
+  const waiting_note note{"the broker " + properties["bootstrap.servers"]};
+  return messaging::read_topic(std::move(properties), topic, from, limit);
+}
+
 } // namespace
 
 void follow_options::add_to(CLI::App& command) {
   connection.add_to(command);
   command
-    .add_option("--from", from, "Where to start: beginning or end (only what comes from now on)")
-    ->check(CLI::IsMember({"beginning", "end"}))
-    ->capture_default_str();
+    .add_option("--from", from,
+                "Where to start: beginning or end (only what comes from now on; the default)")
+    ->check(CLI::IsMember({"beginning", "end"}));
   command.add_option("-n,--count", count,
                      "End after so many; exit code 1 if they do not come in time");
   command.add_option("--timeout", timeout_s, "End after so many seconds")
@@ -60,11 +71,10 @@ int follow(const follow_options& options,
   const auto limit = options.timeout_s > 0
                        ? std::min<clock::duration>(connect_limit, seconds(options.timeout_s))
                        : connect_limit;
-  auto reader = messaging::read_topic(
-    configs::consumer_properties(loaded->values), topic(loaded->values),
-    options.from == "beginning" ? messaging::topic_reader::start::beginning
-                                : messaging::topic_reader::start::end,
-    std::chrono::ceil<std::chrono::milliseconds>(limit));
+  auto reader = open_reader(loaded->values, topic(loaded->values),
+                            options.from == "beginning" ? messaging::topic_reader::start::beginning
+                                                        : messaging::topic_reader::start::end,
+                            std::chrono::ceil<std::chrono::milliseconds>(limit));
   if (!reader) {
     print_error(reader.error());
     return exit_code_for(reader.error());
@@ -99,18 +109,19 @@ int follow(const follow_options& options,
     return exit_ok;
   print_error({errc::timeout,
                "only " + std::to_string(shown) + " of " + std::to_string(options.count) + " came"});
-  return exit_failed;
+  return interrupted() ? exit_interrupted : exit_failed;
 }
 
 int follow_values(const follow_options& options,
                   const std::function<std::string(const configs::config&)>& topic,
                   const std::function<std::string(bool colours)>& head,
-                  const std::function<std::string(const messaging::record&, bool colours)>& row) {
+                  const std::function<std::string(const messaging::record&, bool colours)>& row,
+                  const std::function<bool(const messaging::record&)>& wanted) {
   const auto colours = wants_colour(STDOUT_FILENO);
   return follow(
     options, topic, [&] { print_line(head(colours)); },
     [&](const messaging::record& x) {
-      if (!x.value)
+      if (!x.value || (wanted && !wanted(x)))
         return false;
       const auto line = options.json ? json_line(x) : row(x, colours);
       if (line)
@@ -122,8 +133,7 @@ int follow_values(const follow_options& options,
 expected<void> read_all(const configs::config& x, const std::string& topic,
                         const std::function<void(const messaging::record&)>& visit,
                         std::chrono::milliseconds limit) {
-  auto reader = messaging::read_topic(configs::consumer_properties(x), topic,
-                                      messaging::topic_reader::start::beginning, limit);
+  auto reader = open_reader(x, topic, messaging::topic_reader::start::beginning, limit);
   if (!reader)
     return tl::unexpected(reader.error());
   const auto open_limit = configs::transaction_timeout(x);

@@ -14,7 +14,7 @@ namespace ziyu::cli {
 /// from its beginning or end until enough was seen.
 struct follow_options {
   connection_options connection;
-  std::string from = "end";
+  std::string from;     ///< "beginning" or "end"; empty: the default of the command, "end".
   uint64_t count = 0;   ///< Records to show; 0: no limit.
   double timeout_s = 0; ///< To end after; 0: no limit.
   double idle_s = 0;    ///< To end when nothing came for so long; 0: no limit.
@@ -28,17 +28,20 @@ using show_record = std::function<bool(const messaging::record&)>;
 
 /// Reads `topic` (a function, for the name stands in the configuration) until
 /// `count` records were shown (0), time ran out (1 if `count` was given), or
-/// Ctrl-C. Returns the exit code; 4 when the broker or the topic is not there.
+/// Ctrl-C (130 if `count` was given). Returns the exit code; 4 when the broker or the topic
+/// is not there.
 int follow(const follow_options& options,
            const std::function<std::string(const configs::config&)>& topic,
            const std::function<void()>& show_head, const show_record& show);
 
 /// `follow` for a topic of JSON: with `--json` each value on a line (`json_line`), else
-/// `head` and a `row` for each record, coloured on a terminal. Tombstones are left out.
+/// `head` and a `row` for each record, coloured on a terminal. Tombstones are left out, and
+/// what `wanted` is false for.
 int follow_values(const follow_options& options,
                   const std::function<std::string(const configs::config&)>& topic,
                   const std::function<std::string(bool colours)>& head,
-                  const std::function<std::string(const messaging::record&, bool colours)>& row);
+                  const std::function<std::string(const messaging::record&, bool colours)>& row,
+                  const std::function<bool(const messaging::record&)>& wanted = {});
 
 /// Reads the whole topic of a configuration, from its beginning to where it ends now,
 /// and hands each record to `visit`. `unavailable` when broker or topic are not there

@@ -70,7 +70,9 @@ expected<std::vector<job_file>> find_job_files(const std::vector<std::string>& a
   return files;
 }
 
-job_ids::job_ids(std::string prefix, uint64_t random) : prefix_(to_utf8(prefix)) {
+job_ids::job_ids(std::optional<std::string> prefix, uint64_t random) {
+  if (prefix)
+    prefix_ = to_utf8(*prefix);
   char buffer[16];
   std::snprintf(buffer, sizeof buffer, "%010llx",
                 static_cast<unsigned long long>(random & 0xff'ffff'ffff));
@@ -79,11 +81,11 @@ job_ids::job_ids(std::string prefix, uint64_t random) : prefix_(to_utf8(prefix))
 
 std::string job_ids::next(const std::string& name) {
   ++count_;
-  if (prefix_.empty())
+  if (!prefix_)
     return name + "-" + run_ + "-" + std::to_string(count_);
-  auto id = prefix_ + name;
+  auto id = *prefix_ + name;
   for (uint64_t n = 2; !used_.insert(id).second; ++n)
-    id = prefix_ + name + "-" + std::to_string(n);
+    id = *prefix_ + name + "-" + std::to_string(n);
   return id;
 }
 

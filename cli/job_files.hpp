@@ -4,6 +4,7 @@
 
 #include <filesystem>
 #include <istream>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -26,15 +27,17 @@ expected<std::vector<job_file>> find_job_files(const std::vector<std::string>& a
 /// Makes the ids of one run of `ziyu submit`. Pure but for its counters.
 class job_ids {
 public:
-  /// @param prefix Ids are prefix + name, the same in each run; when empty they are
-  ///   name + "-" + `random` in hexadecimal + a number, unique over runs.
-  job_ids(std::string prefix, uint64_t random);
+  /// @param prefix Ids are prefix + name, the same in each run (an empty prefix: the name
+  ///   alone); without one they are name + "-" + `random` in hexadecimal + a number, unique
+  ///   over runs.
+  job_ids(std::optional<std::string> prefix, uint64_t random);
 
   /// An id that this object has not given out before.
   std::string next(const std::string& name);
 
 private:
-  std::string prefix_, run_;
+  std::optional<std::string> prefix_;
+  std::string run_;
   uint64_t count_ = 0;
   std::set<std::string> used_;
 };

@@ -1,21 +1,54 @@
 #include "cli/command.hpp"
 #include "cli/follow.hpp"
+#include "cli/json_fields.hpp"
 #include "cli/rows.hpp"
 
 #include <memory>
+#include <set>
 
 namespace ziyu::cli {
 
+namespace {
+
+struct results_options : follow_options {
+  std::set<std::string> jobs;
+
+  /// Whoever asks for certain jobs wants their results, also those of the past, and no more.
+  follow_options completed() const {
+    follow_options x = *this;
+    if (!jobs.empty()) {
+      x.from = from.empty() ? "beginning" : from;
+      x.count = count == 0 ? jobs.size() : count;
+    }
+    return x;
+  }
+
+  bool wants(const messaging::record& x) const {
+    return jobs.empty()
+           || jobs.contains(text_in(nlohmann::json::parse(*x.value, nullptr, false), "job_id"));
+  }
+};
+
+} // namespace
+
 void add_results_command(CLI::App& app, int& exit_code) {
   auto* command = app.add_subcommand("results", "Show results as they come");
-  auto options = std::make_shared<follow_options>();
+  auto options = std::make_shared<results_options>();
   options->add_to(*command);
+  command
+    ->add_option("--job", options->jobs,
+                 "Only of this job id, from the beginning unless --from says else, and end when it "
+                 "came; may be repeated")
+    ->allow_extra_args(false)
+    ->type_name("ID");
   command->footer(
-    "Exit codes: 0 all that was asked for came, 1 less came, 2 wrong usage, 4 no broker or topic.\n"
+    "Exit codes: 0 all that was asked for came, 1 less came, 2 wrong usage, 4 no broker or topic,\n"
+    "130 interrupted with --count or --job.\n"
     "Example: ziyu results -b localhost:9092 --from beginning --count 10 --json");
   command->callback([options, &exit_code] {
     exit_code = follow_values(
-      *options, [](const configs::config& x) { return x.topics.results; }, result_head, result_row);
+      options->completed(), [](const configs::config& x) { return x.topics.results; }, result_head,
+      result_row, [&](const messaging::record& x) { return options->wants(x); });
   });
 }
 

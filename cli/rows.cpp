@@ -129,6 +129,13 @@ std::string dead_letter_row(const messaging::record& x, std::optional<size_t> pa
          + printable(letter.message);
 }
 
+std::string dead_letter_answer_row(const messaging::record& x, bool colours) {
+  const auto letter = messaging::read_dead_letter(x);
+  return fit(letter.job_id, id_columns) + " "
+         + paint(fit(letter.code.empty() ? "?" : letter.code, 31), colour::red, colours) + " "
+         + printable(letter.message);
+}
+
 json dead_letter_json(const messaging::record& x) {
   return dead_letter_json(x, x.value ? std::optional{x.value->size()} : std::nullopt);
 }
@@ -142,13 +149,13 @@ json dead_letter_json(const messaging::record& x, std::optional<size_t> payload_
   return {
     {"job_id", letter.job_id},
     {"reason", {{"code", letter.code}, {"message", letter.message}}},
-    {"attempts", header_or(x, "ziyu-attempts")},
+    {"attempts", letter.attempts},
     {"dead_lettered_ms", letter.time_ms},
     {"replays", letter.replays},
     {"source",
      {{"topic", letter.source.topic},
-      {"partition", known ? std::to_string(letter.source.partition) : ""},
-      {"offset", known ? std::to_string(letter.source.offset) : ""}}},
+      {"partition", known ? json(letter.source.partition) : json()},
+      {"offset", known ? json(letter.source.offset) : json()}}},
     {"record", {{"topic", x.id.topic}, {"partition", x.id.partition}, {"offset", x.id.offset}}},
     {"payload_bytes", payload_bytes ? json(*payload_bytes) : json()},
     {"headers", std::move(headers)}};

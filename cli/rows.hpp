@@ -33,6 +33,9 @@ std::string dead_letter_row(const messaging::record& x, bool colours);
 std::string dead_letter_row(const messaging::record& x, std::optional<size_t> payload_bytes,
                             bool colours);
 
+/// A dead letter as the answer to a job, in the columns of `result_row`.
+std::string dead_letter_answer_row(const messaging::record& x, bool colours);
+
 /// A dead letter as JSON: job id, reason, source, headers and size of its payload.
 nlohmann::json dead_letter_json(const messaging::record& x);
 nlohmann::json dead_letter_json(const messaging::record& x, std::optional<size_t> payload_bytes);

@@ -1,13 +1,18 @@
 #include "base/clock.hpp"
 #include "base/file.hpp"
 #include "base/text.hpp"
+#include "cli/answers.hpp"
 #include "cli/command.hpp"
 #include "cli/connection.hpp"
+#include "cli/drawing.hpp"
 #include "cli/follow.hpp"
 #include "cli/interrupt.hpp"
 #include "cli/job_files.hpp"
+#include "cli/json_fields.hpp"
+#include "cli/rows.hpp"
 #include "cli/terminal.hpp"
 #include "cli/uploader.hpp"
+#include "cli/waiting_note.hpp"
 #include "messaging/kafka_producer.hpp"
 
 #include <algorithm>
@@ -22,14 +27,17 @@ namespace ziyu::cli {
 
 namespace {
 
+using nlohmann::json;
+
 struct submit_options {
   connection_options connection;
   std::vector<std::string> inputs, headers;
-  std::string format = "raw", prefix;
+  std::string format = "raw";
+  std::optional<std::string> prefix;
   uint64_t repeat = 1;
   double timeout_s = 30;
   double rate = 0; ///< Jobs a second at most; 0: as fast as the broker takes them.
-  bool json = false;
+  bool wait = false, json = false;
 };
 
 expected<messaging::header_list> parse_headers(const std::vector<std::string>& texts) {
@@ -53,40 +61,13 @@ messaging::outgoing make_record(const submit_options& options, const std::string
   result.headers = headers;
   if (options.format == "json") {
     result.value =
-      nlohmann::json{{"schema", "ziyu.job.v1"}, {"job_id", id}, {"image", base64_encode(image)}}
-        .dump();
+      json{{"schema", "ziyu.job.v1"}, {"job_id", id}, {"image", base64_encode(image)}}.dump();
     result.headers.emplace_back("content-type", "application/json");
   } else {
     result.value = std::move(image);
   }
   return result;
 }
-
-/// Prints what became of jobs: ids on standard output, failures on standard error.
-struct account {
-  uint64_t acknowledged = 0, failed = 0;
-
-  void add(const std::vector<uploader::outcome>& outcomes, bool json, progress_bar& bar) {
-    // The ids go between two frames of the bar, unless they go elsewhere.
-    if (!outcomes.empty() && is_terminal(STDOUT_FILENO))
-      bar.clear();
-    for (const auto& x : outcomes) {
-      if (x.failure) {
-        ++failed;
-        bar.clear();
-        print_error({x.failure->code, x.job_id + " was not acknowledged: " + x.failure->message});
-        continue;
-      }
-      ++acknowledged;
-      print_line(json ? nlohmann::json{{"job_id", x.job_id},
-                                       {"topic", x.where.topic},
-                                       {"partition", x.where.partition},
-                                       {"offset", x.where.offset}}
-                          .dump()
-                      : x.job_id);
-    }
-  }
-};
 
 /// Waits for the turn of job number `n` at `rate` jobs a second since `started_us`; false
 /// after Ctrl-C.
@@ -102,92 +83,202 @@ bool wait_for_turn(uint64_t started_us, uint64_t n, double rate) {
   return !interrupted();
 }
 
+/// One run of the command.
+class submission {
+public:
+  submission(const submit_options& options, const configs::config& c, std::vector<job_file> files,
+             messaging::header_list headers)
+    : options_(options), c_(c), files_(std::move(files)), headers_(std::move(headers)),
+      patience_(static_cast<int64_t>(options.timeout_s * 1000)), upload_({.patience = patience_}),
+      ids_(options.prefix, system_environment().random()), total_(files_.size() * options.repeat) {}
+
+  int run() {
+    auto out = messaging::make_kafka_producer(
+      configs::producer_properties(c_),
+      [this](messaging::delivery_report x) { upload_.report(std::move(x)); });
+    if (!out)
+      return give_up(out.error());
+    if (const auto ready = find_topics(); !ready)
+      return give_up(ready.error());
+    // Ctrl-C ended the process until here; from now on what was sent is accounted for, even
+    // when the reader of the ids (`ziyu submit … | head -3`) has seen enough.
+    catch_interrupts();
+    survive_closed_output();
+    upload_.connect(**out);
+    const auto started = system_environment().monotonic_us();
+    {
+      progress_bar bar{"submitting", total_};
+      send(bar, started);
+      settle(bar);
+    }
+    const auto seconds = static_cast<double>(system_environment().monotonic_us() - started) / 1e6;
+    std::fprintf(
+      stderr, "%llu of %llu jobs acknowledged in %.1f s%s\n",
+      static_cast<unsigned long long>(acknowledged_), static_cast<unsigned long long>(total_),
+      seconds,
+      taken_ < total_ ? ("; " + std::to_string(total_ - taken_) + " were not tried").c_str() : "");
+    const auto answered = !answers_ || wait_for_answers();
+    if (interrupted() && (taken_ < total_ || (answers_ && !answers_->open().empty())))
+      return exit_interrupted;
+    return acknowledged_ == total_ && answered ? exit_ok : exit_failed;
+  }
+
+private:
+  static int give_up(const error& x) {
+    print_error(x);
+    return exit_code_for(x);
+  }
+
+  /// An absent broker or topic is said at once, not after each job ran out of time.
+  expected<void> find_topics() {
+    const waiting_note note{"the broker " + configs::common_properties(c_)["bootstrap.servers"]};
+    const auto limit = std::min(patience_, std::chrono::milliseconds{std::chrono::seconds{10}});
+    const auto cluster = messaging::read_metadata(configs::common_properties(c_), limit);
+    if (!cluster)
+      return tl::unexpected(cluster.error());
+    if (cluster->find(c_.topics.jobs) == nullptr)
+      return fail(errc::unavailable,
+                  "topic " + c_.topics.jobs + " does not exist; `ziyu topics create` makes it");
+    if (!options_.wait)
+      return {};
+    auto answers = answer_reader::open(c_, limit);
+    if (!answers)
+      return tl::unexpected(answers.error());
+    answers_.emplace(std::move(*answers));
+    return {};
+  }
+
+  void send(progress_bar& bar, uint64_t started) {
+    for (uint64_t round = 0; round < options_.repeat; ++round)
+      for (const auto& file : files_)
+        if (!wait_for_turn(started, taken_, options_.rate) || !send(file, bar) || interrupted())
+          return;
+  }
+
+  /// False when no more can be sent.
+  bool send(const job_file& file, progress_bar& bar) {
+    const auto id = ids_.next(file.name);
+    auto goes_on = true;
+    ++taken_;
+    if (auto image = read_file(file.path, uint64_t{1} << 30); !image) {
+      bar.clear();
+      print_error(image.error());
+    } else if (auto done = upload_.submit(
+                 id, make_record(options_, c_.topics.jobs, headers_, id, std::move(*image)));
+               !done) {
+      goes_on = done.error().code != errc::timeout && done.error().code != errc::kafka_fatal;
+    }
+    tell(bar);
+    return goes_on;
+  }
+
+  /// Waits until each job that was sent is acknowledged or given up.
+  void settle(progress_bar& bar) {
+    for (;;) {
+      const auto settled = upload_.settle(std::chrono::milliseconds{100});
+      if (!settled)
+        upload_.abandon(settled.error().message);
+      else if (!*settled && interrupted())
+        upload_.abandon("interrupted");
+      tell(bar);
+      if (!settled || *settled || interrupted())
+        return;
+    }
+  }
+
+  /// Ids on standard output (not if their results will come there), failures on standard error.
+  void tell(progress_bar& bar) {
+    const auto outcomes = upload_.take();
+    // The ids go between two frames of the bar, unless they go elsewhere.
+    if (!outcomes.empty() && is_terminal(STDOUT_FILENO))
+      bar.clear();
+    for (const auto& x : outcomes) {
+      if (x.failure) {
+        bar.clear();
+        print_error({x.failure->code, x.job_id + " was not acknowledged: " + x.failure->message});
+        continue;
+      }
+      ++acknowledged_;
+      if (answers_)
+        answers_->expect(x.where);
+      else
+        print_line(options_.json ? json{{"job_id", x.job_id},
+                                        {"topic", x.where.topic},
+                                        {"partition", x.where.partition},
+                                        {"offset", x.where.offset}}
+                                     .dump()
+                                 : x.job_id);
+    }
+    bar.show(acknowledged_);
+  }
+
+  /// Shows the answers as they come; true when each job has a result that is no failure.
+  bool wait_for_answers() {
+    const auto colours = wants_colour(STDOUT_FILENO);
+    if (!options_.json)
+      print_line(result_head(colours));
+    auto good = true;
+    auto last = system_environment().monotonic_us();
+    while (!answers_->open().empty() && !interrupted() && !output_closed()) {
+      const auto next = answers_->next(std::chrono::milliseconds{200});
+      if (!next) {
+        print_error(next.error());
+        return false;
+      }
+      const auto now = system_environment().monotonic_us();
+      if (*next) {
+        last = now;
+        good = show(**next, colours) && good;
+      } else if (now - last > patience_.count() * 1000) {
+        print_error({errc::timeout, std::to_string(answers_->open().size())
+                                      + " jobs have no answer, and none came for "
+                                      + format("%g s", options_.timeout_s)
+                                      + " (--timeout); the first is "
+                                      + messaging::to_string(*answers_->open().begin())});
+        return false;
+      }
+    }
+    return good && answers_->open().empty();
+  }
+
+  /// False for the answer to a job that failed.
+  bool show(const answer_reader::answer& x, bool colours) const {
+    if (x.dead) {
+      auto letter = dead_letter_json(x.what);
+      letter["status"] = "dead_letter";
+      print_line(options_.json ? letter.dump(-1, ' ', false, json::error_handler_t::replace)
+                               : dead_letter_answer_row(x.what, colours));
+      return false;
+    }
+    const auto document = json::parse(*x.what.value, nullptr, false);
+    print_line(options_.json ? document.dump(-1, ' ', false, json::error_handler_t::replace)
+                             : result_row(x.what, colours));
+    return text_in(document, "status") == "ok";
+  }
+
+  const submit_options& options_;
+  const configs::config& c_;
+  const std::vector<job_file> files_;
+  const messaging::header_list headers_;
+  const std::chrono::milliseconds patience_;
+  uploader upload_;
+  job_ids ids_;
+  const uint64_t total_;
+  uint64_t taken_ = 0, acknowledged_ = 0;
+  std::optional<answer_reader> answers_; ///< With --wait.
+};
+
 int submit(const submit_options& options) {
   const auto loaded = options.connection.load();
   if (!loaded)
     return exit_wrong_usage;
-  const auto headers = parse_headers(options.headers);
-  const auto files = find_job_files(options.inputs, std::cin);
+  auto headers = parse_headers(options.headers);
+  auto files = find_job_files(options.inputs, std::cin);
   if (!headers || !files) {
     print_error(!headers ? headers.error() : files.error());
     return exit_wrong_usage;
   }
-  const std::chrono::milliseconds patience{static_cast<int64_t>(options.timeout_s * 1000)};
-  uploader upload{{.patience = patience}};
-  auto out = messaging::make_kafka_producer(
-    configs::producer_properties(loaded->values),
-    [&upload](messaging::delivery_report x) { upload.report(std::move(x)); });
-  if (!out) {
-    print_error(out.error());
-    return exit_code_for(out.error());
-  }
-  // An absent broker is said at once, not after each job ran out of time.
-  const auto cluster = messaging::read_metadata(
-    configs::common_properties(loaded->values),
-    std::min(patience, std::chrono::milliseconds{std::chrono::seconds{10}}));
-  if (!cluster) {
-    print_error(cluster.error());
-    return exit_code_for(cluster.error());
-  }
-  if (cluster->find(loaded->values.topics.jobs) == nullptr) {
-    print_error({errc::unavailable, "topic " + loaded->values.topics.jobs
-                                      + " does not exist; `ziyu topics create` makes it"});
-    return exit_unavailable;
-  }
-  // Ctrl-C ended the process until here; from now on what was sent is accounted for, even
-  // when the reader of the ids (`ziyu submit … | head -3`) has seen enough.
-  catch_interrupts();
-  survive_closed_output();
-  upload.connect(**out);
-  job_ids ids{options.prefix, system_environment().random()};
-  const auto total = files->size() * options.repeat;
-  account result;
-  uint64_t taken = 0;
-  const auto started = system_environment().monotonic_us();
-  {
-    progress_bar bar{"submitting", total};
-    auto going = true;
-    for (uint64_t round = 0; going && round < options.repeat; ++round)
-      for (size_t i = 0; going && i < files->size(); ++i) {
-        if (!wait_for_turn(started, taken, options.rate)) {
-          going = false;
-          break;
-        }
-        const auto& file = (*files)[i];
-        const auto id = ids.next(file.name);
-        ++taken;
-        if (auto image = read_file(file.path, uint64_t{1} << 30); !image) {
-          ++result.failed;
-          bar.clear();
-          print_error(image.error());
-        } else if (auto done = upload.submit(id, make_record(options, loaded->values.topics.jobs,
-                                                             *headers, id, std::move(*image)));
-                   !done) {
-          going = done.error().code != errc::timeout && done.error().code != errc::kafka_fatal;
-        }
-        result.add(upload.take(), options.json, bar);
-        bar.show(result.acknowledged);
-        going = going && !interrupted();
-      }
-    for (;;) {
-      const auto settled = upload.settle(std::chrono::milliseconds{100});
-      if (!settled)
-        upload.abandon(settled.error().message);
-      else if (!*settled && interrupted())
-        upload.abandon("interrupted");
-      result.add(upload.take(), options.json, bar);
-      bar.show(result.acknowledged);
-      if (!settled || *settled || interrupted())
-        break;
-    }
-  }
-  const auto seconds = static_cast<double>(system_environment().monotonic_us() - started) / 1e6;
-  std::fprintf(stderr, "%llu of %llu jobs acknowledged in %.1f s%s\n",
-               static_cast<unsigned long long>(result.acknowledged),
-               static_cast<unsigned long long>(total), seconds,
-               taken < total ? ("; " + std::to_string(total - taken) + " were not tried").c_str()
-                             : "");
-  return result.acknowledged == total ? exit_ok : exit_failed;
+  return submission{options, loaded->values, std::move(*files), std::move(*headers)}.run();
 }
 
 } // namespace
@@ -209,7 +300,8 @@ void add_submit_command(CLI::App& app, int& exit_code) {
     ->capture_default_str();
   command
     ->add_option("--id-prefix", options->prefix,
-                 "Job ids are this and the file's name, the same in each run; else unique ones")
+                 "Job ids are this (may be empty) and the file's name, the same in each run; else "
+                 "unique ones")
     ->type_name("TEXT");
   command
     ->add_option("--header", options->headers,
@@ -226,15 +318,20 @@ void add_submit_command(CLI::App& app, int& exit_code) {
     ->type_name("NUMBER");
   command
     ->add_option("--timeout", options->timeout_s,
-                 "Give up when nothing was acknowledged for so many seconds")
+                 "Give up when nothing was acknowledged, or answered, for so many seconds")
     ->check(CLI::Range(0.001, 1e6))
     ->type_name("SECONDS")
     ->capture_default_str();
-  command->add_flag("--json", options->json,
-                    "Print topic, partition and offset too, a JSON object a line");
-  command->footer("Exit codes: 0 all acknowledged, 1 some not (standard error says which), 2 wrong "
-                  "usage, 4 no broker or topic.\n"
-                  "Example: ziyu submit -b localhost:9092 tests/data/digits | head -3");
+  command->add_flag(
+    "-w,--wait", options->wait,
+    "Wait for the result or dead letter of each job, and print that instead of ids");
+  command->add_flag(
+    "--json", options->json,
+    "A JSON object a line: topic, partition and offset too; with --wait the answer");
+  command->footer(
+    "Exit codes: 0 all acknowledged (with --wait: all have a result), 1 some not\n"
+    "(standard error says which), 2 wrong usage, 4 no broker or topic, 130 interrupted.\n"
+    "Example: ziyu submit -b localhost:9092 tests/data/digits | head -3");
   command->callback([options, &exit_code] { exit_code = submit(*options); });
 }
 

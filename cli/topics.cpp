@@ -1,9 +1,12 @@
 #include "cli/command.hpp"
 #include "cli/connection.hpp"
 #include "cli/follow.hpp"
+#include "cli/terminal.hpp"
+#include "cli/waiting_note.hpp"
 #include "messaging/kafka_client.hpp"
 
 #include <algorithm>
+#include <cstdio>
 #include <memory>
 
 namespace ziyu::cli {
@@ -33,8 +36,11 @@ int create(const topics_options& options) {
     {topics.events, 1, options.replication, {}},
   };
   const std::chrono::milliseconds limit{static_cast<int64_t>(options.timeout_s * 1000)};
-  const auto created = messaging::create_topics(configs::common_properties(loaded->values), wanted,
-                                                limit);
+  const auto properties = configs::common_properties(loaded->values);
+  const auto created = [&] {
+    const waiting_note note{"the broker " + properties.at("bootstrap.servers")};
+    return messaging::create_topics(properties, wanted, limit);
+  }();
   if (!created) {
     print_error(created.error());
     return exit_code_for(created.error());
@@ -50,16 +56,71 @@ int create(const topics_options& options) {
   return exit_ok;
 }
 
+int list(const topics_options& options) {
+  const auto loaded = options.connection.load();
+  if (!loaded)
+    return exit_wrong_usage;
+  const auto properties = configs::common_properties(loaded->values);
+  const std::chrono::milliseconds limit{static_cast<int64_t>(options.timeout_s * 1000)};
+  const auto known = [&] {
+    const waiting_note note{"the broker " + properties.at("bootstrap.servers")};
+    return messaging::read_metadata(properties, limit);
+  }();
+  if (!known) {
+    print_error(known.error());
+    return exit_code_for(known.error());
+  }
+  const auto& topics = loaded->values.topics;
+  auto missing = 0;
+  for (const auto& [name, what] : {std::pair{topics.jobs, "jobs"},
+                                   {topics.results, "results"},
+                                   {topics.dead_letters, "dead letters"},
+                                   {topics.events, "events"}}) {
+    const auto* found = known->find(name);
+    missing += found == nullptr;
+    const auto partitions = found != nullptr ? found->partitions : 0;
+    print_line(options.json ? nlohmann::json{{"topic", name},
+                                             {"for", what},
+                                             {"exists", found != nullptr},
+                                             {"partitions", partitions}}
+                                .dump()
+                            : fit(what, 12) + " " + fit(name, 32) + " "
+                                + (found == nullptr  ? "missing"
+                                   : partitions == 1 ? "1 partition"
+                                                     : std::to_string(partitions) + " partitions"));
+  }
+  if (missing > 0 && !options.json)
+    std::fprintf(stderr, "`ziyu topics create` makes those that are missing\n");
+  return missing == 0 ? exit_ok : exit_failed;
+}
+
+void add_common(CLI::App& command, topics_options& options) {
+  options.connection.add_to(command);
+  command.add_option("--timeout", options.timeout_s, "Give up after so many seconds")
+    ->check(CLI::Range(0.001, 1e6))
+    ->type_name("SECONDS")
+    ->capture_default_str();
+  command.add_flag("--json", options.json, "A JSON object a topic and line");
+}
+
 } // namespace
 
 void add_topics_command(CLI::App& app, int& exit_code) {
   auto* group = app.add_subcommand("topics", "The topics of a configuration");
   group->require_subcommand(1);
   group->footer("Exit codes: those of its commands.");
+  auto* showing = group->add_subcommand("list", "Which of the four topics exist");
+  auto shown = std::make_shared<topics_options>();
+  shown->timeout_s = 10;
+  add_common(*showing, *shown);
+  showing->footer(
+    "Exit codes: 0 all four exist, 1 some are missing, 2 wrong usage or configuration,\n"
+    "4 no broker.");
+  showing->callback([shown, &exit_code] { exit_code = list(*shown); });
   auto* command = group->add_subcommand("create",
                                         "Create those of the four topics that are missing");
   auto options = std::make_shared<topics_options>();
-  options->connection.add_to(*command);
+  add_common(*command, *options);
   command
     ->add_option("--partitions", options->partitions,
                  "Partitions of jobs and results: at most so many instances share the work")
@@ -70,11 +131,6 @@ void add_topics_command(CLI::App& app, int& exit_code) {
                  "Copies of each partition; -1: the broker's default")
     ->check(CLI::Range(-1, 100))
     ->capture_default_str();
-  command->add_option("--timeout", options->timeout_s, "Give up after so many seconds")
-    ->check(CLI::Range(0.001, 1e6))
-    ->type_name("SECONDS")
-    ->capture_default_str();
-  command->add_flag("--json", options->json, "A JSON object a topic and line");
   command->footer(
     "Existing topics are left as they are.\n"
     "Exit codes: 0 all four exist now, 1 refused, 2 wrong usage or configuration, 4 no broker.");

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <map>
+#include <thread>
 
 namespace ziyu::messaging {
 
@@ -75,12 +76,43 @@ private:
   std::map<int32_t, partition> known_; ///< Those of which anything has come.
 };
 
+/// What passes by itself: a topic that was just made, or a leader that moved, is not known to
+/// every broker at once.
+bool is_transient(rd_kafka_resp_err_t x) {
+  return x == RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION
+         || x == RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE
+         || x == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART
+         || x == RD_KAFKA_RESP_ERR_FENCED_LEADER_EPOCH
+         || x == RD_KAFKA_RESP_ERR_UNKNOWN_LEADER_EPOCH
+         || x == RD_KAFKA_RESP_ERR_OFFSET_NOT_AVAILABLE || x == RD_KAFKA_RESP_ERR__TRANSPORT;
+}
+
+/// Where a partition ends now; asked again until `deadline` while the trouble may pass.
+expected<int64_t> end_of(rd_kafka_t* client, const std::string& topic, int32_t partition,
+                         std::chrono::steady_clock::time_point deadline) {
+  constexpr std::chrono::milliseconds pause{100};
+  for (;;) {
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(
+      deadline - std::chrono::steady_clock::now());
+    int64_t low = 0, high = 0;
+    const auto status = rd_kafka_query_watermark_offsets(
+      client, topic.c_str(), partition, &low, &high,
+      static_cast<int>(std::max<int64_t>(left.count(), 1)));
+    if (status == RD_KAFKA_RESP_ERR_NO_ERROR)
+      return high;
+    if (!is_transient(status) || left <= pause)
+      return tl::unexpected(to_error(status, "end of " + topic));
+    std::this_thread::sleep_for(pause);
+  }
+}
+
 } // namespace
 
 expected<std::unique_ptr<topic_reader>> read_topic(kafka_properties properties,
                                                    const std::string& topic,
                                                    topic_reader::start from,
                                                    std::chrono::milliseconds limit) {
+  const auto deadline = std::chrono::steady_clock::now() + limit;
   auto known = read_metadata(properties, limit);
   if (!known)
     return tl::unexpected(known.error());
@@ -109,12 +141,10 @@ expected<std::unique_ptr<topic_reader>> read_topic(kafka_properties properties,
       if (from == topic_reader::start::end) {
         // The present end of what can be read, not that of some moment later when the fetch
         // begins.
-        int64_t low = 0, high = 0;
-        const auto status = rd_kafka_query_watermark_offsets(
-          client.get(), topic.c_str(), i, &low, &high, static_cast<int>(limit.count()));
-        if (status != RD_KAFKA_RESP_ERR_NO_ERROR)
-          return tl::unexpected(to_error(status, "end of " + topic));
-        item->offset = high;
+        const auto end = end_of(client.get(), topic, i, deadline);
+        if (!end)
+          return tl::unexpected(end.error());
+        item->offset = *end;
       }
     }
     if (auto status = rd_kafka_assign(client.get(), list.get());

@@ -281,3 +281,36 @@ TEST(BashCompletion, OffersFilesWhereNoWordFits) {
   const auto file = file_with(dir, "photo.png", "x");
   EXPECT_EQ(completed({"ziyu", "submit", (dir.path() / "pho").string()}), file + " ");
 }
+
+// -- config init and classify ---------------------------------------------------------
+
+TEST(Program, AConfigurationToBeginWithPassesItsCheck) {
+  temp_dir dir;
+  const auto file = (dir.path() / "配置.json").string();
+  const std::vector<std::string> init{
+    "config", "init", file, "-b", "db:9092", "--model", sources + "/models/digits/1"};
+  const auto written = run(init);
+  ASSERT_EQ(written.exit_code, 0) << written.err;
+  const auto checked = run(
+    {"check", file, "--offline", "--set", "memory.container_limit_bytes=8GiB"});
+  EXPECT_EQ(checked.exit_code, 0) << checked.out << checked.err;
+  const auto again = run(init);
+  EXPECT_EQ(again.exit_code, 2);
+  EXPECT_NE(again.err.find("--force"), again.err.npos) << again.err;
+  EXPECT_EQ(run({"config", "init"}).out.substr(0, 2), "//");
+}
+
+TEST(Program, ClassifiesFilesWithoutAService) {
+  temp_dir dir;
+  const auto model = sources + "/models/digits/1";
+  const auto x = run({"classify", "--model", model, an_image});
+  EXPECT_EQ(x.exit_code, 0) << x.err;
+  EXPECT_NE(x.out.find("零"), x.out.npos) << x.out;
+  const auto broken = file_with(dir, "坏.png", "no image");
+  const auto y = run({"classify", "--model", model, "--json", an_image, broken});
+  EXPECT_EQ(y.exit_code, 1) << y.err;
+  EXPECT_NE(y.out.find("undecodable_image"), y.out.npos) << y.out;
+  EXPECT_NE(y.out.find("坏.png"), y.out.npos) << y.out;
+  EXPECT_EQ(run({"classify", an_image}).exit_code, 2);
+  EXPECT_EQ(run({"classify", "--model", dir.path().string(), an_image}).exit_code, 2);
+}

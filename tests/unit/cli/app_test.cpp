@@ -225,7 +225,7 @@ TEST_F(AppTree, FishCompletionKnowsCommandsFlagsAndTheirTexts) {
        {"complete -c ziyu -n '__fish_use_subcommand' -f -a results -d 'Show results as they "
         "come'\n",
         "complete -c ziyu -n '__fish_seen_subcommand_from dlq; and not __fish_seen_subcommand_from"
-        " list show replay drop' -f -a list -d",
+        " list summary show replay drop' -f -a list -d",
         "complete -c ziyu -n '__fish_seen_subcommand_from results' -l count -r -f -d",
         "complete -c ziyu -n '__fish_seen_subcommand_from results' -l config -r -d",
         "complete -c ziyu -n '__fish_seen_subcommand_from results' -l json -d"})

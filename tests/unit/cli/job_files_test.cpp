@@ -85,7 +85,7 @@ TEST_F(JobFiles, RefusesFoldersWithoutImagesAndEmptyLists) {
 }
 
 TEST(JobIds, AreUniqueOverRunsWithoutAPrefix) {
-  job_ids first{"", 0x123456789abcdef0}, second{"", 0x0fedcba987654321};
+  job_ids first{std::nullopt, 0x123456789abcdef0}, second{std::nullopt, 0x0fedcba987654321};
   const auto a = first.next("x.png"), b = first.next("x.png"), c = second.next("x.png");
   EXPECT_EQ(a, "x.png-789abcdef0-1");
   EXPECT_EQ(b, "x.png-789abcdef0-2");
@@ -100,6 +100,12 @@ TEST(JobIds, AreTheSameInEachRunWithAPrefix) {
     EXPECT_EQ(ids.next("x.png-2"), "day-1/x.png-2-2");
     EXPECT_EQ(ids.next("x.png"), "day-1/x.png-3");
   }
+}
+
+TEST(JobIds, AreTheNamesThemselvesWithAnEmptyPrefix) {
+  job_ids ids{"", 1};
+  EXPECT_EQ(ids.next("x.png"), "x.png");
+  EXPECT_EQ(ids.next("x.png"), "x.png-2");
 }
 
 TEST(JobIds, AreUtf8WhateverThePrefix) {

@@ -162,7 +162,7 @@ TEST(DeadLetterJson, HoldsProvenanceAndIsAlwaysUtf8) {
   EXPECT_EQ(document["job_id"], "a");
   EXPECT_EQ(document["reason"]["code"], "empty_image");
   EXPECT_EQ(document["reason"]["message"], "no bytes");
-  EXPECT_EQ(document["source"]["offset"], "42");
+  EXPECT_EQ(document["source"]["offset"], 42);
   EXPECT_EQ(document["payload_bytes"], 8);
   EXPECT_EQ(document["headers"].back()["value"], "\uFFFD");
   EXPECT_TRUE(document["headers"].at(document["headers"].size() - 2).at("value").is_null());

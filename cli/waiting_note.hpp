@@ -1,0 +1,28 @@
+#pragma once
+
+#include <chrono>
+#include <condition_variable>
+#include <mutex>
+#include <string>
+#include <thread>
+
+namespace ziyu::cli {
+
+/// Says on standard error what a command waits for, once, if it still waits after `quiet`:
+/// a command that is silent for ten seconds looks as if it hung. The wait is the object's life.
+class waiting_note {
+public:
+  explicit waiting_note(std::string what,
+                        std::chrono::milliseconds quiet = std::chrono::seconds{2});
+  ~waiting_note();
+  waiting_note(const waiting_note&) = delete;
+  waiting_note& operator=(const waiting_note&) = delete;
+
+private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  bool done_ = false;
+  std::thread thread_;
+};
+
+} // namespace ziyu::cli
