@@ -1,21 +1,56 @@
 # librdkafka from Debian's source package; sourced by scripts/deps.
 #
 # Debian 12 has 2.0.2, whose consumers lose their place in several ways that later ones do
-# not. Debian's unstable has the newest, and its source builds anywhere; if that cannot be
-# had we take the next stable's, and else the system's own. Unstable moves on, so there is
-# no pinned version: apt checks what it fetches against the archive's signature.
+# not. scripts/pins/librdkafka.sha256 names the source tarballs that we build, by version and
+# checksum: the first is the one that is tested, the others are for who asks
+# (scripts/deps --librdkafka VERSION). Debian's unstable moves on; then the error says what to
+# do, and nothing else is built in place of the pinned version.
 
-rdkafka_wanted=2.10
-rdkafka_suites=(sid trixie)
-rdkafka_store=$cache/librdkafka-${ID:-debian}${VERSION_ID:-}-$(uname -m)
+rdkafka_pins=$pins/librdkafka.sha256
+rdkafka_suites=(sid testing trixie)
 
-librdkafka_what() { printf 'librdkafka %s' "$(cat "$rdkafka_store/version")"; }
-librdkafka_plan() { printf "build librdkafka (>= %s) from Debian's source package into .deps/librdkafka (1 minute)" "$rdkafka_wanted"; }
-librdkafka_tools() { printf 'dpkg-dev\ndebian-archive-keyring\n'; }
-librdkafka_ready() { marked "$deps/librdkafka" "$rdkafka_store"; }
-librdkafka_cached() { marked "$rdkafka_store" "$rdkafka_store"; }
-librdkafka_forget() { rm -rf "$deps/librdkafka" "$rdkafka_store"; }
-librdkafka_adopt() { adopt "$rdkafka_store" "$deps/librdkafka"; }
+rdkafka_versions() { sed -n 's/.*  librdkafka_\(.*\)\.orig\.tar\..*/\1/p' "$rdkafka_pins"; }
+rdkafka_version=$(rdkafka_versions | head -n 1)
+
+# rdkafka_tarball, rdkafka_id, rdkafka_store: of the version in use. What was built for one
+# distribution is linked with its libraries, so each has its own.
+rdkafka_tarball() { printf 'librdkafka_%s.orig.tar.gz' "$rdkafka_version"; }
+rdkafka_sum() { awk -v file="$(rdkafka_tarball)" '$2 == file { print $1 }' "$rdkafka_pins"; }
+rdkafka_id() {
+  local system
+  system=$(. /etc/os-release && printf '%s%s' "$ID" "${VERSION_ID:-}")
+  printf '%s-%s-%s-%s' "$rdkafka_version" "$(rdkafka_sum | cut -c 1-12)" "$system" "$(uname -m)"
+}
+rdkafka_store() { printf '%s/librdkafka-%s' "$cache" "$(rdkafka_id)"; }
+
+# librdkafka_choose VERSION: this one of the pinned versions.
+librdkafka_choose() {
+  rdkafka_versions | grep -qxF "$1" ||
+    die "librdkafka $1 is not pinned" "Pinned are $(rdkafka_versions | paste -s -d ' '): scripts/pins/librdkafka.sha256."
+  rdkafka_version=$1
+  rdkafka_asked=1
+}
+rdkafka_asked=''
+
+# librdkafka_keep: without a wish, what an earlier run with --librdkafka laid out stays.
+librdkafka_keep() {
+  local version
+  if [ -n "$rdkafka_asked" ]; then return 0; fi
+  for version in $(rdkafka_versions); do
+    if (rdkafka_version=$version; librdkafka_ready); then
+      rdkafka_version=$version
+      return 0
+    fi
+  done
+}
+
+librdkafka_what() { printf 'librdkafka %s' "$rdkafka_version"; }
+librdkafka_plan() { printf "build librdkafka %s from Debian's source package into .deps/librdkafka (1 minute)" "$rdkafka_version"; }
+librdkafka_tools() { printf 'debian-archive-keyring\n'; }
+librdkafka_ready() { marked "$deps/librdkafka" "$(rdkafka_id)"; }
+librdkafka_cached() { marked "$(rdkafka_store)" "$(rdkafka_id)"; }
+librdkafka_forget() { rm -rf "$deps/librdkafka" "$(rdkafka_store)"; }
+librdkafka_adopt() { adopt "$(rdkafka_store)" "$deps/librdkafka"; }
 
 # The Debian mirrors that this machine's apt uses, without the security archives.
 debian_mirrors() {
@@ -23,26 +58,26 @@ debian_mirrors() {
     awk '$1 == "Debian" && $2 == "Debian" { print $3 }' | sort -u
 }
 
-# fetch_source SUITE MIRROR FOLDER: downloads the newest source of SUITE, with lists of
-# its own, so that the machine's apt never sees that suite.
+# fetch_source SUITE MIRROR FOLDER: downloads the pinned version if SUITE has it (exit code 3:
+# it has another), with lists of its own, so that the machine's apt never sees that suite.
 fetch_source() {
-  local suite=$1 mirror=$2 folder=$3
+  local suite=$1 mirror=$2 folder=$3 full
   mkdir -p "$folder/lists/partial" "$folder/cache/archives/partial"
   printf 'deb-src [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] %s %s main\n' \
     "$mirror" "$suite" >"$folder/sources.list"
   local options=(-q -o "Dir::Etc::sourcelist=$folder/sources.list" -o Dir::Etc::sourceparts=-
     -o "Dir::State::lists=$folder/lists" -o "Dir::Cache=$folder/cache"
-    -o Acquire::Retries=3 -o APT::Sandbox::User=
-    -o Acquire::Check-Valid-Until=false) # a mirror that stands still has an old list
+    -o Acquire::Retries=3 -o APT::Sandbox::User=)
   apt-get "${options[@]}" update || return 1
-  (cd "$folder" && apt-get "${options[@]}" source --download-only --only-source librdkafka) || return 1
-  ls "$folder"/librdkafka_*.orig.tar.* >/dev/null
+  apt-cache "${options[@]}" showsrc --only-source librdkafka | sed -n 's/^Version: //p' >"$folder/versions"
+  full=$(grep -m 1 -E "^([0-9]+:)?${rdkafka_version//./\\.}-[^-]*\$" "$folder/versions") || return 3
+  (cd "$folder" && apt-get "${options[@]}" source --download-only --only-source "librdkafka=$full") || return 1
 }
 
 build_librdkafka() {
   local folder=$1 source build=$1/build
   mkdir "$folder/source"
-  tar -x -f "$folder"/librdkafka_*.orig.tar.* --strip-components=1 -C "$folder/source"
+  tar -x -f "$folder/$(rdkafka_tarball)" --strip-components=1 -C "$folder/source"
   cmake -S "$folder/source" -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release \
     -DCMAKE_INSTALL_PREFIX="$folder/prefix" -DCMAKE_INSTALL_LIBDIR=lib \
     -DRDKAFKA_BUILD_TESTS=OFF -DRDKAFKA_BUILD_EXAMPLES=OFF
@@ -50,39 +85,55 @@ build_librdkafka() {
   cmake --install "$build/src" --strip # the C library only; we do not use the C++ one
 }
 
+# has_pinned_tarball FOLDER: is it there, and is it the one?
+has_pinned_tarball() {
+  [ -e "$1/$(rdkafka_tarball)" ] && (cd "$1" && printf '%s  %s\n' "$(rdkafka_sum)" "$(rdkafka_tarball)" | sha256sum --quiet -c -) >&2
+}
+
+# source_is_gone SEEN: the archive has moved on, or cannot be reached.
+source_is_gone() {
+  local other
+  other=$(rdkafka_versions | grep -vxF "$rdkafka_version" | head -n 1)
+  die "Debian's archive does not give the source of librdkafka $rdkafka_version${1:+ (it has $1)}" \
+    "One of these helps:
+  - put $(rdkafka_tarball) (SHA-256 $(rdkafka_sum))
+    into $cache: Debian's snapshot archive keeps every version;
+  - scripts/deps --librdkafka $other: pinned too, of a stable Debian, older (docs/dependencies.md);
+  - scripts/deps --without librdkafka, with a librdkafka >= 2.0.2 of your own.
+  The logs: $cache/log/librdkafka-source-*.log"
+}
+
 librdkafka_fetch() {
-  local suite mirror folder version got=''
+  local suite mirror folder rc seen='' got=''
   folder=$(scratch librdkafka)
+  mkdir -p "$cache/log"
+  if has_pinned_tarball "$cache"; then
+    cp "$cache/$(rdkafka_tarball)" "$folder/"
+    got=1
+  fi
   for suite in "${rdkafka_suites[@]}"; do
     for mirror in $(debian_mirrors); do
-      printf "  Fetching librdkafka's source from Debian's %s ... " "$suite" >&2
-      rm -rf "$folder" && mkdir -p "$folder" "$cache/log"
-      if fetch_source "$suite" "$mirror" "$folder" >"$cache/log/librdkafka-source-$suite.log" 2>&1; then
-        got=$suite
-        break 2
-      fi
-      printf 'not to be had (log: %s)\n' "$cache/log/librdkafka-source-$suite.log" >&2
+      if [ -n "$got" ]; then break 2; fi
+      printf "  Fetching the source of librdkafka %s from Debian's %s ... " "$rdkafka_version" "$suite" >&2
+      rm -rf "$folder" && mkdir -p "$folder"
+      rc=0
+      fetch_source "$suite" "$mirror" "$folder" >"$cache/log/librdkafka-source-$suite.log" 2>&1 || rc=$?
+      case $rc in
+        0) printf 'done\n' >&2; got=1 ;;
+        3) printf 'it has another version\n' >&2; seen+="${seen:+, }$(paste -s -d ' ' "$folder/versions") in $suite" ;;
+        *) printf 'not to be had (log: %s)\n' "$cache/log/librdkafka-source-$suite.log" >&2 ;;
+      esac
     done
   done
-  if [ -z "$got" ]; then
-    printf "  Falling back to the system's librdkafka-dev: older, with known weaknesses (docs/dependencies.md).\n" >&2
-    mapfile -t need < <(missing_packages librdkafka-dev)
-    if [ ${#need[@]} -gt 0 ]; then install_packages "${need[@]}"; fi
-    mkdir -p "$deps/librdkafka" # empty: CMake then finds the system's
-    printf '%s' "$rdkafka_store" >"$deps/librdkafka/.ziyu"
-    return 0
-  fi
-  version=$(basename "$(ls "$folder"/librdkafka_*.orig.tar.*)" | sed 's/librdkafka_\(.*\)\.orig.*/\1/')
-  printf '%s\n' "$version" >&2
-  if dpkg --compare-versions "$version" lt "$rdkafka_wanted"; then
-    printf '  Note: %s is older than %s; it works, docs/dependencies.md says what it lacks.\n' "$version" "$rdkafka_wanted" >&2
-  fi
-  step librdkafka "Building librdkafka $version" \
+  if [ -z "$got" ]; then source_is_gone "$seen"; fi
+  has_pinned_tarball "$folder" ||
+    die "the source of librdkafka $rdkafka_version is not the pinned one" \
+      "Its SHA-256 differs from scripts/pins/librdkafka.sha256; nothing was built."
+  step librdkafka "Building librdkafka $rdkafka_version" \
     "See the log; with a librdkafka of your own: scripts/deps --without librdkafka." \
     build_librdkafka "$folder"
-  printf '%s\n' "$version" >"$folder/prefix/version"
-  printf '%s' "$rdkafka_store" >"$folder/prefix/.ziyu"
-  rm -rf "$rdkafka_store"
-  mv "$folder/prefix" "$rdkafka_store"
+  printf '%s' "$(rdkafka_id)" >"$folder/prefix/.ziyu"
+  rm -rf "$(rdkafka_store)"
+  mv "$folder/prefix" "$(rdkafka_store)"
   rm -rf "$folder"
 }
