@@ -2,6 +2,7 @@
 
 #include "base/bytes.hpp"
 #include "base/file.hpp"
+#include "base/text.hpp"
 #include "cli/chart.hpp"
 #include "cli/command.hpp"
 #include "cli/connection.hpp"
@@ -12,6 +13,7 @@
 #include "cli/follow.hpp"
 #include "cli/interrupt.hpp"
 #include "cli/picture.hpp"
+#include "cli/sweeper.hpp"
 #include "cli/terminal.hpp"
 #include "cli/uploader.hpp"
 #include "messaging/kafka_producer.hpp"
@@ -34,9 +36,13 @@ using namespace std::chrono_literals;
 /// Without any answer for so long, what is open counts as lost.
 constexpr auto patience = 60s;
 
+/// The slot with the fault.
+constexpr uint32_t faulty_slot = 0;
+
 /// The run without healing ends here: it shows the growth, it need not fill the machine.
-constexpr uint64_t unhealed_jobs = 160;
 constexpr uint64_t unhealed_limit_bytes = uint64_t{1} << 30;
+/// Jobs in flight of that run: all workers are busy, and it can end soon.
+constexpr uint64_t unhealed_in_flight = 32;
 
 struct demo_options {
   uint64_t jobs = 500;
@@ -74,45 +80,29 @@ public:
 
   /// Submits, showing what comes back meanwhile.
   expected<void> submit(uint64_t jobs) {
-    started_ = clock::now();
     account_.expect(jobs);
-    uploader upload{{}};
-    auto out = messaging::make_kafka_producer(
-      stage_.client(), [&](messaging::delivery_report x) { upload.report(std::move(x)); });
-    if (!out)
-      return tl::unexpected(out.error());
-    upload.connect(**out);
-    for (uint64_t i = 0; i < jobs; ++i) {
-      const auto& image = images_.all[i % images_.all.size()];
-      char id[32];
-      std::snprintf(id, sizeof id, "demo-%06llu", static_cast<unsigned long long>(i + 1));
-      messaging::outgoing x;
-      x.topic = stage_.jobs();
-      x.key = id;
-      x.value = image.bytes;
-      account_.submitted(id, image.label);
-      if (auto ok = upload.submit(id, std::move(x)); !ok)
-        return ok;
-      if (auto ok = check(upload); !ok)
-        return ok;
-      if (clock::now() - stepped_ > 100ms)
-        step(0ms);
-    }
-    for (;;) {
-      auto settled = upload.settle(10ms);
-      if (!settled)
-        return tl::unexpected(settled.error());
-      if (auto ok = check(upload); !ok || *settled)
-        return ok;
-      step(40ms);
-    }
+    return feed([=](uint64_t submitted) { return submitted < jobs ? next::job : next::end; });
   }
 
-  /// Until all is answered, `enough`, patience is over, or an interrupt.
-  template <class Enough>
-  expected<void> follow(Enough enough) {
+  /// Submits as long as the goal is not reached, a few jobs at a time.
+  expected<void> submit_until(const comparison_goal& goal) {
     auto last_answer = clock::now();
-    while (!account_.complete() && !enough(account_)) {
+    uint64_t answered = 0;
+    return feed([&, goal](uint64_t submitted) {
+      if (std::exchange(answered, account_.answered()) != account_.answered())
+        last_answer = clock::now();
+      if (goal.reached(account_) || clock::now() - last_answer > patience)
+        return next::end;
+      if (submitted < goal.max_submitted && account_.lost() < unhealed_in_flight)
+        return next::job;
+      return account_.complete() ? next::end : next::answer;
+    });
+  }
+
+  /// Until all is answered, patience is over, or an interrupt.
+  expected<void> follow() {
+    auto last_answer = clock::now();
+    while (!account_.complete()) {
       if (auto ok = check(); !ok)
         return ok;
       const auto before = account_.answered();
@@ -144,6 +134,51 @@ public:
   const demo_moment& moment() const { return now_; }
 
 private:
+  /// What a run does next: submit a job, wait for answers, or end.
+  enum class next { job, answer, end };
+
+  /// Submits as `decide` (called with the number of jobs so far) says.
+  template <class Decide>
+  expected<void> feed(Decide decide) {
+    started_ = clock::now();
+    uploader upload{{}};
+    auto out = messaging::make_kafka_producer(
+      stage_.client(), [&](messaging::delivery_report x) { upload.report(std::move(x)); });
+    if (!out)
+      return tl::unexpected(out.error());
+    upload.connect(**out);
+    uint64_t submitted = 0;
+    for (auto what = decide(submitted); what != next::end; what = decide(submitted)) {
+      if (what == next::job)
+        if (auto ok = submit_one(upload, ++submitted); !ok)
+          return ok;
+      if (auto ok = check(upload); !ok)
+        return ok;
+      if (what == next::answer || clock::now() - stepped_ > 100ms)
+        step(what == next::answer ? 20ms : 0ms);
+    }
+    for (;;) {
+      auto settled = upload.settle(10ms);
+      if (!settled)
+        return tl::unexpected(settled.error());
+      if (auto ok = check(upload); !ok || *settled)
+        return ok;
+      step(40ms);
+    }
+  }
+
+  expected<void> submit_one(uploader& upload, uint64_t number) {
+    const auto& image = images_.all[(number - 1) % images_.all.size()];
+    char id[32];
+    std::snprintf(id, sizeof id, "demo-%06llu", static_cast<unsigned long long>(number));
+    messaging::outgoing x;
+    x.topic = stage_.jobs();
+    x.key = id;
+    x.value = image.bytes;
+    account_.submitted(id, image.label);
+    return upload.submit(id, std::move(x));
+  }
+
   expected<void> check() {
     if (interrupted())
       return fail(errc::stopping, "interrupted");
@@ -241,12 +276,12 @@ void add_marks(chart& to, const demo_account& from) {
 
 /// What the leak came to when nobody healed it.
 void add_growth(chart& to, const demo_account& from) {
-  if (auto i = from.by_slot().find(0); i != from.by_slot().end() && !i->second.empty()) {
+  if (auto i = from.by_slot().find(faulty_slot); i != from.by_slot().end() && !i->second.empty()) {
     const auto& last = i->second.back();
     to.notes.push_back({static_cast<double>(last.at_result),
                         static_cast<double>(last.private_bytes) / 1e6,
                         "left alone: " + format_bytes(static_cast<int64_t>(last.private_bytes))
-                          + " after " + std::to_string(last.at_result) + " jobs",
+                          + " after " + counted(i->second.size(), "job"),
                         "#dc2626"});
   }
 }
@@ -284,10 +319,10 @@ private:
   int run_all() {
     check_outputs();
     const auto images = need(demo_images::load(o_.images));
-    std::optional<temp_dir> temporary;
+    std::optional<swept_folder> temporary;
     std::filesystem::path folder = o_.keep;
     if (folder.empty())
-      folder = temporary.emplace("ziyu-demo").path();
+      folder = temporary.emplace(need(swept_folder::make("ziyu-demo"))).path();
     else if (std::error_code status; !std::filesystem::create_directories(folder, status) && status)
       give_up({errc::invalid_usage, "--keep " + o_.keep + ": " + status.message()});
     screen_.say("Starting a real Kafka broker ...");
@@ -306,7 +341,7 @@ private:
     run healed{healed_stage, images, screen_, "classifying images" + described(o_.leak),
                settings.budget_bytes};
     need(healed.submit(o_.jobs));
-    need(healed.follow([](const demo_account&) { return false; }));
+    need(healed.follow());
     if (!o_.serve) {
       end(healed_stage);
       healed.read_rest(); // The last replacements are told at the end.
@@ -319,7 +354,7 @@ private:
     }
     std::optional<demo_account> unhealed;
     if (is_leak(o_.leak) && o_.comparison && !interrupted())
-      unhealed = compare(broker, folder, images, settings);
+      unhealed = compare(broker, folder, images, settings, goal_after(healed.account()));
     write_chart(healed.account(), unhealed ? &*unhealed : nullptr, settings.budget_bytes);
     return conclude(healed, unhealed ? &*unhealed : nullptr);
   }
@@ -343,17 +378,23 @@ private:
         {errc::unavailable, "the service ended with " + how.describe() + ":\n" + stage.log_tail()});
   }
 
+  /// As many jobs for the leaking slot as it had with healing, however many the other slots
+  /// take meanwhile.
+  comparison_goal goal_after(const demo_account& healed) const {
+    return {faulty_slot, std::max<uint64_t>(1, healed.results_of(faulty_slot)),
+            unhealed_limit_bytes, 20 * o_.jobs + 100};
+  }
+
   /// The same leak, left alone.
   demo_account compare(broker::embedded_broker& broker, const std::filesystem::path& folder,
-                       const demo_images& images, stage_settings settings) {
+                       const demo_images& images, stage_settings settings,
+                       const comparison_goal& goal) {
     screen_.say("For comparison: the same leak without healing ...\n");
     settings.name = "unhealed";
     settings.healing = false;
     auto stage = need(demo_stage::start(broker.bootstrap(), folder, images, settings));
     run unhealed{stage, images, screen_, "left alone" + described(o_.leak), settings.budget_bytes};
-    need(unhealed.submit(std::min(o_.jobs, unhealed_jobs)));
-    need(unhealed.follow(
-      [](const demo_account& x) { return x.peak_private_bytes() > unhealed_limit_bytes; }));
+    need(unhealed.submit_until(goal));
     unhealed.finish();
     return unhealed.account();
   }
@@ -385,14 +426,15 @@ private:
     static constexpr const char* colours[] = {"#0f766e", "#1d4ed8", "#7c3aed", "#a16207"};
     for (const auto& [slot, readings] : healed.by_slot())
       add_series(c, slot, readings,
-                 !is_leak(o_.leak) ? ""
-                 : slot == 0       ? ", leaking: healed"
-                                   : ", healthy",
+                 !is_leak(o_.leak)     ? ""
+                 : slot == faulty_slot ? ", leaking: healed"
+                                       : ", healthy",
                  colours[slot % std::size(colours)]);
     add_marks(c, healed);
     // Of the other run the leaking slot only: the rest is as flat as here.
-    if (unhealed && unhealed->by_slot().contains(0)) {
-      add_series(c, 0, unhealed->by_slot().at(0), ", leaking: left alone", "#dc2626", true);
+    if (unhealed && unhealed->by_slot().contains(faulty_slot)) {
+      add_series(c, faulty_slot, unhealed->by_slot().at(faulty_slot), ", leaking: left alone",
+                 "#dc2626", true);
       add_growth(c, *unhealed);
     }
     need(write_file(o_.chart, to_svg(c)));
@@ -407,9 +449,15 @@ private:
     report["budget_bytes"] = outcome.budget_bytes;
     report["leak"] = o_.leak;
     if (unhealed) {
-      outcome.unhealed = {unhealed->peak_private_bytes(), unhealed->results()};
+      const auto goal = goal_after(a);
+      outcome.unhealed = unhealed_outcome{faulty_slot, unhealed->peak_private_bytes(),
+                                          unhealed->results_of(faulty_slot),
+                                          goal.at_limit(*unhealed)};
+      report["leaking_slot"] = {{"slot", faulty_slot}, {"results", a.results_of(faulty_slot)}};
       report["without_healing"] = {{"results", unhealed->results()},
-                                   {"peak_private_bytes", unhealed->peak_private_bytes()}};
+                                   {"leaking_slot_results", outcome.unhealed->results},
+                                   {"at_limit", outcome.unhealed->at_limit},
+                                   {"peak_private_bytes", outcome.unhealed->peak_bytes}};
     }
     if (!o_.report.empty())
       need(write_file(o_.report, report.dump(2) + "\n"));

@@ -67,6 +67,11 @@ uint64_t demo_account::peak_private_bytes() const {
   return result;
 }
 
+uint64_t demo_account::results_of(uint32_t slot) const {
+  const auto found = by_slot_.find(slot);
+  return found == by_slot_.end() ? 0 : found->second.size();
+}
+
 nlohmann::json demo_account::report() const {
   auto list = nlohmann::json::array();
   for (const auto& x : replacements_)

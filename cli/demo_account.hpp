@@ -52,6 +52,7 @@ public:
   uint64_t peak_private_bytes() const;
   const std::vector<replacement>& replacements() const { return replacements_; }
   const std::map<uint32_t, std::vector<reading>>& by_slot() const { return by_slot_; }
+  uint64_t results_of(uint32_t slot) const; ///< Jobs that this slot has done.
   const std::string& breaker() const { return breaker_; }
 
   /// The keys of `ziyu demo --report`.
@@ -66,6 +67,18 @@ private:
   std::map<uint32_t, std::vector<reading>> by_slot_;
   std::map<std::string, uint64_t> peaks_; ///< By "slot.generation".
   std::string breaker_ = "closed";
+};
+
+/// When the run without healing has shown enough to be compared with the healed one. Pure.
+struct comparison_goal {
+  uint32_t slot = 0;          ///< Whose worker leaks.
+  uint64_t results = 1;       ///< As many as the healed run gave this slot.
+  uint64_t limit_bytes = 0;   ///< Private memory that it must not pass: the machine is not ours.
+  uint64_t max_submitted = 0; ///< More jobs than this are not submitted for it.
+
+  /// A worker has grown to the limit.
+  bool at_limit(const demo_account& x) const { return x.peak_private_bytes() >= limit_bytes; }
+  bool reached(const demo_account& x) const { return x.results_of(slot) >= results || at_limit(x); }
 };
 
 } // namespace ziyu::cli

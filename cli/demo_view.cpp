@@ -199,12 +199,17 @@ std::vector<std::string> draw_ledger(const demo_account& a, const demo_outcome& 
   if (a.deaths() > 0)
     row("workers died", std::to_string(a.deaths()), {}, "and their jobs ran again");
   const auto in_budget = a.peak_private_bytes() <= o.budget_bytes;
+  const auto done_by = [](uint32_t slot, uint64_t results) {
+    return counted(results, "job") + " in slot " + std::to_string(slot);
+  };
   row("peak of a worker", megabytes(a.peak_private_bytes()), good_if(in_budget),
-      "of a budget of " + megabytes(o.budget_bytes));
+      "of a budget of " + megabytes(o.budget_bytes)
+        + (o.unhealed ? ", " + done_by(o.unhealed->slot, a.results_of(o.unhealed->slot)) : ""));
   if (o.unhealed)
-    row("  without healing", megabytes(o.unhealed->first),
-        good_if(o.unhealed->first <= o.budget_bytes),
-        "after " + std::to_string(o.unhealed->second) + " jobs");
+    row("  without healing", megabytes(o.unhealed->peak_bytes),
+        good_if(o.unhealed->peak_bytes <= o.budget_bytes),
+        done_by(o.unhealed->slot, o.unhealed->results)
+          + (o.unhealed->at_limit ? ", then ended by the demo" : ""));
   if (!o.pointers.empty())
     lines.emplace_back();
   for (const auto& [name, text] : o.pointers)

@@ -21,12 +21,19 @@ struct demo_moment {
 std::vector<std::string> draw_demo(const demo_account& account, const demo_moment& now,
                                    size_t columns, size_t rows, bool colours);
 
+/// The leaking slot in the run without healing.
+struct unhealed_outcome {
+  uint32_t slot = 0;
+  uint64_t peak_bytes = 0;
+  uint64_t results = 0;  ///< Jobs of this slot until then.
+  bool at_limit = false; ///< The demo ended it: it had grown to the demo's own limit.
+};
+
 /// What the final table says besides the account.
 struct demo_outcome {
   double seconds = 0;
   uint64_t budget_bytes = 0;
-  /// The run without healing: its peak and how many results it had until then.
-  std::optional<std::pair<uint64_t, uint64_t>> unhealed;
+  std::optional<unhealed_outcome> unhealed;
   std::vector<std::pair<std::string, std::string>> pointers; ///< What to look at next.
 };
 

@@ -1,5 +1,6 @@
 #include "broker/guard.hpp"
 #include "cli/app.hpp"
+#include "cli/sweeper.hpp"
 #include "supervision/leak_explainer.hpp"
 
 #include <cstdlib>
@@ -9,6 +10,9 @@ int main(int argc, char** argv) {
   // Not a command for people: the parent of a program that must not outlive us.
   if (argc >= 4 && std::strcmp(argv[1], "__guard") == 0)
     return ziyu::broker::run_guard(std::atoi(argv[2]), {argv + 3, argv + argc});
+  // Nor this: removes the demo's folder when the demo is gone, however it went.
+  if (argc == 4 && std::strcmp(argv[1], "__sweep") == 0)
+    return ziyu::cli::run_sweeper(std::atoi(argv[2]), argv[3]);
   // Nor this: names the call stacks of a leak and is gone.
   if (argc == 3 && std::strcmp(argv[1], "__symbolize") == 0)
     return ziyu::supervision::run_leak_helper(static_cast<unsigned>(std::atoi(argv[2])));

@@ -70,13 +70,16 @@ TEST_F(Demo, AccountsForEveryJobAndDrawsItsPictures) {
   EXPECT_TRUE(nothing_is_left());
 }
 
-TEST_P(DemoInterrupted, LeavesNoProcessBehind) {
+TEST_P(DemoInterrupted, LeavesNeitherProcessNorFolderBehind) {
   const auto [number, moment] = GetParam();
-  program x{command({"--jobs", "100000"}), program::output::pipes, {{"TMPDIR", dir.path()}}};
+  const auto temporary = dir.path() / "tmp";
+  std::filesystem::create_directory(temporary);
+  program x{command({"--jobs", "100000"}), program::output::pipes, {{"TMPDIR", temporary}}};
   ASSERT_TRUE(x.wait_for(moment)) << x.err();
   x.signal(number);
   EXPECT_EQ(x.finish(), number == SIGKILL ? 128 + SIGKILL : 130) << x.err();
   EXPECT_TRUE(nothing_is_left());
+  EXPECT_TRUE(std::filesystem::is_empty(temporary));
 }
 
 TEST_F(Demo, LeavesNoProcessBehindWhenKafkaHasJustBegunToStart) {

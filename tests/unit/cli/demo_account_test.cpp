@@ -144,3 +144,31 @@ TEST(DemoAccount, ReportsWhatWasPromised) {
     EXPECT_TRUE(report.contains(key)) << key;
   EXPECT_EQ(report["lost"], 2);
 }
+
+TEST(DemoComparison, GoesOnUntilTheLeakingSlotHasHadAsManyJobsAsWithHealing) {
+  auto aut = with_jobs(200);
+  const comparison_goal goal{0, 3, uint64_t{1} << 30, 1000};
+  // However many jobs the healthy slot takes.
+  for (int i = 0; i < 160; ++i)
+    aut.on_result(answer(std::to_string(i), "零", 1, 1, 4'000'000));
+  EXPECT_FALSE(goal.reached(aut));
+  for (int i = 160; i < 162; ++i)
+    aut.on_result(answer(std::to_string(i), "零", 0, 1, 10'000'000));
+  EXPECT_EQ(aut.results_of(0), 2u);
+  EXPECT_EQ(aut.results_of(1), 160u);
+  EXPECT_EQ(aut.results_of(2), 0u);
+  EXPECT_FALSE(goal.reached(aut));
+  aut.on_result(answer("162", "零", 0, 1, 16'000'000));
+  EXPECT_TRUE(goal.reached(aut));
+  EXPECT_FALSE(goal.at_limit(aut));
+}
+
+TEST(DemoComparison, EndsBeforeItFillsTheMachine) {
+  auto aut = with_jobs(2);
+  const comparison_goal goal{0, 100, uint64_t{1} << 30, 1000};
+  aut.on_result(answer("0", "零", 0, 1, (uint64_t{1} << 30) - 1));
+  EXPECT_FALSE(goal.reached(aut));
+  aut.on_result(answer("1", "零", 0, 1, uint64_t{1} << 30));
+  EXPECT_TRUE(goal.reached(aut));
+  EXPECT_TRUE(goal.at_limit(aut));
+}

@@ -142,7 +142,7 @@ TEST_F(DemoView, FillsTheBarWithTheShareThatIsDone) {
 }
 
 TEST_F(DemoView, LedgerAddsUpAndComparesWithTheUnhealedRun) {
-  demo_outcome outcome{4, 134'000'000, std::pair<uint64_t, uint64_t>{155'000'000, 160}, {}};
+  demo_outcome outcome{4, 134'000'000, unhealed_outcome{0, 455'000'000, 76, false}, {}};
   outcome.pointers = {{"memory chart", "a/very/long/path/" + std::string(200, 'x')}};
   const auto lines = draw_ledger(account, outcome, 80, false);
   const auto text = joined(lines);
@@ -150,6 +150,10 @@ TEST_F(DemoView, LedgerAddsUpAndComparesWithTheUnhealedRun) {
     EXPECT_LE(display_width(x), 80u);
   for (const auto* part : {"submitted                  200", "results                    150",
                            "lost                        50", "replacements                 4",
-                           "155.0 MB   after 160 jobs", "306.0 MB recovered"})
+                           "of a budget of 134.0 MB, 75 jobs in slot 0",
+                           "455.0 MB   76 jobs in slot 0\n", "306.0 MB recovered"})
     EXPECT_NE(text.find(part), text.npos) << part << " in\n" << text;
+  outcome.unhealed->at_limit = true;
+  const auto ended = joined(draw_ledger(account, outcome, 80, false));
+  EXPECT_NE(ended.find("76 jobs in slot 0, then ended by the demo\n"), ended.npos) << ended;
 }
