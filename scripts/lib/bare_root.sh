@@ -96,25 +96,26 @@ settings_of_environment() {
     grep -zv '^PIP_FIND_LINKS='
 }
 
-# run_in_root TARGET HOME COMMAND: with mounts and processes of its own, which end with it.
+# run_in_root TARGET HOME RESULTS COMMAND: with mounts and processes of its own, which end with
+# it. HOME keeps the packages, RESULTS what the compiler has made.
 run_in_root() {
   local settings
   mapfile -d '' -t settings < <(settings_of_environment)
-  mkdir -p "$2/archives/partial" "$2/ccache" "$1/root/.cache/ziyu/ccache" "$1/var/cache/apt/archives"
+  mkdir -p "$2/archives/partial" "$3" "$1/root/.cache/ziyu/ccache" "$1/var/cache/apt/archives"
   # shellcheck disable=SC2016
   unshare --mount --pid --fork --kill-child --propagation private bash -c '
     set -euo pipefail
-    target=$1 home=$2 command=$3
-    shift 3
+    target=$1 home=$2 results=$3 command=$4
+    shift 4
     mount --bind "$target" "$target"
     mount -t proc proc "$target/proc"
     mount --rbind /sys "$target/sys"
     mount --rbind /dev "$target/dev"
     mount -t tmpfs -o mode=1777 tmpfs "$target/tmp"
     mount --bind "$home/archives" "$target/var/cache/apt/archives"
-    mount --bind "$home/ccache" "$target/root/.cache/ziyu/ccache"
+    mount --bind "$results" "$target/root/.cache/ziyu/ccache"
     # Not by exec: this shell stays as the first process, which collects orphans.
     chroot "$target" env -i HOME=/root PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
       LANG=C.UTF-8 TERM="${TERM:-dumb}" USER=root "$@" bash -c "cd /srv/ziyu && $command"
-  ' bash "$1" "$2" "$3" ${settings[@]+"${settings[@]}"} 8>&-
+  ' bash "$1" "$2" "$3" "$4" ${settings[@]+"${settings[@]}"} 8>&-
 }
