@@ -88,9 +88,14 @@ finding check_model(const configs::config& x) {
            : i->is_string()    ? i->get<std::string>()
                                : i->dump();
   };
-  return {"model", verdict::ok,
+  std::string warnings;
+  if (const auto i = document.find("warnings"); i != document.end() && i->is_array())
+    for (const auto& x : *i)
+      warnings += x.is_string() ? "; " + x.get<std::string>() : std::string{};
+  return {"model", warnings.empty() ? verdict::ok : verdict::warning,
           text("name") + " version " + text("version") + ", " + text("precision") + ", "
-            + text("classes") + " classes, sha256 " + text("sha256").substr(0, 12) + "…"};
+            + text("classes") + " classes, sha256 " + text("sha256").substr(0, 12) + "…"
+            + warnings};
 }
 
 int exit_code_of(const std::vector<finding>& findings) {

@@ -59,13 +59,19 @@ std::string result_row(const messaging::record& x, bool colours) {
                        + paint(fit(signed_bytes(r->delta_bytes), 10, true),
                                r->delta_bytes > 0 ? colour::yellow : colour::grey,
                                colours && r->delta_bytes != 0);
-  if (!r->ok || r->top_k.empty())
+  if (!r->ok)
     return fit(r->job_id, id_columns) + " "
            + paint(fit(to_string(r->reason.code), 31), colour::red, colours) + " " + numbers
            + worker + " " + printable(r->reason.message);
-  const auto& best = r->top_k.front();
+  // No label is an answer as well: none reaches the model's threshold.
+  const auto best = r->top_k.empty() ? messaging::scored_label{"(none)", 0, 0} : r->top_k.front();
+  // Without an activation a confidence may be any number.
+  const auto confidence = r->top_k.empty() ? std::string{}
+                          : best.confidence < 0 || best.confidence > 1
+                            ? format("%.4g", best.confidence)
+                            : format("%.1f %%", best.confidence * 100);
   return fit(r->job_id, id_columns) + " " + paint(fit(best.label, 20), colour::cyan, colours) + " "
-         + fit(format("%.1f %%", best.confidence * 100), 10, true) + " " + numbers + worker
+         + fit(confidence, 10, true) + " " + numbers + worker
          + (r->attempt > 1 ? " attempt " + std::to_string(r->attempt) : "")
          + (r->duplicate_id ? paint(" duplicate id", colour::yellow, colours) : "");
 }

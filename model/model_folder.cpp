@@ -2,6 +2,8 @@
 
 #include "base/file.hpp"
 #include "base/text.hpp"
+#include "model/label_text.hpp"
+#include "model/weights_format.hpp"
 
 #include <nlohmann/json.hpp>
 
@@ -86,6 +88,39 @@ public:
     throw bad_value{where(key) + " is \"" + value + "\" but must be one of " + list};
   }
 
+  /// A text that may be empty, in lower case.
+  std::string lower_text(const char* key) const {
+    const auto& value = required(key);
+    if (!value.is_string())
+      throw bad_value{where(key) + " must be a text"};
+    auto result = value.get<std::string>();
+    std::transform(result.begin(), result.end(), result.begin(),
+                   [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
+    return result;
+  }
+
+  /// `count` whole numbers from `min` to `max`; empty without the key.
+  std::vector<uint32_t> numbers_or_none(const char* key, size_t count, uint32_t min,
+                                        uint32_t max) const {
+    std::vector<uint32_t> result;
+    if (!value_.contains(key))
+      return result;
+    const auto& value = value_.at(key);
+    if (value.is_array())
+      for (const auto& x : value)
+        if (x.is_number_integer() && x >= min && x <= max)
+          result.push_back(x.get<uint32_t>());
+    if (!value.is_array() || result.size() != value.size() || result.size() != count)
+      throw bad_value{where(key) + " must be a list of " + std::to_string(count)
+                      + " whole numbers from " + std::to_string(min) + " to "
+                      + std::to_string(max)};
+    return result;
+  }
+
+  bool has(const char* key) const { return value_.contains(key); }
+
+  bool has_list(const char* key) const { return has(key) && value_.at(key).is_array(); }
+
   std::vector<float> floats(const char* key, size_t count, float above) const {
     const auto& value = required(key);
     std::vector<float> result;
@@ -108,21 +143,42 @@ private:
   std::string path_;
 };
 
+/// `resize` and what goes with it.
+void read_resizing(const object_reader& in, preprocessing& result) {
+  result.squash = in.flag_or("squash", false);
+  if (in.has_list("resize")) {
+    const auto box = in.numbers_or_none("resize", 2, 1, 16384);
+    result.resize_height = box[0];
+    result.resize_width = box[1];
+    using fitting = preprocessing::fitting;
+    constexpr fitting ways[] = {fitting::squash, fitting::cover, fitting::contain};
+    result.fit = ways[in.one_of("fit", {"squash", "cover", "contain"})];
+  } else {
+    result.resize = in.number_or("resize", 0, 0, 16384);
+    if (in.has("fit"))
+      throw bad_value{"input.fit goes with input.resize as a list [height, width]"};
+  }
+  if (result.squash && (result.resize != 0 || result.resize_height != 0))
+    throw bad_value{"input.resize and input.squash exclude each other"};
+}
+
 preprocessing read_preprocessing(const json& value) {
-  const object_reader in{
-    value,
-    "input",
-    {"channels", "height", "width", "resize", "squash", "interpolation", "mean", "std", "invert"}};
+  const object_reader in{value,
+                         "input",
+                         {"channels", "height", "width", "resize", "fit", "squash", "fill",
+                          "crop_rounding", "interpolation", "mean", "std", "invert"}};
   preprocessing result;
   result.channels = in.one_of("channels", {"rgb", "grey"}) == 0 ? preprocessing::colour::rgb
                                                                 : preprocessing::colour::grey;
   const size_t channels = result.channels == preprocessing::colour::rgb ? 3 : 1;
   result.crop_height = in.number("height", 1, 8192);
   result.crop_width = in.number("width", 1, 8192);
-  result.resize = in.number_or("resize", 0, 0, 16384);
-  result.squash = in.flag_or("squash", false);
-  if (result.squash && result.resize != 0)
-    throw bad_value{"input.resize and input.squash exclude each other"};
+  read_resizing(in, result);
+  const auto fill = in.numbers_or_none("fill", channels, 0, 255);
+  std::transform(fill.begin(), fill.end(), result.fill.begin(),
+                 [](uint32_t x) { return static_cast<uint8_t>(x); });
+  result.crops_down = in.has("crop_rounding")
+                      && in.one_of("crop_rounding", {"half_even", "down"}) == 1;
   result.filter = in.one_of("interpolation", {"bilinear", "bicubic"}) == 0
                     ? preprocessing::interpolation::bilinear
                     : preprocessing::interpolation::bicubic;
@@ -132,32 +188,57 @@ preprocessing read_preprocessing(const json& value) {
   return result;
 }
 
-/// One label a line; a last empty line is the end of the last label's line.
+/// `activation` and `threshold`.
+void read_output(const json& root, const object_reader& in, model_folder& result) {
+  if (in.has("activation")) {
+    constexpr activation all[] = {activation::softmax, activation::sigmoid, activation::none};
+    result.output = all[in.one_of("activation", {"softmax", "sigmoid", "none"})];
+  }
+  if (!in.has("threshold"))
+    return;
+  if (result.output == activation::softmax)
+    throw bad_value{"threshold goes with \"activation\": \"sigmoid\" or \"none\", while softmax "
+                    "answers the best label of each image"};
+  const auto& value = root.at("threshold");
+  const auto number = value.is_number() ? value.get<float>() : NAN;
+  if (!std::isfinite(number)
+      || (result.output == activation::sigmoid && (number < 0 || number > 1)))
+    throw bad_value{result.output == activation::sigmoid ? "threshold must be a number from 0 to 1"
+                                                         : "threshold must be a number"};
+  result.threshold = number;
+}
+
 expected<std::vector<std::string>> read_labels(const std::filesystem::path& file) {
-  auto content = read_file(file, uint64_t{16} << 20);
+  const auto content = read_file(file, uint64_t{16} << 20);
   if (!content)
     return fail(errc::model_missing, content.error().message);
-  std::string_view rest{*content};
-  if (rest.starts_with("\xef\xbb\xbf")) // byte order mark, as some editors write
-    rest.remove_prefix(3);
-  std::vector<std::string> result;
-  while (!rest.empty()) {
-    const auto end = rest.find('\n');
-    auto line = rest.substr(0, end);
-    rest.remove_prefix(end == std::string_view::npos ? rest.size() : end + 1);
-    if (line.ends_with('\r'))
-      line.remove_suffix(1);
-    const auto place = file.string() + " line " + std::to_string(result.size() + 1);
-    if (line.empty())
-      return fail(errc::labels_mismatch,
-                  place + " is empty; write one label a line, in the order of the classes");
-    if (!is_utf8(line))
-      return fail(errc::labels_mismatch, place + " is not UTF-8");
-    result.emplace_back(line);
-  }
-  if (result.empty())
-    return fail(errc::labels_mismatch, file.string() + " has no labels");
-  return result;
+  return parse_labels(*content, file);
+}
+
+/// Checks the weights against model.json: their format first, since another file under the
+/// old name has another SHA-256 as well.
+expected<void> check_weights(const std::filesystem::path& weights, const std::string& sha256,
+                             const std::string& description) {
+  std::error_code ignored;
+  const auto file = weights.string();
+  if (!std::filesystem::is_regular_file(weights, ignored))
+    return fail(errc::model_missing, "no weights " + file + ", which " + description + " names");
+  if (const auto other = foreign_weights(weights))
+    return fail(errc::model_mismatch, file + " " + *other);
+  const auto actual = sha256_file(file);
+  if (!actual)
+    return fail(errc::model_corrupt, actual.error().message);
+  const auto digits = [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); };
+  if (sha256.size() != 64 || !std::all_of(sha256.begin(), sha256.end(), digits))
+    return fail(errc::model_corrupt,
+                description + ": sha256 is "
+                  + (sha256.empty() ? std::string{"empty"} : "\"" + sha256 + "\"")
+                  + " but must be the 64 hexadecimal digits that sha256sum prints, which for "
+                  + file + " are " + *actual);
+  if (*actual != sha256)
+    return fail(errc::model_corrupt, file + " has the SHA-256 " + *actual + ", but " + description
+                                       + " says " + sha256 + "; copy the model folder again");
+  return {};
 }
 
 /// A file name without any folder: what model.json names lies beside it.
@@ -193,19 +274,25 @@ expected<model_folder> read_model_folder(const std::filesystem::path& path) {
     const object_reader in{root,
                            "",
                            {"schema", "name", "version", "weights", "sha256", "precision", "labels",
-                            "classes", "input", "held_out_accuracy", "notes"}};
+                            "classes", "input", "activation", "threshold", "held_out_accuracy",
+                            "notes", "license"}};
     if (in.text("schema") != "ziyu.model/1")
       return bad("schema is \"" + in.text("schema") + "\", this version reads \"ziyu.model/1\"");
     result.path = path;
     result.name = in.text("name");
     result.version = in.text("version");
     result.weights = beside(path, in.text("weights"), "weights");
-    result.sha256 = in.text("sha256");
+    result.sha256 = in.lower_text("sha256");
     in.one_of("precision", {"fp32"});
     result.precision = in.text("precision");
     labels = beside(path, in.text("labels"), "labels");
-    classes = in.number("classes", 2, 10'000'000);
     result.input = read_preprocessing(in.required("input"));
+    read_output(root, in, result);
+    // One class makes sense only where each has a number of its own.
+    const uint32_t fewest = result.output == activation::softmax ? 2 : 1;
+    classes = in.number("classes", fewest, 10'000'000);
+    if (in.has("license"))
+      in.text("license");
     if (root.contains("held_out_accuracy")) {
       const auto& accuracy = root["held_out_accuracy"];
       if (!accuracy.is_number() || accuracy < 0 || accuracy > 1)
@@ -225,16 +312,9 @@ expected<model_folder> read_model_folder(const std::filesystem::path& path) {
                                          + " labels, but " + description.string()
                                          + " says classes: " + std::to_string(*classes));
   result.labels = std::move(*names);
-  if (!std::filesystem::is_regular_file(result.weights, ignored))
-    return fail(errc::model_missing, "no weights " + result.weights.string() + ", which "
-                                       + description.string() + " names");
-  const auto sha256 = sha256_file(result.weights.string());
-  if (!sha256)
-    return fail(errc::model_corrupt, sha256.error().message);
-  if (*sha256 != result.sha256)
-    return fail(errc::model_corrupt, result.weights.string() + " has the SHA-256 " + *sha256
-                                       + ", but " + description.string() + " says " + result.sha256
-                                       + "; copy the model folder again");
+  result.warnings = label_warnings(result.labels);
+  if (const auto sound = check_weights(result.weights, result.sha256, description.string()); !sound)
+    return tl::unexpected<error>(sound.error());
   return result;
 }
 

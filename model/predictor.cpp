@@ -33,6 +33,21 @@ std::string shape_of(const at::Tensor& tensor) {
   return result + "]";
 }
 
+/// Turns what the model answers into the numbers of a result, in place.
+void activate(std::vector<double>& scores, activation how) {
+  if (how == activation::sigmoid)
+    for (auto& x : scores)
+      x = 1 / (1 + std::exp(-x));
+  if (how != activation::softmax)
+    return;
+  const auto highest = *std::max_element(scores.begin(), scores.end());
+  double sum = 0;
+  for (auto& x : scores)
+    sum += x = std::exp(x - highest);
+  for (auto& x : scores)
+    x /= sum;
+}
+
 } // namespace
 
 void use_one_thread() {
@@ -151,10 +166,7 @@ expected<prediction> predictor::rank(const at::Tensor& logits, uint32_t top_k) c
   }
   if (!std::all_of(scores.begin(), scores.end(), [](double x) { return std::isfinite(x); }))
     return fail(errc::inference_failed, "the model answers numbers that are not finite");
-  const auto highest = *std::max_element(scores.begin(), scores.end());
-  double sum = 0;
-  for (auto& x : scores)
-    sum += x = std::exp(x - highest);
+  activate(scores, state_->folder.output);
   std::vector<uint32_t> order(scores.size());
   std::iota(order.begin(), order.end(), 0u);
   const auto count = std::clamp<size_t>(top_k, 1, scores.size());
@@ -163,9 +175,12 @@ expected<prediction> predictor::rank(const at::Tensor& logits, uint32_t top_k) c
     [&](uint32_t a, uint32_t b) { return scores[a] != scores[b] ? scores[a] > scores[b] : a < b; });
   prediction result;
   result.reserve(count);
-  for (size_t i = 0; i < count; ++i)
-    result.push_back(
-      {order[i], static_cast<float>(scores[order[i]] / sum), state_->folder.labels[order[i]]});
+  for (size_t i = 0; i < count; ++i) {
+    const auto score = static_cast<float>(scores[order[i]]);
+    if (state_->folder.threshold && score < *state_->folder.threshold)
+      break;
+    result.push_back({order[i], score, state_->folder.labels[order[i]]});
+  }
   return result;
 }
 

@@ -17,11 +17,14 @@ namespace ziyu::model {
 /// One class of a prediction.
 struct class_score {
   uint32_t index = 0;
-  float probability = 0; ///< Softmax over all classes, 0..1.
-  std::string label;     ///< UTF-8.
+  /// What the model folder's `activation` makes of the answer: 0..1 with softmax and
+  /// sigmoid, any number with none.
+  float probability = 0;
+  std::string label; ///< UTF-8.
 };
 
-/// Best first; equal probabilities by index.
+/// Best first; equal probabilities by index. May be empty where the model folder has a
+/// threshold.
 using prediction = std::vector<class_score>;
 
 /// Brings libtorch and OpenCV to one thread each, for this process and all that
@@ -50,14 +53,14 @@ public:
   expected<void> warm_up(uint32_t runs = 3);
 
   /// The model's raw answer to a tensor of `preprocess`: [N, classes], before
-  /// softmax. `inference_failed` with libtorch's reason.
+  /// the activation. `inference_failed` with libtorch's reason.
   expected<at::Tensor> forward(const at::Tensor& input);
 
-  /// The `top_k` best classes (at least 1, at most all). `inference_failed` when
-  /// the model throws or answers NaN.
+  /// The `top_k` best classes (at least 1, at most all), without those below the
+  /// threshold. `inference_failed` when the model throws or answers NaN.
   expected<prediction> predict(const at::Tensor& input, uint32_t top_k);
 
-  /// Softmax and ranking of row 0 of what `forward` returned.
+  /// Activation and ranking of row 0 of what `forward` returned.
   expected<prediction> rank(const at::Tensor& logits, uint32_t top_k) const;
 
   uint32_t classes() const;

@@ -66,6 +66,17 @@ def main() -> None:
         ("wide", grey),
         ("small", grey),
         ("tall", {**grey, "squash": False, "resize": 36, "interpolation": "bicubic", "invert": False}),
+        # A box, then a crop: timm's crop modes, and the rounding of Hugging Face's crop.
+        ("large", {**rgb(64, 64, [73, 73], "bicubic"), "fit": "squash"}),
+        ("wide", {**rgb(48, 80, [55, 92]), "fit": "squash"}),
+        ("large", {**rgb(64, 48, [73, 54], "bicubic"), "fit": "cover"}),
+        ("tall", {**rgb(48, 64, [54, 73]), "fit": "cover"}),
+        ("wide", {**rgb(64, 64, [73, 73], "bicubic"), "fit": "contain", "fill": [124, 116, 104]}),
+        ("tall", {**rgb(48, 80, [48, 80]), "fit": "contain", "fill": [124, 116, 104]}),
+        ("line", {**rgb(33, 32, [33, 32]), "fit": "contain", "fill": [1, 2, 3]}),
+        ("tall", {**grey, "squash": False, "resize": [32, 32], "fit": "contain", "fill": [77], "invert": False}),
+        ("wide", {**rgb(64, 64, 75), "crop_rounding": "down"}),
+        ("large", {**rgb(64, 64, 73, "bicubic"), "crop_rounding": "down"}),
     ]
     FOLDER.mkdir(parents=True, exist_ok=True)
     for old in FOLDER.iterdir():
@@ -76,8 +87,8 @@ def main() -> None:
     for number, (name, spec) in enumerate(cases):
         image = Image.open(FOLDER / f"{name}.png").convert("RGB")
         transform = model_files.torchvision_transform(spec)
-        pixels = transforms.Compose([t for t in transform.transforms if isinstance(
-            t, (transforms.Grayscale, transforms.Resize, transforms.CenterCrop))])(image)
+        before = [type(t) for t in transform.transforms].index(transforms.ToTensor)
+        pixels = transforms.Compose(transform.transforms[:before])(image)
         pixels.save(FOLDER / f"case_{number:02}.png", optimize=True)
         tensor = transform(image)
         random = np.random.default_rng(number)

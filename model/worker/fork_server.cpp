@@ -176,6 +176,8 @@ int run_fork_server(const std::filesystem::path& folder, const model::decode_lim
   }
   wire::server_ready news;
   const auto& m = by->model().folder();
+  for (const auto& x : m.warnings)
+    std::fprintf(stderr, "ziyu-worker (fork server): warning: %s: %s\n", m.path.c_str(), x.c_str());
   news.pid = ::getpid();
   news.model_name = m.name;
   news.model_version = m.version;

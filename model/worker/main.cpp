@@ -21,6 +21,11 @@ int fail_with(const error& e, int code) {
   return code;
 }
 
+void print_warnings(const model::model_folder& folder) {
+  for (const auto& x : folder.warnings)
+    std::cerr << "ziyu-worker: warning: " << folder.path.string() << ": " << x << '\n';
+}
+
 int check_model(const std::string& folder) {
   const auto start = std::chrono::steady_clock::now();
   auto by = model::classifier::load(folder);
@@ -33,6 +38,7 @@ int check_model(const std::string& folder) {
                     {"sha256", m.sha256},
                     {"precision", m.precision},
                     {"classes", by->model().classes()},
+                    {"warnings", m.warnings},
                     {"load_ms", load.count()},
                     {"rss_anon_bytes", worker::memory_counters{}.read().rss_anon}}
                  .dump()
@@ -41,21 +47,27 @@ int check_model(const std::string& folder) {
 }
 
 int classify(const std::string& folder, const std::vector<std::string>& images,
-             const model::decode_limits& limits) {
+             const model::decode_limits& limits, uint32_t top_k) {
   auto by = model::classifier::load(folder, limits);
   if (!by)
     return fail_with(by.error(), 2);
+  print_warnings(by->model().folder());
   auto code = 0;
   for (const auto& path : images) {
     auto bytes = read_file(path);
-    auto outcome = bytes ? by->classify(*bytes, 5)
+    auto outcome = bytes ? by->classify(*bytes, top_k)
                          : expected<model::classification>{tl::unexpected(bytes.error())};
     json line{{"file", path}};
     if (outcome) {
-      const auto& best = outcome->top_k.front();
-      line["label"] = best.label;
-      line["index"] = best.index;
-      line["confidence"] = best.probability;
+      if (!outcome->top_k.empty()) {
+        const auto& best = outcome->top_k.front();
+        line["label"] = best.label;
+        line["index"] = best.index;
+        line["confidence"] = best.probability;
+      }
+      auto& list = line["top_k"] = json::array();
+      for (const auto& x : outcome->top_k)
+        list.push_back({{"label", x.label}, {"index", x.index}, {"confidence", x.probability}});
       line["decode_us"] = outcome->decode_us;
       line["preprocess_us"] = outcome->preprocess_us;
       line["inference_us"] = outcome->inference_us;
@@ -80,6 +92,7 @@ int main(int argc, char** argv) {
   auto as_server = false, show_version = false;
   std::string model, check;
   auto control_fd = 3;
+  uint32_t top_k = 5;
   std::vector<std::string> images;
   app.add_flag("--fork-server", as_server, "Fork workers on request (internal)");
   app.add_option("--model", model, "Model folder <name>/<version>");
@@ -88,6 +101,7 @@ int main(int argc, char** argv) {
   app.add_flag("--faults-allowed", settings.faults_allowed, "Obey fault injection");
   app.add_option("--check-model", check, "Load a model folder and describe it as JSON");
   app.add_option("--classify", images, "Classify these files with --model; a JSON line each");
+  app.add_option("--top-k", top_k, "Of --classify: so many of the best labels (default 5)");
   app.add_flag("--version", show_version, "Versions of the libraries as JSON");
   CLI11_PARSE(app, argc, argv);
   if (show_version) {
@@ -106,5 +120,5 @@ int main(int argc, char** argv) {
   }
   if (as_server)
     return worker::run_fork_server(model, limits, control_fd, settings);
-  return classify(model, images, limits);
+  return classify(model, images, limits, top_k);
 }

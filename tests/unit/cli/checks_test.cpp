@@ -1,5 +1,6 @@
 #include "cli/checks.hpp"
 
+#include "base/file.hpp"
 #include "cli/command.hpp"
 
 #include <gtest/gtest.h>
@@ -72,6 +73,28 @@ TEST(CheckModel, SaysWhenTheWorkerCannotBeRun) {
   const auto found = check_model(config);
   EXPECT_EQ(found.how, verdict::failed);
   EXPECT_NE(found.detail.find("/nonexistent/ziyu-worker"), std::string::npos);
+}
+
+TEST(CheckModel, ShowsWhatTheModelFolderWarnsOf) {
+  const temp_dir dir;
+  const auto program = dir.path() / "worker";
+  const std::string answer = R"({"name": "猫", "version": "1", "precision": "fp32", "classes": 2,)"
+                             R"( "sha256": "0123456789abcdef", "warnings": [WARNINGS]})";
+  auto config = some_config();
+  config.workers.executable = program;
+  const auto check_with = [&](std::string_view warnings) {
+    auto text = answer;
+    text.replace(text.find("WARNINGS"), 8, warnings);
+    EXPECT_TRUE(write_file(program, "#!/bin/sh\necho '" + text + "'\n"));
+    std::filesystem::permissions(program, std::filesystem::perms::owner_all);
+    return check_model(config);
+  };
+  const auto fine = check_with("");
+  EXPECT_EQ(fine.how, verdict::ok) << fine.detail;
+  EXPECT_EQ(fine.detail, "猫 version 1, fp32, 2 classes, sha256 0123456789ab…");
+  const auto odd = check_with(R"("1 label is a duplicate")");
+  EXPECT_EQ(odd.how, verdict::warning) << odd.detail;
+  EXPECT_EQ(odd.detail, fine.detail + "; 1 label is a duplicate");
 }
 
 TEST(ExitCodeOf, IsThatOfTheMostBasicFailure) {

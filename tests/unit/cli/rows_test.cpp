@@ -71,6 +71,21 @@ TEST(ResultRow, StandsUnderItsHeadWhateverTheLabel) {
   EXPECT_EQ(column_of(row(x), "1.4"), worker);
 }
 
+TEST(ResultRow, ShowsAnAnswerWithoutALabelAsAnAnswer) {
+  auto x = good_result();
+  const auto worker = column_of(row(x), "1.4");
+  x.top_k.clear();
+  EXPECT_EQ(column_of(row(x), "(none)"), 35u);
+  EXPECT_EQ(column_of(row(x), "1.4"), worker);
+}
+
+TEST(ResultRow, ShowsAConfidenceThatIsNoProbabilityAsANumber) {
+  auto x = good_result();
+  x.top_k.front().confidence = 12.5;
+  EXPECT_NE(row(x).find(" 12.5 "), std::string::npos);
+  EXPECT_EQ(row(x).find('%'), std::string::npos);
+}
+
 TEST(ResultRow, SaysWhatWentWrong) {
   auto x = good_result();
   x.ok = false;

@@ -46,20 +46,23 @@ messaging::result full_result() {
 TEST(ResultSchema, HoldsForResultsAndForErrors) {
   auto x = full_result();
   EXPECT_EQ(violations("result.schema.json", to_json_value(x)), "");
+  x.top_k.front().confidence = 7.5; // of a model without activation
+  EXPECT_EQ(violations("result.schema.json", to_json_value(x)), "");
+  x.top_k.clear(); // none reaches the threshold
+  EXPECT_EQ(violations("result.schema.json", to_json_value(x)), "");
   x.ok = false;
-  x.top_k.clear();
   x.reason = {errc::inference_failed, "no"};
   EXPECT_EQ(violations("result.schema.json", to_json_value(x)), "");
 }
 
 TEST(ResultSchema, NoticesWhatDoesNotBelong) {
   auto document = to_json_value(full_result());
-  document["confidence"] = 7;
+  document["attempt"] = -7;
   document["surprise"] = true;
   document.erase("job_id");
   EXPECT_EQ(violations("result.schema.json", document),
             "job_id is missing: The id of the job, also the key of the record.\n"
-            "confidence: 7 is not at most 1\n"
+            "attempt: -7 is not at least 0\n"
             "unknown key surprise\n");
 }
 

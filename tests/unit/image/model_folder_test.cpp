@@ -6,6 +6,10 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
+#include <array>
+#include <cctype>
+
 using namespace ziyu;
 using namespace ziyu::model;
 using nlohmann::json;
@@ -164,6 +168,119 @@ TEST_F(ModelFolder, NamesTheWrongKey) {
 TEST_F(ModelFolder, SuggestsTheKeyThatWasMeant) {
   description["input"]["interpolatoin"] = "bilinear";
   expect_error(errc::model_corrupt, "did you mean \"interpolation\"");
+}
+
+TEST_F(ModelFolder, SaysWhatAnEmptyOrMalformedSha256MustBe) {
+  for (const std::string& wrong :
+       {std::string{}, std::string{"abc"}, std::string{"sha256:0123"}, std::string(64, 'g')}) {
+    description["sha256"] = wrong;
+    expect_error(errc::model_corrupt, wrong.empty() ? "sha256 is empty" : "\"" + wrong + "\"");
+    expect_error(errc::model_corrupt, sha256_hex("weights"));
+  }
+  description["sha256"] = 7;
+  expect_error(errc::model_corrupt, "sha256 must be a text");
+  auto upper = sha256_hex("weights");
+  std::transform(upper.begin(), upper.end(), upper.begin(),
+                 [](unsigned char c) { return std::toupper(c); });
+  description["sha256"] = upper;
+  const auto folder = read();
+  ASSERT_TRUE(folder) << folder.error().describe();
+  EXPECT_EQ(folder->sha256, sha256_hex("weights"));
+}
+
+TEST_F(ModelFolder, AnswersBySoftmaxUnlessItSaysOtherwise) {
+  EXPECT_EQ(read()->output, activation::softmax);
+  EXPECT_FALSE(read()->threshold);
+  description["activation"] = "softmax";
+  EXPECT_EQ(read()->output, activation::softmax);
+  description["activation"] = "none";
+  EXPECT_EQ(read()->output, activation::none);
+  description["activation"] = "sigmoid";
+  description["threshold"] = 0.25;
+  const auto folder = read();
+  ASSERT_TRUE(folder) << folder.error().describe();
+  EXPECT_EQ(folder->output, activation::sigmoid);
+  EXPECT_FLOAT_EQ(folder->threshold.value(), 0.25f);
+}
+
+TEST_F(ModelFolder, RefusesAThresholdThatMeansNothing) {
+  description["threshold"] = 0.5;
+  expect_error(errc::model_corrupt, "threshold goes with \"activation\": \"sigmoid\"");
+  description["activation"] = "sigmoid";
+  for (const json& wrong : {json(1.5), json(-0.1), json("0.5"), json(nullptr)}) {
+    description["threshold"] = wrong;
+    expect_error(errc::model_corrupt, "threshold must be a number from 0 to 1");
+  }
+  description["activation"] = "none";
+  description["threshold"] = -3.5; // Of raw scores any number may be the bound.
+  EXPECT_TRUE(read());
+  description["activation"] = "sigmod";
+  expect_error(errc::model_corrupt, "activation is \"sigmod\" but must be one of");
+}
+
+TEST_F(ModelFolder, MayHaveOneClassWhereItHasANumberOfItsOwn) {
+  write("labels.txt", "瑕疵\n");
+  description["classes"] = 1;
+  expect_error(errc::model_corrupt, "classes must be a whole number from 2");
+  description["activation"] = "sigmoid";
+  EXPECT_TRUE(read());
+}
+
+TEST_F(ModelFolder, ReadsABoxHowItIsFittedAndWhatPadsIt) {
+  auto& input = description["input"];
+  input["resize"] = {292, 320};
+  input["fit"] = "contain";
+  input["fill"] = {124, 116, 104};
+  input["crop_rounding"] = "down";
+  const auto folder = read();
+  ASSERT_TRUE(folder) << folder.error().describe();
+  EXPECT_EQ(folder->input.resize, 0u);
+  EXPECT_EQ(folder->input.resize_height, 292u);
+  EXPECT_EQ(folder->input.resize_width, 320u);
+  EXPECT_EQ(folder->input.fit, preprocessing::fitting::contain);
+  EXPECT_EQ(folder->input.fill, (std::array<uint8_t, 3>{124, 116, 104}));
+  EXPECT_TRUE(folder->input.crops_down);
+}
+
+TEST_F(ModelFolder, RefusesABoxThatIsNotWhole) {
+  auto& input = description["input"];
+  input["resize"] = {292, 292};
+  expect_error(errc::model_corrupt, "input.fit is missing");
+  input["fit"] = "stretch";
+  expect_error(errc::model_corrupt, "input.fit is \"stretch\"");
+  input["fit"] = "squash";
+  input["resize"] = {292};
+  expect_error(errc::model_corrupt, "input.resize must be a list of 2");
+  input["resize"] = {292, 0};
+  expect_error(errc::model_corrupt, "input.resize must be a list of 2");
+  input["resize"] = 256;
+  expect_error(errc::model_corrupt, "input.fit goes with input.resize as a list");
+  input.erase("fit");
+  input["fill"] = {0, 0, 256};
+  expect_error(errc::model_corrupt, "input.fill must be a list of 3 whole numbers from 0 to 255");
+  input.erase("fill");
+  input["crop_rounding"] = "up";
+  expect_error(errc::model_corrupt, "input.crop_rounding is \"up\"");
+}
+
+TEST_F(ModelFolder, NamesTheEncodingOfLabelsThatAreNotUtf8) {
+  write("labels.txt", "\xbd\xf0\xc3\xab\xc8\xae\n\xc3\xa8\n"); // 金毛犬, 猫
+  expect_error(errc::labels_mismatch, "likely GBK; convert the file: iconv -f GBK -t UTF-8");
+}
+
+TEST_F(ModelFolder, NamesTheFormatOfOtherWeightsWhateverTheirSha256) {
+  write("model.pt", std::string_view{"\x08\x08\x12\x07pytorch", 11});
+  expect_error(errc::model_mismatch, "model.pt is ONNX, not TorchScript");
+}
+
+TEST_F(ModelFolder, WarnsOfLabelsThatLookLikeAMistake) {
+  EXPECT_TRUE(read()->warnings.empty());
+  write("labels.txt", "0,猫\n1,猫\n");
+  ASSERT_EQ(read()->warnings.size(), 1u);
+  EXPECT_NE(read()->warnings[0].find("begins with its number"), std::string::npos);
+  write("labels.txt", "猫\n猫\n");
+  ASSERT_EQ(read()->warnings.size(), 1u);
+  EXPECT_NE(read()->warnings[0].find("\"猫\" stands for the classes 0 and 1"), std::string::npos);
 }
 
 TEST_F(ModelFolder, NamesNoFileOutsideOfIt) {

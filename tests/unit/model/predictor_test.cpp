@@ -161,3 +161,49 @@ TEST_F(Predictor, AnInputOfAnotherShapeIsAnError) {
   EXPECT_EQ(failed.error().code, errc::inference_failed);
   EXPECT_TRUE(model->warm_up(3));
 }
+
+TEST_F(Predictor, SigmoidGivesEachClassANumberOfItsOwn) {
+  auto how = folder_with("  return torch.tensor([[0.0, 3.0, -2.0]]) * x.mean()\n");
+  how.output = activation::sigmoid;
+  auto model = predictor::load(how);
+  ASSERT_TRUE(model) << model.error().describe();
+  const auto result = model->predict(ones, 3);
+  ASSERT_TRUE(result) << result.error().describe();
+  ASSERT_EQ(result->size(), 3u);
+  EXPECT_EQ((*result)[0].index, 1u);
+  EXPECT_NEAR((*result)[0].probability, 1 / (1 + std::exp(-3.0)), 1e-6);
+  EXPECT_NEAR((*result)[1].probability, 0.5, 1e-6);
+  EXPECT_NEAR((*result)[2].probability, 1 / (1 + std::exp(2.0)), 1e-6);
+}
+
+TEST_F(Predictor, NoActivationPassesTheAnswerOn) {
+  auto how = folder_with("  return torch.tensor([[0.25, 3.5, -2.0]]) * x.mean()\n");
+  how.output = activation::none;
+  auto model = predictor::load(how);
+  ASSERT_TRUE(model) << model.error().describe();
+  const auto result = model->predict(ones, 3);
+  ASSERT_TRUE(result);
+  EXPECT_EQ((*result)[0].probability, 3.5f);
+  EXPECT_EQ((*result)[1].probability, 0.25f);
+  EXPECT_EQ((*result)[2].probability, -2.0f);
+}
+
+TEST_F(Predictor, AThresholdLeavesOnlyTheLabelsFromItOn) {
+  auto how = folder_with("  return torch.tensor([[0.0, 3.0, -2.0]]) * x.mean()\n");
+  how.output = activation::sigmoid;
+  how.threshold = 0.5f;
+  auto model = predictor::load(how);
+  ASSERT_TRUE(model) << model.error().describe();
+  const auto result = model->predict(ones, 3);
+  ASSERT_TRUE(result);
+  ASSERT_EQ(result->size(), 2u); // 0.5 itself is in.
+  EXPECT_EQ((*result)[1].probability, 0.5f);
+  EXPECT_EQ(model->predict(ones, 1)->size(), 1u);
+  // No label is an answer too: a picture that shows none of them.
+  how.threshold = 0.99f;
+  auto strict = predictor::load(how);
+  ASSERT_TRUE(strict) << strict.error().describe();
+  const auto none = strict->predict(ones, 3);
+  ASSERT_TRUE(none) << none.error().describe();
+  EXPECT_TRUE(none->empty());
+}

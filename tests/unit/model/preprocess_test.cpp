@@ -29,7 +29,18 @@ preprocessing spec_of(const nlohmann::json& input) {
                                                 : preprocessing::colour::rgb;
   result.crop_height = input["height"];
   result.crop_width = input["width"];
-  result.resize = input.value("resize", 0u);
+  if (input.contains("resize") && input["resize"].is_array()) {
+    result.resize_height = input["resize"][0];
+    result.resize_width = input["resize"][1];
+    result.fit = input["fit"] == "squash"  ? preprocessing::fitting::squash
+                 : input["fit"] == "cover" ? preprocessing::fitting::cover
+                                           : preprocessing::fitting::contain;
+  } else {
+    result.resize = input.value("resize", 0u);
+  }
+  if (input.contains("fill"))
+    std::copy(input["fill"].begin(), input["fill"].end(), result.fill.begin());
+  result.crops_down = input.contains("crop_rounding") && input["crop_rounding"] == "down";
   result.squash = input["squash"];
   result.filter = input["interpolation"] == "bicubic" ? preprocessing::interpolation::bicubic
                                                       : preprocessing::interpolation::bilinear;
@@ -49,7 +60,7 @@ nlohmann::json cases() { return nlohmann::json::parse(read_file(folder / "cases.
 
 TEST(Preprocess, PixelsAreThoseOfPillowToTheBit) {
   const auto table = cases();
-  ASSERT_GE(table.size(), 19u);
+  ASSERT_GE(table.size(), 29u);
   for (const auto& c : table) {
     auto how = spec_of(c["input"]);
     // Undoes the normalisation, so that the tensor holds pixel / 255.
