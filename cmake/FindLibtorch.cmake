@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # Finds libtorch's C++ part: a prefix with include/ and lib/, as scripts/deps lays it
 # out from the wheel, or any libtorch distribution. We do not use its own
 # TorchConfig.cmake: the wheel's wants a whole CUDA toolkit even for CPU use.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # Finds the parts of OpenCV that we use: opencv_core, opencv_imgproc, opencv_imgcodecs.
 # OpenCV's own package file is used where it is installed. Debian ships it only in
 # libopencv-dev, which pulls in Qt and VTK, so without it we look for the parts.

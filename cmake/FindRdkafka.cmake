@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # Finds librdkafka's C library, wherever CMAKE_PREFIX_PATH or the system has it.
 # Provides Rdkafka::rdkafka.
 find_path(Rdkafka_INCLUDE_DIR librdkafka/rdkafka.h)

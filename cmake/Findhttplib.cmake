@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # Finds cpp-httplib: its own package file, else pkg-config (Debian 12 compiles it into a
 # library and ships no package file), else the bare header. Provides httplib::httplib.
 find_package(httplib ${httplib_FIND_VERSION} QUIET CONFIG)

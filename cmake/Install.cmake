@@ -1,7 +1,9 @@
+# SPDX-License-Identifier: Apache-2.0
 # `cmake --install BUILD --prefix PREFIX`: what a machine needs that runs Ziyu.
 #   bin/ziyu, bin/ziyu-worker     the programs
 #   lib/ziyu/                     libtorch and librdkafka, if scripts/deps laid them out;
 #                                 an installation of your own stays where it is
+#   share/doc/ziyu/               the licence, and what Ziyu is linked with
 #   share/ziyu/                   configurations, schemas, the model, test images
 # The tree may be moved: the programs find the rest relative to themselves. What else they
 # are linked with comes from the system (scripts/runtime-packages names Debian's packages).
@@ -26,6 +28,7 @@ set_target_properties(ziyu ziyu_worker PROPERTIES INSTALL_RPATH "${rpath}")
 install(TARGETS ziyu ziyu_worker RUNTIME DESTINATION "${CMAKE_INSTALL_BINDIR}")
 
 set(share "${CMAKE_INSTALL_DATADIR}/ziyu")
+install(FILES LICENSE NOTICE DESTINATION "${CMAKE_INSTALL_DATADIR}/doc/ziyu")
 install(DIRECTORY configs DESTINATION "${share}" FILES_MATCHING PATTERN "*.json")
 install(DIRECTORY models DESTINATION "${share}")
 install(FILES compose/ziyu.json DESTINATION "${share}/compose")

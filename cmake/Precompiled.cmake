@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # Precompiled headers: libtorch's headers take two thirds of a file's compile time, JSON's and
 # GoogleTest's a quarter. CAF's are left out: there the time goes into instantiations, and a
 # precompiled header saved nothing (measured). Each kind is compiled once for all targets.

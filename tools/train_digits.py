@@ -155,7 +155,7 @@ def main() -> None:
     difference = model_files.trace_and_save(model, torch.zeros(1, 1, SIZE, SIZE), options.model / "model.pt")
     model_files.write_folder(
         options.model, name="digits", version=options.model.name, labels=LABELS, preprocessing=PREPROCESSING,
-        held_out_accuracy=held_out,
+        held_out_accuracy=held_out, licence="Apache-2.0",
         notes=f"Trained by tools/train_digits.py on {len(train_scans)} scans of scikit-learn's handwritten digits; "
               f"held_out_accuracy is over the other {len(test_scans)}, tests/data/digits.")
     print(f"held-out accuracy {held_out:.4f} over {len(classes)} images, "
