@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# Finds the parts of OpenCV that we use: opencv_core, opencv_imgproc, opencv_imgcodecs.
+# Finds the parts of OpenCV that we use, e.g., opencv_core.
 # OpenCV's own package file is used where it is installed. Debian ships it only in
 # libopencv-dev, which pulls in Qt and VTK, so without it we look for the parts.
 find_package(OpenCV ${OpenCV_FIND_VERSION} QUIET CONFIG COMPONENTS ${OpenCV_FIND_COMPONENTS})
@@ -29,7 +29,7 @@ find_package_handle_standard_args(OpenCV
   VERSION_VAR OpenCV_VERSION
   HANDLE_COMPONENTS
   REASON_FAILURE_MESSAGE
-    "On Debian: libopencv-imgcodecs-dev and libopencv-imgproc-dev (scripts/deps installs them).")
+    "On Debian: libopencv-core-dev (scripts/deps installs it).")
 if(OpenCV_FOUND)
   foreach(part IN LISTS OpenCV_FIND_COMPONENTS)
     if(NOT TARGET opencv_${part})

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
@@ -22,6 +23,11 @@ public:
   uint64_t number64(size_t at, bool big_endian) {
     const uint64_t first = number(at, 4, big_endian), second = number(at + 4, 4, big_endian);
     return big_endian ? first << 32 | second : second << 32 | first;
+  }
+
+  /// Where `byte` stands next, at `from` or behind it; `size()` when nowhere.
+  size_t find(char byte, size_t from) const {
+    return std::min(bytes_.find(byte, from), bytes_.size());
   }
 
   bool good() const { return good_; }

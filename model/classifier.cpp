@@ -1,10 +1,9 @@
 #include "model/classifier.hpp"
 
 #include "model/preprocess.hpp"
+#include "model/warm_up_images.hpp"
 
 #include <ATen/core/Tensor.h>
-#include <opencv2/core.hpp>
-#include <opencv2/imgcodecs.hpp>
 
 #include <chrono>
 #include <exception>
@@ -46,20 +45,16 @@ expected<void> classifier::warm_up(uint32_t runs) {
   if (auto warmed = predictor_.warm_up(runs); !warmed)
     return warmed;
   // Through each decoder that jobs commonly need; the model itself is warm.
-  for (const char* extension : {".jpg", ".png"}) {
-    std::vector<uint8_t> encoded;
+  for (const auto image : {as_bytes(warm_up_jpeg), as_bytes(warm_up_png), as_bytes(warm_up_webp)}) {
     try {
-      cv::imencode(extension, cv::Mat(32, 32, CV_8UC3, cv::Scalar(32, 128, 224)), encoded);
-      const std::string_view image{reinterpret_cast<const char*>(encoded.data()), encoded.size()};
       for (uint32_t i = 1; i < runs; ++i)
         if (const auto decoded = decode_image(image))
           preprocess(*decoded, predictor_.folder().input);
-      if (auto result = classify(image, 5); !result)
-        return tl::unexpected<error>(result.error());
-    } catch (const std::exception& e) {
-      return fail(errc::unavailable,
-                  std::string{"cannot warm up with a "} + extension + " image: " + e.what());
+    } catch (const std::exception& e) { // out of memory
+      return fail(errc::unavailable, std::string{"cannot warm up with an image: "} + e.what());
     }
+    if (auto result = classify(image, 5); !result)
+      return tl::unexpected<error>(result.error());
   }
   return {};
 }

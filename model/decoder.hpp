@@ -1,8 +1,7 @@
 #pragma once
 
 #include "base/error.hpp"
-
-#include <opencv2/core/mat.hpp>
+#include "model/pixels.hpp"
 
 #include <cstdint>
 #include <string_view>
@@ -19,21 +18,28 @@ struct decode_limits {
 
 /// An image ready for preprocessing. Copies share the pixels (reference count).
 struct decoded_image {
-  /// CV_8UC3, continuous, EXIF orientation applied. BGR, as OpenCV has it: the
-  /// channels are put in the model's order when they become a tensor.
-  cv::Mat pixels;
+  /// RGB as they are stored. They are not turned upright, which would take a second copy of
+  /// the largest thing that a worker holds: resampling reads them through `orientation`.
+  pixel_grid pixels;
+  uint32_t orientation = 1; ///< As EXIF counts, 1 to 8.
 
-  uint32_t width() const { return static_cast<uint32_t>(pixels.cols); }
-  uint32_t height() const { return static_cast<uint32_t>(pixels.rows); }
+  /// Of the upright image.
+  uint32_t width() const { return orientation >= 5 ? pixels.height() : pixels.width(); }
+  uint32_t height() const { return orientation >= 5 ? pixels.width() : pixels.height(); }
 };
 
-/// Decodes JPEG, PNG, BMP, WebP and TIFF to what PIL's
-/// `ImageOps.exif_transpose(Image.open(f)).convert("RGB")` gives: grey and
-/// palette become colour, CMYK is converted, alpha is dropped (not composited),
-/// and of 16-bit samples the high byte is kept.
+/// Decodes JPEG, PNG, BMP, WebP and TIFF to what Pillow's
+/// `ImageOps.exif_transpose(Image.open(f)).convert("RGB")` gives, to the byte: grey and
+/// palette become colour, CMYK is converted, alpha is dropped (not composited). Of 16-bit
+/// samples the high byte is kept, also of grey ones, which Pillow clips to white. The table
+/// in docs/model-folder.md says which layouts are admitted.
 ///
-/// Errors: `empty_image`, `undecodable_image` (not an image, truncated, damaged,
-/// unknown format), `image_too_large`. Never throws.
+/// Errors: `empty_image`, `undecodable_image` (not an image, truncated, damaged, a format or
+/// layout that is not admitted, which the text names), `image_too_large`,
+/// `inference_failed` (out of memory). Never throws.
 expected<decoded_image> decode_image(std::string_view bytes, const decode_limits& limits = {});
+
+/// A copy that is turned upright, for whoever needs the pixels themselves.
+pixel_grid upright(const decoded_image& image);
 
 } // namespace ziyu::model

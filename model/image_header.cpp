@@ -1,8 +1,6 @@
 #include "model/image_header.hpp"
 
-#include "model/formats/bmp_header.hpp"
 #include "model/formats/header.hpp"
-#include "model/formats/jpeg_header.hpp"
 
 #include <algorithm>
 #include <limits>
@@ -67,27 +65,6 @@ std::string_view other_format(std::string_view bytes) {
   return {};
 }
 
-bool is_png_complete(bounded_reader& in) {
-  size_t at = png_signature.size();
-  for (;;) {
-    const auto length = in.be32(at), type = in.be32(at + 4);
-    in.be32(at + 8 + length); // its checksum
-    if (!in.good())
-      return false;
-    if (type == 0x49454e44) // "IEND"
-      return true;
-    at += size_t{12} + length;
-  }
-}
-
-/// Of uncompressed pixels only; those of other kinds may have any length.
-bool is_bmp_complete(std::string_view bytes) {
-  const auto x = parse_bmp_header(bytes);
-  return x
-         && (x->how == bmp_header::coding::rle8 || x->how == bmp_header::coding::rle4
-             || x->pixels + x->row_size() * x->height <= bytes.size());
-}
-
 constexpr uint64_t fixed = uint64_t{1} << 20;
 
 /// Weights of a bicubic resampler for each stored column and row, and its rows.
@@ -126,20 +103,6 @@ expected<image_size> read_image_header(std::string_view bytes) {
 std::optional<image_size> read_image_size(std::string_view bytes) noexcept {
   const auto result = read_image_header(bytes);
   return result ? std::optional{*result} : std::nullopt;
-}
-
-bool is_image_complete(std::string_view bytes) noexcept {
-  const auto format = format_of(bytes);
-  bounded_reader in{bytes};
-  if (format == image_format::jpeg)
-    return walk_jpeg(in, [](uint32_t, size_t) { return false; });
-  if (format == image_format::png)
-    return is_png_complete(in);
-  if (format == image_format::webp)
-    return in.le32(4) <= in.size() - 8;
-  if (format == image_format::bmp)
-    return is_bmp_complete(bytes);
-  return true;
 }
 
 uint64_t decode_peak_bytes(const image_size& size) noexcept {

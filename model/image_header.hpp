@@ -57,10 +57,4 @@ uint64_t decode_peak_bytes(const image_size& size) noexcept;
 /// use. Pure.
 uint64_t least_decode_peak_bytes(uint64_t pixels) noexcept;
 
-/// True unless the file is plainly cut off: a JPEG without its end marker, a
-/// PNG without IEND, a WebP shorter than its RIFF size, a BMP without all of its
-/// rows. Decoders may fill up such images with grey. Always true for TIFF, whose
-/// decoder notices.
-bool is_image_complete(std::string_view bytes) noexcept;
-
 } // namespace ziyu::model

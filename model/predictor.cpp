@@ -1,7 +1,6 @@
 #include "model/predictor.hpp"
 
 #include <ATen/Parallel.h>
-#include <opencv2/core/utility.hpp>
 #include <torch/script.h>
 #include <torch/version.h>
 
@@ -54,7 +53,6 @@ void use_one_thread() {
   static std::once_flag once;
   std::call_once(once, [] {
     at::set_num_threads(1);
-    cv::setNumThreads(1);
     try {
       at::set_num_interop_threads(1);
     } catch (const std::exception&) {

@@ -27,8 +27,8 @@ struct class_score {
 /// threshold.
 using prediction = std::vector<class_score>;
 
-/// Brings libtorch and OpenCV to one thread each, for this process and all that
-/// are forked from it. Call it before anything else touches them: the fork
+/// Brings libtorch to one thread, for this process and all that
+/// are forked from it. Call it before anything else touches it: the fork
 /// server must be single-threaded when it forks. Calling it again does nothing.
 void use_one_thread();
 

@@ -1,8 +1,7 @@
 #pragma once
 
+#include "model/decoder.hpp"
 #include "model/model_folder.hpp"
-
-#include <opencv2/core/mat.hpp>
 
 #include <cstdint>
 
@@ -16,17 +15,18 @@ struct resample_window {
   int width = 0, height = 0;
 };
 
-/// Resizes an 8-bit image with 1 or 3 channels as Pillow does: antialiased, in
-/// fixed point with rounding to 8 bits between the horizontal and the vertical
-/// pass. Bit-exact with the window of `Image.resize((full_width, full_height), filter)`
-/// of Pillow 13; before it, images more than twice as high as wide may differ by
-/// a rounding.
+/// Resizes the upright image as Pillow does: antialiased, in fixed point with rounding to
+/// 8 bits between the horizontal and the vertical pass. Bit-exact with the window of
+/// `ImageOps.exif_transpose(image).resize((full_width, full_height), filter)` of Pillow 13;
+/// before it, images more than twice as high as wide may differ by a rounding. With
+/// `grey` of its `convert("L")`: the result has one channel.
 ///
-/// Memory is bounded by the window and a row or column of the image, not by
-/// `full_width` × `full_height`: a 1 × 1 000 000 image, whose other edge would
+/// The stored pixels are read as they lie: only the result is turned upright. So memory is
+/// bounded by the window and a row or column of the image, and neither by a copy of it nor
+/// by `full_width` × `full_height`: a 1 × 1 000 000 image, whose other edge would
 /// become 224 million pixels long, costs no more than a square one.
-/// @pre The window is not empty and lies within the full size.
-cv::Mat resample(const cv::Mat& image, const resample_window& window,
-                 preprocessing::interpolation filter);
+/// @pre The pixels have 3 channels; the window is not empty and lies within the full size.
+pixel_grid resample(const decoded_image& image, bool grey, const resample_window& window,
+                    preprocessing::interpolation filter);
 
 } // namespace ziyu::model

@@ -43,7 +43,8 @@ constexpr std::string_view gpu_functions[] = {
 };
 constexpr std::string_view image_functions[] = {
   "cv::",
-  "ziyu::model::decode_image",
+  "ziyu::model::decode_",
+  "ziyu::model::pixel_grid",
   "ziyu::model::preprocess",
   "ziyu::model::resample",
 };

@@ -66,7 +66,7 @@ struct leak_site {
 /// | thread | a thread's start (`start_thread`, `clone3`) without our job loop around it, or thread-local set-up (`__tls_get_addr`, `allocate_dtv`, "TLS init function"); or ≥ 4 threads hold the same stack | thread_local |
 /// | model | `torch::jit::load`, `torch::jit::import_ir_module`, an `Unpickler`, `caffe2::serialize`, `torch::jit::freeze`, `ziyu::model::predictor::load`, `torch::inductor` package loader | model_reloaded |
 /// | GPU | `CUDACachingAllocator`, `CachingHostAllocator` | gpu_cache |
-/// | image | any function of OpenCV or of an image codec's library, `ziyu::model::decode_image`, `preprocess`, `resample`, `decoded_image` | retained_images |
+/// | image | any function of an image codec's library or of OpenCV (which a model may bring), `ziyu::model::decode_image` and its kind, `preprocess`, `resample`, `pixel_grid` | retained_images |
 /// | tensor | any function of `at::`, `c10::`, `torch::`, or of libtorch's libraries | retained_tensors |
 /// | else | at least one named frame that is not the allocator | native_allocation |
 ///

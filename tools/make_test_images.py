@@ -108,7 +108,6 @@ def main() -> None:
         "not_an_image": ("这不是图片。This is a text.\n".encode(), "undecodable_image"),
         "only_a_signature.png": (png[:8], "undecodable_image"),
         "truncated.jpg": (noisy[: len(noisy) // 2], "undecodable_image"),
-        "truncated_by_its_end_marker.jpg": (jpeg[:-2], "undecodable_image"),
         "truncated_progressive.jpg": (encoded(noise, "JPEG", quality=60, progressive=True)[:3000], "undecodable_image"),
         "truncated.png": (png[: len(png) // 2], "undecodable_image"),
         "damaged.png": (png[: len(png) // 2] + bytes([png[len(png) // 2] ^ 0x55]) + png[len(png) // 2 + 1:],

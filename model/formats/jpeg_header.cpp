@@ -11,15 +11,16 @@ bool is_start_of_frame(uint32_t marker) {
   return marker >= 0xc0 && marker <= 0xcf && marker != 0xc4 && marker != 0xc8 && marker != 0xcc;
 }
 
-/// Baseline, extended and progressive, with Huffman or arithmetic coding.
-bool is_known_coding(uint32_t marker) {
-  return (marker >= 0xc0 && marker <= 0xc2) || marker == 0xc9 || marker == 0xca;
-}
+/// Baseline, extended and progressive, with Huffman coding. With arithmetic coding
+/// nothing tells that data are missing: zeros are made of them.
+bool is_known_coding(uint32_t marker) { return marker >= 0xc0 && marker <= 0xc2; }
 
 std::string coding_name(uint32_t marker) {
   const auto number = std::to_string(marker - 0xc0);
   if (marker == 0xc3 || marker == 0xcb)
     return "JPEG with lossless coding (SOF" + number + ")";
+  if (marker == 0xc9 || marker == 0xca)
+    return "JPEG with arithmetic coding (SOF" + number + ")";
   return "JPEG with hierarchical coding (SOF" + number + ")";
 }
 

@@ -34,8 +34,7 @@ bool walk_jpeg(bounded_reader& in, Visitor visit) {
   for (;;) {
     // Entropy-coded data and rubbish between segments are skipped alike: neither
     // contains 0xff but with 0x00 behind it.
-    while (at < in.size() && in.u8(at) != 0xff)
-      ++at;
+    at = in.find('\xff', at);
     while (at < in.size() && in.u8(at) == 0xff)
       ++at;
     const auto marker = in.u8(at++);

@@ -138,8 +138,10 @@ expected<void> fault_injector::inject(const wire::fault_spec& what, model::class
     break;
   case kind::retain_images:
     if (what.bytes > 0) {
-      kept_->decoded.push_back({cv::Mat(
-        1, static_cast<int>(std::min<uint64_t>(what.bytes, 1u << 30)), CV_8UC1, cv::Scalar{0x5a})});
+      model::pixel_grid pixels{static_cast<uint32_t>(std::min<uint64_t>(what.bytes, 1u << 30)), 1,
+                               1};
+      std::memset(pixels.data(), 0x5a, pixels.size());
+      kept_->decoded.push_back({std::move(pixels)});
       break;
     }
     kept_->encoded.emplace_back(image);

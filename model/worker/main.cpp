@@ -1,13 +1,13 @@
-// ziyu-worker: the only part of Ziyu that holds libtorch and OpenCV.
+// ziyu-worker: the only part of Ziyu that holds libtorch and the image codecs.
 
 #include "base/file.hpp"
+#include "model/codecs.hpp"
 #include "model/decoder.hpp"
 #include "model/worker/fork_server.hpp"
 #include "model/worker/live_bytes.hpp"
 
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
-#include <opencv2/core/version.hpp>
 
 #include <iostream>
 
@@ -105,11 +105,10 @@ int main(int argc, char** argv) {
   app.add_flag("--version", show_version, "Versions of the libraries as JSON");
   CLI11_PARSE(app, argc, argv);
   if (show_version) {
-    std::cout << json{{"libtorch", model::torch_version()},
-                      {"opencv", CV_VERSION},
-                      {"jemalloc", worker::jemalloc_version()}}
-                   .dump()
-              << '\n';
+    json versions{{"libtorch", model::torch_version()}, {"jemalloc", worker::jemalloc_version()}};
+    for (const auto& [name, version] : model::codec_versions())
+      versions[name] = version;
+    std::cout << versions.dump() << '\n';
     return 0;
   }
   if (!check.empty())

@@ -95,7 +95,7 @@ TEST(Program, NamesTheVersionsOfItsLibraries) {
   EXPECT_EQ(x.err, "");
   EXPECT_TRUE(x.out.starts_with("ziyu "));
   for (const auto* name : {"caf 0.17", "librdkafka 2.", "nlohmann_json 3.", "openssl ", "torch ",
-                           "opencv 4.", "jemalloc 5."})
+                           "libjpeg ", "libpng 1.6", "libtiff 4.", "libwebp 1.", "jemalloc 5."})
     EXPECT_NE(x.out.find(name), x.out.npos) << name << " in\n" << x.out;
 }
 

@@ -5,7 +5,6 @@
 
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
-#include <opencv2/core.hpp>
 
 #include <cstdlib>
 #include <filesystem>
@@ -42,16 +41,16 @@ TEST(Decoder, SeesWhatPillowSees) {
   for (const auto& [name, want] : table.items()) {
     const auto image = decode_image(content("images/" + name));
     ASSERT_TRUE(image) << name << ": " << image.error().describe();
-    ASSERT_EQ(image->pixels.type(), CV_8UC3) << name;
-    ASSERT_TRUE(image->pixels.isContinuous()) << name;
+    ASSERT_EQ(image->pixels.channels(), 3u) << name;
+    const auto pixels = upright(*image);
     ASSERT_EQ(image->width(), want["width"]) << name;
     ASSERT_EQ(image->height(), want["height"]) << name;
     for (const auto& pixel : want["pixels"]) {
-      const int x = pixel[0], y = pixel[1];
-      const auto bgr = image->pixels.at<cv::Vec3b>(y, x);
+      const uint32_t x = pixel[0], y = pixel[1];
+      const auto* rgb = pixels.row(y) + 3 * x;
       for (int channel = 0; channel < 3; ++channel) {
         const int expected_value = pixel[2 + channel];
-        EXPECT_NEAR(bgr[2 - channel], expected_value, want["tolerance"].get<int>())
+        EXPECT_NEAR(rgb[channel], expected_value, want["tolerance"].get<int>())
           << name << " at " << x << ", " << y << " channel " << channel;
       }
     }
@@ -60,7 +59,7 @@ TEST(Decoder, SeesWhatPillowSees) {
 
 TEST(Decoder, RefusesEachBadImageByName) {
   const auto table = expectations("bad");
-  ASSERT_GE(table.size(), 14u);
+  ASSERT_GE(table.size(), 13u);
   for (const auto& [name, want] : table.items()) {
     const auto image = decode_image(content("bad/" + name));
     ASSERT_FALSE(image) << name;
@@ -99,12 +98,21 @@ TEST(Decoder, SaysHowLargeIsTooLarge) {
     << result.error().message;
 }
 
-TEST(Decoder, NoPrefixOfAnImageDecodes) {
+TEST(Decoder, APrefixOfAnImageIsRefusedOrHasAllPixels) {
   for (const char* name : {"rgb.jpg", "progressive.jpg", "rgb.png", "rgb.webp", "rgb.bmp"}) {
     const auto whole = content(std::filesystem::path{"images"} / name);
-    for (size_t size = 0; size < whole.size(); size += 7)
-      ASSERT_FALSE(decode_image(std::string_view{whole}.substr(0, size)))
+    const auto pixels = decode_image(whole).value().pixels;
+    size_t decoded = 0;
+    for (size_t size = 0; size < whole.size(); ++size) {
+      const auto image = decode_image(std::string_view{whole}.substr(0, size));
+      if (!image)
+        continue;
+      ++decoded;
+      ASSERT_TRUE(std::equal(pixels.data(), pixels.data() + pixels.size(), image->pixels.data()))
         << name << " cut to " << size;
+    }
+    // At most the end marker of a JPEG and the last bits before it, IEND of a PNG.
+    EXPECT_LE(decoded, 14u) << name;
   }
 }
 
@@ -112,5 +120,5 @@ TEST(Decoder, CopiesShareThePixels) {
   const auto image = decode_image(content("images/rgb.png"));
   ASSERT_TRUE(image);
   const auto copy = *image;
-  EXPECT_EQ(copy.pixels.data, image->pixels.data);
+  EXPECT_EQ(copy.pixels.data(), image->pixels.data());
 }

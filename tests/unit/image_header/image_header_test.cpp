@@ -1,5 +1,4 @@
 #include "model/image_header.hpp"
-#include "model/orientation.hpp"
 
 #include "base/file.hpp"
 
@@ -180,31 +179,6 @@ TEST(ImageHeader, SaysWhatDecodingTakes) {
             std::numeric_limits<uint64_t>::max());
 }
 
-TEST(ImageHeader, TellsCutOffFilesFromWholeOnes) {
-  for (const char* name : {"rgb.jpg", "progressive.jpg", "exif_1.jpg", "1x1.jpg", "rgb.png",
-                           "alpha.png", "rgb.webp", "lossless.webp", "rgb.bmp", "rgb.tiff"})
-    EXPECT_TRUE(is_image_complete(content(std::string{"images/"} + name))) << name;
-  for (const char* name :
-       {"truncated.jpg", "truncated_by_its_end_marker.jpg", "truncated_progressive.jpg",
-        "truncated.png", "truncated.webp", "truncated.bmp"})
-    EXPECT_FALSE(is_image_complete(content(std::string{"bad/"} + name))) << name;
-}
-
-TEST(ImageHeader, EachProperPrefixOfAFileIsCutOff) {
-  for (const char* name : {"images/rgb.jpg", "images/progressive.jpg", "images/rgb.png",
-                           "images/rgb.webp", "images/rgb.bmp"}) {
-    const auto whole = content(name);
-    for (size_t size = 20; size < whole.size(); ++size)
-      ASSERT_FALSE(is_image_complete(std::string_view{whole}.substr(0, size)))
-        << name << " cut to " << size;
-  }
-}
-
-TEST(ImageHeader, IgnoresWhatFollowsTheEnd) {
-  EXPECT_TRUE(is_image_complete(content("images/rgb.jpg") + "trailing"));
-  EXPECT_TRUE(is_image_complete(content("images/rgb.png") + "trailing"));
-}
-
 // AddressSanitizer makes a read outside of the bytes fail; so the bytes are an
 // allocation of exactly their size.
 TEST(ImageHeader, StaysWithinAnyBytes) {
@@ -230,25 +204,7 @@ TEST(ImageHeader, StaysWithinAnyBytes) {
         ASSERT_GT(size->width, 0u);
         ASSERT_GT(size->height, 0u);
       }
-      const auto orientation = read_orientation(view);
-      ASSERT_GE(orientation, 1u);
-      ASSERT_LE(orientation, 8u);
-      is_image_complete(view);
     }
   }
   EXPECT_GT(sizes, 10'000u); // the changes left most headers readable
-}
-
-TEST(Orientation, IsReadFromEachFormatThatCarriesIt) {
-  for (uint32_t value = 1; value <= 8; ++value)
-    EXPECT_EQ(read_orientation(content("images/exif_" + std::to_string(value) + ".jpg")), value);
-  EXPECT_EQ(read_orientation(content("images/exif_rotated.jpg")), 6u);
-  EXPECT_EQ(read_orientation(content("images/exif_rotated.png")), 6u);
-  EXPECT_EQ(read_orientation(content("images/exif_rotated.webp")), 6u);
-}
-
-TEST(Orientation, IsUprightWhereNothingIsSaid) {
-  for (const char* name : {"images/rgb.jpg", "images/rgb.png", "images/rgb.webp", "images/rgb.bmp",
-                           "images/rgb.tiff", "bad/not_an_image", "bad/empty"})
-    EXPECT_EQ(read_orientation(content(name)), 1u) << name;
 }

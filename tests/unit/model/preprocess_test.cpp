@@ -5,7 +5,6 @@
 #include <ATen/core/Tensor.h>
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
-#include <opencv2/core.hpp>
 
 #include <cmath>
 #include <filesystem>
@@ -73,10 +72,10 @@ TEST(Preprocess, PixelsAreThoseOfPillowToTheBit) {
     ASSERT_EQ(tensor.sizes(), (c10::IntArrayRef{1, channels, how.crop_height, how.crop_width}))
       << c.dump();
     int worst = 0;
-    for (int row = 0; row < want.pixels.rows; ++row)
-      for (int column = 0; column < want.pixels.cols; ++column)
+    for (uint32_t row = 0; row < want.pixels.height(); ++row)
+      for (uint32_t column = 0; column < want.pixels.width(); ++column)
         for (int channel = 0; channel < channels; ++channel) {
-          const int pixel = want.pixels.at<cv::Vec3b>(row, column)[channels == 1 ? 0 : 2 - channel];
+          const int pixel = want.pixels.row(row)[3 * column + static_cast<uint32_t>(channel)];
           const auto got = static_cast<int>(
             std::lround(value_at(tensor, channel, row, column) * 255));
           worst = std::max(worst, std::abs(got - pixel));
@@ -96,7 +95,9 @@ TEST(Preprocess, NumbersAreThoseOfTorchvision) {
 
 TEST(Preprocess, ExtremeProportionsCostNoMoreThanTheModelsInput) {
   // Its other edge would be 256 × 300 000 = 77 million pixels long.
-  const decoded_image line{cv::Mat(1, 300'000, CV_8UC3, cv::Scalar(10, 20, 30))};
+  decoded_image line{pixel_grid{300'000, 1, 3}};
+  for (size_t i = 0; i < line.pixels.size(); ++i)
+    line.pixels.data()[i] = static_cast<uint8_t>(30 - 10 * (i % 3));
   preprocessing how;
   how.resize = 256;
   how.mean = {0, 0, 0};

@@ -1,0 +1,38 @@
+#pragma once
+
+#include "model/image_header.hpp"
+#include "model/pixels.hpp"
+
+#include <algorithm>
+#include <cstdint>
+#include <string_view>
+
+namespace ziyu::model {
+
+// One decoder per format, each in a file of its own: a format's own library, used
+// strictly. What a library repairs in silence (missing data become grey) is refused.
+//
+// `size` is what `read_image_header` said of the same bytes, and passed the limits: nothing
+// is allocated that is larger. The pixels are RGB as PIL's `convert("RGB")` makes them, as
+// stored, i.e., not turned upright. Errors are `undecodable_image` with a reason that does
+// not depend on a library's version. Out of memory: `std::bad_alloc`.
+
+expected<pixel_grid> decode_jpeg(std::string_view bytes, const image_size& size);
+expected<pixel_grid> decode_png(std::string_view bytes, const image_size& size);
+expected<pixel_grid> decode_bmp(std::string_view bytes, const image_size& size);
+expected<pixel_grid> decode_webp(std::string_view bytes, const image_size& size);
+expected<pixel_grid> decode_tiff(std::string_view bytes, const image_size& size);
+
+/// PIL's conversion of one pixel of CMYK, 255 being full ink.
+inline void cmyk_to_rgb(uint32_t c, uint32_t m, uint32_t y, uint32_t k, uint8_t* rgb) {
+  const auto light = 255 - k;
+  const auto mixed = [&](uint32_t ink) {
+    const auto product = ink * light + 128;
+    return static_cast<uint8_t>(light - std::min(light, ((product >> 8) + product) >> 8));
+  };
+  rgb[0] = mixed(c);
+  rgb[1] = mixed(m);
+  rgb[2] = mixed(y);
+}
+
+} // namespace ziyu::model

@@ -1,0 +1,73 @@
+#include "model/decoder.hpp"
+#include "model/image_header.hpp"
+#include "model/resample.hpp"
+
+#include "base/file.hpp"
+#include "support/peak.hpp"
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <string>
+
+using namespace ziyu;
+using namespace ziyu::model;
+using ziyu::test::in_child;
+
+// tests/data/peaks: images of 2,400 × 1,800 pixels, made by tools/make_layouts.py.
+
+namespace {
+
+/// What the allocator and the libraries' own tables add.
+constexpr uint64_t slack = uint64_t{3} << 20;
+
+/// A BMP of one colour, which would be large as a file.
+std::string bmp(uint32_t width, uint32_t height) {
+  std::string result{"BM"};
+  const auto put = [&](uint32_t value, int bytes) {
+    for (int i = 0; i < bytes; ++i)
+      result += static_cast<char>(value >> (8 * i));
+  };
+  for (const uint32_t x : {0u, 0u, 54u, 40u, width, height})
+    put(x, 4);
+  put(1, 2);
+  put(24, 2);
+  for (int i = 0; i < 6; ++i)
+    put(0, 4);
+  return result + std::string(size_t{(width * 3 + 3) / 4 * 4} * height, 'x');
+}
+
+void expect_bounded(const std::string& name, const std::string& bytes) {
+  const auto size = read_image_header(bytes);
+  ASSERT_TRUE(size) << name;
+  const auto bound = decode_peak_bytes(*size);
+  const auto taken = in_child([&] {
+    const auto image = decode_image(bytes, {.max_peak_bytes = bound});
+    if (!image)
+      return false;
+    resample(*image, true, {256, 256, 16, 16, 224, 224}, preprocessing::interpolation::bicubic);
+    return true;
+  });
+  EXPECT_TRUE(taken.succeeded) << name;
+  EXPECT_LE(taken.peak_bytes, bound + slack) << name;
+  if (taken.peak_bytes == 0)
+    return; // under AddressSanitizer
+  // An upper bound that is far too high refuses good images.
+  EXPECT_GE(taken.peak_bytes + slack, size->decoded_bytes()) << name;
+  EXPECT_GE((taken.peak_bytes + slack) * 3, bound) << name;
+}
+
+} // namespace
+
+TEST(Peak, OfEachKindOfImageIsWhatItsHeaderTells) {
+  size_t seen = 0;
+  for (const auto& file : std::filesystem::directory_iterator(std::filesystem::path{ZIYU_SOURCE_DIR}
+                                                              / "tests/data/peaks")) {
+    expect_bounded(file.path().filename().string(), read_file(file.path()).value());
+    ++seen;
+  }
+  EXPECT_GE(seen, 17u);
+  expect_bounded("24 bits, BMP", bmp(2400, 1800));
+  expect_bounded("a line, BMP", bmp(2'000'000, 1));
+  expect_bounded("a column, BMP", bmp(1, 1'000'000));
+}

@@ -1,0 +1,1 @@
+"""The files of tests/data/layouts, a module per format; used by tools/make_layouts.py."""

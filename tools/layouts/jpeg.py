@@ -1,0 +1,147 @@
+"""Layouts of JPEG."""
+
+import struct
+
+from PIL import Image
+
+from .common import NOISE, RGB, encoded, exif_block, picture, put, refused, with_orientation, xmp
+
+
+def segment(marker: int, body: bytes) -> bytes:
+    return bytes([0xff, marker]) + struct.pack(">H", len(body) + 2) + body
+
+
+def behind_start(jpeg: bytes, *segments: bytes) -> bytes:
+    return jpeg[:2] + b"".join(segments) + jpeg[2:]
+
+
+def scans_of(jpeg: bytes) -> list[int]:
+    """Where each start of scan is."""
+    at, found = 2, []
+    while at < len(jpeg) - 1:
+        if jpeg[at] != 0xff or jpeg[at + 1] in (0, 0xff) or 0xd0 <= jpeg[at + 1] <= 0xd8:
+            at += 1
+            continue
+        if jpeg[at + 1] == 0xd9:
+            break
+        if jpeg[at + 1] == 0xda:
+            found.append(at)
+        at += 2 + struct.unpack_from(">H", jpeg, at + 2)[0]
+    return found
+
+
+def jpeg() -> None:
+    truncated = "… is truncated: its data end before its pixels"
+    plain = encoded(RGB, "JPEG", quality=90)
+    noisy = Image.fromarray(NOISE)
+    for name, factor in (("444", 0), ("422", 1), ("420", 2)):
+        for kind, options in (("baseline", {}), ("progressive", {"progressive": True}),
+                              ("restart", {"restart_marker_rows": 1}), ("optimized", {"optimize": True})):
+            put(f"jpeg_{name}_{kind}.jpg", f"JPEG, colour, {kind}, 4:{name[1]}:{name[2]}",
+                encoded(noisy if kind == "restart" else RGB, "JPEG", quality=88, subsampling=factor, **options))
+    put("jpeg_odd_1x1.jpg", "JPEG of one pixel", encoded(picture(1, 1), "JPEG"))
+    put("jpeg_odd_17x1.jpg", "JPEG of one row", encoded(picture(17, 1), "JPEG", subsampling=2))
+    for name, across, down in (("440", 1, 2), ("411", 4, 1), ("410", 4, 2), ("441", 1, 4)):
+        frame = plain.index(b"\xff\xc0")
+        changed = bytearray(encoded(picture(32, 32), "JPEG", quality=90, subsampling=0))
+        frame = changed.index(b"\xff\xc0")
+        # Other sampling factors of the same blocks make another picture; any will do.
+        changed[frame + 11] = across << 4 | down
+        put(f"jpeg_{name}.jpg", f"JPEG, sampling factors {across}×{down}", resampled_jpeg(across, down))
+    put("jpeg_grey.jpg", "JPEG, grey", encoded(RGB.convert("L"), "JPEG", quality=90))
+    put("jpeg_grey_progressive.jpg", "JPEG, grey, progressive", encoded(RGB.convert("L"), "JPEG", progressive=True))
+    put("jpeg_rgb_adobe.jpg", "JPEG, RGB without YCbCr (Adobe)", encoded(RGB, "JPEG", quality=92, keep_rgb=True))
+    cmyk = encoded(RGB.convert("CMYK"), "JPEG", quality=92)
+    put("jpeg_cmyk_adobe.jpg", "JPEG, CMYK (Adobe)", cmyk)
+    put("jpeg_cmyk_progressive.jpg", "JPEG, CMYK, progressive",
+        encoded(RGB.convert("CMYK"), "JPEG", quality=92, progressive=True))
+    ycck = bytearray(cmyk)
+    adobe = cmyk.index(b"Adobe")
+    ycck[adobe + 11] = 2
+    put("jpeg_ycck_adobe.jpg", "JPEG, YCCK (Adobe)", bytes(ycck))
+    no_adobe = cmyk[:adobe - 4] + cmyk[adobe + 12:]
+    put("jpeg_cmyk_plain.jpg", "JPEG, CMYK without Adobe's marker", no_adobe)
+    # What stands around the pixels.
+    put("jpeg_no_end_marker.jpg", "JPEG that lacks only its end marker", plain[:-2], reference=plain)
+    put("jpeg_progressive_no_end_marker.jpg", "JPEG, progressive, that lacks only its end marker",
+        encoded(RGB, "JPEG", progressive=True)[:-2], reference=encoded(RGB, "JPEG", progressive=True))
+    put("jpeg_trailer.jpg", "JPEG with a vendor's trailer", plain + b"SEFT\0\0\x01" + bytes(range(256)))
+    put("jpeg_trailer_no_end_marker.jpg", "JPEG with a trailer in place of its end marker",
+        plain[:-2] + b"\xff\xe1\0\x10vendor's trailer", reference=plain)
+    put("jpeg_extraneous.jpg", "JPEG with bytes before its end marker", plain[:-2] + b"\0\0\0\0" + plain[-2:])
+    put("jpeg_filled_markers.jpg", "JPEG with filling before markers", plain.replace(b"\xff\xc0", b"\xff\xff\xff\xc0"))
+    put("jpeg_comment.jpg", "JPEG with a comment", behind_start(plain, segment(0xfe, "说明".encode())))
+    put("jpeg_icc.jpg", "JPEG with a colour profile, which is not applied",
+        encoded(RGB, "JPEG", quality=90, icc_profile=bytes(range(200))))
+    half = scans_of(plain)[0] + (len(plain) - scans_of(plain)[0]) // 2
+    noisy_jpeg = encoded(noisy, "JPEG", quality=90)
+    noisy_half = scans_of(noisy_jpeg)[0] + (len(noisy_jpeg) - scans_of(noisy_jpeg)[0]) // 2
+    refused("jpeg_cut.jpg", "JPEG cut in half", plain[:half], truncated)
+    refused("jpeg_cut_with_end_marker.jpg", "JPEG cut in half, with an end marker", plain[:half] + b"\xff\xd9", truncated)
+    refused("jpeg_noise_cut_with_end_marker.jpg", "JPEG cut in half, with an end marker",
+            noisy_jpeg[:noisy_half] + b"\xff\xd9", truncated)
+    progressive = encoded(noisy, "JPEG", quality=90, progressive=True)
+    scans = scans_of(progressive)
+    refused("jpeg_progressive_cut.jpg", "JPEG, progressive, cut within a scan",
+            progressive[:(scans[2] + scans[3]) // 2] + b"\xff\xd9", truncated)
+    refused("jpeg_progressive_lacks_scans.jpg", "JPEG, progressive, without its last scans",
+            progressive[:progressive.rindex(b"\xff\xc4", 0, scans[4])] + b"\xff\xd9", "… is truncated: it lacks its last scans")
+    restart = encoded(noisy, "JPEG", quality=88, subsampling=0, restart_marker_rows=1)
+    second = restart.index(b"\xff\xd1")
+    refused("jpeg_restart_missing.jpg", "JPEG that lacks a restart interval",
+            restart[:restart.index(b"\xff\xd0")] + restart[second:], "… is damaged: its restart markers are out of order")
+    one = bytearray(plain)
+    one[plain.index(b"\xff\xc0") + 1] = 0xc1
+    put("jpeg_extended.jpg", "JPEG, extended sequential (SOF1)", bytes(one))
+    for marker, reason in ((0xc3, "JPEG with lossless coding (SOF3)"), (0xc5, "JPEG with hierarchical coding (SOF5)"),
+                           (0xc9, "JPEG with arithmetic coding (SOF9)"), (0xca, "JPEG with arithmetic coding (SOF10)")):
+        one[plain.index(b"\xff\xc0") + 1] = marker
+        refused(f"jpeg_sof{marker - 0xc0}.jpg", reason, bytes(one), reason)
+    one = bytearray(plain)
+    one[plain.index(b"\xff\xc0") + 4] = 12
+    refused("jpeg_12_bit.jpg", "JPEG with 12-bit samples", bytes(one), "JPEG with 12-bit samples")
+    grey = encoded(RGB.convert("L"), "JPEG", quality=90)
+    frame = grey.index(b"\xff\xc0")
+    two = grey[:frame] + segment(0xc0, grey[frame + 4:frame + 9] + b"\x02\x01\x11\0\x02\x11\0") + grey[frame + 13:]
+    refused("jpeg_two_components.jpg", "JPEG with 2 components", two, "JPEG with 2 components")
+    no_height = bytearray(plain)
+    no_height[plain.index(b"\xff\xc0") + 5:plain.index(b"\xff\xc0") + 7] = b"\0\0"
+    refused("jpeg_no_height.jpg", "JPEG whose height stands behind its pixels (DNL)", bytes(no_height),
+            "JPEG whose height is not in its header")
+    table = plain.index(b"\xff\xdb")
+    length = struct.unpack_from(">H", plain, table + 2)[0] + 2
+    refused("jpeg_no_table.jpg", "JPEG without a table", plain[:table] + plain[table + length:],
+            "… is damaged: it lacks a table")
+    # Orientation.
+    for value in range(1, 9):
+        put(f"jpeg_exif_{value}.jpg", f"JPEG, EXIF orientation {value}", encoded(RGB, "JPEG", quality=90,
+                                                                          exif=with_orientation(value)))
+    for order, end in (("<", "little"), (">", "big")):
+        for kind, name in ((3, "SHORT"), (4, "LONG")):
+            put(f"jpeg_exif_{name.lower()}_{end}.jpg", f"JPEG, EXIF orientation as {name}, {end}-endian",
+                encoded(RGB, "JPEG", quality=90, exif=b"Exif\0\0" + exif_block(6, order, kind)))
+    put("jpeg_exif_two.jpg", "JPEG with two EXIF segments",
+        behind_start(plain, segment(0xe1, b"Exif\0\0" + exif_block(6)), segment(0xe1, b"Exif\0\0" + exif_block(3))))
+    put("jpeg_exif_nonsense.jpg", "JPEG, EXIF orientation 99",
+        behind_start(plain, segment(0xe1, b"Exif\0\0" + exif_block(99))))
+    for attribute, name in ((True, "attribute"), (False, "element")):
+        put(f"jpeg_xmp_{name}.jpg", f"JPEG, XMP orientation as {name}", encoded(RGB, "JPEG", quality=90,
+                                                                              xmp=xmp(6, attribute)))
+    put("jpeg_exif_and_xmp.jpg", "JPEG, EXIF before XMP", encoded(RGB, "JPEG", quality=90, exif=with_orientation(3),
+                                                                 xmp=xmp(6, True)))
+    put("jpeg_exif_upright_and_xmp.jpg", "JPEG, EXIF says upright, XMP does not",
+        encoded(RGB, "JPEG", quality=90, exif=with_orientation(1), xmp=xmp(6, True)))
+
+
+def resampled_jpeg(across: int, down: int) -> bytes:
+    """A JPEG of one colour block per unit with rare sampling factors: its blocks are those of a grey picture."""
+    # A picture whose luma blocks are repeated is enough to see how its chroma is stretched.
+    base = encoded(picture(64, 64), "JPEG", quality=90, subsampling=0, optimize=False)
+    frame = base.index(b"\xff\xc0")
+    content = bytearray(base)
+    # The number of units shrinks with the factors: the data hold enough for a smaller picture.
+    units = 64 // across // down
+    width, height = 8 * across * (units // 2), 8 * down * 2
+    struct.pack_into(">HH", content, frame + 5, height, width)
+    content[frame + 11] = across << 4 | down
+    return bytes(content)
