@@ -68,12 +68,25 @@ std::string quoted(const std::string& text) {
   return result + "'";
 }
 
-std::string not_utf8(const std::string& encoding, const std::filesystem::path& file) {
+/// What to add where a text fits GBK and Big5 about as well, as few short labels may.
+std::string or_the_other(const std::string& encoding, std::string_view content) {
+  const auto counts = count_pairs(content);
+  const auto [less, more] = std::minmax(counts.gbk_score, counts.big5_score);
+  if ((encoding != "GBK" && encoding != "BIG5") || !counts.gb18030 || !counts.big5
+      || less < 0.7 * more)
+    return {};
+  return std::string{" (or "} + (encoding == "BIG5" ? "GBK" : "BIG5")
+         + ", should the labels then read as nonsense)";
+}
+
+std::string not_utf8(const std::string& encoding, std::string_view content,
+                     const std::filesystem::path& file) {
   const auto from = quoted(file.string()), to = quoted(file.string() + ".utf8");
   const std::string guess = encoding == "WINDOWS-1252" ? ", nor GBK, Big5 or UTF-16; perhaps "
                                                        : ", but likely ";
-  return " is not UTF-8" + guess + encoding + "; convert the file: iconv -f " + encoding
-         + " -t UTF-8 " + from + " > " + to + " && mv " + to + " " + from;
+  return " is not UTF-8" + guess + encoding + or_the_other(encoding, content)
+         + "; convert the file: iconv -f " + encoding + " -t UTF-8 " + from + " > " + to + " && mv "
+         + to + " " + from;
 }
 
 /// The number that a line begins with and something else follows; −1 for others.
@@ -119,7 +132,8 @@ expected<std::vector<std::string>> parse_labels(std::string_view content,
                                                 const std::filesystem::path& file) {
   const auto encoding = likely_encoding(content);
   if (encoding.starts_with("UTF-")) // its lines do not end where bytes say so
-    return fail(errc::labels_mismatch, file.string() + not_utf8(encoding, file));
+    return fail(errc::labels_mismatch, file.string() + not_utf8(encoding, content, file));
+  const auto whole = content;
   if (content.starts_with("\xef\xbb\xbf")) // byte order mark, as some editors write
     content.remove_prefix(3);
   std::vector<std::string> result;
@@ -134,7 +148,7 @@ expected<std::vector<std::string>> parse_labels(std::string_view content,
       return fail(errc::labels_mismatch,
                   place + " is empty; write one label a line, in the order of the classes");
     if (!is_utf8(line))
-      return fail(errc::labels_mismatch, place + not_utf8(encoding, file));
+      return fail(errc::labels_mismatch, place + not_utf8(encoding, whole, file));
     result.emplace_back(line);
   }
   if (result.empty())

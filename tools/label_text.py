@@ -52,11 +52,19 @@ def _scores(content: bytes) -> tuple[float, float]:
     return gbk, big5
 
 
-def _not_utf8(place: str, encoding: str, path: Path) -> str:
+def _not_utf8(place: str, encoding: str, content: bytes, path: Path) -> str:
     guess = ", nor GBK, Big5 or UTF-16; perhaps " if encoding == "WINDOWS-1252" else ", but likely "
     old, new = shlex.quote(str(path)), shlex.quote(f"{path}.utf8")
-    return (f"{place} is not UTF-8{guess}{encoding}; convert the file: "
+    return (f"{place} is not UTF-8{guess}{encoding}{_or_the_other(encoding, content)}; convert the file: "
             f"iconv -f {encoding} -t UTF-8 {old} > {new} && mv {new} {old}")
+
+
+def _or_the_other(encoding: str, content: bytes) -> str:
+    """What to add where a text fits GBK and Big5 about as well, as few short labels may."""
+    less, more = sorted(_scores(content))
+    if encoding not in ("GBK", "BIG5") or not _is(content, "gb18030") or not _is(content, "big5") or less < 0.7 * more:
+        return ""
+    return f" (or {'GBK' if encoding == 'BIG5' else 'BIG5'}, should the labels then read as nonsense)"
 
 
 def read_labels(path: Path) -> list[str]:
@@ -72,7 +80,7 @@ def read_labels(path: Path) -> list[str]:
         if not encoding.startswith("UTF-"):
             lines = content.split(b"\n")
             place += f" line {next(i for i, line in enumerate(lines, 1) if not _is(line, 'utf-8'))}"
-        raise SystemExit(_not_utf8(place, encoding, path))
+        raise SystemExit(_not_utf8(place, encoding, content, path))
     text = content.decode("utf-8-sig")
     labels = labels_of_json(text, path) if path.suffix == ".json" else text.replace("\r\n", "\n").split("\n")
     if labels and not labels[-1] and path.suffix != ".json":

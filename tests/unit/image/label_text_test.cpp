@@ -63,12 +63,15 @@ TEST(LabelText, TellsUtf16WithAndWithoutAByteOrderMark) {
 
 TEST(LabelText, ErrorsGiveTheCommandThatConverts) {
   EXPECT_EQ(message_of(gbk, "/m/labels.txt"),
-            "/m/labels.txt line 1 is not UTF-8, but likely GBK; convert the file: iconv -f GBK -t "
+            "/m/labels.txt line 1 is not UTF-8, but likely GBK (or BIG5, should the labels then "
+            "read as nonsense); convert the file: iconv -f GBK -t "
             "UTF-8 /m/labels.txt > /m/labels.txt.utf8 && mv /m/labels.txt.utf8 /m/labels.txt");
   EXPECT_NE(message_of(big5).find("iconv -f BIG5 -t UTF-8 "), std::string::npos);
   EXPECT_NE(message_of(wide("cat\n", false)).find("labels.txt is not UTF-8, but likely UTF-16LE"),
             std::string::npos);
   EXPECT_NE(message_of("caf\xe9\n").find("perhaps WINDOWS-1252"), std::string::npos);
+  // 貓 in Big5, 窟 in GBK: one character cannot tell.
+  EXPECT_NE(message_of("\xbf\xdf\n").find("likely GBK (or BIG5, should"), std::string::npos);
   EXPECT_NE(message_of(gbk, "/m/my model's/x.txt").find("'/m/my model'\\''s/x.txt' > "),
             std::string::npos);
 }
