@@ -1,5 +1,6 @@
 // The dispatcher's attempts: which job begins on which slot, and what its outcome means.
 
+#include "actors/decoder.hpp"
 #include "actors/dispatcher.hpp"
 #include "base/log.hpp"
 #include "supervision/backoff.hpp"
@@ -17,11 +18,8 @@ namespace {
 /// inference actor lets this pass.
 constexpr auto answer_margin = 5s;
 
-/// Whether an attempt failed in a way that may befall the next job as well: its worker's
-/// fault, or the model's. Bad input says nothing about the service.
-bool is_systemic(const attempt_outcome& x) {
-  return x.failure || (x.answer && x.answer->error_code == to_string(errc::inference_failed));
-}
+/// A suspect waits for fresh jobs no longer than this: they may never come to an end.
+constexpr auto suspect_patience = 5s;
 
 } // namespace
 
@@ -35,18 +33,45 @@ void dispatcher_state::on_slot_up(uint32_t index, inference_actor actor) {
 void dispatcher_state::dispatch() {
   if (draining)
     return;
-  const auto now = self->clock().now();
-  for (uint32_t i = 0; i < slots.size() && breaker->admits() > 0; ++i) {
-    if (!slots[i].up || slots[i].running)
-      continue;
-    auto item = queue.pop(now, [this, i](const job_entry& x) { return suits(x, i) && admit(x); });
-    if (!item)
-      continue;
-    start(i, std::move(item));
-  }
+  do
+    begin_what_may();
+  while (read_ahead());
   // What was announced meanwhile.
   for (const auto& id : announced)
     store_progress(id.where());
+}
+
+void dispatcher_state::begin_what_may() {
+  const auto now = self->clock().now();
+  auto waits_for_room = false; // then nobody passes it, or it would wait for ever
+  const auto admit = [&](job_entry& x) {
+    if (waits_for_room || !is_on_record(x) || x.unread)
+      return false;
+    if (!x.job.job && !x.job.reason)
+      take_content(x, decode(*x.job.source, settings.limits));
+    waits_for_room = !x.job.reason && !has_room(x);
+    return !waits_for_room;
+  };
+  for (uint32_t i = 0; i < slots.size(); ++i) {
+    while (slots[i].up && !slots[i].running && breaker->admits() > 0) {
+      auto item = queue.pop(now, [&](job_entry& x) { return suits(x, i) && admit(x); });
+      if (!item)
+        break;
+      if (!item->job.reason) {
+        start(i, std::move(item));
+        break;
+      }
+      queue.came_back(*item);
+      queue.decide(*item);
+      announced.erase(item->job.source->id);
+      dead_letter(item, *item->job.reason);
+    }
+  }
+}
+
+/// The pixels of what runs are bounded like what waits; one job may have more.
+bool dispatcher_state::has_room(const job_entry& x) const {
+  return pixels_bytes == 0 || pixels_bytes + x.pixels_bytes <= settings.credit->granted().bytes;
 }
 
 /// A job that failed on a slot is tried elsewhere as long as there is such a place, be it
@@ -62,10 +87,11 @@ bool dispatcher_state::suits(const job_entry& x, uint32_t index) const {
 
 /// Whether the next attempt at `x` is on record. If it has to be announced first, and a slot
 /// is free for it, that happens now.
-bool dispatcher_state::admit(const job_entry& x) {
+bool dispatcher_state::is_on_record(const job_entry& x) {
   const auto& id = x.job.source->id;
   const auto alone = ledger.killed_an_owner(id);
-  if (alone && isolated && *isolated != id)
+  if ((alone && isolated && *isolated != id)
+      || (x.is_suspect() && next_suspect && *next_suspect != id))
     return false;
   if (ledger.may_begin(id))
     return true;
@@ -75,6 +101,8 @@ bool dispatcher_state::admit(const job_entry& x) {
     announced.insert(id);
     if (alone)
       isolated = id;
+    if (x.is_suspect())
+      next_suspect = id;
   }
   return false;
 }
@@ -84,11 +112,16 @@ void dispatcher_state::start(uint32_t index, entry_ptr item) {
   where.running = item;
   const auto& id = item->job.source->id;
   announced.erase(id);
+  if (next_suspect == id)
+    next_suspect.reset();
   if (ledger.killed_an_owner(id))
     isolated = id;
   item->attempts = ledger.spent_attempts(id) + 1;
   item->started_us = settings.report->env().monotonic_us();
   item->ticket = breaker->started();
+  pixels_bytes += item->pixels_bytes;
+  item->job.cost += item->pixels_bytes;
+  settings.credit->take_more(item->pixels_bytes);
   ledger.advance(id, item->job.source->epoch, record_state::running);
   auto answer = self->request(where.actor, settings.job_timeout + answer_margin,
                               attempt_request{item->job.job, item->attempts});
@@ -115,14 +148,11 @@ void dispatcher_state::on_outcome(uint32_t index, const entry_ptr& item,
   auto& where = slots[index];
   where.running.reset();
   where.up = outcome.slot_up;
-  const auto now = self->clock().now();
-  // Nor does a job that has failed before say anything about the service when it fails
-  // again: it may be its own fault, and must neither keep the breaker open nor open it.
-  if ((outcome.failure && outcome.failure->code == errc::unavailable)
-      || (is_systemic(outcome) && item->attempts > 1))
-    breaker->not_begun(item->ticket);
-  else
-    on_breaker(breaker->finished(item->ticket, !is_systemic(outcome), now));
+  pixels_bytes -= item->pixels_bytes;
+  item->job.cost -= item->pixels_bytes;
+  settings.credit->give_some(item->pixels_bytes);
+  queue.came_back(*item);
+  judge_outcome(*item, outcome);
   const auto& id = item->job.source->id;
   if (isolated == id)
     isolated.reset();
@@ -130,6 +160,7 @@ void dispatcher_state::on_outcome(uint32_t index, const entry_ptr& item,
     settings.report->stats().stale.Increment();
     release(item);
   } else if (!outcome.failure) {
+    clear(*item);
     queue.decide(*item);
     if (outcome.answer->error_code.empty()) {
       publish_result(item, outcome);
@@ -141,12 +172,32 @@ void dispatcher_state::on_outcome(uint32_t index, const entry_ptr& item,
   } else if (outcome.failure->code == errc::unavailable) {
     // Nobody has begun: no attempt is spent.
     --item->attempts;
-    try_again(item, 0ms);
+    ledger.advance(id, item->job.source->epoch, record_state::queued);
+    if (draining || departs(id.where(), item->job.source->epoch))
+      release(item); // handed back when its partition goes
+    else
+      queue.push_again(item);
   } else {
     on_failed_attempt(item, outcome);
   }
   dispatch();
   finish_drain_if_idle(false);
+}
+
+/// What an attempt says of the service. Bad input says nothing; nor does a job that has failed
+/// before when it fails again, as it may be its own fault. The same goes for a slot that could
+/// not begin.
+void dispatcher_state::judge_outcome(const job_entry& x, const attempt_outcome& outcome) {
+  auto code = errc::inference_failed;
+  const auto answered = outcome.answer && !outcome.failure;
+  const auto succeeded = answered && outcome.answer->error_code.empty();
+  if (answered && !succeeded)
+    from_string(outcome.answer->error_code, code);
+  if ((answered && !succeeded && is_bad_input(code))
+      || (outcome.failure && (outcome.failure->code == errc::unavailable || x.attempts > 1)))
+    breaker->not_begun(x.ticket);
+  else
+    on_breaker(breaker->finished(x.ticket, succeeded, self->clock().now()));
 }
 
 void dispatcher_state::on_failed_attempt(const entry_ptr& item, const attempt_outcome& outcome) {
@@ -159,12 +210,11 @@ void dispatcher_state::on_failed_attempt(const entry_ptr& item, const attempt_ou
                item->attempts, outcome.failure->describe());
   item->last_failure = *outcome.failure;
   item->failed_slot = outcome.slot;
+  suspect(*item, outcome);
   ledger.fail_attempt(source.id, source.epoch);
   if (item->attempts >= settings.max_attempts) {
     queue.decide(*item);
-    dead_letter(item, error{errc::max_attempts, std::to_string(item->attempts)
-                                                  + " attempts failed, the last with "
-                                                  + outcome.failure->describe()});
+    dead_letter(item, error{errc::max_attempts, why_given_up(*item, *outcome.failure)});
     return;
   }
   auto delay = 0ms;
@@ -183,7 +233,8 @@ void dispatcher_state::try_again(const entry_ptr& item, std::chrono::millisecond
     release(item); // handed back when its partition goes
     return;
   }
-  queue.push_again(item, self->clock().now() + delay);
+  const auto due = self->clock().now() + delay;
+  queue.push_suspect(item, due, due + suspect_patience);
   if (delay > 0ms)
     self->delayed_send(self, delay, atom::retry{});
 }

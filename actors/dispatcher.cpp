@@ -11,9 +11,6 @@ namespace {
 
 constexpr auto tick_interval = 250ms;
 
-/// Share of the container's memory.
-constexpr double give_up_prefetched_at = 0.95;
-
 /// Of a drain's end, for the goodbye of a transaction.
 constexpr auto goodbye_limit = 1s;
 
@@ -36,11 +33,6 @@ void dispatcher_state::on_breaker_command(const breaker_command& x) {
 }
 
 void dispatcher_state::on_memory(double share) {
-  // Closing the gate is free; giving up what is prefetched costs fetching it again.
-  if (share >= give_up_prefetched_at)
-    settings.credit->give_up_prefetched(true);
-  else if (share < settings.breaker.close_below)
-    settings.credit->give_up_prefetched(false);
   // Less is taken in first; only then nothing.
   if (const auto x = pressure->read(share)) {
     settings.credit->shrink_to(pressure->credit_share());
@@ -57,9 +49,16 @@ void dispatcher_state::on_memory(double share) {
     settings.report->stats().memory_pressure.Set(static_cast<double>(x->to));
   }
   on_breaker(breaker->memory(share, self->clock().now()));
+  hold_credit();
 }
 
-void dispatcher_state::hold_credit() { settings.credit->hold(draining || breaker->holds()); }
+void dispatcher_state::hold_credit() {
+  const auto held = breaker->holds();
+  settings.credit->hold(draining || held);
+  // Closing the gate is free; giving up what is prefetched costs fetching it again.
+  settings.credit->give_up_prefetched(
+    held && breaker->is_raised(supervision::circuit_breaker::trigger::memory));
+}
 
 void dispatcher_state::on_breaker(
   const std::optional<supervision::circuit_breaker::transition>& x) {
@@ -191,6 +190,7 @@ dispatcher_actor::behavior_type dispatcher(
   self->delayed_send(self, tick_interval, atom::tick{});
   return {
     [self](const publisher_actor& x) { self->state.publisher = x; },
+    [self](const supervisor_actor& x) { self->state.supervisor = x; },
     [self](const fetched_job& x) { self->state.on_fetched(x); },
     [self](const messaging::partitions_assigned& x) { self->state.on_assigned(x); },
     [self](const revocation& x) {

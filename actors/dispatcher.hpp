@@ -41,7 +41,9 @@ struct dispatcher_settings {
   std::function<std::shared_ptr<const messaging::group_membership>(
     const std::map<messaging::topic_partition, uint64_t>&)>
     membership;
-  std::function<messaging::model_identity()> model; ///< The one that serves now.
+  messaging::job_limits limits;
+  /// Reads JSON jobs and claim checks. Null: the dispatcher does, where it may block.
+  decoder_actor decoder;
 };
 
 /// Where each fetched record is, from the source's hands until its result or
@@ -65,6 +67,8 @@ struct dispatcher_state {
   void on_revoked(const messaging::partitions_revoked& x, std::function<void()> done);
   void on_consumer_failed(const error& reason);
   void set_reachable();
+  /// The id of a job is known: whether another record had it.
+  void note_id(job_entry& x, const std::string& id);
 
   // committing.cpp
   /// Hands what is new for `where` to the source.
@@ -81,12 +85,30 @@ struct dispatcher_state {
   void on_slot_up(uint32_t index, inference_actor actor);
   /// Starts queued jobs on free slots as far as breaker, order and ledger admit.
   void dispatch();
-  bool admit(const job_entry& x);
+  void begin_what_may();
+  bool is_on_record(const job_entry& x);
   bool suits(const job_entry& x, uint32_t index) const;
+  bool has_room(const job_entry& x) const;
   void start(uint32_t index, entry_ptr x);
   void on_outcome(uint32_t index, const entry_ptr& x, const attempt_outcome& outcome);
+  void judge_outcome(const job_entry& x, const attempt_outcome& outcome);
   void on_failed_attempt(const entry_ptr& x, const attempt_outcome& outcome);
   void try_again(const entry_ptr& x, std::chrono::milliseconds delay);
+
+  // reading.cpp
+  /// Has the next job read that could begin. True if it has been read on the spot.
+  bool read_ahead();
+  void on_read(const entry_ptr& x, decoded_job content);
+  /// Takes over what is known of a record's content now.
+  void take_content(job_entry& x, decoded_job content);
+
+  // blaming.cpp
+  /// Notes that a worker has ended with `x`, and tells the supervisor.
+  void suspect(job_entry& x, const attempt_outcome& outcome);
+  /// The job is not what ended its workers.
+  void clear(job_entry& x);
+  /// Why a job is given up after its last attempt.
+  std::string why_given_up(const job_entry& x, const error& last) const;
 
   // publishing.cpp
   void publish_result(const entry_ptr& x, const attempt_outcome& outcome);
@@ -135,10 +157,16 @@ struct dispatcher_state {
   std::optional<supervision::memory_pressure> pressure;
   job_queue queue;
   std::vector<slot> slots;
+  supervisor_actor supervisor;
+  bool reading = false;      ///< The decoder has a job.
+  size_t unread = 0;         ///< Jobs that wait for the decoder, or are there.
+  uint64_t pixels_bytes = 0; ///< Of all that runs.
   /// Announced, not begun: their commit is under way. At most one for each free slot.
   std::set<messaging::record_id> announced;
   /// The one job that killed an owner and is announced or running now.
   std::optional<messaging::record_id> isolated;
+  /// The suspect that is announced and not begun yet: the others wait, as one runs at a time.
+  std::optional<messaging::record_id> next_suspect;
   /// Since when a commit is missing that first attempts wait for.
   std::map<messaging::topic_partition, job_entry::clock::time_point> unacknowledged;
   std::set<messaging::topic_partition> held; ///< Told to the intake.

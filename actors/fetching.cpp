@@ -1,5 +1,6 @@
 // The dispatcher's intake: records that come, partitions that come and go.
 
+#include "actors/decoder.hpp"
 #include "actors/dispatcher.hpp"
 #include "base/log.hpp"
 
@@ -11,7 +12,21 @@ namespace {
 /// still meanwhile; without it others would do the same jobs again.
 constexpr std::chrono::milliseconds departure_limit{2'000};
 
+/// Whether there is no content to read, so that it is bad input for certain.
+bool holds_nothing(const messaging::record& x) {
+  return (!x.value || x.value->empty()) && !messaging::find_header(x.headers, "ce_dataref");
+}
+
 } // namespace
+
+void dispatcher_state::note_id(job_entry& x, const std::string& id) {
+  const auto& source = x.job.source->id;
+  x.duplicate_id = seen.seen_elsewhere(id, source);
+  if (!x.duplicate_id)
+    return;
+  settings.report->stats().duplicate_ids.Increment();
+  spdlog::debug("job id seen before: job={} source={}", id, messaging::to_string(source));
+}
 
 void dispatcher_state::on_fetched(const fetched_job& x) {
   auto& stats = settings.report->stats();
@@ -32,8 +47,10 @@ void dispatcher_state::on_fetched(const fetched_job& x) {
   item->job = x;
   item->attempts = ledger.spent_attempts(id);
   store_progress(id.where()); // the mark may have to move on
-  if (!x.job) {
-    dead_letter(item, x.reason);
+  if (!x.job && holds_nothing(*x.source))
+    item->job.reason = decode(*x.source, settings.limits).reason;
+  if (item->job.reason) {
+    dead_letter(item, *item->job.reason);
     return;
   }
   if (item->attempts >= settings.max_attempts) {
@@ -43,11 +60,11 @@ void dispatcher_state::on_fetched(const fetched_job& x) {
                                 "that made it"});
     return;
   }
-  item->duplicate_id = seen.seen_elsewhere(x.job->id, id);
-  if (item->duplicate_id) {
-    stats.duplicate_ids.Increment();
-    spdlog::debug("job id seen before: job={} source={}", x.job->id, messaging::to_string(id));
-  }
+  item->unread = !x.job && !messaging::is_plain_image(*x.source);
+  unread += item->unread;
+  // What has an id of its own names it when it is read.
+  if (!item->unread)
+    note_id(*item, x.job ? x.job->id : messaging::job_id_of(*x.source));
   queue.push(std::move(item));
   dispatch();
 }

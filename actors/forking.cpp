@@ -54,8 +54,9 @@ void supervisor_state::on_server_frame(const server_frame& x) {
     model_bytes = ready->memory.live;
     spdlog::info("model ready: name={} version={} classes={} load_ms={}", ready->model_name,
                  ready->model_version, ready->classes, ready->load_us / 1000);
-    settings.on_model(
-      {ready->model_name, ready->model_version, ready->model_sha256, ready->precision});
+    model = std::make_shared<const messaging::model_identity>(messaging::model_identity{
+      ready->model_name, ready->model_version, ready->model_sha256, ready->precision});
+    settings.on_model(*model);
     fill();
   } else if (auto failed = std::get_if<wire::server_failed>(x.content.get())) {
     auto code = errc::model_corrupt;

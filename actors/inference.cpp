@@ -38,6 +38,7 @@ attempt_outcome inference_state::outcome() const {
   if (current) {
     x.generation = current->generation;
     x.pid = current->pid;
+    x.model = current->model;
   }
   return x;
 }
@@ -117,6 +118,7 @@ void inference_state::on_closed(const channel_closed& x) {
   if (!current || x.worker != current->worker)
     return;
   auto lost = outcome();
+  lost.private_bytes = killed_at_bytes;
   auto why = kill_reason ? *kill_reason
              : x.reason  ? *x.reason
                          : error{errc::worker_died, "the worker process ended during the job"};
@@ -126,6 +128,7 @@ void inference_state::on_closed(const channel_closed& x) {
   current.reset();
   held = false;
   kill_reason.reset();
+  killed_at_bytes = 0;
   if (promise.pending())
     finish(std::move(lost));
   else if (next)
@@ -171,6 +174,7 @@ void inference_state::switch_over() {
   held = false;
   last_private_bytes = current->private_bytes;
   kill_reason.reset();
+  killed_at_bytes = 0;
   caf::anon_send(current->channel, atom::own{}, caf::actor_cast<caf::actor>(self));
   caf::anon_send(current->channel,
                  to_outgoing(wire::assign{settings.slot, current->generation, current->fault}));
@@ -188,8 +192,10 @@ inference_actor::behavior_type inference(inference_actor::stateful_pointer<infer
     [self](const worker_link& x) { self->state.on_link(x); },
     [self](const kill_notice& x) {
       auto& state = self->state;
-      if (state.current && state.current->worker == x.worker)
+      if (state.current && state.current->worker == x.worker) {
         state.kill_reason = x.reason;
+        state.killed_at_bytes = x.private_bytes;
+      }
     },
     [self](const private_reading& x) {
       auto& state = self->state;

@@ -53,7 +53,8 @@ struct inference_state {
   bool timer_runs = false;
   std::shared_ptr<const messaging::job> job; ///< Of the running attempt.
   std::optional<error> kill_reason;          ///< Of the current worker.
-  uint64_t last_private_bytes = 0;           ///< Of the current worker, after its latest job.
+  uint64_t killed_at_bytes = 0;    ///< Private bytes of the current worker when it was killed.
+  uint64_t last_private_bytes = 0; ///< Of the current worker, after its latest job.
   /// The current worker's next job may reach its budget: it takes none before the supervisor,
   /// which may be behind, has looked at it.
   bool held = false;

@@ -20,11 +20,25 @@ void intake::take(uint64_t bytes) {
 
 void intake::give(uint64_t bytes) {
   std::lock_guard guard{mutex_};
-  if (jobs_ == 0 || bytes_ < bytes) {
+  give_locked(1, bytes);
+}
+
+void intake::take_more(uint64_t bytes) {
+  std::lock_guard guard{mutex_};
+  bytes_ += bytes;
+}
+
+void intake::give_some(uint64_t bytes) {
+  std::lock_guard guard{mutex_};
+  give_locked(0, bytes);
+}
+
+void intake::give_locked(uint64_t jobs, uint64_t bytes) {
+  if (jobs_ < jobs || bytes_ < bytes) {
     std::fputs("ziyu: broken invariant: more credit given back than taken\n", stderr);
     std::abort();
   }
-  --jobs_;
+  jobs_ -= jobs;
   bytes_ -= bytes;
   if (open_locked())
     opened_.notify_one();
@@ -67,8 +81,6 @@ std::set<messaging::topic_partition> intake::held_partitions() const {
 void intake::give_up_prefetched(bool on) {
   std::lock_guard guard{mutex_};
   prefetched_given_up_ = on;
-  if (open_locked())
-    opened_.notify_one();
 }
 
 bool intake::prefetched_given_up() const {

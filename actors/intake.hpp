@@ -11,13 +11,14 @@
 namespace ziyu::actors {
 
 /// Backpressure as credit, in jobs and in bytes: the job source takes credit for
-/// each record that it hands on, the dispatcher gives it back when the record is
-/// final. Without credit, or on hold, the source gates its consumer. Thread-safe.
+/// each record that it hands on, the dispatcher takes more for what it makes of the
+/// record, and gives all back when the record is final. Without credit, or on hold,
+/// the source gates its consumer. Thread-safe.
 class intake {
 public:
   struct limits {
     uint64_t jobs = 64;
-    uint64_t bytes = uint64_t{256} << 20; ///< Encoded + decoded.
+    uint64_t bytes = uint64_t{256} << 20; ///< Records, images from JSON, pixels of what runs.
   };
 
   explicit intake(limits x) : limits_(x), granted_(x) {}
@@ -28,6 +29,10 @@ public:
 
   void take(uint64_t bytes);
   void give(uint64_t bytes);
+
+  /// For a job that has credit: of the bytes more, or less, than it has.
+  void take_more(uint64_t bytes);
+  void give_some(uint64_t bytes);
 
   /// On hold nothing is fetched, whatever the credit (breaker, drain).
   void hold(bool on);
@@ -40,8 +45,8 @@ public:
   void hold_partitions(std::set<messaging::topic_partition> x);
   std::set<messaging::topic_partition> held_partitions() const;
 
-  /// Nothing is fetched, and what is prefetched must go, too: memory is so short that fetching
-  /// it again is cheaper.
+  /// While on hold: what is prefetched must go, too, as memory is so short that fetching it
+  /// again is cheaper.
   void give_up_prefetched(bool on);
   bool prefetched_given_up() const;
 
@@ -53,9 +58,8 @@ public:
   limits granted() const; ///< The limits, as they are at present.
 
 private:
-  bool open_locked() const {
-    return !held_ && !prefetched_given_up_ && jobs_ < granted_.jobs && bytes_ < granted_.bytes;
-  }
+  void give_locked(uint64_t jobs, uint64_t bytes);
+  bool open_locked() const { return !held_ && jobs_ < granted_.jobs && bytes_ < granted_.bytes; }
 
   const limits limits_;
   limits granted_;

@@ -40,9 +40,15 @@ void job_queue::push(entry_ptr x) {
   fresh_.push_back(std::move(x));
 }
 
-void job_queue::push_again(entry_ptr x, time_point not_before) {
-  x->not_before = not_before;
+void job_queue::push_again(entry_ptr x) {
+  x->not_before = {};
   retries_.push_back(std::move(x));
+}
+
+void job_queue::push_suspect(entry_ptr x, time_point not_before, time_point overdue) {
+  x->not_before = not_before;
+  x->overdue = overdue;
+  suspects_.push_back(std::move(x));
 }
 
 /// The first whose attempts are not over: all before it are decided.
@@ -53,23 +59,41 @@ bool job_queue::first_in_lane(const job_entry& x) const {
   return line.decided < line.order.size() && line.order[line.decided].get() == &x;
 }
 
-job_queue::entry_ptr job_queue::take(std::deque<entry_ptr>& from, time_point now,
-                                     const std::function<bool(const job_entry&)>& admit) {
-  const auto i = std::find_if(from.begin(), from.end(), [&](const entry_ptr& x) {
-    return x->not_before <= now && first_in_lane(*x) && admit(*x);
-  });
-  if (i == from.end())
+std::optional<std::pair<job_queue::queue*, job_queue::queue::iterator>> job_queue::next(
+  time_point now, const std::function<bool(job_entry&)>& admit) {
+  const auto first = [&](queue& from, bool overdue) {
+    return std::find_if(from.begin(), from.end(), [&](const entry_ptr& x) {
+      return x->not_before <= now && (!overdue || x->overdue <= now) && first_in_lane(*x)
+             && (!x->is_suspect() || suspect_out_ == nullptr) && admit(*x);
+    });
+  };
+  const std::pair<queue*, bool> order[] = {
+    {&suspects_, true}, {&retries_, false}, {&fresh_, false}, {&suspects_, false}};
+  for (const auto& [from, overdue] : order)
+    if (const auto i = first(*from, overdue); i != from->end())
+      return std::pair{from, i};
+  return std::nullopt;
+}
+
+job_queue::entry_ptr job_queue::pop(time_point now, const std::function<bool(job_entry&)>& admit) {
+  const auto found = next(now, admit);
+  if (!found)
     return nullptr;
-  auto x = std::move(*i);
-  from.erase(i);
+  auto x = std::move(*found->second);
+  found->first->erase(found->second);
+  if (x->is_suspect())
+    suspect_out_ = x.get();
   return x;
 }
 
-job_queue::entry_ptr job_queue::pop(time_point now,
-                                    const std::function<bool(const job_entry&)>& admit) {
-  if (auto x = take(retries_, now, admit))
-    return x;
-  return take(fresh_, now, admit);
+job_queue::entry_ptr job_queue::find(time_point now, const std::function<bool(job_entry&)>& pick) {
+  const auto found = next(now, pick);
+  return found ? *found->second : nullptr;
+}
+
+void job_queue::came_back(const job_entry& x) {
+  if (suspect_out_ == &x)
+    suspect_out_ = nullptr;
 }
 
 void job_queue::decide(job_entry& x) {
@@ -106,7 +130,7 @@ job_queue::entry_ptr job_queue::finish(const job_entry& x) {
 std::vector<job_queue::entry_ptr> job_queue::remove_if(
   const std::function<bool(const job_entry&)>& pick) {
   std::vector<entry_ptr> removed;
-  for (auto* from : {&retries_, &fresh_})
+  for (auto* from : {&retries_, &fresh_, &suspects_})
     std::erase_if(*from, [&](const entry_ptr& x) {
       if (!pick(*x))
         return false;
@@ -116,14 +140,6 @@ std::vector<job_queue::entry_ptr> job_queue::remove_if(
   for (const auto& x : removed)
     finish(*x);
   return removed;
-}
-
-std::optional<job_queue::time_point> job_queue::next_retry(time_point now) const {
-  std::optional<time_point> result;
-  for (const auto& x : retries_)
-    if (x->not_before > now && (!result || x->not_before < *result))
-      result = x->not_before;
-  return result;
 }
 
 job_queue::head_of_line job_queue::blocked() const {

@@ -30,20 +30,38 @@ struct job_entry {
   bool duplicate_id = false;
   int64_t started_us = 0; ///< Of the latest attempt.
   error last_failure;
+  /// A worker that ended while it had this job.
+  struct death {
+    uint32_t slot = 0;
+    uint64_t generation = 0;
+    errc code{};
+    uint64_t ms = 0;            ///< After the attempt began.
+    uint64_t private_bytes = 0; ///< 0: nobody read it.
+  };
+  std::vector<death> deaths;
   std::optional<uint32_t> failed_slot;         ///< Of the latest attempt that failed.
   supervision::circuit_breaker::ticket ticket; ///< Of the latest attempt.
   std::optional<publication> held;             ///< Ready, but waits for its turn.
+  bool unread = false;                         ///< Waits for the decoder.
+  uint64_t image_bytes = 0;                    ///< Of the image that the decoder made.
+  uint32_t vain_reads = 0;                     ///< So often the decoder did not answer in time.
+  uint64_t pixels_bytes = 0;                   ///< That an attempt takes in its worker.
 
   // The queue's own:
   std::string lane;               ///< Empty: none.
   bool decided = false;           ///< No attempt will follow.
   clock::time_point not_before{}; ///< Of a retry.
+  clock::time_point overdue{};    ///< Of a suspect: waits no longer for fresh jobs.
+
+  /// Whether workers have ended with it, so that it may be what ends them.
+  bool is_suspect() const { return !deaths.empty(); }
 };
 
 /// Decides which job may start next, and whose result may be published. Jobs with an order
 /// among them share a lane: the next one starts when all attempts at the one before are
 /// over, and is published when that one is final. A retry that waits for its time blocks
-/// nobody but its lane. Pure: the caller brings the time.
+/// nobody but its lane. A suspect waits until no other job does, but not for ever, and only
+/// one suspect is out at a time. Pure: the caller brings the time.
 class job_queue {
 public:
   using entry_ptr = std::shared_ptr<job_entry>;
@@ -54,12 +72,22 @@ public:
   /// Adds a fresh job behind all others.
   void push(entry_ptr x);
 
-  /// Takes a started job back; from `not_before` on it goes ahead of the fresh ones.
-  void push_again(entry_ptr x, time_point not_before);
+  /// Takes back a job that could not begin: it goes ahead of the fresh ones.
+  void push_again(entry_ptr x);
+
+  /// Takes a suspect back. It may start from `not_before` on, behind the fresh ones, and ahead
+  /// of them from `overdue` on.
+  void push_suspect(entry_ptr x, time_point not_before, time_point overdue);
 
   /// The next job that may start at `now` and that `admit` lets through; null if there is
   /// none. A job that is not admitted keeps its place.
-  entry_ptr pop(time_point now, const std::function<bool(const job_entry&)>& admit);
+  entry_ptr pop(time_point now, const std::function<bool(job_entry&)>& admit);
+
+  /// The same, left where it is.
+  entry_ptr find(time_point now, const std::function<bool(job_entry&)>& pick);
+
+  /// An attempt at this job, which was popped, is over.
+  void came_back(const job_entry& x);
 
   /// No attempt at this job will follow: the next of its lane may start.
   void decide(job_entry& x);
@@ -74,10 +102,7 @@ public:
   /// Takes out those waiting jobs for which `pick` says so.
   std::vector<entry_ptr> remove_if(const std::function<bool(const job_entry&)>& pick);
 
-  /// When the next retry is due, unless that was before `now`.
-  std::optional<time_point> next_retry(time_point now) const;
-
-  size_t size() const { return fresh_.size() + retries_.size(); }
+  size_t size() const { return fresh_.size() + retries_.size() + suspects_.size(); }
 
   /// Waiting jobs that only wait for one before them, and since when the one that has
   /// waited longest was fetched (monotonic µs; 0: none).
@@ -92,12 +117,14 @@ private:
     std::deque<entry_ptr> order; ///< Not yet final.
     size_t decided = 0;          ///< So many of its front are decided.
   };
+  using queue = std::deque<entry_ptr>;
   bool first_in_lane(const job_entry& x) const;
-  entry_ptr take(std::deque<entry_ptr>& from, time_point now,
-                 const std::function<bool(const job_entry&)>& admit);
+  std::optional<std::pair<queue*, queue::iterator>> next(
+    time_point now, const std::function<bool(job_entry&)>& admit);
 
   ordering ordering_;
-  std::deque<entry_ptr> fresh_, retries_;
+  queue fresh_, retries_, suspects_;
+  const job_entry* suspect_out_ = nullptr; ///< Popped, and not back yet.
   std::unordered_map<std::string, lane> lanes_;
 };
 

@@ -31,13 +31,14 @@ namespace ziyu::actors {
 
 // -- job source -> dispatcher -----------------------------------------------------
 
-/// A record that was fetched, as a job or with the reason why it is none.
+/// A record that was fetched. Nothing of its content is read before the ledger has it: what
+/// that does to this process must count as an attempt.
 struct fetched_job {
   std::shared_ptr<const messaging::record> source; ///< Never null.
-  std::shared_ptr<const messaging::job> job;       ///< Null for bad input.
-  error reason;                                    ///< Only without a job.
-  uint64_t cost = 0;      ///< Credit that it holds: encoded + decoded bytes.
-  int64_t fetched_us = 0; ///< Monotonic.
+  std::shared_ptr<const messaging::job> job;       ///< Null before it is read, and for bad input.
+  std::optional<error> reason;                     ///< Why it is no job.
+  uint64_t cost = 0;                               ///< Credit that it holds, in bytes.
+  int64_t fetched_us = 0;                          ///< Monotonic.
 };
 
 /// Partitions are going; the source waits (with a deadline) for `handled`.
@@ -45,6 +46,25 @@ struct revocation {
   messaging::partitions_revoked what;
   std::shared_ptr<std::promise<void>> handled;
 };
+
+// -- dispatcher <-> decoder -----------------------------------------------------------
+
+/// Read this record.
+struct decode_request {
+  std::shared_ptr<const messaging::record> source;
+};
+
+/// A job, or the reason why a record is none.
+struct decoded_job {
+  std::shared_ptr<const messaging::job> job;
+  std::optional<error> reason;
+  uint64_t image_bytes = 0;  ///< Of the image, where the record's value is not the image itself.
+  uint64_t pixels_bytes = 0; ///< That a worker takes for the pixels, as the image's header says.
+};
+
+/// The DECODER actor: reads JSON jobs and claim checks, on a thread of its own, as both may
+/// take long.
+using decoder_actor = caf::typed_actor<caf::replies_to<decode_request>::with<decoded_job>>;
 
 // -- dispatcher <-> inference -------------------------------------------------------
 
@@ -62,7 +82,8 @@ struct attempt_outcome {
   uint32_t slot = 0;
   uint64_t generation = 0;
   int32_t pid = 0;
-  uint64_t private_bytes = 0;
+  uint64_t private_bytes = 0; ///< After the job; of a worker that was killed: when it was.
+  std::shared_ptr<const messaging::model_identity> model; ///< That the worker was forked with.
 };
 
 /// The INFERENCE actor: one per slot, for the life of the service. Stands for
@@ -120,11 +141,13 @@ struct worker_link {
   uint64_t private_bytes = 0; ///< At the last reading.
   int64_t private_offset = 0; ///< private − anonymous bytes at the last reading.
   uint64_t budget_bytes = 0;  ///< Held before a job that may reach it; 0: never held.
+  std::shared_ptr<const messaging::model_identity> model; ///< That it was forked with.
 };
 
 struct kill_notice {
   uint64_t worker = 0;
   error reason;
+  uint64_t private_bytes = 0;
 };
 
 struct private_reading {
@@ -165,6 +188,16 @@ struct slot_switched {
 struct worker_hung {
   uint64_t worker = 0;
   std::string job_id;
+};
+
+// -- dispatcher -> supervisor --------------------------------------------------------
+
+/// Whose fault the death of a worker is that had a job. While it may be the job's, it does not
+/// count for the restart intensity; it counts when the job has succeeded elsewhere.
+struct death_verdict {
+  uint32_t slot = 0;
+  uint64_t generation = 0;
+  bool of_job = true;
 };
 
 // -- worker host -> supervisor --------------------------------------------------------
@@ -290,10 +323,26 @@ using transactional_publisher_actor = publisher_actor::extend<
   // From the producer's thread.
   caf::reacts_to<messaging::transaction_report>>;
 
+/// The SUPERVISOR actor: starts, judges, heals and ends workers.
+using supervisor_actor = caf::typed_actor<
+  caf::reacts_to<server_frame>, caf::reacts_to<server_closed>, caf::reacts_to<channel_frame>,
+  caf::reacts_to<channel_closed>, caf::reacts_to<job_done>, caf::reacts_to<slot_switched>,
+  caf::reacts_to<worker_hung>, caf::reacts_to<death_verdict>,
+  caf::replies_to<caf::atom_constant<caf::atom("status")>>::with<supervisor_status>,
+  // Ends all workers and the fork server; answers when they are gone.
+  caf::replies_to<caf::atom_constant<caf::atom("drain")>, uint64_t>::with<bool>,
+  caf::reacts_to<caf::atom_constant<caf::atom("tick")>>,
+  // INTERNAL: try again to start a fork server; or to spawn.
+  caf::reacts_to<caf::atom_constant<caf::atom("restart")>>,
+  // INTERNAL: worker `id` had time enough for this phase of its life.
+  caf::reacts_to<caf::atom_constant<caf::atom("deadline")>, uint64_t>>;
+
 /// The DISPATCHER actor: owns the ledger, the queue, the credit and the breaker.
 using dispatcher_actor = caf::typed_actor<
   // Results and dead letters go here. Comes before the first record.
-  caf::reacts_to<publisher_actor>, caf::reacts_to<fetched_job>,
+  caf::reacts_to<publisher_actor>,
+  // Is told whose fault a death is.
+  caf::reacts_to<supervisor_actor>, caf::reacts_to<fetched_job>,
   caf::reacts_to<messaging::partitions_assigned>, caf::reacts_to<revocation>,
   caf::reacts_to<messaging::offsets_committed>, caf::reacts_to<messaging::consumer_failed>,
   // A slot takes jobs (again).
@@ -316,20 +365,6 @@ using dispatcher_actor = caf::typed_actor<
   // INTERNAL: the drain's deadline.
   caf::reacts_to<caf::atom_constant<caf::atom("deadline")>>>;
 
-/// The SUPERVISOR actor: starts, judges, heals and ends workers.
-using supervisor_actor = caf::typed_actor<
-  caf::reacts_to<server_frame>, caf::reacts_to<server_closed>, caf::reacts_to<channel_frame>,
-  caf::reacts_to<channel_closed>, caf::reacts_to<job_done>, caf::reacts_to<slot_switched>,
-  caf::reacts_to<worker_hung>,
-  caf::replies_to<caf::atom_constant<caf::atom("status")>>::with<supervisor_status>,
-  // Ends all workers and the fork server; answers when they are gone.
-  caf::replies_to<caf::atom_constant<caf::atom("drain")>, uint64_t>::with<bool>,
-  caf::reacts_to<caf::atom_constant<caf::atom("tick")>>,
-  // INTERNAL: try again to start a fork server; or to spawn.
-  caf::reacts_to<caf::atom_constant<caf::atom("restart")>>,
-  // INTERNAL: worker `id` had time enough for this phase of its life.
-  caf::reacts_to<caf::atom_constant<caf::atom("deadline")>, uint64_t>>;
-
 namespace atom {
 
 using commit = caf::atom_constant<caf::atom("commit")>;
@@ -349,6 +384,8 @@ using tick = caf::atom_constant<caf::atom("tick")>;
 } // namespace ziyu::actors
 
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::actors::fetched_job)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::actors::decode_request)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::actors::decoded_job)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::actors::revocation)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::actors::attempt_request)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::actors::attempt_outcome)
@@ -362,6 +399,7 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::actors::channel_closed)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::actors::job_done)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::actors::slot_switched)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::actors::worker_hung)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::actors::death_verdict)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::actors::server_frame)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::actors::server_closed)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::actors::publication)
@@ -379,4 +417,5 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::messaging::offsets_committed)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::messaging::delivery_report)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::messaging::transaction_report)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::actors::publisher_actor)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::actors::supervisor_actor)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::actors::inference_actor)

@@ -35,7 +35,8 @@ void dispatcher_state::publish_result(const entry_ptr& item, const attempt_outco
   x.job_id = item->job.job->id;
   for (const auto& score : answer.top_k)
     x.top_k.push_back({score.label, score.probability, score.index});
-  x.model = settings.model();
+  if (outcome.model)
+    x.model = *outcome.model;
   x.slot = outcome.slot;
   x.generation = outcome.generation;
   x.pid = outcome.pid;
@@ -61,9 +62,9 @@ void dispatcher_state::publish_result(const entry_ptr& item, const attempt_outco
   stats.total_seconds.Observe(x.total_ms / 1000);
   messaging::outgoing content;
   content.topic = settings.results_topic;
-  // In order, results must go where those of the same key went.
-  content.key = settings.order == ordering::unordered ? x.job_id
-                                                      : item->job.source->key.value_or(x.job_id);
+  // To the byte, so that results lie where those of the same key do, and that a compacted
+  // topic keeps one of each.
+  content.key = item->job.source->key.value_or(x.job_id);
   content.value = messaging::to_json_value(x).dump(-1, ' ', false,
                                                    nlohmann::json::error_handler_t::replace);
   content.headers = carried_headers(item->job.source->headers);
@@ -73,7 +74,7 @@ void dispatcher_state::publish_result(const entry_ptr& item, const attempt_outco
 void dispatcher_state::dead_letter(const entry_ptr& item, const error& reason) {
   auto& env = settings.report->env();
   const auto& source = *item->job.source;
-  const auto job_id = messaging::job_id_of(source);
+  const auto job_id = item->job.job ? item->job.job->id : messaging::job_id_of(source);
   settings.report->emit(spdlog::level::warn, "dead_lettered",
                         {{"job_id", job_id},
                          {"source", messaging::to_string(source.id)},
@@ -90,7 +91,7 @@ void dispatcher_state::dead_letter(const entry_ptr& item, const error& reason) {
   for (auto& x : messaging::dead_letter_headers(source, reason, item->attempts, env.wall_ms(),
                                                 settings.dead_letter_style))
     content.headers.push_back(std::move(x));
-  content.headers.emplace_back("ziyu-job-id", item->job.job ? item->job.job->id : job_id);
+  content.headers.emplace_back("ziyu-job-id", job_id);
   item->last_failure = reason;
   publish(publication_kind::dead_letter, item, std::move(content));
 }
@@ -155,9 +156,13 @@ void dispatcher_state::on_published(const published& x) {
 void dispatcher_state::release(const entry_ptr& item) {
   const auto& id = item->job.source->id;
   settings.credit->give(item->job.cost);
+  if (std::exchange(item->unread, false))
+    --unread;
   announced.erase(id);
   if (isolated == id)
     isolated.reset();
+  if (next_suspect == id)
+    next_suspect.reset();
   if (const auto next = queue.finish(*item)) {
     self->send(publisher, std::move(*next->held));
     next->held.reset();

@@ -1,5 +1,6 @@
 #include "actors/service.hpp"
 
+#include "actors/decoder.hpp"
 #include "actors/dispatcher.hpp"
 #include "actors/http.hpp"
 #include "actors/inference.hpp"
@@ -44,7 +45,7 @@ struct system_config : caf::actor_system_config {
   }
 };
 
-/// The model that serves now; written by the supervisor, read by the dispatcher.
+/// The model of the present fork server; written by the supervisor, read by HTTP.
 class current_model {
 public:
   void set(const messaging::model_identity& x) {
@@ -310,14 +311,10 @@ private:
   }
 
   void start_source() {
-    messaging::job_limits limits;
-    limits.max_bytes = config_.jobs.max_bytes;
-    limits.max_pixels = config_.jobs.max_pixels;
-    limits.dataref_root = config_.jobs.dataref_root;
     auto make = [properties = configs::consumer_properties(config_), topic = config_.topics.jobs] {
       return messaging::make_kafka_consumer(properties, {topic});
     };
-    source_ = std::make_shared<job_source>(std::move(make), credit_, dispatcher_, limits,
+    source_ = std::make_shared<job_source>(std::move(make), credit_, dispatcher_,
                                            system_environment(), report_);
     {
       std::lock_guard guard{*store_mutex_};
@@ -329,7 +326,11 @@ private:
     auto settings = to_dispatcher_settings(config_);
     settings.credit = credit_;
     settings.report = report_;
-    settings.model = [model = model_] { return model->get(); };
+    settings.limits.max_bytes = config_.jobs.max_bytes;
+    settings.limits.max_pixels = config_.jobs.max_pixels;
+    settings.limits.dataref_root = config_.jobs.dataref_root;
+    decoder_ = system_.spawn<caf::detached>(decoder, settings.limits);
+    settings.decoder = decoder_;
     // The source comes later, and goes earlier, than the dispatcher.
     settings.store = [mutex = store_mutex_, target = store_target_](
                        const messaging::topic_partition& where,
@@ -410,11 +411,13 @@ private:
       http_->stop();
     for (const auto& x :
          {caf::actor_cast<caf::actor>(supervisor_), caf::actor_cast<caf::actor>(dispatcher_),
-          caf::actor_cast<caf::actor>(publisher_), caf::actor_cast<caf::actor>(events_)})
+          caf::actor_cast<caf::actor>(publisher_), caf::actor_cast<caf::actor>(events_),
+          caf::actor_cast<caf::actor>(decoder_)})
       self->send_exit(x, caf::exit_reason::user_shutdown);
     self->wait_for(supervisor_, dispatcher_, publisher_, events_);
     supervisor_ = supervisor_actor{};
     dispatcher_ = dispatcher_actor{};
+    decoder_ = decoder_actor{};
     publisher_ = events_ = publisher_actor{};
   }
 
@@ -429,6 +432,7 @@ private:
   std::shared_ptr<std::mutex> store_mutex_ = std::make_shared<std::mutex>();
   std::shared_ptr<std::weak_ptr<job_source>> store_target_ =
     std::make_shared<std::weak_ptr<job_source>>();
+  decoder_actor decoder_;
   dispatcher_actor dispatcher_;
   publisher_actor publisher_, events_; ///< The same one without transactions.
   supervisor_actor supervisor_;

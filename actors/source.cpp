@@ -1,7 +1,6 @@
 #include "actors/source.hpp"
 
 #include "base/log.hpp"
-#include "model/image_header.hpp"
 #include "supervision/backoff.hpp"
 
 #include <caf/send.hpp>
@@ -25,21 +24,15 @@ struct overloaded : Ts... {
 template <class... Ts>
 overloaded(Ts...) -> overloaded<Ts...>;
 
-/// Memory that a worker will need for the pixels, from the image's header.
-uint64_t decoded_bytes(std::string_view image) {
-  auto size = model::read_image_size(image);
-  return size ? uint64_t{size->width} * size->height * 3 : 0;
-}
-
 } // namespace
 
 // -- one turn ---------------------------------------------------------------------
 
 source_loop::source_loop(messaging::consumer& from, intake& credit, dispatcher_actor to,
-                         messaging::job_limits limits, environment& env,
-                         messaging::stall_watchdog* watchdog, std::shared_ptr<reporter> report)
-  : from_(from), credit_(credit), to_(std::move(to)), limits_(std::move(limits)), env_(env),
-    watchdog_(watchdog), report_(std::move(report)), last_turn_us_(env.monotonic_us()),
+                         environment& env, messaging::stall_watchdog* watchdog,
+                         std::shared_ptr<reporter> report)
+  : from_(from), credit_(credit), to_(std::move(to)), env_(env), watchdog_(watchdog),
+    report_(std::move(report)), last_turn_us_(env.monotonic_us()),
     next_watch_us_(last_turn_us_ + watch_interval_us) {
   if (watchdog_ != nullptr)
     open_us_ = std::chrono::microseconds{watchdog_->now()}.count();
@@ -138,24 +131,10 @@ bool source_loop::remedy(const messaging::stall_watchdog::finding& x,
 }
 
 void source_loop::on_record(messaging::record x) {
-  auto source = std::make_shared<const messaging::record>(std::move(x));
   fetched_job msg;
-  msg.source = source;
+  msg.cost = x.bytes();
   msg.fetched_us = env_.monotonic_us();
-  msg.cost = source->bytes();
-  if (auto job = messaging::decode_job(*source, limits_)) {
-    const auto pixels = decoded_bytes(*job->image);
-    if (pixels / 3 > limits_.max_pixels) {
-      msg.reason = error{errc::image_too_large,
-                         "the image's header announces " + std::to_string(pixels / 3)
-                           + " pixels, jobs.max_pixels is " + std::to_string(limits_.max_pixels)};
-    } else {
-      msg.cost = job->bytes() + pixels;
-      msg.job = std::make_shared<const messaging::job>(std::move(*job));
-    }
-  } else {
-    msg.reason = std::move(job.error());
-  }
+  msg.source = std::make_shared<const messaging::record>(std::move(x));
   credit_.take(msg.cost);
   caf::anon_send(to_, std::move(msg));
 }
@@ -189,10 +168,9 @@ bool source_loop::finish_hand_over(std::chrono::milliseconds limit) {
 // -- the thread -------------------------------------------------------------------
 
 job_source::job_source(factory make, std::shared_ptr<intake> credit, dispatcher_actor to,
-                       messaging::job_limits limits, environment& env,
-                       std::shared_ptr<reporter> report)
-  : make_(std::move(make)), credit_(std::move(credit)), to_(std::move(to)),
-    limits_(std::move(limits)), env_(env), report_(std::move(report)), thread_([this] { run(); }) {
+                       environment& env, std::shared_ptr<reporter> report)
+  : make_(std::move(make)), credit_(std::move(credit)), to_(std::move(to)), env_(env),
+    report_(std::move(report)), thread_([this] { run(); }) {
   // nop
 }
 
@@ -239,8 +217,7 @@ void job_source::run() {
         std::lock_guard guard{mutex_};
         consumer_ = std::move(*made);
       }
-      source_loop loop{*consumer_, *credit_, to_, limits_, env_, report_ ? &watchdog : nullptr,
-                       report_};
+      source_loop loop{*consumer_, *credit_, to_, env_, report_ ? &watchdog : nullptr, report_};
       while ((!stopping_ || loop.handing_over()) && loop.turn(std::chrono::milliseconds{50}))
         pause.reset();
       consumer_->close(std::chrono::milliseconds{close_limit_ms_});

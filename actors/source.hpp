@@ -17,15 +17,14 @@ namespace ziyu::actors {
 /// is due. Longer than a change of leader takes.
 constexpr std::chrono::milliseconds stall_patience{30'000};
 
-/// One turn of the JOB SOURCE: polls `from` once (gated without credit), decodes
-/// what came and tells `to`. Called in a loop by `job_source`, or by a simulation. Helps a
+/// One turn of the JOB SOURCE: polls `from` once (gated without credit) and hands what came
+/// to `to`, unread. Called in a loop by `job_source`, or by a simulation. Helps a
 /// consumer on that brings nothing though it should.
 class source_loop {
 public:
   /// @param watchdog Outlives the loop, as the next one goes on with it; null: nobody
   /// watches. With it comes `report`.
-  source_loop(messaging::consumer& from, intake& credit, dispatcher_actor to,
-              messaging::job_limits limits, environment& env,
+  source_loop(messaging::consumer& from, intake& credit, dispatcher_actor to, environment& env,
               messaging::stall_watchdog* watchdog = nullptr,
               std::shared_ptr<reporter> report = nullptr);
 
@@ -52,7 +51,6 @@ private:
   messaging::consumer& from_;
   intake& credit_;
   dispatcher_actor to_;
-  messaging::job_limits limits_;
   environment& env_;
   std::optional<std::set<messaging::topic_partition>> held_; ///< As told to the consumer.
   bool paused_ = false;                                      ///< The same.
@@ -69,8 +67,7 @@ public:
   /// Makes a consumer; called again (with a pause) after a fatal error.
   using factory = std::function<expected<std::unique_ptr<messaging::consumer>>()>;
 
-  job_source(factory make, std::shared_ptr<intake> credit, dispatcher_actor to,
-             messaging::job_limits limits, environment& env,
+  job_source(factory make, std::shared_ptr<intake> credit, dispatcher_actor to, environment& env,
              std::shared_ptr<reporter> report = nullptr);
   ~job_source();
 
@@ -94,7 +91,6 @@ private:
   factory make_;
   std::shared_ptr<intake> credit_;
   dispatcher_actor to_;
-  messaging::job_limits limits_;
   environment& env_;
   std::shared_ptr<reporter> report_;
   std::mutex mutex_; ///< Guards `consumer_` against `store` from other threads.

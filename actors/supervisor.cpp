@@ -80,6 +80,7 @@ void supervisor_state::fill() {
     auto& entry = workers[id];
     entry.id = id;
     entry.channel = std::move(*channel);
+    entry.model = model;
     entry.judge.emplace(settings.judge);
     entry.chance = static_cast<double>(settings.report->env().random() >> 11) * 0x1p-53;
     self->delayed_send(self, settings.start_timeout, atom::deadline{}, id);
@@ -131,6 +132,7 @@ void supervisor_state::supply() {
     msg.private_bytes = x.private_bytes;
     msg.private_offset = x.private_offset;
     msg.budget_bytes = policy->budget_bytes();
+    msg.model = x.model;
     if (auto i = settings.slot_faults.find(index); i != settings.slot_faults.end())
       msg.fault = i->second;
     self->send(where.actor, std::move(msg));
@@ -221,7 +223,7 @@ void supervisor_state::kill(worker_entry& x, error why) {
                          {"reason", why.message},
                          {"private_bytes", x.private_bytes}});
   if (x.state == phase::serving)
-    self->send(slots[x.slot].actor, kill_notice{x.id, why});
+    self->send(slots[x.slot].actor, kill_notice{x.id, why, x.private_bytes});
   x.killed = std::move(why);
   settings.host->signal(x.id, SIGKILL);
 }
@@ -291,18 +293,34 @@ void supervisor_state::on_channel_closed(const channel_closed& x) {
     }
   }
   if (!entry->expected_end)
-    note_death();
+    note_death(was == phase::serving ? entry : nullptr);
   supply();
 }
 
-void supervisor_state::note_death() {
+void supervisor_state::note_death(const worker_entry* x) {
   if (draining)
     return;
   const auto now = self->clock().now();
   const auto pause = worker_backoff->next(settings.report->env().random());
-  if (intensity->admit(now))
+  std::optional<supervision::restart_intensity::child> who;
+  if (x != nullptr)
+    who.emplace(x->slot, x->generation);
+  if (intensity->admit(now, who))
     return;
   spawn_after = now + pause;
+  escalate_deaths();
+}
+
+void supervisor_state::on_death_verdict(const death_verdict& x) {
+  const auto now = self->clock().now();
+  if (x.of_job)
+    intensity->excuse({x.slot, x.generation}, now);
+  else if (!intensity->accuse({x.slot, x.generation}, now))
+    escalate_deaths();
+}
+
+void supervisor_state::escalate_deaths() {
+  const auto now = self->clock().now();
   if (std::exchange(intensity_exceeded, true))
     return;
   auto reason = std::to_string(intensity->recent(now)) + " workers died within "
@@ -480,6 +498,7 @@ supervisor_actor::behavior_type supervisor(
     st.slots[i].actor = make_inference(i, supervisor_actor{self});
     self->link_to(st.slots[i].actor);
   }
+  self->send(st.settings.dispatcher, supervisor_actor{self});
   st.start_server();
   self->delayed_send(self, tick_interval, atom::tick{});
   return {
@@ -500,6 +519,7 @@ supervisor_actor::behavior_type supervisor(
     [self](const channel_closed& x) { self->state.on_channel_closed(x); },
     [self](const job_done& x) { self->state.on_job_done(x); },
     [self](const slot_switched& x) { self->state.on_switched(x); },
+    [self](const death_verdict& x) { self->state.on_death_verdict(x); },
     [self](const worker_hung& x) {
       auto& state = self->state;
       if (auto entry = state.find(x.worker))

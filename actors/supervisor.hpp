@@ -96,6 +96,7 @@ struct worker_entry {
   uint32_t gone_ticks = 0;                         ///< Ticks since its process was seen ended.
   bool expected_end = false;                       ///< We ended it: no restart is counted.
   std::optional<error> killed;                     ///< Why we killed it.
+  std::shared_ptr<const messaging::model_identity> model; ///< That it was forked with.
 
   /// Pearson's, over `recent`; 0 when one of the two does not vary.
   double delta_image_correlation() const;
@@ -185,7 +186,10 @@ struct supervisor_state {
   void on_deadline(uint64_t worker);
   void end(worker_entry& x); ///< Soft, grace, hard.
   void kill(worker_entry& x, error why);
-  void note_death(); ///< Of a worker that should have lived.
+  /// Of a worker that should have lived; `x` is null for one that nobody had heard of.
+  void note_death(const worker_entry* x = nullptr);
+  void on_death_verdict(const death_verdict& x);
+  void escalate_deaths();
   void reap(uint64_t worker, const std::optional<wire::exited>& how);
   // -- memory (healing.cpp)
   void on_job_done(const job_done& x);
@@ -264,6 +268,7 @@ struct supervisor_state {
   std::chrono::steady_clock::time_point next_probe{};
   bool intensity_exceeded = false;
   uint64_t model_bytes = 0;
+  std::shared_ptr<const messaging::model_identity> model; ///< Of the present fork server.
   std::deque<explanation> explanations;
   std::map<uint32_t, known_leak> known_leaks; ///< By slot.
   std::map<uint32_t, leak_name> names;        ///< By slot: of its latest worker with a dump.

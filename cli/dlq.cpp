@@ -12,6 +12,7 @@
 #include "cli/interrupt.hpp"
 #include "cli/rows.hpp"
 #include "cli/terminal.hpp"
+#include "messaging/job_id.hpp"
 #include "messaging/transactional_writer.hpp"
 
 #include <cstdio>
@@ -217,7 +218,7 @@ void print(const letter& x) {
   row("state",
       x.mark ? std::string{to_string(x.mark->what)} + " " + time_of(x.mark->time_ms) : "open");
   row("payload", x.payload_bytes ? format_bytes(static_cast<int64_t>(*x.payload_bytes)) : "none");
-  row("key", x.head.key.value_or("none"));
+  row("key", !x.head.key ? "none" : x.head.key->empty() ? "" : messaging::id_of_key(*x.head.key));
   for (const auto& [name, value] : x.head.headers)
     row("header", value ? name + ": " + *value : name + " (null)");
 }

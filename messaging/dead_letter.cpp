@@ -1,7 +1,7 @@
 #include "messaging/dead_letter.hpp"
 
 #include "base/text.hpp"
-#include "messaging/job.hpp"
+#include "messaging/job_id.hpp"
 
 #include <nlohmann/json.hpp>
 
@@ -175,10 +175,9 @@ dead_letter read_dead_letter(const record& x) {
                       || find_header(x.headers, headers_omitted_header);
   if (auto id = find_header(x.headers, job_id_header); id && !id->empty())
     result.job_id = to_utf8(*id);
-  else if ((x.key && !x.key->empty()) || result.source.topic.empty())
-    result.job_id = job_id_of(x);
   else
-    result.job_id = to_string(result.source);
+    result.job_id = job_id_of(result.source.topic.empty() ? x.id : result.source,
+                              x.key.value_or(""));
   return result;
 }
 

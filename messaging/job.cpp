@@ -3,8 +3,11 @@
 #include "base/file.hpp"
 #include "base/text.hpp"
 
+#include <nlohmann/json.hpp>
+
 #include <algorithm>
 #include <filesystem>
+#include <utility>
 
 namespace ziyu::messaging {
 
@@ -15,29 +18,12 @@ namespace {
 
 constexpr auto job_schema = "ziyu.job.v1";
 
-/// JSON deeper than this is no job; the parser recurses.
+/// JSON deeper than this, or of more values, is no job.
 constexpr size_t max_depth = 32;
+constexpr size_t max_values = 100'000;
 
 /// What the job says, for an error message: as UTF-8 and not all of it.
 std::string excerpt(std::string_view text) { return shorten(to_utf8(text), 200); }
-
-bool too_deep(std::string_view text) {
-  size_t depth = 0, deepest = 0;
-  auto in_string = false, escaped = false;
-  for (auto c : text) {
-    if (in_string) {
-      in_string = escaped || c != '"';
-      escaped = !escaped && c == '\\';
-    } else if (c == '"') {
-      in_string = true;
-    } else if (c == '{' || c == '[') {
-      deepest = std::max(deepest, ++depth);
-    } else if ((c == '}' || c == ']') && depth > 0) {
-      --depth;
-    }
-  }
-  return deepest > max_depth;
-}
 
 bool looks_like_json(const record& x) {
   if (auto type = find_header(x.headers, "content-type");
@@ -122,42 +108,132 @@ expected<std::string> read_dataref(const std::string& uri, const job_limits& lim
   return content;
 }
 
-struct payload {
+/// What a JSON job says. Of the document it keeps these fields and nothing else, however large
+/// it is: a document of values costs thirty times its text.
+class job_fields : public nlohmann::json_sax<json> {
+public:
   std::optional<std::string> job_id;
-  std::string image;
+  std::string image; ///< Decoded.
+
+  /// The reason why the document is no job.
+  std::optional<error> refusal() const {
+    const auto wrong = [](std::string why) { return error{errc::unknown_schema, std::move(why)}; };
+    if (too_deep_)
+      return wrong("the JSON is nested more than " + std::to_string(max_depth) + " deep");
+    if (values_ > max_values)
+      return wrong("the JSON has more than " + std::to_string(max_values) + " values");
+    if (no_object_)
+      return wrong("the JSON is not an object");
+    if (ill_formed_)
+      return wrong("the value begins like JSON but is none");
+    if (twice_ != nullptr)
+      return wrong(std::string{"the JSON has the field \""} + twice_ + "\" twice");
+    if (schema_ && *schema_ != job_schema)
+      return wrong("schema is "
+                   + json(excerpt(*schema_)).dump(-1, ' ', false, json::error_handler_t::replace)
+                   + ", known is \"" + job_schema + "\"");
+    if (has_schema_ && !schema_)
+      return wrong(std::string{"schema must be the text \""} + job_schema + "\"");
+    if (has_job_id_ && (!job_id || job_id->empty()))
+      return wrong("job_id must be a text that is not empty");
+    if (!has_image_)
+      return error{errc::missing_field, "the JSON has no field \"image\""};
+    if (!image_is_text_)
+      return wrong("image must be a text in base64");
+    return bad_image_;
+  }
+
+  bool null() override { return value(); }
+  bool boolean(bool) override { return value(); }
+  bool number_integer(number_integer_t) override { return value(); }
+  bool number_unsigned(number_unsigned_t) override { return value(); }
+  bool number_float(number_float_t, const string_t&) override { return value(); }
+  bool binary(binary_t&) override { return value(); }
+  bool end_object() override { return end(); }
+  bool end_array() override { return end(); }
+  bool start_array(size_t) override { return value() && begin(); }
+
+  bool start_object(size_t) override {
+    if (depth_ > 0)
+      return value() && begin();
+    field_ = field::other;
+    return begin();
+  }
+
+  bool key(string_t& name) override {
+    if (depth_ != 1)
+      return true;
+    field_ = name == "schema"   ? field::schema
+             : name == "job_id" ? field::job_id
+             : name == "image"  ? field::image
+                                : field::other;
+    if (field_ == field::other)
+      return true;
+    auto& seen = field_ == field::schema   ? has_schema_
+                 : field_ == field::job_id ? has_job_id_
+                                           : has_image_;
+    if (std::exchange(seen, true))
+      twice_ = field_ == field::schema   ? "schema"
+               : field_ == field::job_id ? "job_id"
+                                         : "image";
+    return twice_ == nullptr;
+  }
+
+  bool string(string_t& text) override {
+    if (depth_ != 1)
+      return value();
+    if (field_ == field::schema) {
+      schema_ = std::move(text);
+    } else if (field_ == field::job_id) {
+      job_id = std::move(text);
+    } else if (field_ == field::image) {
+      image_is_text_ = true;
+      if (auto bytes = base64_decode(text))
+        image = std::move(*bytes);
+      else
+        bad_image_ = error{bytes.error().code, "image: " + bytes.error().message};
+    }
+    return value();
+  }
+
+  bool parse_error(size_t, const std::string&, const nlohmann::detail::exception&) override {
+    ill_formed_ = true;
+    return false;
+  }
+
+private:
+  enum class field : uint8_t { other, schema, job_id, image };
+
+  bool value() {
+    no_object_ = depth_ == 0;
+    return ++values_ <= max_values && !no_object_;
+  }
+  bool begin() {
+    too_deep_ = ++depth_ > max_depth;
+    return !too_deep_;
+  }
+  bool end() {
+    --depth_;
+    return true;
+  }
+
+  size_t depth_ = 0, values_ = 0;
+  field field_ = field::other; ///< Whose value comes, in the outermost object.
+  bool has_schema_ = false, has_job_id_ = false, has_image_ = false, image_is_text_ = false;
+  bool too_deep_ = false, no_object_ = false, ill_formed_ = false;
+  const char* twice_ = nullptr;
+  std::optional<std::string> schema_;
+  std::optional<error> bad_image_;
 };
 
-expected<payload> parse_json(const std::string& text, const job_limits& limits) {
+expected<job_fields> parse_json(const std::string& text, const job_limits& limits) {
   // Encoded, an image is a third larger; beyond that there is no need to parse.
   if (text.size() / 4 * 3 > limits.max_bytes + 64 * 1024)
     return too_large(text.size() / 4 * 3, limits);
-  if (too_deep(text))
-    return fail(errc::unknown_schema,
-                "the JSON is nested more than " + std::to_string(max_depth) + " deep");
-  const auto document = json::parse(text, nullptr, false);
-  if (document.is_discarded())
-    return fail(errc::unknown_schema, "the value begins like JSON but is none");
-  if (!document.is_object())
-    return fail(errc::unknown_schema, "the JSON is not an object");
-  if (auto i = document.find("schema"); i != document.end() && *i != job_schema)
-    return fail(errc::unknown_schema,
-                "schema is " + excerpt(i->dump(-1, ' ', false, json::error_handler_t::replace))
-                  + ", known is \"" + job_schema + "\"");
-  payload result;
-  if (auto i = document.find("job_id"); i != document.end()) {
-    if (!i->is_string() || i->get_ref<const std::string&>().empty())
-      return fail(errc::unknown_schema, "job_id must be a text that is not empty");
-    result.job_id = i->get<std::string>();
-  }
-  const auto image = document.find("image");
-  if (image == document.end())
-    return fail(errc::missing_field, "the JSON has no field \"image\"");
-  if (!image->is_string())
-    return fail(errc::unknown_schema, "image must be a text in base64");
-  auto bytes = base64_decode(image->get_ref<const std::string&>());
-  if (!bytes)
-    return fail(bytes.error().code, "image: " + bytes.error().message);
-  result.image = std::move(*bytes);
+  job_fields result;
+  json::sax_parse(text, &result);
+  if (auto why = result.refusal())
+    return tl::unexpected(std::move(*why));
   return result;
 }
 
@@ -167,18 +243,13 @@ size_t job::bytes() const {
   return source.bytes() + (image == source.value || !image ? 0 : image->size());
 }
 
-std::string job_id_of(const record& source) {
-  return source.key && !source.key->empty() ? to_utf8(*source.key) : to_string(source.id);
+bool is_plain_image(const record& x) {
+  return x.value && !x.value->empty() && !looks_like_json(x);
 }
 
 expected<job> decode_job(record source, const job_limits& limits) {
   job result;
   result.id = job_id_of(source);
-  for (auto& [name, value] : source.headers) {
-    name = to_utf8(name);
-    if (value)
-      value = to_utf8(*value);
-  }
   result.fault = find_header(source.headers, "ziyu-fault").value_or("");
   if (auto uri = find_header(source.headers, "ce_dataref");
       uri && (!source.value || source.value->empty())) {
@@ -195,7 +266,7 @@ expected<job> decode_job(record source, const job_limits& limits) {
     if (!content)
       return tl::unexpected(content.error());
     if (content->job_id)
-      result.id = *content->job_id;
+      result.id = job_id_of(source.id, *content->job_id);
     result.image = std::make_shared<const std::string>(std::move(content->image));
   } else {
     result.image = source.value;

@@ -1,15 +1,16 @@
 #pragma once
 
 #include "base/error.hpp"
+#include "messaging/job_id.hpp"
 #include "messaging/record.hpp"
 
-#include <nlohmann/json.hpp>
+#include <memory>
 
 namespace ziyu::messaging {
 
 /// One image to classify, as read from a record.
 struct job {
-  std::string id; ///< From the JSON, else the key, else "topic-partition-offset".
+  std::string id; ///< Of the JSON's `job_id`, else of the key, else of the place (`job_id_of`).
   record source;  ///< As fetched, for provenance; its value may be shared.
   std::shared_ptr<const std::string> image; ///< Encoded image bytes.
   std::string fault; ///< From the header `ziyu-fault`; obeyed only when allowed.
@@ -24,15 +25,17 @@ struct job_limits {
   std::string dataref_root;                ///< Claim checks may point below here; empty: none.
 };
 
+/// True if the record's value is the image itself, so that `decode_job` reads and copies none
+/// of it.
+bool is_plain_image(const record& x);
+
 /// Reads a job from a record's value: raw image bytes; or, when the first
 /// non-space character is `{` or the header `content-type` is
 /// `application/json`, JSON `{"schema": "ziyu.job.v1"?, "job_id"?, "image":
 /// base64}`; or a claim check (header `ce_dataref`, a `file:` URI below
-/// `dataref_root`). Ill-formed UTF-8 in keys and headers becomes U+FFFD.
-/// Errors are those of `is_bad_input`, with what and where in the message.
+/// `dataref_root`). Keys and headers stay as they are, to the byte. Takes memory for a few
+/// times the record's value at most, whatever its JSON holds. Blocks on the file of a claim
+/// check. Errors are those of `is_bad_input`, with what and where in the message.
 expected<job> decode_job(record source, const job_limits& limits);
-
-/// The id that a record's job has, or would have if it could be decoded.
-std::string job_id_of(const record& source);
 
 } // namespace ziyu::messaging

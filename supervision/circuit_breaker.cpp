@@ -109,6 +109,11 @@ std::optional<circuit_breaker::transition> circuit_breaker::lower(trigger which,
   return tick(now);
 }
 
+bool circuit_breaker::is_raised(trigger which) const {
+  const auto i = raised_.find(which);
+  return i != raised_.end() && !i->second.lowered;
+}
+
 void circuit_breaker::forget_settled(clock::time_point now) {
   std::erase_if(raised_, [&](const auto& x) {
     return x.second.lowered && now - *x.second.lowered >= settings_.settle;
@@ -119,6 +124,7 @@ std::optional<circuit_breaker::transition> circuit_breaker::count(bool success,
                                                                   clock::time_point now) {
   outcomes_.emplace_back(now, success);
   failures_ += !success;
+  failures_in_a_row_ = success ? 0 : failures_in_a_row_ + 1;
   while (outcomes_.size() > max_outcomes
          || now - outcomes_.front().first >= settings_.error_window) {
     failures_ -= !outcomes_.front().second;
@@ -126,23 +132,24 @@ std::optional<circuit_breaker::transition> circuit_breaker::count(bool success,
   }
   const auto jobs = outcomes_.size();
   const auto share = static_cast<double>(failures_) / static_cast<double>(jobs);
-  if (state_ != breaker_state::closed || success || jobs < settings_.error_min_jobs
-      || share < settings_.error_rate)
+  const auto none = failures_in_a_row_ >= settings_.error_min_jobs;
+  const auto many = jobs >= settings_.error_min_jobs && share >= settings_.error_rate;
+  if (state_ != breaker_state::closed || success || settings_.error_rate > 1 || (!none && !many))
     return std::nullopt;
-  const auto failed = failures_;
+  const auto failed = none ? failures_in_a_row_ : failures_;
   const auto window_ms = to_ms(settings_.error_window);
+  const auto why = none ? format("error_rate: none of the latest %u jobs succeeded", failed)
+                        : format("error_rate: %u of the latest %zu jobs failed (%.0f %%), "
+                                 "breaker.error_rate is %.0f %%",
+                                 failed, jobs, share * 100, settings_.error_rate * 100);
   // While it is open nothing runs that could prove anything: the probes will. The rate is
   // then counted anew, so that closing asks for more than not quite opening does.
   outcomes_.clear();
-  failures_ = 0;
-  return open(std::string{to_string(trigger::error_rate)},
-              format("error_rate: %u of the latest %zu jobs failed (%.0f %%), breaker.error_rate "
-                     "is %.0f %%",
-                     failed, jobs, share * 100, settings_.error_rate * 100),
-              now,
+  failures_ = failures_in_a_row_ = 0;
+  return open(std::string{to_string(trigger::error_rate)}, why, now,
               {{"failed_jobs", failed},
-               {"jobs", static_cast<double>(jobs)},
-               {"error_percent", share * 100},
+               {"jobs", none ? failed : static_cast<double>(jobs)},
+               {"error_percent", none ? 100 : share * 100},
                {"error_rate_percent", settings_.error_rate * 100},
                {"window_ms", window_ms}});
 }
@@ -153,7 +160,7 @@ circuit_breaker::transition circuit_breaker::change(breaker_state to, std::strin
                                                     std::string reason, numbers values) {
   const auto from = std::exchange(state_, to);
   // Whatever runs now is no probe of the time to come.
-  probes_running_ = probes_succeeded_ = 0;
+  probes_running_ = probes_succeeded_ = probes_failed_ = 0;
   return {from, to, std::move(cause), std::move(reason), std::move(values)};
 }
 
@@ -256,16 +263,23 @@ std::optional<circuit_breaker::transition> circuit_breaker::finished(ticket of, 
   if (state_ != breaker_state::half_open || of.trial != trial_)
     return count(success, now);
   --probes_running_;
-  const numbers values{{"probes_succeeded", probes_succeeded_ + (success ? 1. : 0.)},
+  ++(success ? probes_succeeded_ : probes_failed_);
+  const numbers values{{"probes_succeeded", static_cast<double>(probes_succeeded_)},
+                       {"probes_failed", static_cast<double>(probes_failed_)},
                        {"probe_jobs", static_cast<double>(settings_.probe_jobs)}};
-  if (!success)
-    return open("probes", "a probe job failed", now, values);
-  if (++probes_succeeded_ < settings_.probe_jobs)
+  if (!success) {
+    const auto all = probes_succeeded_ + probes_failed_;
+    if (settings_.error_rate > 1 || all < settings_.error_min_jobs
+        || probes_failed_ < settings_.error_rate * all)
+      return std::nullopt; // it may be that job's fault: the next one is a probe in its place
+    return open("probes", format("%u of %u probe jobs failed", probes_failed_, all), now, values);
+  }
+  if (probes_succeeded_ < settings_.probe_jobs)
     return std::nullopt;
   reason_.clear();
   closed_ = now;
   outcomes_.clear();
-  failures_ = 0;
+  failures_ = failures_in_a_row_ = 0;
   return change(breaker_state::closed, "probes",
                 std::to_string(probes_succeeded_) + " probe jobs succeeded", values);
 }

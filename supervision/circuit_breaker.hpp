@@ -23,10 +23,12 @@ bool from_string(std::string_view word, breaker_mode& to) noexcept;
 
 /// Stops intake while the service is in trouble.
 ///
-/// closed → open when any trigger is raised or too many of the latest jobs failed; open →
-/// half_open when no trigger has been raised for `settle` and the open time has passed;
-/// half_open admits `probe_jobs` probes at most and closes when so many have succeeded; a
-/// failed probe or a raised trigger opens it again. The open time is `open_for` and doubles,
+/// closed → open when any trigger is raised, or when nothing succeeds: of the latest
+/// `error_min_jobs` jobs none did. One job that fails says nothing of the service, as it may be
+/// the job's own fault, and any producer can make such jobs. open → half_open when no trigger
+/// has been raised for `settle` and the open time has passed; half_open admits `probe_jobs`
+/// probes at a time and closes when so many have succeeded; a raised trigger opens it again,
+/// and so do probes of which none succeeds, judged like jobs. The open time is `open_for` and doubles,
 /// up to `open_max`, with each opening that comes before it was closed for `open_max`.
 /// forced_open and disabled are an operator's: nothing but `set_mode` ends them, while
 /// triggers are still kept account of. Pure: the caller passes the time. Not thread-safe.
@@ -44,9 +46,10 @@ public:
     /// A trigger that comes and goes counts as raised until it stayed away so long.
     clock::duration settle = std::chrono::seconds{1};
     uint32_t probe_jobs = 4;
-    double error_rate = 0.5; ///< Share of failed jobs that raises `error_rate`; above 1: never.
-    uint32_t error_min_jobs = 20; ///< Jobs within the window before that is judged.
-    clock::duration error_window = std::chrono::seconds{30};
+    /// Share of failed jobs that raises `error_rate`. 1: only when none succeeds; above: never.
+    double error_rate = 1;
+    uint32_t error_min_jobs = 20; ///< So many jobs at least before they are judged.
+    clock::duration error_window = std::chrono::seconds{30}; ///< Of a rate below 1.
     breaker_mode mode = breaker_mode::automatic;
   };
 
@@ -72,6 +75,7 @@ public:
   std::optional<transition> raise(trigger which, std::string reason, clock::time_point now,
                                   numbers values = {});
   std::optional<transition> lower(trigger which, clock::time_point now);
+  bool is_raised(trigger which) const;
 
   /// @param why For the log: what the operator said, or where the mode comes from.
   std::optional<transition> set_mode(breaker_mode x, const std::string& why, clock::time_point now);
@@ -88,7 +92,8 @@ public:
   /// Instead of `finished`: the job that was `started` could not begin at all, which
   /// proves nothing.
   void not_begun(ticket of);
-  /// A job has ended. One that was begun before the present half-open time is no probe.
+  /// A job has ended: report each job once, at its first attempt or when it succeeds. One that
+  /// was begun before the present half-open time is no probe.
   std::optional<transition> finished(ticket of, bool success, clock::time_point now);
 
   breaker_state state() const { return state_; }
@@ -118,9 +123,10 @@ private:
   std::optional<clock::time_point> closed_; ///< Since when, after an opening.
   uint32_t openings_ = 0;                   ///< In a row, for the open time.
   uint64_t trial_ = 0;                      ///< Number of the latest half-open time.
-  uint32_t probes_running_ = 0, probes_succeeded_ = 0;
+  uint32_t probes_running_ = 0, probes_succeeded_ = 0, probes_failed_ = 0;
   std::deque<std::pair<clock::time_point, bool>> outcomes_; ///< When; whether it succeeded.
   uint32_t failures_ = 0;                                   ///< Among them.
+  uint32_t failures_in_a_row_ = 0;                          ///< Since the last success.
 };
 
 std::string_view to_string(circuit_breaker::trigger x) noexcept;

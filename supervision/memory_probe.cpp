@@ -82,9 +82,13 @@ std::optional<container_memory> read_v2(const fs::path& root) {
     const auto used = read_number(at / "memory.current");
     if (!limit || !used || (tightest && tightest->limit <= *limit))
       return;
-    auto stat = read_file(at / "memory.stat");
-    const auto cache = stat ? find_value(*stat, "inactive_file").value_or(0) : 0;
-    tightest = container_memory{less(*used, cache), *limit, "cgroup2"};
+    const auto stat = read_file(at / "memory.stat").value_or("");
+    const auto get = [&stat](std::string_view key) { return find_value(stat, key).value_or(0); };
+    const auto cache = get("inactive_file") + get("active_file") + get("slab_reclaimable");
+    // What is in both, memory and swap, counts once.
+    const auto swapped = less(read_number(at / "memory.swap.current").value_or(0),
+                              get("swapcached"));
+    tightest = container_memory{less(*used, cache) + swapped, *limit, "cgroup2"};
   });
   return tightest;
 }
@@ -101,9 +105,13 @@ std::optional<container_memory> read_v1(const fs::path& root) {
     // Without a limit the kernel shows the largest number of whole pages.
     if (!limit || !used || *limit > uint64_t{1} << 60 || (tightest && tightest->limit <= *limit))
       return;
-    auto stat = read_file(at / "memory.stat");
-    const auto cache = stat ? find_value(*stat, "total_inactive_file").value_or(0) : 0;
-    tightest = container_memory{less(*used, cache), *limit, "cgroup1"};
+    const auto stat = read_file(at / "memory.stat").value_or("");
+    const auto get = [&stat](std::string_view key) { return find_value(stat, key).value_or(0); };
+    const auto cache = get("total_inactive_file") + get("total_active_file");
+    // Only where the kernel accounts for swap.
+    const auto with_swap = read_number(at / "memory.memsw.usage_in_bytes");
+    const auto swapped = with_swap ? less(*with_swap, *used) : get("total_swap");
+    tightest = container_memory{less(*used, cache) + swapped, *limit, "cgroup1"};
   });
   return tightest;
 }

@@ -22,7 +22,9 @@ expected<process_memory> read_process_memory(int32_t pid,
 
 /// The memory that this container (else this host) uses and may use, in bytes.
 struct container_memory {
-  uint64_t used = 0; ///< Without reclaimable inactive file cache.
+  /// What the kernel cannot have back, be it in memory or swapped out: without the cache of
+  /// files, active or not, which it takes back before it kills.
+  uint64_t used = 0;
   uint64_t limit = 0;
   std::string source; ///< "cgroup2", "cgroup1" or "host".
 
@@ -31,8 +33,11 @@ struct container_memory {
   }
 };
 
-/// Reads the memory controller of our own cgroup: v2 (memory.current − inactive_file
-/// against memory.max, the tightest ancestor's), else v1, else /proc/meminfo.
+/// Reads the memory controller of our own cgroup, of the ancestor with the tightest limit: v2
+/// (memory.current − inactive_file − active_file − slab_reclaimable + memory.swap.current −
+/// swapcached, against memory.max), else v1 (usage_in_bytes − total_inactive_file −
+/// total_active_file + what is swapped out), else /proc/meminfo (MemTotal − MemAvailable;
+/// without swap, which other services of the host fill as well).
 /// @param root Where `/proc` and `/sys` are found (tests bring their own).
 /// @param limit_override Used as the limit unless 0.
 expected<container_memory> read_container_memory(const std::filesystem::path& root = "/",

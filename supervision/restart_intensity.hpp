@@ -2,7 +2,11 @@
 
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <deque>
+#include <map>
+#include <optional>
+#include <utility>
 
 namespace ziyu::supervision {
 
@@ -10,10 +14,12 @@ namespace ziyu::supervision {
 ///
 /// Follows the OTP rule (stdlib, supervisor): more than `max_restarts` within
 /// `period` means that the fault is not transient, so the supervisor should stop
-/// restarting and escalate. Not thread-safe; lives in a supervisor's state.
+/// restarting and escalate. A restart can be excused, for as long as somebody else may be at
+/// fault. Not thread-safe; lives in a supervisor's state.
 class restart_intensity {
 public:
   using clock = std::chrono::steady_clock;
+  using child = std::pair<uint32_t, uint64_t>; ///< Slot and generation.
 
   /// @param max_restarts Restarts tolerated within one `period`; 0 forbids any.
   /// @pre `period > 0`
@@ -21,15 +27,30 @@ public:
 
   /// Records a restart at `now`; returns whether it is within the limit. The
   /// caller passes the time, so tests need neither clock nor sleep.
-  [[nodiscard]] bool admit(clock::time_point now);
+  /// @param who For `excuse`; nothing when nobody will speak for it.
+  [[nodiscard]] bool admit(clock::time_point now, std::optional<child> who = std::nullopt);
 
-  /// Restarts within the period that ends at `now`.
+  /// The restart of `who` does not count, also if it is recorded only after this.
+  void excuse(child who, clock::time_point now);
+
+  /// It counts after all, as of when it was. Returns whether that is within the limit.
+  [[nodiscard]] bool accuse(child who, clock::time_point now);
+
+  /// Restarts within the period that ends at `now`, without those that are excused.
   size_t recent(clock::time_point now) const;
 
 private:
+  struct restart {
+    clock::time_point when;
+    std::optional<child> who;
+    bool excused = false;
+  };
+  void forget_old(clock::time_point now);
+
   size_t max_restarts_;
   clock::duration period_;
-  std::deque<clock::time_point> restarts_;
+  std::deque<restart> restarts_;
+  std::map<child, clock::time_point> excused_early_; ///< Since when; not recorded yet.
 };
 
 } // namespace ziyu::supervision

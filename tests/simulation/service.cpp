@@ -88,7 +88,7 @@ void service::spawn_actors() {
       return fail(errc::revoked, "there is no consumer at present");
     return consumer_->store(at, point);
   };
-  d.model = [] { return messaging::model_identity{"digits", "1", "abc", "fp32"}; };
+  d.limits.max_pixels = max_pixels;
   dispatcher_ = sys_.spawn(actors::dispatcher, d);
   dispatcher_state_ = state_of<actors::dispatcher_state>(dispatcher_);
   workers_->on_begin = [this](uint32_t slot, const job_truth& job) {
@@ -177,9 +177,7 @@ void service::open_consumer() {
   consumer_ = std::move(made);
   if (wrappers_.consumer)
     consumer_ = wrappers_.consumer(std::move(consumer_));
-  messaging::job_limits limits;
-  limits.max_pixels = max_pixels;
-  loop_.emplace(*consumer_, *credit_, dispatcher_, limits, env_, &watchdog_, report_);
+  loop_.emplace(*consumer_, *credit_, dispatcher_, env_, &watchdog_, report_);
 }
 
 void service::poll_later(int64_t us) {

@@ -52,9 +52,9 @@ protected:
       return {};
     };
     tune(s);
-    s.model = [] { return messaging::model_identity{"digits", "1", "abc", "fp32"}; };
     aut = spawn(dispatcher, s);
     send(aut, spawn(fake_publisher, published_log));
+    send(aut, spawn(fake_supervisor, to_supervisor));
     assign({p0}, 1);
     for (uint32_t i = 0; i < slot_count; ++i) {
       slots.push_back(std::make_shared<inference_log>());
@@ -114,14 +114,10 @@ protected:
 
   void fetch(messaging::record x, std::optional<error> reason = {}) {
     fetched_job msg;
-    msg.source = std::make_shared<const messaging::record>(x);
+    msg.source = std::make_shared<const messaging::record>(std::move(x));
     msg.cost = 100;
     msg.fetched_us = env.us;
-    if (reason)
-      msg.reason = *reason;
-    else
-      msg.job = std::make_shared<const messaging::job>(
-        *messaging::decode_job(std::move(x), messaging::job_limits{}));
+    msg.reason = std::move(reason);
     credit->take(msg.cost);
     send(aut, msg);
   }
@@ -144,6 +140,8 @@ protected:
     x.answer = r;
     x.generation = 7;
     x.pid = 1234;
+    x.model = std::make_shared<const messaging::model_identity>(
+      messaging::model_identity{"digits", "1", "abc", "fp32"});
     answer(slot, x);
   }
 
@@ -160,7 +158,7 @@ protected:
     attempt_outcome x;
     x.failure = error{code, "as the test says"};
     x.slot_up = slot_up;
-    x.generation = 7;
+    x.generation = ++generation;
     answer(slot, x);
   }
 
@@ -191,6 +189,9 @@ protected:
   }
 
   std::shared_ptr<intake> credit = std::make_shared<intake>(intake::limits{});
+  std::shared_ptr<supervisor_log> to_supervisor = std::make_shared<supervisor_log>();
+  uint64_t generation = 0; ///< Of the worker that died last.
+  int64_t offset = 0;      ///< For a test that counts.
   std::shared_ptr<std::vector<publication>> published_log =
     std::make_shared<std::vector<publication>>();
   std::vector<std::pair<topic_partition, int64_t>> stored;   ///< Each change of an offset.

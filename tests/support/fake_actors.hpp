@@ -38,6 +38,7 @@ inline actors::dispatcher_actor::behavior_type fake_dispatcher(
   using namespace actors;
   return {
     [](const publisher_actor&) {},
+    [](const supervisor_actor&) {},
     [log](const fetched_job& x) { log->fetched.push_back(x); },
     [log](const messaging::partitions_assigned& x) { log->assigned.push_back(x); },
     [log](const revocation& x) {
@@ -83,6 +84,7 @@ struct supervisor_log {
   std::vector<actors::job_done> jobs;
   std::vector<actors::slot_switched> switched;
   std::vector<actors::worker_hung> hung;
+  std::vector<actors::death_verdict> verdicts;
   actors::supervisor_status status;
   bool silent = false; ///< Never answers a request for its status.
   std::vector<caf::typed_response_promise<actors::supervisor_status>> unanswered;
@@ -99,6 +101,7 @@ inline actors::supervisor_actor::behavior_type fake_supervisor(
     [log](const job_done& x) { log->jobs.push_back(x); },
     [log](const slot_switched& x) { log->switched.push_back(x); },
     [log](const worker_hung& x) { log->hung.push_back(x); },
+    [log](const death_verdict& x) { log->verdicts.push_back(x); },
     [self, log](atom::status) -> caf::result<supervisor_status> {
       if (!log->silent)
         return log->status;

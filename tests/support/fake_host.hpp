@@ -70,6 +70,7 @@ public:
   bool auto_fork = true;   ///< A wanted worker is forked at once.
   bool auto_ready = true;  ///< A forked worker is ready at once.
   bool server_ignores_stop = false;
+  std::string sha256 = "abc"; ///< Of the model that a fork server finds.
   std::optional<error> start_failure, spawn_failure;
   /// Applied to each new worker.
   std::function<void(worker&)> prepare;
@@ -93,7 +94,7 @@ public:
     x.pid = server_pid();
     x.model_name = "digits";
     x.model_version = "1";
-    x.model_sha256 = "abc";
+    x.model_sha256 = sha256;
     x.precision = "fp32";
     x.classes = 10;
     x.memory.live = 3u << 20;

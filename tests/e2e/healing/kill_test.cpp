@@ -194,6 +194,40 @@ TEST(Kill, AJobThatKillsEachOfItsWorkersBecomesADeadLetterAloneAfterMaxAttempts)
   EXPECT_EQ(s.stop(), 0) << s.log();
 }
 
+TEST(Kill, ManyHostileJobsHoldNobodyUp) {
+  stage x{shared_broker()};
+  // With restart.intensity and the breaker as they are by default.
+  auto s = x.serve({{"faults", {{"allowed", true}}}});
+  s.await_workers(2, 1);
+  // 8 files, of which each ends three workers: 24 deaths, more than twice what a minute allows.
+  constexpr size_t hostile = 8, good = 400;
+  std::vector<messaging::outgoing> records;
+  for (size_t i = 0; i < hostile; ++i) {
+    const auto key = "hostile-" + std::to_string(i);
+    records.push_back(job_record(key, digits()[i].bytes, {{"ziyu-fault", "crash"}}));
+    x.expect(key);
+  }
+  x.submit(std::move(records));
+  x.submit_digits(good, "good");
+  ASSERT_TRUE(x.read_all_answers()) << x.account() << s.log();
+  expect_all_accounted(x, s);
+  EXPECT_EQ(x.results().size(), good);
+  EXPECT_EQ(x.duplicates(), 0u);
+  ASSERT_EQ(x.dead_letters().size(), hostile);
+  for (const auto& d : x.dead_letters()) {
+    EXPECT_EQ(header(d, "ziyu-attempts"), "3");
+    EXPECT_THAT(header(d, "__connect.errors.exception.message"),
+                testing::HasSubstr("the image is the cause: it ended 3 workers (slot "));
+  }
+  for (const auto& r : x.results())
+    EXPECT_EQ(r.document.at("attempt"), 1) << r.document;
+  EXPECT_EQ(s.stop(), 0) << s.log();
+  ASSERT_TRUE(x.read_event("service_stopped"));
+  EXPECT_EQ(x.events("worker_died").size(), 3 * hostile);
+  EXPECT_TRUE(x.events("breaker_opened").empty()) << x.events("breaker_opened").at(0);
+  EXPECT_TRUE(x.events("restart_intensity_exceeded").empty());
+}
+
 TEST(Kill, AWorkerThatHangsIsKilledAtTheDeadlineAndItsJobRunsElsewhere) {
   stage x{shared_broker()};
   auto s = x.serve({{"faults", {{"allowed", true}, {"slots", {{"0", "hang"}}}}},

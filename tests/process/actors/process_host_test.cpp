@@ -32,6 +32,7 @@ struct system_config : caf::actor_system_config {
 dispatcher_actor::behavior_type idle_dispatcher(dispatcher_actor::pointer) {
   return {
     [](const publisher_actor&) {},
+    [](const supervisor_actor&) {},
     [](const fetched_job&) {},
     [](const messaging::partitions_assigned&) {},
     [](const revocation&) {},

@@ -29,14 +29,86 @@ TEST_F(Dispatcher, TriesAFailedAttemptAgainAndGivesUpWithTheReason) {
   EXPECT_EQ(metric("ziyu_dead_letters_total{code=\"max_attempts\"}"), 1);
 }
 
-TEST_F(Dispatcher, RetriesAheadOfWhatWaits) {
+TEST_F(Dispatcher, ASuspectRunsWhenNobodyElseWaitsOrAfterFiveSeconds) {
   start();
-  for (auto offset : {0, 1, 2})
+  for (auto offset : {0, 1, 2, 3, 4})
     fetch(make_record(offset));
   fail_attempt(errc::worker_died);
-  EXPECT_EQ(slots[0]->requests.at(1).job->source.id.offset, 1) << "while its retry is announced";
+  EXPECT_EQ(slots[0]->requests.at(1).job->source.id.offset, 1);
   succeed();
-  EXPECT_EQ(slots[0]->requests.at(2).job->source.id.offset, 0);
+  EXPECT_EQ(slots[0]->requests.at(2).job->source.id.offset, 2) << "others wait";
+  advance(5s);
+  succeed();
+  EXPECT_EQ(slots[0]->requests.at(3).job->source.id.offset, 3) << "while its retry is announced";
+  succeed();
+  EXPECT_EQ(slots[0]->requests.at(4).job->source.id.offset, 0) << "it has waited long enough";
+  EXPECT_EQ(slots[0]->requests.at(4).attempt, 2u);
+}
+
+TEST_F(Dispatcher, TwoSuspectsNeverRunBesideEachOther) {
+  start(3);
+  for (auto offset : {0, 1})
+    fetch(make_record(offset));
+  fail_attempt(errc::worker_died, 0);
+  fail_attempt(errc::worker_died, 1);
+  EXPECT_EQ(status().running, 1u);
+  fetch(make_record(2));
+  EXPECT_EQ(status().running, 2u) << "others go on";
+}
+
+// -- whose fault a death is -----------------------------------------------------------------
+
+TEST_F(Dispatcher, ADeathIsTheJobsUntilTheJobHasSucceededElsewhere) {
+  start(2);
+  fetch(make_record(0));
+  fail_attempt(errc::worker_died, 0, false);
+  auto& verdicts = to_supervisor->verdicts;
+  ASSERT_EQ(verdicts.size(), 1u);
+  EXPECT_EQ(verdicts[0].slot, 0u);
+  EXPECT_EQ(verdicts[0].generation, 1u);
+  EXPECT_TRUE(verdicts[0].of_job);
+  succeed(1);
+  ASSERT_EQ(verdicts.size(), 2u);
+  EXPECT_EQ(verdicts[1].generation, 1u);
+  EXPECT_FALSE(verdicts[1].of_job) << "it was the worker's own";
+}
+
+TEST_F(Dispatcher, AnAnswerThatRefusesTheInputClearsAJobAsWell) {
+  start();
+  fetch(make_record(0));
+  fail_attempt(errc::worker_died);
+  refuse_input(errc::undecodable_image, "not an image");
+  ASSERT_EQ(to_supervisor->verdicts.size(), 2u);
+  EXPECT_FALSE(to_supervisor->verdicts[1].of_job);
+}
+
+TEST_F(Dispatcher, ADeathThatFollowsTheJobStaysTheJobsAndItsDeadLetterSaysSo) {
+  start();
+  fetch(make_record(0));
+  for (auto i = 0; i < 3; ++i) {
+    env.us += 1'500'000;
+    attempt_outcome x;
+    x.failure = error{errc::hard_limit, "private memory is 537 MB"};
+    x.generation = 10 + static_cast<uint64_t>(i);
+    x.private_bytes = 537'000'000;
+    answer(0, x);
+  }
+  EXPECT_EQ(to_supervisor->verdicts.size(), 3u);
+  for (const auto& x : to_supervisor->verdicts)
+    EXPECT_TRUE(x.of_job);
+  EXPECT_EQ(header(outbox().at(0), "__connect.errors.exception.message"),
+            "3 attempts failed, the last with hard_limit: private memory is 537 MB; the image is "
+            "the cause: it ended 3 workers (slot 0, generation 10: hard_limit after 1500 ms at "
+            "537.0 MB; slot 0, generation 11: hard_limit after 1500 ms at 537.0 MB; slot 0, "
+            "generation 12: hard_limit after 1500 ms at 537.0 MB)");
+}
+
+TEST_F(Dispatcher, OneDeathIsNoProofAgainstAnImage) {
+  start(1, [](dispatcher_settings& s) { s.max_attempts = 1; });
+  fetch(make_record(0));
+  fail_attempt(errc::worker_died);
+  EXPECT_EQ(header(outbox().at(0), "__connect.errors.exception.message"),
+            "1 attempts failed, the last with worker_died: as the test says");
 }
 
 TEST_F(Dispatcher, SpendsNoAttemptWhenTheSlotWasUnavailable) {

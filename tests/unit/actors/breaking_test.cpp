@@ -41,17 +41,19 @@ TEST_F(Dispatcher, AdmitsOnlyProbesHalfOpenAndClosesWhenTheySucceed) {
   EXPECT_EQ(events("breaker_closed"), 1);
 }
 
-TEST_F(Dispatcher, OpensAgainWhenAProbeFails) {
-  start(2);
+TEST_F(Dispatcher, OpensAgainWhenNoProbeSucceeds) {
+  start(2, [](auto& s) { s.breaker.error_min_jobs = 3; });
   breaker(trigger::memory, true);
-  fetch(make_record(0));
+  for (auto i = 0; i < 4; ++i)
+    fetch(make_record(i));
   breaker(trigger::memory, false);
   advance(3s);
-  ASSERT_EQ(requests(0), 1u);
-  fail_attempt(errc::worker_died);
+  for (auto i = 0; i < 3; ++i) {
+    ASSERT_EQ(status().breaker, breaker_state::half_open) << i;
+    fail_attempt(errc::worker_died, i % 2);
+  }
   EXPECT_EQ(status().breaker, breaker_state::open);
-  EXPECT_EQ(requests(0), 1u);
-  EXPECT_EQ(requests(1), 0u);
+  EXPECT_EQ(status().running, 1u) << "what had begun goes on";
 }
 
 TEST_F(Dispatcher, OpensAtAReadingOfMemoryAndClosesBelowTheLowerMark) {
@@ -67,7 +69,7 @@ TEST_F(Dispatcher, OpensAtAReadingOfMemoryAndClosesBelowTheLowerMark) {
   EXPECT_EQ(status().breaker, breaker_state::half_open);
 }
 
-TEST_F(Dispatcher, GivesUpWhatIsPrefetchedOnlyWhenMemoryIsVeryShort) {
+TEST_F(Dispatcher, GivesUpWhatIsPrefetchedOnlyWhileMemoryHoldsTheBreakerOpen) {
   start();
   auto reading = [&](double share) { send(aut, breaker_input{trigger::memory, false, "", share}); };
   reading(0.94);
@@ -77,6 +79,54 @@ TEST_F(Dispatcher, GivesUpWhatIsPrefetchedOnlyWhenMemoryIsVeryShort) {
   reading(0.9);
   EXPECT_TRUE(credit->prefetched_given_up());
   reading(0.84);
+  EXPECT_FALSE(credit->prefetched_given_up());
+  EXPECT_FALSE(credit->open()) << "it is still open";
+}
+
+// Whatever the memory is: intake stops if and only if the breaker says so.
+TEST_F(Dispatcher, IntakeStopsWhenTheBreakerSaysSoAndNotOtherwise) {
+  for (const auto open_at : {0.9, 0.95, 0.99, 1.0}) {
+    credit = std::make_shared<intake>(intake::limits{});
+    const auto& x = *credit;
+    start(1, [&](auto& s) { s.breaker.open_at = s.pressure.open_at = open_at; });
+    for (const auto share : {0.4, 0.6, 0.94, 0.96, 0.995, 1.2, 0.97, 0.4}) {
+      send(aut, breaker_input{trigger::memory, false, "", share});
+      const auto holds = status().breaker == breaker_state::open;
+      EXPECT_EQ(x.open(), !holds) << open_at << " at " << share;
+      EXPECT_EQ(metric("ziyu_breaker_state"), holds ? 1 : 0);
+      EXPECT_FALSE(x.prefetched_given_up() && !holds);
+      if (share >= open_at) {
+        EXPECT_TRUE(holds) << open_at << " at " << share;
+      }
+      advance(20s);      // time enough to close but for the probes
+      if (share < 0.5) { // closes it
+        for (auto i = 0; i < 2 && status().breaker == breaker_state::half_open; ++i) {
+          fetch(make_record(offset++));
+          succeed();
+          acknowledge_last();
+        }
+      }
+    }
+    slots.clear();
+    actors_of_slots.clear();
+    offset = 0;
+  }
+}
+
+TEST_F(Dispatcher, DisabledTheBreakerHoldsNothingBackHoweverShortMemoryIs) {
+  start();
+  ask<dispatcher_status>(aut, breaker_command{supervision::breaker_mode::disabled, ""});
+  send(aut, breaker_input{trigger::memory, false, "", 0.99});
+  EXPECT_EQ(status().breaker, breaker_state::disabled);
+  EXPECT_TRUE(credit->open());
+  EXPECT_FALSE(credit->prefetched_given_up());
+  EXPECT_EQ(credit->granted().jobs, 8u) << "it takes less";
+  ask<dispatcher_status>(aut, breaker_command{supervision::breaker_mode::automatic, ""});
+  EXPECT_EQ(status().breaker, breaker_state::open);
+  EXPECT_FALSE(credit->open());
+  EXPECT_TRUE(credit->prefetched_given_up());
+  ask<dispatcher_status>(aut, breaker_command{supervision::breaker_mode::disabled, ""});
+  EXPECT_TRUE(credit->open());
   EXPECT_FALSE(credit->prefetched_given_up());
 }
 
@@ -142,23 +192,70 @@ TEST_F(Dispatcher, AJobFromBeforeTheBreakerOpenedIsNoProbe) {
   EXPECT_EQ(status().breaker, breaker_state::closed);
 }
 
-TEST_F(Dispatcher, OpensWhenTooManyJobsFailAndNotForBadInput) {
+TEST_F(Dispatcher, OpensWhenNothingSucceedsAndNotForBadInput) {
   start(1, [](auto& s) { s.breaker.error_min_jobs = 4; });
   for (auto i = 0; i < 8; ++i) {
     fetch(make_record(i));
     refuse_input(errc::undecodable_image, "not an image");
   }
   EXPECT_EQ(status().breaker, breaker_state::closed) << "the service is well";
-  for (auto i = 8; i < 16; ++i) {
+  for (auto i = 8; i < 14; ++i) {
     ASSERT_EQ(status().breaker, breaker_state::closed) << i;
     fetch(make_record(i));
-    refuse_input(errc::inference_failed, "the model throws");
+    if (i == 10) // neither says anything of the model
+      refuse_input(errc::image_too_large, "too large");
+    else if (i == 9)
+      succeed();
+    else
+      refuse_input(errc::inference_failed, "the model throws");
   }
+  ASSERT_EQ(status().breaker, breaker_state::closed);
+  fetch(make_record(14));
+  refuse_input(errc::inference_failed, "the model throws");
   EXPECT_EQ(status().breaker, breaker_state::open);
   EXPECT_EQ(metric("ziyu_breaker_openings_total{cause=\"error_rate\"}"), 1);
-  EXPECT_NE(status().breaker_reason.find("8 of the latest 16 jobs failed (50 %)"),
-            std::string::npos)
+  EXPECT_NE(status().breaker_reason.find("none of the latest 4 jobs succeeded"), std::string::npos)
     << status().breaker_reason;
+}
+
+TEST_F(Dispatcher, AModelThatThrowsOnEverySecondImageStopsNoOther) {
+  start();
+  for (auto i = 0; i < 400; ++i) {
+    fetch(make_record(i));
+    if (i % 2 == 0)
+      refuse_input(errc::inference_failed, "the model throws");
+    else
+      succeed();
+    ASSERT_EQ(status().breaker, breaker_state::closed) << i;
+    acknowledge_last();
+  }
+  EXPECT_EQ(metric("ziyu_dead_letters_total{code=\"inference_failed\"}"), 200);
+}
+
+TEST_F(Dispatcher, JobsThatKillEachWorkerDoNotOpenItAmongOthersThatSucceed) {
+  start(2);
+  // Four bad ones first, so that each has killed a worker before anything has succeeded.
+  for (auto i = 0; i < 40; ++i)
+    fetch(make_record(i));
+  const auto bad = [this](uint32_t slot) {
+    return slots[slot]->requests.back().job->source.id.offset < 4;
+  };
+  for (auto step = 0; step < 400 && outbox().size() < 40; ++step) {
+    for (auto slot : {0u, 1u})
+      if (!slots[slot]->open.empty()) {
+        if (bad(slot))
+          fail_attempt(errc::worker_died, slot);
+        else
+          succeed(slot);
+      }
+    advance(10ms);
+    ASSERT_EQ(status().breaker, breaker_state::closed);
+  }
+  ASSERT_EQ(outbox().size(), 40u);
+  for (size_t i = 0; i < 36; ++i)
+    EXPECT_EQ(outbox()[i].kind, publication_kind::result) << "the good ones wait for no bad one";
+  for (const auto& x : to_supervisor->verdicts)
+    EXPECT_TRUE(x.of_job);
 }
 
 TEST_F(Dispatcher, AnOperatorSwitchesTheBreakerAndEachChangeIsToldWithItsNumbers) {

@@ -48,17 +48,60 @@ TEST(JobQueue, WhatIsNotAdmittedKeepsItsPlaceAndLetsOthersPass) {
   EXPECT_EQ(offset_of(x.pop({}, all)), 0);
 }
 
-TEST(JobQueue, ARetryGoesFirstWhenItIsDue) {
+TEST(JobQueue, AJobThatCouldNotBeginGoesFirst) {
   job_queue x;
   auto a = make(0);
   x.push(a);
   a = x.pop({}, all);
   x.push(make(1));
-  x.push_again(a, time_point{} + 10s);
-  EXPECT_EQ(x.next_retry({}), time_point{} + 10s);
-  EXPECT_EQ(offset_of(x.pop(time_point{} + 10s, all)), 0);
+  x.push_again(a);
+  EXPECT_EQ(offset_of(x.pop({}, all)), 0);
   EXPECT_EQ(offset_of(x.pop({}, all)), 1);
-  EXPECT_EQ(x.next_retry({}), std::nullopt);
+}
+
+TEST(JobQueue, ASuspectGoesLastWhenItIsDueAndFirstWhenItIsOverdue) {
+  job_queue x;
+  const time_point now{};
+  const auto suspect = [](int64_t offset) {
+    auto e = make(offset);
+    e->deaths.emplace_back();
+    return e;
+  };
+  x.push_suspect(suspect(0), now + 1s, now + 6s);
+  EXPECT_EQ(x.pop(now, all), nullptr) << "not yet";
+  for (auto offset : {1, 2, 3})
+    x.push(make(offset));
+  EXPECT_EQ(x.size(), 4u);
+  EXPECT_EQ(offset_of(x.pop(now + 1s, all)), 1);
+  EXPECT_EQ(offset_of(x.pop(now + 5s, all)), 2);
+  EXPECT_EQ(offset_of(x.pop(now + 6s, all)), 0) << "fresh jobs may never come to an end";
+  EXPECT_EQ(offset_of(x.pop(now + 6s, all)), 3);
+}
+
+TEST(JobQueue, OneSuspectIsOutAtATime) {
+  job_queue x;
+  std::vector<job_queue::entry_ptr> suspects;
+  for (auto offset : {0, 1}) {
+    suspects.push_back(make(offset));
+    suspects.back()->deaths.emplace_back();
+    x.push_suspect(suspects.back(), {}, {});
+  }
+  EXPECT_EQ(x.pop({}, all), suspects[0]);
+  EXPECT_EQ(x.pop({}, all), nullptr);
+  x.push(make(2));
+  EXPECT_EQ(offset_of(x.pop({}, all)), 2) << "others go on";
+  x.came_back(*suspects[0]);
+  EXPECT_EQ(x.pop({}, all), suspects[1]);
+}
+
+TEST(JobQueue, FindsWhatWouldBeNextAndLeavesItThere) {
+  job_queue x{ordering::key};
+  x.push(make(0, "k"));
+  x.push(make(1, "k"));
+  x.push(make(2, "l"));
+  const auto not_first = [](const job_entry& e) { return e.job.source->id.offset > 0; };
+  EXPECT_EQ(offset_of(x.find({}, not_first)), 2) << "the second of a lane is not next";
+  EXPECT_EQ(x.size(), 3u);
 }
 
 TEST(JobQueue, OneLaneRunsOneJobAtATime) {

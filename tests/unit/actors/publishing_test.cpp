@@ -34,6 +34,81 @@ TEST_F(Dispatcher, PublishesAResultAndStoresItsOffsetWhenAcknowledged) {
   EXPECT_EQ(status().results, 1u);
 }
 
+TEST_F(Dispatcher, AResultHasTheKeyOfItsJobToTheByteAndAnIdForIt) {
+  start();
+  const std::string java_long{"\0\0\0\0\0\0\0\x80", 8};
+  const std::pair<std::optional<std::string>, std::string> cases[] = {
+    {java_long, "hex:0000000000000080"},
+    {std::string{"\0\0\0\0\0\0\0\x81", 8}, "hex:0000000000000081"},
+    {"hex:0000000000000080", "hex:6865783a30303030303030303030303030303830"},
+    {"照片", "照片"},
+    {"", "image.jobs-0-4"},
+    {std::nullopt, "image.jobs-0-5"},
+  };
+  for (const auto& [key, id] : cases) {
+    auto x = make_record(offset++);
+    x.key = key;
+    fetch(x);
+    succeed();
+    const auto& out = *outbox().back().content;
+    EXPECT_EQ(out.key, key.value_or(id)) << id;
+    const auto document = nlohmann::json::parse(*out.value);
+    EXPECT_EQ(document.at("job_id").get<std::string>(), id);
+    EXPECT_FALSE(document.at("duplicate_id").get<bool>()) << id;
+    acknowledge_last();
+  }
+  auto again = make_record(offset++);
+  again.key = java_long;
+  fetch(again);
+  succeed();
+  EXPECT_TRUE(
+    nlohmann::json::parse(*outbox().back().content->value).at("duplicate_id").get<bool>());
+}
+
+TEST_F(Dispatcher, AJsonJobHasAnIdOfItsOwnAndTheKeyOfItsRecord) {
+  start();
+  auto x = make_record(0);
+  x.key = "键\xff";
+  x.value = std::make_shared<const std::string>(R"({"job_id": "猫", "image": "aGk="})");
+  fetch(x);
+  succeed();
+  EXPECT_EQ(outbox()[0].content->key, x.key);
+  EXPECT_EQ(nlohmann::json::parse(*outbox()[0].content->value).at("job_id"), "猫");
+  x.id.offset = 1;
+  fetch(x);
+  refuse_input(errc::undecodable_image, "not an image");
+  EXPECT_EQ(outbox()[1].content->key, x.key);
+  EXPECT_EQ(header(outbox()[1], "ziyu-job-id"), "猫");
+}
+
+TEST_F(Dispatcher, CarriesHeadersToTheByte) {
+  start();
+  auto x = make_record(0);
+  x.headers = {{"kafka_partition", std::string{"\0\0\0\x80", 4}}, {"null", std::nullopt}};
+  fetch(x);
+  succeed();
+  auto carried = x.headers;
+  carried.emplace_back("content-type", "application/json");
+  EXPECT_EQ(outbox()[0].content->headers, carried);
+}
+
+TEST_F(Dispatcher, AResultNamesTheModelOfTheWorkerThatMadeIt) {
+  start();
+  for (const auto* version : {"1", "2", "1"}) {
+    fetch(make_record(offset++));
+    auto r = std::make_shared<wire::result>();
+    r->top_k = {{3, 0.9f, "三"}};
+    attempt_outcome x;
+    x.answer = r;
+    x.model = std::make_shared<const messaging::model_identity>(
+      messaging::model_identity{"digits", version, std::string{"sum of "} + version, "fp32"});
+    answer(0, x);
+    const auto model = nlohmann::json::parse(*outbox().back().content->value).at("model");
+    EXPECT_EQ(model.at("version").get<std::string>(), version);
+    EXPECT_EQ(model.at("sha256").get<std::string>(), std::string{"sum of "} + version);
+  }
+}
+
 TEST_F(Dispatcher, CarriesHeadersButThoseOfThePayload) {
   start();
   auto x = make_record(0);

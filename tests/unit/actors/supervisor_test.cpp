@@ -354,6 +354,53 @@ TEST_F(Supervisor, RaisesTheBreakerOnceWhenTooManyDieAndLowersItLater) {
   EXPECT_EQ(status().standbys, 1u);
 }
 
+TEST_F(Supervisor, DeathsThatFollowAJobDoNotCountUntilTheJobIsCleared) {
+  start();
+  std::vector<death_verdict> deaths;
+  for (auto i = 0; i < 6; ++i) {
+    deaths.push_back({0, serving(0).generation, true});
+    if (i % 2 == 0) // before or after the supervisor has seen it
+      send(aut, deaths.back());
+    host->die(serving(0), SIGSEGV);
+    if (i % 2 != 0)
+      send(aut, deaths.back());
+    advance(1s);
+  }
+  EXPECT_EQ(triggers(trigger::restart_intensity, true), 0u);
+  EXPECT_EQ(status().trouble, "");
+  for (auto& x : deaths) {
+    x.of_job = false;
+    send(aut, x);
+  }
+  EXPECT_EQ(triggers(trigger::restart_intensity, true), 1u) << "they were the workers' own";
+  EXPECT_EQ(details("restart_intensity_exceeded").size(), 1u);
+}
+
+TEST_F(Supervisor, ASlotIsToldWhichModelItsWorkerWasForkedWith) {
+  start();
+  auto first = request(0);
+  run();
+  ASSERT_TRUE(*first);
+  ASSERT_TRUE((*first)->model);
+  EXPECT_EQ((*first)->model->sha256, "abc");
+  host->sha256 = "of a changed folder";
+  host->server_dies();
+  advance(1s);
+  EXPECT_EQ(host->servers_started, 2u);
+  auto old = request(0);
+  run();
+  EXPECT_EQ((*old)->model->sha256, "abc") << "the worker is that of before";
+  const auto generation = serving(0).generation;
+  host->die(serving(0), SIGKILL); // the standby takes over: forked before as well
+  advance(1s);
+  host->die(serving(0), SIGKILL);
+  advance(1s);
+  ASSERT_GT(serving(0).generation, generation + 1);
+  auto fresh = request(0);
+  run();
+  EXPECT_EQ((*fresh)->model->sha256, "of a changed folder");
+}
+
 TEST_F(Supervisor, DoesNotForkInATightLoopWhenEachWorkerDiesAtOnce) {
   host->auto_ready = false;
   start();

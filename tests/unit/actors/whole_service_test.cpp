@@ -45,7 +45,6 @@ public:
     d.store = [this](const messaging::topic_partition& where, const messaging::commit_point& x) {
       return store(where, x);
     };
-    d.model = [] { return messaging::model_identity{}; };
     dispatcher_ = stage_.spawn(dispatcher, d);
     publisher_settings p;
     p.make = kafka_.factory();
@@ -89,7 +88,7 @@ public:
     };
     supervisor_ = stage_.spawn(supervisor, s,
                                std::function<inference_actor(uint32_t, supervisor_actor)>{make});
-    source_.emplace(consumer_, *credit_, dispatcher_, messaging::job_limits{}, stage_.env);
+    source_.emplace(consumer_, *credit_, dispatcher_, stage_.env);
     for (int32_t partition = 0; partition < partitions; ++partition)
       assign(partition);
   }

@@ -82,11 +82,21 @@ TEST(RawJob, TextThatIsNotAnObjectIsTakenForAnImage) {
     EXPECT_TRUE(decode(text)) << text; // the decoder will say that it is none
 }
 
-TEST(RawJob, BytesThatAreNoUtf8InKeyAndHeadersAreReplaced) {
-  auto x = decode_job(make_record(image, "照\xe7\x85", {{"na\xffme", "va\xc0lue"}}), {});
+TEST(RawJob, KeyAndHeadersStayAsTheyAreToTheByte) {
+  const auto source = make_record(image, "照\xe7\x85", {{"na\xffme", "va\xc0lue"}, {"x", {}}});
+  auto x = decode_job(source, {});
   ASSERT_TRUE(x);
-  EXPECT_EQ(x->id, "照\xef\xbf\xbd");
-  EXPECT_EQ(x->source.headers, (header_list{{"na\xef\xbf\xbdme", "va\xef\xbf\xbdlue"}}));
+  EXPECT_EQ(x->id, "hex:e785a7e785");
+  EXPECT_EQ(x->source.key, source.key);
+  EXPECT_EQ(x->source.headers, source.headers);
+}
+
+TEST(RawJob, IsPlainUnlessItIsJsonOrPointsElsewhere) {
+  EXPECT_TRUE(is_plain_image(make_record(image)));
+  EXPECT_FALSE(is_plain_image(make_record(R"( {"image": ""})")));
+  EXPECT_FALSE(is_plain_image(make_record(image, "k", {{"content-type", "application/json"}})));
+  EXPECT_FALSE(is_plain_image(make_record("", "k", {{"ce_dataref", "file:/x"}})));
+  EXPECT_FALSE(is_plain_image(make_record(std::nullopt)));
 }
 
 TEST(Job, TheHeaderNamesAFault) {
@@ -104,6 +114,19 @@ TEST(JsonJob, HoldsAnImageAndItsOwnId) {
   EXPECT_EQ(*x->image, image);
   EXPECT_EQ(x->bytes(), source.bytes() + image.size()) << "both are held";
   EXPECT_EQ(x->source.value, source.value) << "the payload stays as it came";
+}
+
+TEST(JsonJob, ItsIdDoesNotStandForTheBytesOfAKeyOrForAPlace) {
+  const auto id_of = [](const std::string& job_id) {
+    const auto x = decode(R"({"image":"AAAA","job_id":")" + job_id + "\"}");
+    EXPECT_TRUE(x) << job_id;
+    return x ? x->id : "";
+  };
+  EXPECT_EQ(id_of("a"), "a");
+  EXPECT_EQ(key_of_id(id_of("hex:80")), "hex:80");
+  EXPECT_EQ(key_of_id(id_of("image.jobs-2-78")), "image.jobs-2-78");
+  EXPECT_NE(id_of("image.jobs-2-78"), "image.jobs-2-78");
+  EXPECT_EQ(key_of_id(id_of("a\\u0000b")), std::string("a\0b", 3));
 }
 
 TEST(JsonJob, NeedsNothingButTheImage) {
@@ -149,6 +172,9 @@ TEST(JsonJob, OfAnotherShapeIsRefusedWithTheReason) {
     {R"({image: "AAAA"})", errc::unknown_schema},
     {"{\"image\": \"\xff\"}", errc::unknown_schema},
     {R"({"image": "\ud800"})", errc::unknown_schema},
+    {R"({"image": "AAAA", "image": "BBBB"})", errc::unknown_schema},
+    {R"({"job_id": "a", "image": "AAAA", "job_id": "b"})", errc::unknown_schema},
+    {R"({"note": {"image": "AAAA"}})", errc::missing_field},
   };
   for (const auto& [text, code] : cases) {
     const auto by = refused(text);
@@ -191,7 +217,20 @@ TEST(JsonJob, TheLimitIsOfTheDecodedImage) {
   EXPECT_EQ(refused(value(3'000'000), {}, limits).code, errc::job_too_large);
 }
 
-TEST(JsonJob, DeepNestingIsRefusedBeforeItIsParsed) {
+TEST(JsonJob, OfTooManyValuesIsRefused) {
+  const auto of = [](size_t values) {
+    std::string text = R"({"image":"AAAA","x":[{})";
+    for (size_t i = 1; i < values; ++i)
+      text += ",{}";
+    return text + "]}";
+  };
+  EXPECT_TRUE(decode(of(99'990)));
+  const auto by = refused(of(1'000'000));
+  EXPECT_EQ(by.code, errc::unknown_schema);
+  EXPECT_EQ(by.message, "the JSON has more than 100000 values");
+}
+
+TEST(JsonJob, DeepNestingIsRefused) {
   const auto nested = [](size_t depth) {
     return "{\"image\":\"AAAA\",\"x\":" + std::string(depth, '[') + std::string(depth, ']') + "}";
   };
@@ -205,6 +244,8 @@ TEST(JsonJob, DeepNestingIsRefusedBeforeItIsParsed) {
     << "never closed";
   EXPECT_TRUE(decode(R"({"image":"AAAA","note":"[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[\"["})"))
     << "brackets in a text do not nest";
+  EXPECT_TRUE(decode(R"({"image":"AAAA","note":{"image":7,"schema":1,"job_id":[]}})"))
+    << "only the outermost object counts";
 }
 
 TEST(JsonJob, AnErrorNeverRepeatsAHugeValue) {

@@ -28,6 +28,7 @@ circuit_breaker::settings with_probes(uint32_t probes) {
   s.settle = 0s;
   s.probe_jobs = probes;
   s.error_min_jobs = 10;
+  s.error_rate = 0.5;
   return s;
 }
 
@@ -157,20 +158,37 @@ TEST(CircuitBreaker, ClosesWhenAllProbesSucceed) {
   EXPECT_EQ(x.reason(), "");
 }
 
-TEST(CircuitBreaker, AFailedProbeOpensItForTwiceTheTime) {
+TEST(CircuitBreaker, AFailedProbeProvesNothingAndAnotherOneTakesItsPlace) {
   auto x = half_open_breaker(2);
   const auto first = x.started(), second = x.started();
-  EXPECT_FALSE(x.finished(first, true, start + 5s));
-  const auto opened = x.finished(second, false, start + 5s);
+  EXPECT_FALSE(x.finished(first, false, start + 3s)) << "it may be that job's fault";
+  EXPECT_EQ(x.state(), breaker_state::half_open);
+  EXPECT_EQ(x.admits(), 1u);
+  EXPECT_FALSE(x.finished(second, true, start + 3s));
+  EXPECT_EQ(x.admits(), 1u);
+  expect(x.finished(x.started(), true, start + 3s), breaker_state::half_open,
+         breaker_state::closed);
+}
+
+TEST(CircuitBreaker, ProbesOfWhichNoneSucceedsOpenItForTwiceTheTime) {
+  auto settings = with_probes(2);
+  settings.error_rate = 1;
+  circuit_breaker x{settings};
+  x.raise(trigger::publisher, "queue full", start);
+  x.lower(trigger::publisher, start + 1s);
+  ASSERT_TRUE(x.tick(start + 2s));
+  for (int i = 0; i < 9; ++i)
+    EXPECT_FALSE(x.finished(x.started(), false, start + 5s));
+  const auto opened = x.finished(x.started(), false, start + 5s);
   expect(opened, breaker_state::half_open, breaker_state::open);
   EXPECT_EQ(opened->cause, "probes");
   EXPECT_EQ(opened->values.at("open_ms"), 4'000);
   EXPECT_EQ(opened->values.at("openings_in_a_row"), 2);
-  EXPECT_EQ(x.reason(), "a probe job failed");
+  EXPECT_EQ(x.reason(), "10 of 10 probe jobs failed");
   EXPECT_EQ(x.admits(), 0u);
   EXPECT_FALSE(x.tick(start + 8999ms));
   expect(x.tick(start + 9s), breaker_state::open, breaker_state::half_open);
-  EXPECT_EQ(x.admits(), 2u) << "the successes of before do not count";
+  EXPECT_EQ(x.admits(), 2u) << "those of before do not count";
 }
 
 TEST(CircuitBreaker, TheOpenTimeDoublesUpToItsLimitAndStartsAnewAfterACalmTime) {
@@ -183,7 +201,8 @@ TEST(CircuitBreaker, TheOpenTimeDoublesUpToItsLimitAndStartsAnewAfterACalmTime) 
     EXPECT_FALSE(x.tick(now + wanted - 1ms));
     ASSERT_TRUE(x.tick(now + wanted));
     now += wanted;
-    ASSERT_TRUE(x.finished(x.started(), false, now));
+    ASSERT_TRUE(x.raise(trigger::publisher, "queue full", now));
+    x.lower(trigger::publisher, now);
   }
   ASSERT_TRUE(x.tick(now + 10s));
   now += 10s;
@@ -251,6 +270,57 @@ TEST(CircuitBreaker, AProbeOfAnEarlierTrialIsNoProbeOfTheNext) {
   EXPECT_FALSE(x.finished(probe, true, start + 8s));
 }
 
+// -- nothing succeeds -------------------------------------------------------------------
+
+namespace {
+
+circuit_breaker default_breaker() { return circuit_breaker{{}}; }
+
+} // namespace
+
+TEST(CircuitBreaker, OpensWhenNoneOfTheLatestJobsSucceedsHoweverLongTheyTake) {
+  auto x = default_breaker();
+  for (int i = 0; i < 19; ++i)
+    EXPECT_FALSE(x.finished(x.started(), false, start + i * 1min));
+  const auto opened = x.finished(x.started(), false, start + 19min);
+  expect(opened, breaker_state::closed, breaker_state::open);
+  EXPECT_EQ(opened->cause, "error_rate");
+  EXPECT_EQ(opened->reason, "error_rate: none of the latest 20 jobs succeeded");
+  EXPECT_EQ(opened->values.at("failed_jobs"), 20);
+  EXPECT_EQ(opened->values.at("jobs"), 20);
+  EXPECT_EQ(opened->values.at("error_percent"), 100);
+}
+
+TEST(CircuitBreaker, StaysClosedForAnyShareOfFailuresAsLongAsSomethingSucceeds) {
+  auto x = default_breaker();
+  for (int i = 0; i < 10'000; ++i)
+    ASSERT_FALSE(x.finished(x.started(), i % 20 == 19, start + i * 1ms));
+  EXPECT_EQ(x.state(), breaker_state::closed);
+}
+
+TEST(CircuitBreaker, ProbesThatFailInTurnWithOthersDoNotOpenItAgain) {
+  circuit_breaker x{{}};
+  x.raise(trigger::publisher, "queue full", start);
+  x.lower(trigger::publisher, start);
+  ASSERT_TRUE(x.tick(start + 2s));
+  for (int i = 0; x.state() == breaker_state::half_open; ++i) {
+    ASSERT_LT(i, 8);
+    x.finished(x.started(), i % 2 != 0, start + 3s);
+  }
+  EXPECT_EQ(x.state(), breaker_state::closed);
+}
+
+TEST(CircuitBreaker, SaysWhetherATriggerIsRaised) {
+  auto x = default_breaker();
+  EXPECT_FALSE(x.is_raised(trigger::memory));
+  x.memory(0.96, start);
+  EXPECT_TRUE(x.is_raised(trigger::memory));
+  x.memory(0.9, start);
+  EXPECT_TRUE(x.is_raised(trigger::memory)) << "between the marks as before";
+  x.memory(0.5, start);
+  EXPECT_FALSE(x.is_raised(trigger::memory)) << "though it has not settled";
+}
+
 // -- error rate -------------------------------------------------------------------------
 
 TEST(CircuitBreaker, OpensWhenTooManyOfTheLatestJobsFail) {
@@ -269,9 +339,10 @@ TEST(CircuitBreaker, OpensWhenTooManyOfTheLatestJobsFail) {
   EXPECT_EQ(opened->values.at("window_ms"), 30'000);
 }
 
-TEST(CircuitBreaker, NeedsEnoughJobsWithinTheWindowToJudgeThem) {
+TEST(CircuitBreaker, NeedsEnoughJobsWithinTheWindowToJudgeTheirRate) {
   auto x = make_breaker();
-  for (int i = 0; i < 9; ++i)
+  EXPECT_FALSE(x.finished(x.started(), true, start));
+  for (int i = 0; i < 8; ++i)
     EXPECT_FALSE(x.finished(x.started(), false, start));
   EXPECT_FALSE(x.finished(x.started(), false, start + 30s)) << "the others are too long ago";
   EXPECT_EQ(x.state(), breaker_state::closed);

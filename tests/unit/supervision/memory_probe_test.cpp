@@ -31,20 +31,21 @@ public:
   }
 
   void v2_group(const std::string& path, const std::string& max, uint64_t current,
-                uint64_t inactive_file) {
+                uint64_t inactive_file, const std::string& more = "") {
     const auto at = "sys/fs/cgroup" + path + "/";
     put(at + "memory.max", max + "\n");
     put(at + "memory.current", std::to_string(current) + "\n");
-    put(at + "memory.stat", "anon 1\nfile 2\ninactive_anon 7\nactive_file 5\ninactive_file "
-                              + std::to_string(inactive_file) + "\nslab 9\n");
+    put(at + "memory.stat", "anon 1\nfile 2\ninactive_anon 7\nshmem 5\ninactive_file "
+                              + std::to_string(inactive_file) + "\nslab 9\n" + more);
   }
 
-  void v1_group(const std::string& path, uint64_t limit, uint64_t usage, uint64_t inactive_file) {
+  void v1_group(const std::string& path, uint64_t limit, uint64_t usage, uint64_t inactive_file,
+                const std::string& more = "") {
     const auto at = "sys/fs/cgroup/memory" + path + "/";
     put(at + "memory.limit_in_bytes", std::to_string(limit) + "\n");
     put(at + "memory.usage_in_bytes", std::to_string(usage) + "\n");
-    put(at + "memory.stat",
-        "inactive_file 3\ntotal_inactive_file " + std::to_string(inactive_file) + "\n");
+    put(at + "memory.stat", "inactive_file 3\nactive_file 4\ntotal_inactive_file "
+                              + std::to_string(inactive_file) + "\n" + more);
   }
 
   container_memory read(uint64_t limit_override = 0) const {
@@ -64,7 +65,7 @@ constexpr uint64_t v1_unlimited = 9223372036854771712u;
 
 } // namespace
 
-TEST(ContainerMemory, V2CountsWithoutInactiveFileCache) {
+TEST(ContainerMemory, V2CountsWithoutTheCacheOfFiles) {
   fake_root root;
   root.put("proc/self/cgroup", "0::/app\n");
   root.put("sys/fs/cgroup/cgroup.controllers", "cpu memory\n");
@@ -74,6 +75,49 @@ TEST(ContainerMemory, V2CountsWithoutInactiveFileCache) {
   EXPECT_EQ(x.used, 600 * mib);
   EXPECT_EQ(x.limit, 1024 * mib);
   EXPECT_DOUBLE_EQ(x.share(), 600.0 / 1024);
+}
+
+TEST(ContainerMemory, V2CountsNoFileThatIsReadAgainAndAgain) {
+  fake_root root;
+  root.put("proc/self/cgroup", "0::/app\n");
+  root.put("sys/fs/cgroup/cgroup.controllers", "memory\n");
+  // A model of 600 MiB, read twice: its pages are active.
+  root.v2_group("/app", std::to_string(1000 * mib), 960 * mib, 10 * mib,
+                "active_file " + std::to_string(600 * mib) + "\nslab_reclaimable "
+                  + std::to_string(20 * mib) + "\n");
+  EXPECT_EQ(root.read().used, 330 * mib);
+}
+
+TEST(ContainerMemory, V2CountsWhatIsSwappedOut) {
+  fake_root root;
+  root.put("proc/self/cgroup", "0::/app\n");
+  root.put("sys/fs/cgroup/cgroup.controllers", "memory\n");
+  root.v2_group("/app", std::to_string(1000 * mib), 400 * mib, 0,
+                "swapcached " + std::to_string(50 * mib) + "\n");
+  EXPECT_EQ(root.read().used, 400 * mib) << "without a swap controller";
+  root.put("sys/fs/cgroup/app/memory.swap.current", std::to_string(450 * mib) + "\n");
+  EXPECT_EQ(root.read().used, 800 * mib) << "what was leaked and lies on the disk";
+  EXPECT_DOUBLE_EQ(root.read().share(), 0.8);
+  root.put("sys/fs/cgroup/app/memory.swap.current", std::to_string(20 * mib) + "\n");
+  EXPECT_EQ(root.read().used, 400 * mib) << "all of it is in memory as well";
+}
+
+TEST(ContainerMemory, V1CountsNoFileThatIsReadAgainAndAgainAndWhatIsSwappedOut) {
+  fake_root root;
+  root.put("proc/self/cgroup", "5:memory:/app\n");
+  root.v1_group("/app", 1000 * mib, 900 * mib, 100 * mib,
+                "total_active_file " + std::to_string(500 * mib) + "\ntotal_swap "
+                  + std::to_string(70 * mib) + "\n");
+  EXPECT_EQ(root.read().used, 370 * mib);
+  root.put("sys/fs/cgroup/memory/app/memory.memsw.usage_in_bytes", std::to_string(980 * mib));
+  EXPECT_EQ(root.read().used, 380 * mib) << "of memory and swap together, where it is known";
+}
+
+TEST(ContainerMemory, V1WithoutAnAccountOfSwapCountsMemoryOnly) {
+  fake_root root;
+  root.put("proc/self/cgroup", "5:memory:/app\n");
+  root.v1_group("/app", 1000 * mib, 900 * mib, 100 * mib);
+  EXPECT_EQ(root.read().used, 800 * mib);
 }
 
 TEST(ContainerMemory, V2TakesTheTightestOfItsAncestors) {

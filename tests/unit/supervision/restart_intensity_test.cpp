@@ -50,3 +50,42 @@ TEST(RestartIntensity, StartsWithNone) {
   const restart_intensity x{1, 10s};
   EXPECT_EQ(x.recent(start), 0u);
 }
+
+TEST(RestartIntensity, WhatIsExcusedDoesNotCount) {
+  restart_intensity x{1, 10s};
+  EXPECT_TRUE(x.admit(start, {{0, 1}}));
+  EXPECT_FALSE(x.admit(start, {{1, 1}}));
+  x.excuse({0, 1}, start);
+  EXPECT_EQ(x.recent(start), 1u);
+  x.excuse({1, 1}, start);
+  EXPECT_EQ(x.recent(start), 0u);
+  EXPECT_TRUE(x.admit(start + 1s));
+}
+
+TEST(RestartIntensity, AnExcuseMayComeBeforeTheRestart) {
+  restart_intensity x{0, 10s};
+  x.excuse({0, 7}, start);
+  EXPECT_TRUE(x.admit(start, {{0, 7}}));
+  EXPECT_FALSE(x.admit(start, {{0, 8}})) << "of this one nobody spoke";
+  EXPECT_FALSE(x.admit(start + 1s, {{0, 7}})) << "an excuse holds once";
+}
+
+TEST(RestartIntensity, AnAccusationCountsAsOfWhenItWas) {
+  restart_intensity x{1, 10s};
+  EXPECT_TRUE(x.admit(start, {{0, 1}}));
+  x.excuse({0, 1}, start);
+  EXPECT_TRUE(x.admit(start + 5s));
+  EXPECT_FALSE(x.accuse({0, 1}, start + 6s));
+  EXPECT_EQ(x.recent(start + 6s), 2u);
+  EXPECT_EQ(x.recent(start + 11s), 1u);
+  EXPECT_TRUE(x.accuse({0, 1}, start + 20s)) << "too long ago";
+  EXPECT_EQ(x.recent(start + 20s), 0u);
+}
+
+TEST(RestartIntensity, AnExcuseWithoutARestartIsForgottenInTime) {
+  restart_intensity x{0, 10s};
+  x.excuse({0, 1}, start);
+  EXPECT_TRUE(x.accuse({0, 1}, start)) << "nothing died";
+  x.excuse({0, 1}, start);
+  EXPECT_FALSE(x.admit(start + 11s, {{0, 1}}));
+}

@@ -1,0 +1,55 @@
+// The dispatcher's suspicion: a worker that ends with a job may be the job's fault or its own.
+// Which, the next attempt tells: it runs on another worker, beside no other suspect.
+
+#include "actors/dispatcher.hpp"
+#include "base/bytes.hpp"
+
+#include <algorithm>
+
+namespace ziyu::actors {
+
+namespace {
+
+std::string describe(const job_entry::death& x) {
+  auto text = "slot " + std::to_string(x.slot) + ", generation " + std::to_string(x.generation)
+              + ": " + std::string{to_string(x.code)} + " after " + std::to_string(x.ms) + " ms";
+  if (x.private_bytes > 0)
+    text += " at " + format_bytes(static_cast<int64_t>(x.private_bytes));
+  return text;
+}
+
+} // namespace
+
+void dispatcher_state::suspect(job_entry& x, const attempt_outcome& outcome) {
+  if (outcome.generation == 0)
+    return; // no worker is known to have ended
+  job_entry::death death;
+  death.slot = outcome.slot;
+  death.generation = outcome.generation;
+  death.code = outcome.failure->code;
+  death.ms = static_cast<uint64_t>(
+    std::max<int64_t>(settings.report->env().monotonic_us() - x.started_us, 0) / 1000);
+  death.private_bytes = outcome.private_bytes;
+  x.deaths.push_back(death);
+  if (supervisor)
+    self->send(supervisor, death_verdict{death.slot, death.generation, true});
+}
+
+void dispatcher_state::clear(job_entry& x) {
+  for (const auto& death : x.deaths)
+    if (supervisor)
+      self->send(supervisor, death_verdict{death.slot, death.generation, false});
+  x.deaths.clear();
+}
+
+std::string dispatcher_state::why_given_up(const job_entry& x, const error& last) const {
+  auto text = std::to_string(x.attempts) + " attempts failed, the last with " + last.describe();
+  if (x.deaths.size() < 2)
+    return text; // one death may have been its worker's
+  text += "; the image is the cause: it ended " + std::to_string(x.deaths.size()) + " workers (";
+  for (size_t i = 0; i < x.deaths.size(); ++i)
+    text += (i > 0 ? "; " : "") + describe(x.deaths[i]);
+  return text + ")";
+}
+
+} // namespace ziyu::actors
