@@ -101,7 +101,7 @@ transaction_plan dispatcher_state::plan(const plan_request& x) {
     if (!point)
       continue;
     epochs.emplace(where, epoch);
-    result.offsets.push_back({where, point->next, point->metadata});
+    result.offsets.push_back({where, point->next, point->metadata, point->leader_epoch});
     result.points.items.push_back({where, epoch, point->version, std::nullopt, false});
   }
   if (!epochs.empty())
@@ -114,12 +114,16 @@ transaction_plan dispatcher_state::plan(const plan_request& x) {
 void dispatcher_state::look_after_commits() {
   const auto now = self->clock().now();
   std::set<messaging::topic_partition> full;
+  uint64_t waiting = 0;
+  for (const auto& [where, records] : aside)
+    waiting += records;
+  const auto too_many = waiting >= settings.max_aside || aside_bytes >= settings.max_aside_bytes;
   for (const auto& where : partitions) {
     if (!settings.membership)
       store_progress(where);
     else if (ledger.has_progress(where))
       want_transaction();
-    if (ledger.congested(where))
+    if (ledger.congested(where) || (too_many && aside.contains(where)))
       full.insert(where);
     if (!ledger.awaits_mark(where)) {
       unacknowledged.erase(where);
@@ -136,9 +140,11 @@ void dispatcher_state::look_after_commits() {
   if (full != held) {
     for (const auto& where : full)
       if (!held.contains(where))
-        spdlog::warn("intake of {} waits: the map of what is finished out of order fills its "
-                     "commit's metadata",
-                     name_of(where));
+        spdlog::warn("intake of {} waits: {}", name_of(where),
+                     ledger.congested(where)
+                       ? "the map of what is finished out of order fills its commit's metadata"
+                       : "too many of its results and dead letters are set aside, as their topic "
+                         "does not take them");
     settings.credit->hold_partitions(full);
     held = std::move(full);
   }

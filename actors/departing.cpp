@@ -45,7 +45,7 @@ bool dispatcher_state::is_settled(const departure& x) const {
   const auto at_producer = [this, &x](const auto& item) {
     const auto& [source, epoch] = item.first;
     return x.partitions.contains(source.where()) && ledger.owns(source.where(), epoch)
-           && !item.second->held;
+           && !item.second->held && !item.second->set_aside;
   };
   const auto unsaid = [this](const auto& part) {
     const auto i = farewells.find(part.first);

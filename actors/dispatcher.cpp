@@ -109,9 +109,9 @@ void dispatcher_state::begin_drain(uint64_t limit_ms) {
 void dispatcher_state::finish_drain_if_idle(bool timed_out) {
   if (!draining || !drained.pending() || ending_drain)
     return;
-  const auto idle = publishing.empty()
-                    && std::none_of(slots.begin(), slots.end(),
-                                    [](const slot& x) { return x.running != nullptr; });
+  const auto idle = all_published() && std::none_of(slots.begin(), slots.end(), [](const slot& x) {
+                      return x.running != nullptr;
+                    });
   if (!idle && !timed_out)
     return;
   // Whatever is still open is handed back: its offsets are not committed.
@@ -143,6 +143,10 @@ void dispatcher_state::update_gauges() {
   stats.credit_bytes.Set(static_cast<double>(granted.bytes));
   stats.ledger_balanced.Set(balanced ? 1 : 0);
   stats.held_partitions.Set(static_cast<double>(held.size()));
+  uint64_t waiting = 0;
+  for (const auto& [where, records] : aside)
+    waiting += records;
+  stats.set_aside_records.Set(static_cast<double>(waiting));
   const auto line = queue.blocked();
   stats.head_of_line_jobs.Set(static_cast<double>(line.blocked));
   const auto waited_us = settings.report->env().monotonic_us() - line.oldest_us;

@@ -22,6 +22,9 @@ struct dispatcher_settings {
   std::string results_topic, dead_letters_topic;
   uint32_t slots = 1;
   uint32_t max_attempts = 3;
+  /// Beyond so many records, or bytes of them, that their topic does not take at present,
+  /// their partitions are not fetched from.
+  uint64_t max_aside = 1'024, max_aside_bytes = uint64_t{64} << 20;
   std::chrono::milliseconds job_timeout{30'000};
   /// Between two attempts at a job: doubles from the first to the second, with jitter. 0:
   /// none.
@@ -115,6 +118,10 @@ struct dispatcher_state {
   void dead_letter(const entry_ptr& x, const error& reason);
   void publish(publication_kind kind, const entry_ptr& x, messaging::outgoing content);
   void on_published(const published& x);
+  void put_aside(const entry_ptr& x, publication_kind kind);
+  void take_back(const entry_ptr& x);
+  void leave_lane(const entry_ptr& x);
+  bool all_published() const; ///< But for what is set aside.
   /// The job is final or no longer ours: gives back its credit and its place.
   void release(const entry_ptr& x);
 
@@ -169,7 +176,9 @@ struct dispatcher_state {
   std::optional<messaging::record_id> next_suspect;
   /// Since when a commit is missing that first attempts wait for.
   std::map<messaging::topic_partition, job_entry::clock::time_point> unacknowledged;
-  std::set<messaging::topic_partition> held; ///< Told to the intake.
+  std::set<messaging::topic_partition> held;            ///< Told to the intake.
+  std::map<messaging::topic_partition, uint64_t> aside; ///< Records that are set aside.
+  uint64_t aside_bytes = 0;                             ///< Of them.
   std::vector<departure> departures;
   /// The version of the last farewell in a transaction, and whether it has been committed.
   struct farewell {

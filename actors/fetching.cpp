@@ -34,7 +34,8 @@ void dispatcher_state::on_fetched(const fetched_job& x) {
   const auto& id = x.source->id;
   const auto epoch = x.source->epoch;
   const auto ours = !draining && !departs(id.where(), epoch) && ledger.owns(id.where(), epoch);
-  const auto verdict = ours ? ledger.fetched(id, epoch) : messaging::arrival::refused;
+  const auto verdict = ours ? ledger.fetched(id, epoch, x.source->leader_epoch)
+                            : messaging::arrival::refused;
   if (verdict != messaging::arrival::fresh) {
     if (!ours)
       stats.inference_saved.Increment();

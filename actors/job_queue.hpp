@@ -46,6 +46,8 @@ struct job_entry {
   uint64_t image_bytes = 0;                    ///< Of the image that the decoder made.
   uint32_t vain_reads = 0;                     ///< So often the decoder did not answer in time.
   uint64_t pixels_bytes = 0;                   ///< That an attempt takes in its worker.
+  bool set_aside = false; ///< Its topic does not take it at present: holds no credit.
+  bool off_lane = false;  ///< Those behind it in its lane do not wait for it any more.
 
   // The queue's own:
   std::string lane;               ///< Empty: none.

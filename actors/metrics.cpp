@@ -58,8 +58,15 @@ metrics::metrics()
       gauges(registry_, "ziyu_ledger_balanced", "1: every fetched record is accounted for")
         .Add({})),
     held_partitions(gauges(registry_, "ziyu_intake_held_partitions",
-                           "Partitions that wait for room in their commit's metadata")
+                           "Partitions that wait for room in their commit's metadata, or for what "
+                           "is set aside of them")
                       .Add({})),
+    set_aside_records(gauges(registry_, "ziyu_set_aside_records",
+                             "Results and dead letters that their topic does not take at present")
+                        .Add({})),
+    lost_to_retention(counters(registry_, "ziyu_records_lost_to_retention_total",
+                               "Records of the jobs topic deleted before they were fetched")
+                        .Add({})),
     head_of_line_jobs(gauges(registry_, "ziyu_head_of_line_jobs",
                              "Jobs that only wait for an earlier one of their key or partition")
                         .Add({})),

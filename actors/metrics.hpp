@@ -38,6 +38,8 @@ public:
   prometheus::Gauge& refetched_bytes; ///< Since the present consumer was made.
   prometheus::Gauge& ledger_balanced;
   prometheus::Gauge& held_partitions;
+  prometheus::Gauge& set_aside_records;
+  prometheus::Counter& lost_to_retention;
   prometheus::Gauge& head_of_line_jobs;
   prometheus::Gauge& head_of_line_seconds;
   prometheus::Histogram& queued_seconds;

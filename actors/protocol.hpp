@@ -232,6 +232,9 @@ struct published {
   uint64_t epoch = 0;
   bool withdrawn = false;       ///< Its partition went before the producer had it.
   std::optional<error> refused; ///< The broker will never take it.
+  /// Its topic does not take it at present, others take theirs: it is tried again from time to
+  /// time, and another `published` tells how that ended.
+  std::optional<error> set_aside = {};
 };
 
 /// These partitions have gone: their results and dead letters that the producer does not

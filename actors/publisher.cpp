@@ -35,56 +35,99 @@ bool publisher_state::ensure_producer() {
   return true;
 }
 
+/// A report for each record in flight follows, which brings them back into the backlog.
+void publisher_state::give_up_producer() {
+  if (producer && settings.end)
+    settings.end(std::move(producer));
+  producer.reset();
+}
+
 void publisher_state::accept(publication x) {
   const auto size = x.content->bytes();
-  if (x.kind == publication_kind::event) {
+  pending_publication item;
+  item.what = std::move(x);
+  if (item.what.kind == publication_kind::event) {
     if (event_bytes + size > settings.max_event_bytes) {
       settings.report->stats().events_dropped.Increment();
       return;
     }
     event_bytes += size;
-  }
-  if (x.kind != publication_kind::event && pending_jobs++ == 0)
+  } else if (pending_jobs++ == 0) {
     last_progress = self->clock().now();
-  backlog.push_back({std::move(x), {}, 0, 0});
+  }
+  backlog.push_back(std::move(item));
   pump();
 }
 
 void publisher_state::pump() {
   const auto now = self->clock().now();
-  if (backlog.empty() || now < not_before || !ensure_producer())
+  if (now < not_before || (backlog.empty() && aside.empty()) || !ensure_producer())
     return;
+  for (auto& x : aside.due(now)) {
+    pending_publication item;
+    item.what = std::move(x);
+    item.set_aside = true;
+    backlog.push_back(std::move(item));
+  }
   // Retries that are not due yet step aside for what is.
   for (auto n = backlog.size(); n > 0 && !backlog.empty(); --n) {
     auto x = std::move(backlog.front());
     backlog.pop_front();
-    if (now < x.not_before) {
+    if (now < x.not_before)
       backlog.push_back(std::move(x));
-      continue;
-    }
-    auto content = *x.what.content;
-    content.token = next_token;
-    if (auto ok = producer->produce(content)) {
-      x.producer = producers;
-      in_flight.emplace(next_token++, std::move(x));
-      continue;
-    } else if (ok.error().code == errc::queue_full) {
-      backlog.push_front(std::move(x));
-      not_before = now + 20ms;
+    else if (!hand_on(std::move(x)))
       return;
-    } else if (ok.error().code == errc::kafka_fatal) {
-      spdlog::error("the Kafka producer is unusable, a new one takes over: {}", ok.error().message);
-      backlog.push_front(std::move(x));
-      // Destroying it hands out a report for each record in flight, which
-      // brings them back into the backlog.
-      producer.reset();
-      not_before = now + retry->next(settings.report->env().random());
-      return;
-    } else if (!hand_back(x, ok.error()) && !drop_hopeless(x, ok.error())) {
-      put_off(x, ok.error());
-      backlog.push_back(std::move(x));
-    }
   }
+}
+
+bool publisher_state::hand_on(pending_publication x) {
+  const auto now = self->clock().now();
+  if (x.what.kind != publication_kind::event && !x.set_aside)
+    if (const auto* why = aside.trouble_of(x.what.content->topic)) {
+      tell_set_aside(x, *why);
+      aside.take(std::move(x.what));
+      return true;
+    }
+  auto content = *x.what.content;
+  content.token = next_token;
+  auto ok = producer->produce(content);
+  if (ok) {
+    x.producer = producers;
+    x.given = now;
+    in_flight.emplace(next_token++, std::move(x));
+    return true;
+  }
+  if (ok.error().code == errc::queue_full) {
+    backlog.push_front(std::move(x));
+    not_before = now + 20ms;
+    return false;
+  }
+  if (ok.error().code == errc::kafka_fatal) {
+    spdlog::error("the Kafka producer is unusable, a new one takes over: {}", ok.error().message);
+    backlog.push_front(std::move(x));
+    give_up_producer();
+    not_before = now + retry->next(settings.report->env().random());
+    return false;
+  }
+  on_failure(std::move(x), ok.error(), messaging::refusal::none);
+  return true;
+}
+
+void publisher_state::on_failure(pending_publication x, const error& why,
+                                 messaging::refusal refused) {
+  using messaging::refusal;
+  if (hand_back(x, why) || drop_hopeless(x, why))
+    return;
+  if (why.code == errc::job_too_large && !slim(x, why))
+    refused = refusal::record;
+  else if (why.code == errc::job_too_large)
+    refused = refusal::none; // as it was
+  if (refused != refusal::none && x.what.kind != publication_kind::event) {
+    put_aside(std::move(x), why, refused == refusal::topic);
+    return;
+  }
+  put_off(x, why);
+  backlog.push_back(std::move(x));
 }
 
 void publisher_state::put_off(pending_publication& x, const error& why) {
@@ -92,10 +135,76 @@ void publisher_state::put_off(pending_publication& x, const error& why) {
   x.not_before = self->clock().now() + retry->next(settings.report->env().random());
   spdlog::warn("delivery to {} failed (source {}, try {}): {}; trying again", x.what.content->topic,
                messaging::to_string(x.what.source), x.tries, why.describe());
-  if (why.code != errc::job_too_large || x.what.kind != publication_kind::dead_letter)
+}
+
+bool publisher_state::slim(pending_publication& x, const error& why) {
+  if (x.what.kind != publication_kind::dead_letter)
+    return false;
+  auto less = messaging::slimmed(*x.what.content, why);
+  if (!less)
+    return false;
+  x.what.content = std::make_shared<const messaging::outgoing>(std::move(*less));
+  return true;
+}
+
+// -- what cannot be delivered alone ---------------------------------------------------
+
+void publisher_state::put_aside(pending_publication x, const error& why, bool whole_topic) {
+  tell_set_aside(x, why);
+  const auto first = x.what;
+  if (aside.refuse(std::move(x.what), why, whole_topic, self->clock().now(),
+                   settings.report->env().random()))
+    report_set_aside(first, why, whole_topic);
+  else
+    spdlog::debug("{} still does not take {}: {}", first.content->topic,
+                  messaging::to_string(first.source), why.describe());
+}
+
+void publisher_state::tell_set_aside(pending_publication& x, const error& why) {
+  if (std::exchange(x.set_aside, true))
     return;
-  if (auto less = messaging::slimmed(*x.what.content, why))
-    x.what.content = std::make_shared<const messaging::outgoing>(std::move(*less));
+  --pending_jobs;
+  self->send(settings.dispatcher,
+             published{x.what.kind, x.what.source, x.what.epoch, false, std::nullopt, why});
+}
+
+void publisher_state::report_set_aside(const publication& x, const error& why, bool whole_topic) {
+  settings.report->emit(spdlog::level::err, "publication_set_aside",
+                        set_aside_detail(x, why, whole_topic));
+}
+
+void publisher_state::take_up(const publication& x) {
+  auto released = aside.accept(x);
+  if (!released)
+    return;
+  settings.report->emit(spdlog::level::info, "publication_resumed",
+                        resumed_detail(x, *released, self->clock().now()));
+  for (auto& each : released->records) {
+    pending_publication item;
+    item.what = std::move(each);
+    item.set_aside = true;
+    backlog.push_back(std::move(item));
+  }
+}
+
+/// librdkafka keeps a record for a topic without a leader until `message.timeout.ms` is over.
+void publisher_state::look_for_silent_topics() {
+  const auto now = self->clock().now();
+  for (auto& [token, x] : in_flight) {
+    if (now - x.given < settings.silence_limit)
+      break; // so are those behind it
+    if (x.what.kind == publication_kind::event || x.set_aside || last_progress <= x.given)
+      continue;
+    const auto& topic = x.what.content->topic;
+    if (const auto i = acknowledged.find(topic); i != acknowledged.end() && i->second > x.given)
+      continue;
+    const error why{errc::timeout, "no delivery report for "
+                                     + std::to_string(settings.silence_limit.count())
+                                     + " ms, while other topics take records"};
+    tell_set_aside(x, why);
+    if (aside.suspect(x.what, why, now))
+      report_set_aside(x.what, why, true);
+  }
 }
 
 bool publisher_state::drop_hopeless(const pending_publication& x, const error& why) {
@@ -111,28 +220,37 @@ bool publisher_state::hand_back(const pending_publication& x, const error& why) 
   if (x.what.kind != publication_kind::result || why.code != errc::job_too_large)
     return false;
   forget(x);
-  self->send(settings.dispatcher, published{x.what.kind, x.what.source, x.what.epoch, false, why});
+  self->send(settings.dispatcher,
+             published{x.what.kind, x.what.source, x.what.epoch, false, why, {}});
   return true;
 }
 
 void publisher_state::withdraw(const withdrawal& x) {
+  const auto went = [&x](const publication& each) {
+    return each.kind != publication_kind::event
+           && std::find(x.partitions.begin(), x.partitions.end(), each.source.where())
+                != x.partitions.end();
+  };
+  const auto tell = [this](const publication& each) {
+    self->send(settings.dispatcher,
+               published{each.kind, each.source, each.epoch, true, std::nullopt, std::nullopt});
+  };
   std::erase_if(backlog, [&](const pending_publication& each) {
-    if (each.what.kind == publication_kind::event
-        || std::find(x.partitions.begin(), x.partitions.end(), each.what.source.where())
-             == x.partitions.end())
+    if (!went(each.what))
       return false;
     forget(each);
-    self->send(settings.dispatcher,
-               published{each.what.kind, each.what.source, each.what.epoch, true, std::nullopt});
+    tell(each.what);
     return true;
   });
+  for (const auto& each : aside.remove_if(went))
+    tell(each);
   finish_drain_if_empty(false);
 }
 
 void publisher_state::forget(const pending_publication& x) {
   if (x.what.kind == publication_kind::event)
     event_bytes -= x.what.content->bytes();
-  else
+  else if (!x.set_aside)
     --pending_jobs;
 }
 
@@ -142,31 +260,33 @@ void publisher_state::on_report(const messaging::delivery_report& x) {
     return; // a report of a producer that was given up
   auto entry = std::move(i->second);
   in_flight.erase(i);
-  const auto is_event = entry.what.kind == publication_kind::event;
   if (!x.failure) {
-    if (!is_event)
-      last_progress = self->clock().now();
-    retry->reset();
-    not_before = {};
-    forget(entry);
-    // An event that arrives says nothing about results that do not.
-    if (!is_event || pending_jobs == 0)
-      set_failing(false, "");
-    if (!is_event)
-      self->send(settings.dispatcher,
-                 published{entry.what.kind, entry.what.source, entry.what.epoch, false, {}});
+    on_delivered(entry);
   } else {
     settings.report->stats().publish_retries.Increment();
     // Not for a report of its predecessor, of which there may be many.
     if (x.failure->code == errc::kafka_fatal && entry.producer == producers)
-      producer.reset();
-    if (!hand_back(entry, *x.failure) && !drop_hopeless(entry, *x.failure)) {
-      put_off(entry, *x.failure);
-      backlog.push_back(std::move(entry));
-    }
+      give_up_producer();
+    on_failure(std::move(entry), *x.failure, x.refused);
   }
   pump();
   finish_drain_if_empty(false);
+}
+
+void publisher_state::on_delivered(const pending_publication& x) {
+  const auto is_event = x.what.kind == publication_kind::event;
+  retry->reset();
+  not_before = {};
+  forget(x);
+  if (!is_event) {
+    last_progress = acknowledged[x.what.content->topic] = self->clock().now();
+    take_up(x.what);
+    self->send(settings.dispatcher,
+               published{x.what.kind, x.what.source, x.what.epoch, false, {}, {}});
+  }
+  // An event that arrives says nothing about results that do not.
+  if ((!is_event || pending_jobs == 0) && !aside.results_held(self->clock().now(), 0ms))
+    set_failing(false, "");
 }
 
 supervision::circuit_breaker::numbers publisher_state::pressure() const {
@@ -200,19 +320,33 @@ void publisher_state::set_failing(bool on, const std::string& reason,
 
 void publisher_state::on_tick() {
   pump();
+  look_for_silent_topics();
+  look_for_a_stall();
+  finish_drain_if_empty(false);
+}
+
+void publisher_state::look_for_a_stall() {
   const auto now = self->clock().now();
-  if (!failing && pending_jobs > 0 && now - last_progress > settings.stall_limit)
+  if (const auto held = aside.results_held(now, settings.stall_limit))
+    set_failing(true, "topic " + held->first + " takes no results: " + held->second.message,
+                pressure());
+  else if (pending_jobs > 0 && now - last_progress > settings.stall_limit)
     set_failing(true,
                 "no delivery report for " + std::to_string(settings.stall_limit.count())
                   + " ms: is the broker reachable and the topic there?",
                 pressure());
-  finish_drain_if_empty(false);
+  else if (failing && pending_jobs == 0 && producer && !aside.results_held(now, 0ms))
+    set_failing(false, ""); // what could not be published has gone elsewhere
 }
 
 void publisher_state::finish_drain_if_empty(bool timed_out) {
   if (!drained.pending())
     return;
-  if (in_flight.empty() && backlog.empty())
+  const auto waits = [](const pending_publication& x) { return !x.set_aside; };
+  const auto idle = std::none_of(backlog.begin(), backlog.end(), waits)
+                    && std::none_of(in_flight.begin(), in_flight.end(),
+                                    [&](const auto& x) { return waits(x.second); });
+  if (idle)
     drained.deliver(true);
   else if (timed_out)
     drained.deliver(false);

@@ -115,15 +115,59 @@ void dispatcher_state::publish(publication_kind kind, const entry_ptr& item,
     self->send(publisher, std::move(msg));
 }
 
+/// The job is as good as done, but for its topic. It waits there without credit, so that others
+/// are fetched, and its offset is not committed. Nobody waits behind a dead letter, which has no
+/// order.
+void dispatcher_state::put_aside(const entry_ptr& item, publication_kind kind) {
+  const auto& source = *item->job.source;
+  if (item->set_aside || !ledger.owns(source.id.where(), source.epoch))
+    return;
+  item->set_aside = true;
+  settings.credit->give(item->job.cost);
+  aside_bytes += source.bytes();
+  ++aside[source.id.where()];
+  if (kind == publication_kind::dead_letter) {
+    item->job.job.reset(); // the letter has all of it
+    leave_lane(item);
+  }
+  look_after_departures();
+  finish_drain_if_idle(false);
+}
+
+/// It goes on as any other.
+void dispatcher_state::take_back(const entry_ptr& item) {
+  if (!std::exchange(item->set_aside, false))
+    return;
+  const auto& source = *item->job.source;
+  aside_bytes -= source.bytes();
+  if (const auto i = aside.find(source.id.where()); --i->second == 0)
+    aside.erase(i);
+  settings.credit->take(item->job.cost);
+}
+
+void dispatcher_state::leave_lane(const entry_ptr& item) {
+  if (std::exchange(item->off_lane, true))
+    return;
+  if (const auto next = queue.finish(*item)) {
+    self->send(publisher, std::move(*next->held));
+    next->held.reset();
+  }
+}
+
 void dispatcher_state::on_published(const published& x) {
   auto i = publishing.find({x.source, x.epoch});
   if (i == publishing.end())
     return;
+  if (x.set_aside) {
+    put_aside(i->second, x.kind);
+    return;
+  }
   auto item = std::move(i->second);
   publishing.erase(i);
   auto& stats = settings.report->stats();
   const auto ours = ledger.owns(x.source.where(), x.epoch);
   if (x.refused && ours) {
+    take_back(item);
     dead_letter(item, error{errc::result_too_large, x.refused->message});
     return;
   }
@@ -153,8 +197,14 @@ void dispatcher_state::on_published(const published& x) {
   finish_drain_if_idle(false);
 }
 
+bool dispatcher_state::all_published() const {
+  return std::all_of(publishing.begin(), publishing.end(),
+                     [](const auto& x) { return x.second->set_aside; });
+}
+
 void dispatcher_state::release(const entry_ptr& item) {
   const auto& id = item->job.source->id;
+  take_back(item);
   settings.credit->give(item->job.cost);
   if (std::exchange(item->unread, false))
     --unread;
@@ -163,10 +213,7 @@ void dispatcher_state::release(const entry_ptr& item) {
     isolated.reset();
   if (next_suspect == id)
     next_suspect.reset();
-  if (const auto next = queue.finish(*item)) {
-    self->send(publisher, std::move(*next->held));
-    next->held.reset();
-  }
+  leave_lane(item);
 }
 
 } // namespace ziyu::actors

@@ -24,6 +24,8 @@
 #include <caf/scoped_actor.hpp>
 
 #include <cstdio>
+#include <future>
+#include <mutex>
 #include <thread>
 
 #include <unistd.h>
@@ -116,6 +118,7 @@ dispatcher_settings to_dispatcher_settings(const configs::config& c) {
   s.dead_letters_topic = c.topics.dead_letters;
   s.slots = c.workers.slots;
   s.max_attempts = c.jobs.max_attempts;
+  s.max_aside_bytes = c.jobs.max_in_flight_bytes / 4;
   s.retry_backoff = milliseconds{c.delivery.retry_backoff_ms};
   s.retry_backoff_max = milliseconds{c.delivery.retry_backoff_max_ms};
   from_string(c.delivery.ordering, s.order); // the schema knows no other
@@ -136,6 +139,22 @@ dispatcher_settings to_dispatcher_settings(const configs::config& c) {
   s.pressure.open_at = c.breaker.open_at;
   return s;
 }
+
+/// Ends producers on threads of its own. Thread-safe. Its end waits for theirs.
+class endings {
+public:
+  void add(std::unique_ptr<messaging::producer> x) {
+    std::lock_guard guard{mutex_};
+    std::erase_if(under_way_,
+                  [](const auto& each) { return each.wait_for(0s) == std::future_status::ready; });
+    under_way_.push_back(
+      std::async(std::launch::async, [x = std::move(x)]() mutable { x.reset(); }));
+  }
+
+private:
+  std::mutex mutex_;
+  std::vector<std::future<void>> under_way_;
+};
 
 /// All parts of a running service, in the order in which they begin.
 class service {
@@ -216,9 +235,10 @@ public:
   void resume() {
     if (!drained_)
       return;
-    drained_ = false;
     spdlog::info("SIGUSR2: resuming");
-    await_idle();
+    if (!await_idle())
+      return; // to be stopped: it is out of its group already
+    drained_ = false;
     caf::anon_send(dispatcher_, atom::resume{});
     start_source();
     report_->emit(spdlog::level::info, "maintenance_ended", nlohmann::json::object());
@@ -287,19 +307,23 @@ private:
   }
 
   /// An attempt that outlived the drain must not meet its record when that is fetched
-  /// again: waits for its end, which has a deadline of its own.
-  void await_idle() {
+  /// again: waits for its end, which has a deadline of its own. False when there is a reason to
+  /// stop meanwhile.
+  bool await_idle() {
     caf::scoped_actor self{system_};
     const auto limit_us = static_cast<int64_t>(config_.workers.job_timeout_ms) * 1000 + 5'000'000;
     const auto until_us = report_->env().monotonic_us() + limit_us;
     auto idle = false;
     while (!idle && report_->env().monotonic_us() < until_us) {
+      if (stop_.stop_is_due())
+        return false;
       self->request(dispatcher_, 2s, atom::status{})
         .receive([&](const dispatcher_status& x) { idle = x.running == 0; },
                  [](const caf::error&) {});
       if (!idle)
         std::this_thread::sleep_for(50ms);
     }
+    return true;
   }
 
   std::string ledger_of(caf::scoped_actor& self) {
@@ -353,6 +377,7 @@ private:
       [properties = configs::producer_properties(config_)](messaging::producer::report_handler h) {
         return messaging::make_kafka_producer(properties, std::move(h));
       };
+    out.end = [this](std::unique_ptr<messaging::producer> x) { endings_.add(std::move(x)); };
     out.dispatcher = dispatcher_;
     out.report = report_;
     // Events are part of no transaction.
@@ -423,6 +448,7 @@ private:
 
   const configs::config& config_;
   wakeups& stop_;
+  endings endings_; ///< Outlives the actors.
   system_config system_config_;
   caf::actor_system system_;
   std::shared_ptr<metrics> stats_;
@@ -451,10 +477,20 @@ expected<void> check(const configs::config& c) {
   if (::access(executable.c_str(), X_OK) != 0)
     return fail(errc::invalid_config,
                 "workers.executable: " + executable.string() + " is not there or not executable");
-  return {};
+  return messaging::check_clients(client_properties_of(c));
 }
 
 } // namespace
+
+messaging::client_properties client_properties_of(const configs::config& c) {
+  messaging::client_properties result;
+  result.consumer = configs::consumer_properties(c);
+  result.producer = configs::producer_properties(c);
+  if (c.delivery.guarantee == "exactly_once")
+    result.transactional = configs::transactional_properties(c, host_name(), ::getpid());
+  result.transaction_limit = configs::transaction_timeout(c) / 2;
+  return result;
+}
 
 int serve(const configs::loaded& settings) {
   const auto& c = settings.values;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "configs/config.hpp"
+#include "messaging/kafka_defaults.hpp"
 
 namespace ziyu::actors {
 
@@ -11,5 +12,8 @@ namespace ziyu::actors {
 /// `{"serving":true,"http":"127.0.0.1:8080","pid":1}`. Call it from the main thread
 /// before any other thread exists.
 int serve(const configs::loaded& settings);
+
+/// Of the clients that `serve` would make.
+messaging::client_properties client_properties_of(const configs::config& c);
 
 } // namespace ziyu::actors

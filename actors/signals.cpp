@@ -2,6 +2,7 @@
 
 #include "base/log.hpp"
 
+#include <algorithm>
 #include <csignal>
 
 #include <poll.h>
@@ -66,6 +67,23 @@ int wakeups::next_unheard() {
   const auto number = unheard_.front();
   unheard_.pop_front();
   return number;
+}
+
+bool wakeups::stop_is_due() {
+  if (fatal())
+    return true;
+  std::lock_guard guard{mutex_};
+  const auto stops = [](int number) { return number == SIGTERM || number == SIGINT; };
+  auto due = std::any_of(unheard_.begin(), unheard_.end(), stops);
+  // Not what comes after it: a second signal means more than the first.
+  while (!due) {
+    const auto number = read_signal();
+    if (number == 0)
+      return false;
+    unheard_.push_back(number);
+    due = stops(number);
+  }
+  return true;
 }
 
 bool wakeups::stopped_again(int done, int expected) {

@@ -25,6 +25,10 @@ public:
   /// Blocks until there is a reason to do something.
   kind wait();
 
+  /// Whether `wait` would say `stop` or `fatal` soon: for the main thread, while it waits for
+  /// something else. `wait` still tells of it.
+  bool stop_is_due();
+
   /// Waits for a SIGTERM or SIGINT beyond the first `expected` ones, or until `done` can be
   /// read: false then. `wait` still tells of what came before.
   bool stopped_again(int done, int expected);

@@ -12,6 +12,9 @@ namespace {
 /// The group waits for us while partitions go; other members stand still.
 constexpr auto revoke_limit = std::chrono::seconds{5};
 
+/// A consumer that has worked for so long was a good one: the next is made at once.
+constexpr auto settled_after = std::chrono::seconds{60};
+
 constexpr int64_t watch_interval_us = 5'000'000;
 
 /// Of a seek.
@@ -62,6 +65,7 @@ bool source_loop::turn(std::chrono::milliseconds limit) {
                },
                [&](messaging::partitions_revoked& x) { hand_over(std::move(x), false); },
                [&](messaging::offsets_committed& x) { caf::anon_send(to_, std::move(x)); },
+               [&](messaging::records_lost& x) { on_records_lost(x); },
                [&](messaging::consumer_failed& x) {
                  go_on = x.reason.code != errc::kafka_fatal;
                  caf::anon_send(to_, std::move(x));
@@ -137,6 +141,18 @@ void source_loop::on_record(messaging::record x) {
   msg.source = std::make_shared<const messaging::record>(std::move(x));
   credit_.take(msg.cost);
   caf::anon_send(to_, std::move(msg));
+}
+
+void source_loop::on_records_lost(const messaging::records_lost& x) {
+  if (!report_)
+    return;
+  report_->stats().lost_to_retention.Increment(static_cast<double>(x.past - x.from));
+  report_->emit(spdlog::level::critical, "records_lost_to_retention",
+                {{"topic", x.where.topic},
+                 {"partition", x.where.partition},
+                 {"first_offset", x.from},
+                 {"records_at_most", x.past - x.from},
+                 {"log_start_offset", x.log_start}});
 }
 
 /// Tells the dispatcher, which answers when what is finished has been stored.
@@ -218,7 +234,13 @@ void job_source::run() {
         consumer_ = std::move(*made);
       }
       source_loop loop{*consumer_, *credit_, to_, env_, report_ ? &watchdog : nullptr, report_};
-      while ((!stopping_ || loop.handing_over()) && loop.turn(std::chrono::milliseconds{50}))
+      const auto begun = std::chrono::steady_clock::now();
+      while ((!stopping_ || loop.handing_over()) && loop.turn(std::chrono::milliseconds{50})) {
+        // work
+      }
+      // One that ends again and again (say, at a batch with a wrong checksum, which all clients
+      // come to) is not made anew at once each time.
+      if (std::chrono::steady_clock::now() - begun > settled_after)
         pause.reset();
       consumer_->close(std::chrono::milliseconds{close_limit_ms_});
       std::lock_guard guard{mutex_};

@@ -42,6 +42,7 @@ private:
     bool reopen = false; ///< Then a fresh consumer is to be made.
   };
   void on_record(messaging::record x);
+  void on_records_lost(const messaging::records_lost& x);
   void hand_over(messaging::partitions_revoked x, bool reopen);
   bool finish_hand_over(std::chrono::milliseconds limit);
   bool watch(bool open);

@@ -15,8 +15,11 @@ namespace {
 
 constexpr auto tick_interval = 100ms;
 
-/// Before a dead letter is tried again that the broker did not take.
-constexpr auto refused_pause = 5s;
+/// For so long transactions are of one topic each, to find the one that takes nothing.
+constexpr auto apart_for = 60s;
+
+/// …and for so long when a record is tried again that was refused before.
+constexpr auto apart_for_a_try = 1s;
 
 /// The dispatcher answers from memory.
 constexpr auto plan_limit = 5s;
@@ -26,6 +29,11 @@ constexpr auto plan_limit = 5s;
 // -- what comes in ------------------------------------------------------------------
 
 void transactional_publisher_state::accept(publication x) {
+  if (const auto* why = aside.trouble_of(x.content->topic)) {
+    tell_set_aside(x, *why);
+    aside.take(std::move(x));
+    return;
+  }
   const auto first = pending.empty();
   pending_bytes += x.content->bytes();
   pending.push_back(std::move(x));
@@ -47,7 +55,7 @@ void transactional_publisher_state::withdraw(const withdrawal& x) {
   const auto goes = [&](const publication& p) {
     if (std::find(x.partitions.begin(), x.partitions.end(), p.source.where()) == x.partitions.end())
       return false;
-    self->send(settings.dispatcher, published{p.kind, p.source, p.epoch, true, std::nullopt});
+    self->send(settings.dispatcher, published{p.kind, p.source, p.epoch, true, {}, {}});
     return true;
   };
   std::erase_if(pending, [&](const publication& p) {
@@ -55,7 +63,7 @@ void transactional_publisher_state::withdraw(const withdrawal& x) {
     pending_bytes -= gone ? p.content->bytes() : 0;
     return gone;
   });
-  std::erase_if(refused, [&](const auto& each) { return goes(each.first); });
+  aside.remove_if(goes);
   answer_waiting();
 }
 
@@ -95,19 +103,41 @@ void transactional_publisher_state::pump() {
   state = phase::planning;
   wanted = false;
   begun = now;
-  uint64_t bytes = 0;
+  take_batch();
   plan_request ask;
-  while (!pending.empty() && (batch.empty() || pace->fits(batch.size(), bytes))) {
-    auto x = std::move(pending.front());
-    pending.pop_front();
-    bytes += x.content->bytes();
+  for (const auto& x : batch)
     ask.records.push_back({x.source, x.epoch});
-    batch.push_back(std::move(x));
-  }
-  pending_bytes -= bytes;
   self->request(settings.dispatcher, plan_limit, std::move(ask))
     .then([this](transaction_plan& x) { on_plan(std::move(x)); },
           [this](const caf::error& err) { on_plan_failed(self->system().render(err)); });
+}
+
+void transactional_publisher_state::take_batch() {
+  const auto apart = self->clock().now() < apart_until && !pending.empty();
+  std::string only;
+  if (apart) {
+    // In turn, so that one that fails does not keep the others from their proof.
+    const auto other = std::find_if(pending.begin(), pending.end(), [this](const publication& x) {
+      return x.content->topic != last_apart;
+    });
+    only = (other == pending.end() ? pending.front() : *other).content->topic;
+    last_apart = only;
+  }
+  uint64_t bytes = 0;
+  std::deque<publication> rest;
+  while (!pending.empty() && (batch.empty() || pace->fits(batch.size(), bytes))) {
+    auto x = std::move(pending.front());
+    pending.pop_front();
+    if (apart && x.content->topic != only) {
+      rest.push_back(std::move(x));
+      continue;
+    }
+    bytes += x.content->bytes();
+    batch.push_back(std::move(x));
+  }
+  for (auto i = rest.rbegin(); i != rest.rend(); ++i)
+    pending.push_front(std::move(*i));
+  pending_bytes -= bytes;
 }
 
 void transactional_publisher_state::on_plan_failed(const std::string& why) {
@@ -145,37 +175,38 @@ void transactional_publisher_state::on_plan(transaction_plan x) {
 }
 
 void transactional_publisher_state::on_report(const messaging::transaction_report& x) {
+  using messaging::refusal;
   if (state != phase::running || x.id != number)
     return;
-  const auto now = self->clock().now();
   if (x.end == transaction_end::committed) {
-    last_progress = ended = now;
-    pace->committed(batch.size(),
-                    std::chrono::duration_cast<std::chrono::milliseconds>(now - begun));
-    retry->reset();
-    not_before = {};
-    last_trouble.clear();
-    set_failing(false, "");
-    for (const auto& p : batch)
-      self->send(settings.dispatcher, published{p.kind, p.source, p.epoch, false, std::nullopt});
-    for (auto& item : plan.points.items)
-      item.without_map = x.without_maps;
-    self->send(settings.dispatcher, plan.points);
-    batch.clear();
-    plan = {};
-    state = phase::idle;
-    answer_waiting();
-    pump();
-    look_again();
+    on_committed(x);
     return;
   }
   settings.report->stats().publish_retries.Increment();
   spdlog::warn("a transaction of {} records was {}: {}; trying again", batch.size(),
                to_string(x.end), x.reason.describe());
   if (x.culprit && *x.culprit < batch.size()) {
-    refuse(std::move(batch[*x.culprit]), x.reason);
+    const auto topic = batch[*x.culprit].content->topic;
+    refuse(std::move(batch[*x.culprit]), x.reason, x.refused == refusal::topic);
     batch.erase(batch.begin() + static_cast<std::ptrdiff_t>(*x.culprit));
     put_back();
+    if (x.refused == refusal::topic)
+      refuse_topic(topic, x.reason);
+    pump();
+    return;
+  }
+  if (x.refused == refusal::topic && !batch.empty()) {
+    const auto topic = batch.front().content->topic;
+    const auto alone = std::all_of(batch.begin(), batch.end(), [&topic](const publication& p) {
+      return p.content->topic == topic;
+    });
+    put_back();
+    if (alone) {
+      apart_until = {};
+      refuse_topic(topic, x.reason);
+    } else {
+      apart_until = self->clock().now() + apart_for;
+    }
     pump();
     return;
   }
@@ -183,6 +214,29 @@ void transactional_publisher_state::on_report(const messaging::transaction_repor
     pace->aborted();
   put_back();
   put_off(x.reason);
+}
+
+void transactional_publisher_state::on_committed(const messaging::transaction_report& x) {
+  const auto now = self->clock().now();
+  last_progress = ended = now;
+  pace->committed(batch.size(), std::chrono::duration_cast<std::chrono::milliseconds>(now - begun));
+  retry->reset();
+  not_before = {};
+  last_trouble.clear();
+  for (const auto& p : batch)
+    self->send(settings.dispatcher, published{p.kind, p.source, p.epoch, false, {}, {}});
+  for (auto& item : plan.points.items)
+    item.without_map = x.without_maps;
+  self->send(settings.dispatcher, plan.points);
+  take_up();
+  if (!aside.results_held(now, 0ms))
+    set_failing(false, "");
+  batch.clear();
+  plan = {};
+  state = phase::idle;
+  answer_waiting();
+  pump();
+  look_again();
 }
 
 /// The transaction under way came to nothing: its records are pending again, first, and
@@ -203,20 +257,18 @@ void transactional_publisher_state::put_back() {
   state = phase::idle;
 }
 
-/// `x` can never be delivered as it is. Of a result the dispatcher makes a dead letter. A dead
-/// letter that is too large goes in a smaller form, its headers say where the job is; any
-/// other can only be tried again, until somebody mends its topic.
-void transactional_publisher_state::refuse(publication x, const error& why) {
-  if (x.kind != publication_kind::dead_letter) {
-    self->send(settings.dispatcher, published{x.kind, x.source, x.epoch, false, why});
+/// Of a result that is too large the dispatcher makes a dead letter. A dead letter that is too
+/// large goes in a smaller form, its headers say where the job is; anything else can only be
+/// tried again, until somebody mends its topic.
+void transactional_publisher_state::refuse(publication x, const error& why, bool whole_topic) {
+  const auto too_large = why.code == errc::job_too_large;
+  if (too_large && x.kind != publication_kind::dead_letter) {
+    self->send(settings.dispatcher, published{x.kind, x.source, x.epoch, false, why, {}});
     return;
   }
-  auto less = why.code == errc::job_too_large ? messaging::slimmed(*x.content, why) : std::nullopt;
+  auto less = too_large ? messaging::slimmed(*x.content, why) : std::nullopt;
   if (!less) {
-    spdlog::error("{} does not take the dead letter of {}: {}; trying again in {} s",
-                  x.content->topic, messaging::to_string(x.source), why.describe(),
-                  refused_pause.count());
-    refused.emplace_back(std::move(x), self->clock().now() + refused_pause);
+    put_aside(std::move(x), why, whole_topic);
     return;
   }
   x.content = std::make_shared<const messaging::outgoing>(std::move(*less));
@@ -224,14 +276,47 @@ void transactional_publisher_state::refuse(publication x, const error& why) {
   pending.push_front(std::move(x));
 }
 
-void transactional_publisher_state::bring_back_refused(std::chrono::steady_clock::time_point now) {
-  std::erase_if(refused, [&](auto& each) {
-    if (now < each.second)
-      return false;
-    pending_bytes += each.first.content->bytes();
-    pending.push_back(std::move(each.first));
-    return true;
-  });
+/// All that is pending for `topic` waits with what it refused.
+void transactional_publisher_state::refuse_topic(const std::string& topic, const error& why) {
+  std::deque<publication> rest;
+  for (auto& x : pending) {
+    if (x.content->topic != topic) {
+      rest.push_back(std::move(x));
+      continue;
+    }
+    pending_bytes -= x.content->bytes();
+    put_aside(std::move(x), why, true);
+  }
+  pending = std::move(rest);
+}
+
+void transactional_publisher_state::put_aside(publication x, const error& why, bool whole_topic) {
+  tell_set_aside(x, why);
+  const auto first = x;
+  if (aside.refuse(std::move(x), why, whole_topic, self->clock().now(),
+                   settings.report->env().random()))
+    settings.report->emit(spdlog::level::err, "publication_set_aside",
+                          set_aside_detail(first, why, whole_topic));
+}
+
+/// The dispatcher ignores what it knows already.
+void transactional_publisher_state::tell_set_aside(const publication& x, const error& why) {
+  self->send(settings.dispatcher, published{x.kind, x.source, x.epoch, false, {}, why});
+}
+
+/// What waited with the records that have been committed goes on.
+void transactional_publisher_state::take_up() {
+  for (const auto& p : batch) {
+    auto released = aside.accept(p);
+    if (!released)
+      continue;
+    settings.report->emit(spdlog::level::info, "publication_resumed",
+                          resumed_detail(p, *released, self->clock().now()));
+    for (auto& each : released->records) {
+      pending_bytes += each.content->bytes();
+      pending.push_back(std::move(each));
+    }
+  }
 }
 
 void transactional_publisher_state::put_off(const error& why) {
@@ -278,22 +363,28 @@ void transactional_publisher_state::set_failing(bool on, const std::string& reas
 
 void transactional_publisher_state::on_tick() {
   const auto now = self->clock().now();
-  bring_back_refused(now);
+  for (auto& x : aside.due(now)) {
+    pending_bytes += x.content->bytes();
+    pending.push_back(std::move(x));
+    // Not together with others, which would have to be done again.
+    apart_until = std::max(apart_until, now + apart_for_a_try);
+  }
   // Also with nothing to commit: the breaker waits for it.
-  if (!producer && now >= not_before && ensure_producer())
-    set_failing(false, "");
+  const auto made = !producer && now >= not_before && ensure_producer();
   pump();
   const auto waits = state != phase::idle || wanted || !pending.empty();
-  if (!waits) {
+  if (!waits)
     last_progress = now;
-    if (producer)
-      set_failing(false, "");
-  } else if (!failing && now - last_progress > settings.stall_limit) {
+  if (const auto held = aside.results_held(now, settings.stall_limit))
+    set_failing(true, "topic " + held->first + " takes no results: " + held->second.message,
+                pressure());
+  else if (waits && now - last_progress > settings.stall_limit)
     set_failing(true,
                 "no transaction was committed for " + std::to_string(settings.stall_limit.count())
                   + " ms: " + trouble(),
                 pressure());
-  }
+  else if ((made || (!waits && producer)) && !aside.results_held(now, 0ms))
+    set_failing(false, "");
   answer_waiting();
 }
 

@@ -2,6 +2,7 @@
 
 #include "actors/protocol.hpp"
 #include "actors/reporter.hpp"
+#include "actors/set_aside.hpp"
 #include "messaging/transaction_pace.hpp"
 #include "supervision/backoff.hpp"
 
@@ -25,7 +26,7 @@ struct transactional_publisher_settings {
   std::shared_ptr<reporter> report;
   messaging::transaction_pace::settings pace;
   /// No transaction for so long while results or dead letters are pending raises the
-  /// breaker.
+  /// breaker, and so does a topic that takes no results.
   std::chrono::milliseconds stall_limit{10'000};
 };
 
@@ -56,9 +57,11 @@ struct transactional_publisher_state {
   phase state = phase::idle;
   std::deque<publication> pending;
   uint64_t pending_bytes = 0;
-  /// Dead letters that the broker does not take: each has its time to be tried again, and
-  /// nobody waits for them.
-  std::vector<std::pair<publication, std::chrono::steady_clock::time_point>> refused;
+  actors::set_aside aside;
+  /// One of the topics of a transaction takes nothing, and nobody knows which: until this time
+  /// each transaction is of one topic.
+  std::chrono::steady_clock::time_point apart_until{};
+  std::string last_apart;         ///< The topic of the last such transaction.
   std::vector<publication> batch; ///< Of the transaction under way.
   transaction_plan plan;          ///< Its plan.
   uint64_t number = 0;            ///< Of the transaction under way.
@@ -85,9 +88,15 @@ struct transactional_publisher_state {
 private:
   bool due(std::chrono::steady_clock::time_point now) const;
   void look_again();
+  void take_batch();
+  void on_committed(const messaging::transaction_report& x);
   void put_back();
-  void refuse(publication x, const error& why);
-  void bring_back_refused(std::chrono::steady_clock::time_point now);
+  /// `x` was refused, alone or (`whole_topic`) as its whole topic is.
+  void refuse(publication x, const error& why, bool whole_topic);
+  void refuse_topic(const std::string& topic, const error& why);
+  void put_aside(publication x, const error& why, bool whole_topic);
+  void tell_set_aside(const publication& x, const error& why);
+  void take_up();
   void put_off(const error& why);
   std::string trouble() const; ///< Why nothing is committed, for people.
   /// For the breaker's event: `silent_ms` (since something was committed, or nothing waited),

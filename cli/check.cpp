@@ -33,6 +33,7 @@ std::vector<finding> check(const check_options& options) {
   result.push_back(container
                      ? check_limits(x, *container)
                      : finding{"memory", verdict::failed, container.error().message, exit_failed});
+  result.push_back(check_clients(x));
   result.push_back(check_model(x));
   if (!options.offline)
     for (auto& line :

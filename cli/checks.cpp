@@ -1,5 +1,6 @@
 #include "cli/checks.hpp"
 
+#include "actors/service.hpp"
 #include "base/bytes.hpp"
 #include "base/file.hpp"
 #include "cli/capture.hpp"
@@ -53,6 +54,12 @@ finding check_limits(const configs::config& x, const supervision::container_memo
     return {"memory", verdict::warning,
             detail + ": the breaker may open (breaker.open_at) before a worker is replaced"};
   return {"memory", verdict::ok, detail};
+}
+
+finding check_clients(const configs::config& x) {
+  if (auto ok = messaging::check_clients(actors::client_properties_of(x)); !ok)
+    return {"Kafka properties", verdict::failed, ok.error().message, exit_wrong_usage};
+  return {"Kafka properties", verdict::ok, "librdkafka takes them"};
 }
 
 std::vector<finding> check_broker(const configs::config& x, std::chrono::milliseconds limit) {

@@ -26,6 +26,9 @@ std::vector<finding> check_topics(const configs::config& x,
 /// Whether the workers' budgets fit into the container's memory. Pure.
 finding check_limits(const configs::config& x, const supervision::container_memory& container);
 
+/// Makes the service's Kafka clients, without a broker: whether librdkafka takes their properties.
+finding check_clients(const configs::config& x);
+
 /// Asks the broker, waiting up to `limit`, then checks the topics.
 std::vector<finding> check_broker(const configs::config& x, std::chrono::milliseconds limit);
 

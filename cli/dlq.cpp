@@ -410,8 +410,10 @@ private:
     if (job) {
       bytes_ += job->bytes();
       batch_.push_back(std::move(*job));
+      letters_.push_back(id);
     }
     batch_.push_back(messaging::make_mark(id, what_, system_environment().wall_ms()));
+    letters_.push_back(id);
     ids_.push_back(id);
     if (ids_.size() < batch_records && bytes_ < batch_bytes)
       return {};
@@ -420,11 +422,15 @@ private:
 
   /// Jobs and their marks appear together or not at all.
   expected<void> flush() {
-    if (ids_.empty())
-      return {};
-    if (auto ok = writer_->write(batch_, write_limit); !ok)
-      return fail(ok.error().code,
-                  ok.error().message + "; what was not told of is as it was: run it again");
+    while (!ids_.empty()) {
+      const auto ok = writer_->write(batch_, write_limit);
+      if (ok)
+        break;
+      const auto& failure = ok.error();
+      if (!failure.culprit || !leave_out(*failure.culprit, failure.reason))
+        return fail(failure.reason.code,
+                    failure.reason.message + "; what was not told of is as it was: run it again");
+    }
     done_ += ids_.size();
     bar_->show(done_);
     for (const auto& id : ids_) {
@@ -441,9 +447,29 @@ private:
       }
     }
     batch_.clear();
+    letters_.clear();
     ids_.clear();
     bytes_ = 0;
     return {};
+  }
+
+  /// The job that `batch_[index]` is does not go into its topic: the others go without it. False
+  /// for a mark, without which none can.
+  bool leave_out(size_t index, const error& why) {
+    const auto id = letters_.at(index);
+    if (batch_.at(index).topic == c_.topics.dead_letters)
+      return false;
+    const auto& letter = wanted_.at(id).what;
+    refuse({why.code, messaging::to_string(id) + " (job " + letter.job_id
+                        + ") was not replayed and stays a dead letter: topic " + batch_[index].topic
+                        + " does not take it: " + why.message});
+    for (size_t i = letters_.size(); i-- > 0;)
+      if (letters_[i] == id) {
+        batch_.erase(batch_.begin() + static_cast<std::ptrdiff_t>(i));
+        letters_.erase(letters_.begin() + static_cast<std::ptrdiff_t>(i));
+      }
+    std::erase(ids_, id);
+    return true;
   }
 
   const configs::config& c_;
@@ -453,7 +479,8 @@ private:
   messaging::cluster_metadata cluster_;
   std::map<messaging::record_id, letter> wanted_;
   std::vector<messaging::outgoing> batch_;
-  std::vector<messaging::record_id> ids_; ///< Of the batch.
+  std::vector<messaging::record_id> letters_; ///< Of each record of the batch: its letter.
+  std::vector<messaging::record_id> ids_;     ///< Of the batch, each once.
   size_t bytes_ = 0, done_ = 0, refused_ = 0, total_ = 0;
   std::optional<progress_bar> bar_;
 };

@@ -113,7 +113,18 @@ tl::expected<loaded, std::vector<error>> parse(const std::string& text, const fs
   return loaded{std::move(*document), std::move(values)};
 }
 
-properties consumer_properties(const config& x) { return merged(x.kafka.common, x.kafka.consumer); }
+properties consumer_properties(const config& x) {
+  auto result = merged(x.kafka.common, x.kafka.consumer);
+  // librdkafka's default, or more for larger jobs: what is larger could never be fetched.
+  result.try_emplace("receive.message.max.bytes",
+                     std::to_string(std::max(default_receive_bytes, least_receive_bytes(x))));
+  return result;
+}
+
+uint64_t least_receive_bytes(const config& x) {
+  constexpr uint64_t of_an_answer = 512; // librdkafka wants as much
+  return max_record_bytes(x) + of_an_answer;
+}
 
 properties producer_properties(const config& x) {
   auto result = merged(common_properties(x), x.kafka.producer);

@@ -136,8 +136,15 @@ tl::expected<loaded, std::vector<error>> parse(const std::string& text,
 /// The schema, as JSON text.
 const char* schema_text() noexcept;
 
-/// Kafka properties for one client: common, then its own; secrets not masked.
+/// Kafka properties for one client: common, then its own; secrets not masked. And
+/// `receive.message.max.bytes`, unless set, so that any job can be fetched.
 properties consumer_properties(const config& x);
+
+/// librdkafka's default of `receive.message.max.bytes`.
+inline constexpr uint64_t default_receive_bytes = 100'000'000;
+
+/// The least value of it with which the largest job can be fetched.
+uint64_t least_receive_bytes(const config& x);
 
 /// …and `message.max.bytes`, unless set, so that any job fits as a dead letter.
 properties producer_properties(const config& x);

@@ -58,6 +58,10 @@ constexpr std::array reserved{
   reserved_property{"queuing.strategy", {"fifo"}, "lifo would break the producer's idempotence"},
   reserved_property{"transactional.id", {}, "ziyu sets it itself, from delivery.transactional_id"},
   reserved_property{"enable.partition.eof", {}, "ziyu sets it itself"},
+  reserved_property{"isolation.level",
+                    {"read_committed"},
+                    "a job of a transaction that was aborted would be worked on, and `ziyu dlq` "
+                    "would take marks for made that never were"},
   reserved_property{"delivery.report.only.error",
                     {"false", "f", "0"},
                     "without delivery reports no job would ever be done"},
@@ -135,6 +139,48 @@ void refuse(std::vector<violation>& found, const number& x, const number& other,
                              + " is refused: " + text});
 }
 
+/// Properties that librdkafka knows by two names. Which one wins when both are given depends on
+/// their alphabet.
+constexpr std::pair<const char*, const char*> aliases[] = {
+  {"message.timeout.ms", "delivery.timeout.ms"},
+  {"linger.ms", "queue.buffering.max.ms"},
+  {"max.in.flight.requests.per.connection", "max.in.flight"},
+  {"message.send.max.retries", "retries"},
+  {"acks", "request.required.acks"},
+  {"compression.type", "compression.codec"},
+  {"bootstrap.servers", "metadata.broker.list"},
+  {"max.partition.fetch.bytes", "fetch.message.max.bytes"},
+  {"sasl.mechanisms", "sasl.mechanism"},
+};
+
+void check_aliases(const json& kafka, const char* client, std::vector<violation>& found) {
+  // The path and the text of a property, as that client gets it.
+  const auto given = [&](const char* name) -> std::optional<std::pair<std::string, std::string>> {
+    if (const auto own = kafka.find(client); own != kafka.end() && own->is_object())
+      if (const auto i = own->find(name); i != own->end())
+        return std::pair{std::string{"kafka."} + client + "." + name, text_of(*i)};
+    if (const auto i = kafka.find(name); i != kafka.end())
+      return std::pair{std::string{"kafka."} + name, text_of(*i)};
+    return std::nullopt;
+  };
+  for (const auto& [name, alias] : aliases) {
+    // They are set in the order of their names: the later one wins.
+    std::string loser{name}, winner{alias};
+    if (winner < loser)
+      std::swap(loser, winner);
+    const auto lost = given(loser.c_str()), won = given(winner.c_str());
+    if (!lost || !won || lost->second == won->second)
+      continue;
+    const auto& path = lost->first;
+    const auto said = std::any_of(found.begin(), found.end(),
+                                  [&path](const auto& x) { return x.path == path; });
+    if (!said)
+      found.push_back({path, path + "=" + lost->second + " is refused: " + loser
+                               + " is another name of " + winner + ", and " + won->first + "="
+                               + won->second + " would win. Give one of them only"});
+  }
+}
+
 void check_group(const client_numbers& consumer, std::vector<violation>& found) {
   // librdkafka's defaults.
   const auto session = consumer.find_or("session.timeout.ms", 45'000);
@@ -163,6 +209,51 @@ void check_statistics(const client_numbers& consumer, std::vector<violation>& fo
            "it must be 1 to " + std::to_string(longest_statistics_interval_ms)
              + ", as the consumer learns from statistics whether a broker is up and what it has "
                "prefetched, and repeats a resume that was lost");
+}
+
+/// Of a frame between the processes, for what goes with a job's image (`wire::max_body_size`).
+constexpr int64_t frame_limit = int64_t{256} << 20, frame_overhead = int64_t{1} << 20;
+
+/// `jobs.max_bytes` of the document, or its default.
+int64_t job_limit(const json& document) {
+  const auto jobs = document.find("jobs");
+  if (jobs == document.end() || !jobs->is_object())
+    return 0;
+  const auto i = jobs->find("max_bytes");
+  return i != jobs->end() && i->is_number_integer() ? i->get<int64_t>() : 0;
+}
+
+void check_job_size(const client_numbers& consumer, const json& document,
+                    std::vector<violation>& found) {
+  const number job{"jobs.max_bytes", job_limit(document)};
+  if (job.value > frame_limit - frame_overhead) {
+    refuse(found, job, {},
+           "an image goes to its worker in a frame of 256 MiB at most, so it may have "
+             + std::to_string(frame_limit - frame_overhead) + " bytes");
+    return;
+  }
+  config sized;
+  sized.jobs.max_bytes = static_cast<uint64_t>(std::max<int64_t>(job.value, 0));
+  const auto least = static_cast<int64_t>(least_receive_bytes(sized));
+  const auto receive = consumer.find({"receive.message.max.bytes"});
+  if (receive && receive->value < least)
+    refuse(found, *receive, job,
+           "a record with a job of jobs.max_bytes " + std::to_string(job.value)
+             + " (base64 in JSON) would never come in, and its partition would stand still. Give "
+               "at least "
+             + std::to_string(least) + ", or none: then it follows jobs.max_bytes");
+}
+
+/// Results and events are below this, whatever their labels and series.
+constexpr int64_t least_message_bytes = 65'536;
+
+void check_message_size(const client_numbers& producer, std::vector<violation>& found) {
+  const auto limit = producer.find({"message.max.bytes"});
+  if (limit && limit->value < least_message_bytes)
+    refuse(found, *limit, {},
+           "results and events need up to " + std::to_string(least_message_bytes)
+             + " bytes: what is larger than message.max.bytes is never sent, and its job becomes a "
+               "dead letter, or the event is dropped");
 }
 
 /// Below this an election of a leader, or a broker's restart, fails results that would
@@ -242,6 +333,12 @@ void check_producer(const client_numbers& producer, const json& document,
     transaction = number{{}, default_transaction_timeout_ms};
   if (!transaction)
     return;
+  const auto socket = producer.find({"socket.timeout.ms"});
+  if (socket && socket->value > transaction->value + 100)
+    refuse(found, *socket, {},
+           "socket.timeout.ms must be at most transaction.timeout.ms + 100, which is "
+             + std::to_string(transaction->value + 100)
+             + ", or librdkafka makes no transactional producer");
   if (message && message->value > transaction->value)
     refuse(found, *message, {},
            "message.timeout.ms must be at most transaction.timeout.ms "
@@ -273,6 +370,10 @@ std::vector<violation> check_kafka_rules(const json& document) {
       check_properties((*kafka)[part], std::string{"kafka."} + part, found);
   check_group({*kafka, "consumer"}, found);
   check_statistics({*kafka, "consumer"}, found);
+  for (const auto* client : {"consumer", "producer"})
+    check_aliases(*kafka, client, found);
+  check_job_size({*kafka, "consumer"}, document, found);
+  check_message_size({*kafka, "producer"}, found);
   check_queue({*kafka, "producer"}, document, found);
   check_producer({*kafka, "producer"}, document, found);
   return found;

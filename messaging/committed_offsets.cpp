@@ -78,22 +78,25 @@ expected<committed_states> read_committed(rd_kafka_t* client,
     if (!decoded.ignored.empty())
       spdlog::warn("the map in the commit of {}-{} at offset {} is not used: {}", where.topic,
                    where.partition, x.offset, decoded.ignored);
-    result.emplace(where,
-                   committed_state{x.offset, std::move(decoded.map), std::move(decoded.ignored)});
+    result.emplace(where, committed_state{x.offset, std::move(decoded.map),
+                                          std::move(decoded.ignored), leader_epoch_of(x)});
   }
   return result;
 }
 
-std::map<topic_partition, int64_t> log_ends(rd_kafka_t* client,
-                                            const std::set<topic_partition>& partitions,
-                                            milliseconds limit) {
+namespace {
+
+/// @param which RD_KAFKA_OFFSET_END or RD_KAFKA_OFFSET_BEGINNING.
+std::map<topic_partition, int64_t> log_bounds(rd_kafka_t* client,
+                                              const std::set<topic_partition>& partitions,
+                                              int64_t which, milliseconds limit) {
   std::map<topic_partition, int64_t> result;
   if (partitions.empty())
     return result;
   const auto ask = [&](const std::vector<topic_partition>& some) {
     const auto list = to_list(some);
     for (int i = 0; i < list->cnt; ++i)
-      list->elems[i].offset = RD_KAFKA_OFFSET_END;
+      list->elems[i].offset = which;
     if (rd_kafka_offsets_for_times(client, list.get(), static_cast<int>(limit.count()))
         != RD_KAFKA_RESP_ERR_NO_ERROR)
       return false;
@@ -113,6 +116,62 @@ std::map<topic_partition, int64_t> log_ends(rd_kafka_t* client,
     ask(its);
   return result;
 }
+
+} // namespace
+
+std::map<topic_partition, int64_t> log_ends(rd_kafka_t* client,
+                                            const std::set<topic_partition>& partitions,
+                                            milliseconds limit) {
+  return log_bounds(client, partitions, RD_KAFKA_OFFSET_END, limit);
+}
+
+std::map<topic_partition, int64_t> log_starts(rd_kafka_t* client,
+                                              const std::set<topic_partition>& partitions,
+                                              milliseconds limit) {
+  return log_bounds(client, partitions, RD_KAFKA_OFFSET_BEGINNING, limit);
+}
+
+// librdkafka tells of topics' ids since 2.3.0.
+#if RD_KAFKA_VERSION >= 0x02030000
+std::map<std::string, std::string> topic_ids(rd_kafka_t* client,
+                                             const std::set<std::string>& topics,
+                                             milliseconds limit) {
+  std::map<std::string, std::string> result;
+  std::vector<const char*> names;
+  for (const auto& x : topics)
+    names.push_back(x.c_str());
+  if (names.empty())
+    return result;
+  using topics_ptr =
+    std::unique_ptr<rd_kafka_TopicCollection_t, destroy_with<rd_kafka_TopicCollection_destroy>>;
+  const topics_ptr which{rd_kafka_TopicCollection_of_topic_names(names.data(), names.size())};
+  using options_ptr =
+    std::unique_ptr<rd_kafka_AdminOptions_t, destroy_with<rd_kafka_AdminOptions_destroy>>;
+  const options_ptr options{rd_kafka_AdminOptions_new(client, RD_KAFKA_ADMIN_OP_DESCRIBETOPICS)};
+  rd_kafka_AdminOptions_set_request_timeout(options.get(), static_cast<int>(limit.count()), nullptr,
+                                            0);
+  queue_ptr answers{rd_kafka_queue_new(client)};
+  rd_kafka_DescribeTopics(client, which.get(), options.get(), answers.get());
+  event_ptr event{rd_kafka_queue_poll(answers.get(), static_cast<int>(limit.count()) + 500)};
+  if (!event || rd_kafka_event_error(event.get()) != RD_KAFKA_RESP_ERR_NO_ERROR)
+    return result;
+  size_t count = 0;
+  const auto found = rd_kafka_DescribeTopics_result_topics(
+    rd_kafka_event_DescribeTopics_result(event.get()), &count);
+  for (size_t i = 0; i < count; ++i) {
+    const auto failed = rd_kafka_TopicDescription_error(found[i]);
+    const auto id = rd_kafka_TopicDescription_topic_id(found[i]);
+    if (rd_kafka_error_code(failed) == RD_KAFKA_RESP_ERR_NO_ERROR && id != nullptr)
+      result.emplace(rd_kafka_TopicDescription_name(found[i]), rd_kafka_Uuid_base64str(id));
+  }
+  return result;
+}
+#else
+std::map<std::string, std::string> topic_ids(rd_kafka_t*, const std::set<std::string>&,
+                                             milliseconds) {
+  return {};
+}
+#endif
 
 expected<std::vector<stable_commit>> read_stable(rd_kafka_t* client, const std::string& group,
                                                  const std::vector<topic_partition>& partitions,

@@ -41,4 +41,15 @@ std::map<topic_partition, int64_t> log_ends(rd_kafka_t* client,
                                             const std::set<topic_partition>& partitions,
                                             std::chrono::milliseconds limit);
 
+/// The same of their beginnings: below, retention has taken everything.
+std::map<topic_partition, int64_t> log_starts(rd_kafka_t* client,
+                                              const std::set<topic_partition>& partitions,
+                                              std::chrono::milliseconds limit);
+
+/// The ids of `topics` (KIP-516), as far as they can be had within `limit`: one that is deleted
+/// and made again has another.
+std::map<std::string, std::string> topic_ids(rd_kafka_t* client,
+                                             const std::set<std::string>& topics,
+                                             std::chrono::milliseconds limit);
+
 } // namespace ziyu::messaging

@@ -54,14 +54,22 @@ struct offsets_committed {
   std::vector<item> items;
 };
 
+/// Records that the log no longer had when they were to be fetched: its retention was faster.
+struct records_lost {
+  topic_partition where;
+  int64_t from = 0, past = 0; ///< Their offsets: [from, past).
+  int64_t log_start = 0;      ///< The lowest offset that the log had after that.
+};
+
 /// A broker answers again after a `consumer_failed` that told of none.
 struct consumer_recovered {};
 
 /// A poll brought nothing within its time.
 struct nothing {};
 
-using consumer_event = std::variant<nothing, record, partitions_assigned, partitions_revoked,
-                                    offsets_committed, consumer_failed, consumer_recovered>;
+using consumer_event =
+  std::variant<nothing, record, partitions_assigned, partitions_revoked, offsets_committed,
+               records_lost, consumer_failed, consumer_recovered>;
 
 /// Who a consumer is in its group at one moment (group, generation, member): fences the
 /// transaction of a member that is none any more (KIP-447). Opaque; may outlive its consumer.
@@ -80,6 +88,8 @@ struct partition_view {
   int64_t log_end = -1; ///< As last told; -1: not known.
   bool held = false;
   bool known = true; ///< What is committed for it; before, it brings nothing.
+  /// Of its topic; another one when that is deleted and made again. Empty: not known.
+  std::string topic_id = {};
 };
 
 /// The port to a Kafka consumer group member. Thread rules: everything from one

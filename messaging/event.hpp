@@ -16,7 +16,8 @@ namespace ziyu::messaging {
 /// breaker_closed, broker_unavailable, broker_available, partitions_assigned,
 /// partitions_revoked, commit_map_refused, ledger_imbalance, consumer_stalled,
 /// dead_lettered, self_growth, breaker_forced_open, breaker_disabled,
-/// memory_pressure, maintenance_began, maintenance_ended.
+/// memory_pressure, maintenance_began, maintenance_ended, publication_set_aside,
+/// publication_resumed, records_lost_to_retention.
 struct event {
   std::string type;
   int64_t time_ms = 0;                              ///< Wall clock.

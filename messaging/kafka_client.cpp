@@ -81,8 +81,48 @@ error to_error(rd_kafka_resp_err_t x, const std::string& what) {
   return {code, what.empty() ? rd_kafka_err2str(x) : what + ": " + rd_kafka_err2str(x)};
 }
 
+refusal refusal_of(rd_kafka_resp_err_t x) noexcept {
+  switch (x) {
+  case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART:
+  case RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC:
+  case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_ID:
+  case RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED:
+  case RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION:
+  case RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE:
+  case RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS:
+  case RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS_AFTER_APPEND:
+  case RD_KAFKA_RESP_ERR_KAFKA_STORAGE_ERROR:
+  case RD_KAFKA_RESP_ERR_POLICY_VIOLATION:
+  case RD_KAFKA_RESP_ERR_UNSUPPORTED_FOR_MESSAGE_FORMAT:
+  case RD_KAFKA_RESP_ERR_UNSUPPORTED_COMPRESSION_TYPE: return refusal::topic;
+  case RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE:
+  case RD_KAFKA_RESP_ERR_INVALID_RECORD:
+  case RD_KAFKA_RESP_ERR_INVALID_TIMESTAMP:
+  case RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION: return refusal::record;
+  default: return refusal::none;
+  }
+}
+
+// Before 2.1.0 librdkafka knows nothing of leader epochs.
+#if RD_KAFKA_VERSION >= 0x02010000
+int32_t leader_epoch_of(const rd_kafka_message_t& x) noexcept {
+  return rd_kafka_message_leader_epoch(&x);
+}
+int32_t leader_epoch_of(const rd_kafka_topic_partition_t& x) noexcept {
+  return rd_kafka_topic_partition_get_leader_epoch(&x);
+}
+void set_leader_epoch(rd_kafka_topic_partition_t& x, int32_t epoch) noexcept {
+  rd_kafka_topic_partition_set_leader_epoch(&x, epoch);
+}
+#else
+int32_t leader_epoch_of(const rd_kafka_message_t&) noexcept { return -1; }
+int32_t leader_epoch_of(const rd_kafka_topic_partition_t&) noexcept { return -1; }
+void set_leader_epoch(rd_kafka_topic_partition_t&, int32_t) noexcept {}
+#endif
+
 record to_record(const rd_kafka_message_t& message, uint64_t epoch) {
   record x;
+  x.leader_epoch = leader_epoch_of(message);
   x.id.topic = rd_kafka_topic_name(message.rkt);
   x.id.partition = message.partition;
   x.id.offset = message.offset;
@@ -110,6 +150,13 @@ record to_record(const rd_kafka_message_t& message, uint64_t epoch) {
 }
 
 expected<void> produce_record(rd_kafka_t* client, const outgoing& x, uint64_t opaque) {
+  const auto status = try_produce(client, x, opaque);
+  if (status == RD_KAFKA_RESP_ERR_NO_ERROR)
+    return {};
+  return tl::unexpected(to_error(status, "produce to " + x.topic));
+}
+
+rd_kafka_resp_err_t try_produce(rd_kafka_t* client, const outgoing& x, uint64_t opaque) {
   auto headers = rd_kafka_headers_new(x.headers.size());
   for (const auto& [name, text] : x.headers)
     rd_kafka_header_add(headers, name.data(), static_cast<ssize_t>(name.size()),
@@ -127,10 +174,9 @@ expected<void> produce_record(rd_kafka_t* client, const outgoing& x, uint64_t op
     RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_KEY(key, key_size),
     RD_KAFKA_V_VALUE(value, value_size), RD_KAFKA_V_HEADERS(headers), RD_KAFKA_V_OPAQUE(token),
     RD_KAFKA_V_END);
-  if (status == RD_KAFKA_RESP_ERR_NO_ERROR)
-    return {};
-  rd_kafka_headers_destroy(headers); // ours still
-  return tl::unexpected(to_error(status, "produce to " + x.topic));
+  if (status != RD_KAFKA_RESP_ERR_NO_ERROR)
+    rd_kafka_headers_destroy(headers); // ours still
+  return status;
 }
 
 const topic_metadata* cluster_metadata::find(const std::string& topic) const {

@@ -51,12 +51,30 @@ inline constexpr size_t default_batch_bytes = 128 << 10;
 /// `x` as one of our errors: what librdkafka says and whether it is fatal.
 error to_error(rd_kafka_resp_err_t x, const std::string& what);
 
+/// How far `x`, an answer to a record, reaches.
+refusal refusal_of(rd_kafka_resp_err_t x) noexcept;
+
+/// As `record::leader_epoch`.
+int32_t leader_epoch_of(const rd_kafka_message_t& x) noexcept;
+
+/// The same of an offset to commit or that is committed.
+int32_t leader_epoch_of(const rd_kafka_topic_partition_t& x) noexcept;
+void set_leader_epoch(rd_kafka_topic_partition_t& x, int32_t epoch) noexcept;
+
 /// A copy of a fetched message, so that its fetch buffer can go.
 record to_record(const rd_kafka_message_t& message, uint64_t epoch);
 
 /// Gives `x` to a producing client without blocking and copies its bytes. Its delivery
 /// report carries `opaque` (as `_private`). Errors as those of `producer::produce`.
 expected<void> produce_record(rd_kafka_t* client, const outgoing& x, uint64_t opaque);
+
+/// The same, with librdkafka's word for what went wrong.
+rd_kafka_resp_err_t try_produce(rd_kafka_t* client, const outgoing& x, uint64_t opaque);
+
+/// A topic that does not exist is believed in for so long, as it may have been made just now;
+/// for `topic.metadata.propagation.max.ms` of producers. Less than the 10 s after which a
+/// silent producer raises the breaker.
+inline constexpr const char* default_propagation_ms = "5000";
 
 struct topic_metadata {
   std::string name;

@@ -2,7 +2,9 @@
 
 #include "base/log.hpp"
 #include "messaging/doorbell.hpp"
+#include "messaging/kafka_defaults.hpp"
 #include "messaging/kafka_membership.hpp"
+#include "messaging/log_position.hpp"
 #include "messaging/offset_commits.hpp"
 #include "messaging/offset_reader.hpp"
 
@@ -84,6 +86,8 @@ public:
         return std::move(*x);
       if (auto x = reader_.next_committed())
         return announce(std::move(*x));
+      if (auto x = reader_.next_lost())
+        return std::move(*x);
       if (!gated_)
         if (auto x = next_record())
           return std::move(*x);
@@ -105,17 +109,18 @@ public:
   std::vector<partition_view> view() override {
     std::set<topic_partition> asked;
     for (auto& x : owned_)
-      if (x.announced && std::exchange(x.viewed, x.position) == x.position)
+      if (x.announced && std::exchange(x.viewed, x.at.next()) == x.at.next())
         asked.insert(x.where);
     // Asked of the brokers: what librdkafka remembers stands still when fetching does. Told
     // with the next view, as polling must go on.
     const auto ends = reader_.ends();
     reader_.ask_ends(std::move(asked));
+    look_for_new_topics();
     std::vector<partition_view> result;
     for (const auto& x : owned_) {
       const auto end = ends.find(x.where);
-      result.push_back(
-        {x.where, x.epoch, x.position, end == ends.end() ? -1 : end->second, x.held, x.announced});
+      result.push_back({x.where, x.epoch, x.at.next(), end == ends.end() ? -1 : end->second, x.held,
+                        x.announced, x.topic_id});
     }
     return result;
   }
@@ -219,12 +224,13 @@ private:
     uint64_t epoch = 0;
     queue_ptr queue;
     bool announced = false; ///< It is known where to go on.
+    bool told = false;      ///< It has been announced, perhaps under an earlier epoch.
     bool held = false;
-    int64_t position = -1;                  ///< The next record to bring, if that is known.
-    int64_t past_last = -1;                 ///< Behind the last that was brought.
+    log_position at = {};                   ///< Where records of it come from next.
     std::optional<int64_t> cut_off_at = {}; ///< Its log, of which more is not known yet.
     uint64_t prefetched_bytes = 0;          ///< By the last statistics.
-    int64_t viewed = -2;                    ///< `position` at the last view.
+    int64_t viewed = -2;                    ///< Where it was at the last view.
+    std::string topic_id = {};              ///< Empty: not known yet.
   };
   static std::chrono::milliseconds left_until(clock::time_point deadline) {
     return std::chrono::duration_cast<std::chrono::milliseconds>(
@@ -318,7 +324,8 @@ private:
       auto going = to_vector(*list);
       std::erase_if(going, [this](const topic_partition& where) {
         const auto x = find(where);
-        return x != nullptr && !x->announced;
+        // One whose log went back is known under the epoch that it had before.
+        return x != nullptr && !x->told;
       });
       return partitions_revoked{epoch_, std::move(going), rd_kafka_assignment_lost(client_) != 0};
     }
@@ -361,14 +368,16 @@ private:
       const auto item = find(where);
       if (item == nullptr || item->epoch != x.epoch)
         continue;
-      if (item->cut_off_at && !go_back(*item, state))
-        return consumer_failed{{errc::kafka_fatal, "cannot go back in " + where.topic}};
-      item->announced = true;
-      news.partitions.push_back(where);
-      if (state) {
-        item->position = state->next;
-        news.committed.emplace(where, *state);
+      if (item->cut_off_at) {
+        if (!go_back(*item, state))
+          return consumer_failed{{errc::kafka_fatal, "cannot go back in " + where.topic}};
+      } else if (state) {
+        item->at.begin(state->next, state->leader_epoch);
       }
+      item->announced = item->told = true;
+      news.partitions.push_back(where);
+      if (state)
+        news.committed.emplace(where, *state);
     }
     if (news.partitions.empty())
       return nothing{};
@@ -406,22 +415,28 @@ private:
       if (!message)
         continue;
       if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
-        // Tells the position, also behind what brings no record: the marker of a transaction,
-        // what was aborted, compacted or expired.
-        x.position = std::max(x.position, message->offset);
+        x.at.see_end(message->offset);
+        note_gap(x);
         continue;
       }
       if (message->err != RD_KAFKA_RESP_ERR_NO_ERROR)
         return failed_to_fetch(*message);
-      // A pause inside librdkafka may repeat the last record, but no more.
-      if (message->offset + 1 < x.past_last) {
-        begin_anew(x, message->offset);
-        continue;
+      switch (x.at.see(message->offset, leader_epoch_of(*message))) {
+      case log_position::verdict::went_back: begin_anew(x, message->offset); continue;
+      case log_position::verdict::made_anew: begin_anew(x, 0); continue;
+      case log_position::verdict::next:
+      case log_position::verdict::repeat: break;
       }
-      x.past_last = x.position = message->offset + 1;
+      note_gap(x);
       return to_record(*message, x.epoch);
     }
     return std::nullopt;
+  }
+
+  /// Whether retention has taken what did not come, the beginning of the log tells.
+  void note_gap(partition& x) {
+    if (const auto gap = x.at.take_gap())
+      reader_.ask_start(x.where, gap->from, gap->past);
   }
 
   consumer_event failed_to_fetch(const rd_kafka_message_t& message) {
@@ -440,12 +455,31 @@ private:
   void begin_anew(partition& x, int64_t offset) {
     spdlog::warn(
       "the log of {}-{} went back from offset {} to {}: what comes now are other records",
-      x.where.topic, x.where.partition, x.past_last, offset);
+      x.where.topic, x.where.partition, x.at.next(), offset);
     x.epoch = ++last_epoch;
     x.announced = false;
     x.cut_off_at = offset;
+    x.topic_id.clear();
     offsets_.own({x.where}, x.epoch);
     reader_.ask_committed({x.where}, x.epoch);
+  }
+
+  /// A topic that was deleted and made again, and has grown to where we are, shows by its id
+  /// only (KIP-516). Asked for with each view.
+  void look_for_new_topics() {
+    std::set<std::string> topics;
+    const auto ids = reader_.topic_ids();
+    for (auto& x : owned_) {
+      topics.insert(x.where.topic);
+      const auto i = ids.by_topic.find(x.where.topic);
+      // Not an answer from before it was assigned: then the topic may have been another.
+      if (i == ids.by_topic.end() || !x.announced || x.epoch > ids.mark)
+        continue;
+      if (!x.topic_id.empty() && x.topic_id != i->second)
+        begin_anew(x, 0);
+      x.topic_id = i->second;
+    }
+    reader_.ask_topic_ids(std::move(topics), last_epoch);
   }
 
   /// Where such a partition goes on; false: the client is of no use any more.
@@ -453,7 +487,7 @@ private:
     const auto end = *std::exchange(x.cut_off_at, std::nullopt);
     committed = committed ? within(std::move(*committed), end) : std::nullopt;
     const auto from = committed ? committed->next : end;
-    x.past_last = x.position = from;
+    x.at.restart(from);
     const auto ok = seek(x.where, from, seek_limit);
     if (!ok)
       spdlog::error("{}", ok.error().describe());
@@ -542,27 +576,7 @@ private:
 
 expected<std::unique_ptr<consumer>> make_kafka_consumer(kafka_properties properties,
                                                         const std::vector<std::string>& topics) {
-  properties["enable.auto.offset.store"] = "false";
-  properties["enable.auto.commit"] = "false"; // it could not carry the map
-  properties["enable.partition.eof"] = "true";
-  properties.insert({
-    {"auto.commit.interval.ms", "1000"},
-    {"fetch.wait.max.ms", "500"},
-    {"auto.offset.reset", "earliest"},
-    {"client.id", "ziyu"},
-    // Prefetched encoded images of each partition, as each has a queue of its own; the
-    // credit bounds what is beyond.
-    {"queued.max.messages.kbytes", "4096"},
-    // A broker that is back is found within this, not after 10 s and more; one that takes
-    // requests and answers none is given up within this, not after 60 s, in which the group
-    // would have no coordinator.
-    {"reconnect.backoff.max.ms", "2000"},
-    {"socket.timeout.ms", "10000"},
-    // A topic that is created later is found within this.
-    {"topic.metadata.refresh.interval.ms", "5000"},
-    // Tell whether a broker is up.
-    {"statistics.interval.ms", "1000"},
-  });
+  properties = with_consumer_defaults(std::move(properties));
   auto conf = make_conf(properties);
   if (!conf)
     return tl::unexpected(conf.error());

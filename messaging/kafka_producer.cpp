@@ -1,6 +1,7 @@
 #include "messaging/kafka_producer.hpp"
 
 #include "base/log.hpp"
+#include "messaging/kafka_defaults.hpp"
 
 #include <atomic>
 #include <thread>
@@ -27,7 +28,18 @@ public:
     rd_kafka_destroy(client_);
   }
 
-  expected<void> produce(const outgoing& x) override { return produce_record(client_, x, x.token); }
+  expected<void> produce(const outgoing& x) override {
+    const auto status = try_produce(client_, x, x.token);
+    if (status == RD_KAFKA_RESP_ERR_NO_ERROR)
+      return {};
+    auto why = to_error(status, "produce to " + x.topic);
+    const auto reach = refusal_of(status);
+    if (reach == refusal::none || why.code != errc::kafka)
+      return tl::unexpected(std::move(why));
+    // librdkafka knows the topic by now and says at once what its reports said before.
+    on_report_({x.token, std::move(why), {}, reach});
+    return {};
+  }
 
   expected<void> flush(std::chrono::milliseconds limit) override {
     const auto status = rd_kafka_flush(client_, static_cast<int>(limit.count()));
@@ -59,11 +71,16 @@ private:
       delivery_report report;
       report.token = reinterpret_cast<uintptr_t>(message->_private);
       if (message->err != RD_KAFKA_RESP_ERR_NO_ERROR)
-        report.failure = to_error(message->err, rd_kafka_topic_name(message->rkt));
+        refuse(report, *message);
       else
         report.where = {rd_kafka_topic_name(message->rkt), message->partition, message->offset};
       on_report_(std::move(report));
     }
+  }
+
+  static void refuse(delivery_report& report, const rd_kafka_message_t& message) {
+    report.failure = to_error(message.err, rd_kafka_topic_name(message.rkt));
+    report.refused = refusal_of(message.err);
   }
 
   rd_kafka_t* client_;
@@ -77,17 +94,7 @@ private:
 
 expected<std::unique_ptr<producer>> make_kafka_producer(kafka_properties properties,
                                                         producer::report_handler on_report) {
-  properties["enable.idempotence"] = "true";
-  properties["acks"] = "all";
-  properties.insert({
-    {"linger.ms", "5"},
-    // A broker that is back is found within this.
-    {"reconnect.backoff.max.ms", "2000"},
-    {"client.id", "ziyu"},
-    {"queue.buffering.max.kbytes", default_queue_kbytes(properties)},
-    {"batch.size", std::to_string(default_batch_bytes)},
-    {"message.timeout.ms", "120000"},
-  });
+  properties = with_producer_defaults(std::move(properties));
   auto conf = make_conf(properties);
   if (!conf)
     return tl::unexpected(conf.error());

@@ -2,8 +2,11 @@
 
 #include "base/log.hpp"
 #include "messaging/committed_offsets.hpp"
+#include "messaging/kafka_defaults.hpp"
 #include "messaging/kafka_membership.hpp"
 #include "messaging/offset_map.hpp"
+#include "messaging/offsets_caller.hpp"
+#include "messaging/topic_check.hpp"
 
 #include <algorithm>
 #include <atomic>
@@ -11,9 +14,10 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <future>
+#include <map>
 #include <mutex>
 #include <random>
+#include <set>
 #include <thread>
 
 namespace ziyu::messaging {
@@ -30,6 +34,9 @@ constexpr auto stop_limit = 1s;
 /// One call into librdkafka; it is made again where it went on, so that a stop is noticed.
 constexpr auto slice = 500ms;
 
+/// What a topic may stay silent while others take their records.
+constexpr auto topic_patience = 5s;
+
 /// Clients that wait for the group's coordinator for longer than they were told to.
 constexpr int max_stuck_calls = 8;
 
@@ -43,6 +50,7 @@ bool is_fencing(rd_kafka_resp_err_t x) {
 /// How a step went.
 struct step_failure {
   enum class severity : uint8_t {
+    none,       ///< It was not even begun.
     abort,      ///< The transaction must be, and can be, aborted.
     indefinite, ///< Nobody knows how it ends: only a new producer can tell.
     stuck,      ///< Aborted, but the client is of no use any more: the next one ends it.
@@ -50,6 +58,7 @@ struct step_failure {
   error reason;
   bool fenced = false;
   std::optional<size_t> culprit{}; ///< Which record can never be delivered.
+  refusal refused = refusal::none; ///< As in the report.
   bool map_refused = false;        ///< The broker takes less metadata than a map may need.
 };
 
@@ -145,7 +154,9 @@ private:
       report.reason = ok.error();
       return report;
     }
-    auto failure = attempt_or_abort(x);
+    auto failure = look_at_topics(x);
+    if (!failure)
+      failure = attempt_or_abort(x);
     if (failure && failure->map_refused && failure->how == step_failure::severity::abort
         && !std::exchange(without_maps_, true))
       failure = attempt_or_abort(x);
@@ -156,6 +167,8 @@ private:
     }
     report.reason = failure->reason;
     report.culprit = failure->culprit;
+    report.refused = failure->refused;
+    writable_.clear();
     report.end = failure->fenced ? transaction_end::fenced : transaction_end::aborted;
     if (failure->how == step_failure::severity::stuck)
       close();
@@ -193,30 +206,54 @@ private:
     return {};
   }
 
+  /// Before a topic is written to for the first time, and again after a failure: a transaction
+  /// with a record for a topic that takes none costs all others their time.
+  step_result look_at_topics(const transaction& x) {
+    for (size_t i = 0; i < x.records.size(); ++i) {
+      const auto& topic = x.records[i].topic;
+      if (writable_.contains(topic))
+        continue;
+      if (auto why = unwritable(client_.get(), topic, cut(clock::now() + settings_.limit / 3)))
+        return step_failure{step_failure::severity::none, std::move(*why), false, i,
+                            refusal::topic};
+      writable_.insert(topic);
+    }
+    return {};
+  }
+
   /// Hands all records to librdkafka and waits until each is delivered.
   step_result produce(const transaction& x) {
-    const auto deadline = clock::now() + settings_.limit;
+    const auto begun = clock::now();
+    const auto deadline = begun + settings_.limit;
     size_t i = 0;
     outstanding_ = 0;
     may_come_late_ = false;
     ++serial_;
+    std::vector<bool> delivered(x.records.size());
     while (i < x.records.size() || outstanding_ > 0) {
       while (i < x.records.size()) {
-        if (auto ok = produce_record(client_.get(), x.records[i], tag(i)); ok) {
+        const auto status = try_produce(client_.get(), x.records[i], tag(i));
+        if (status == RD_KAFKA_RESP_ERR_NO_ERROR) {
           ++i;
           ++outstanding_;
-        } else if (ok.error().code == errc::queue_full) {
+        } else if (status == RD_KAFKA_RESP_ERR__QUEUE_FULL) {
           break; // reports make room
         } else {
-          return undeliverable(ok.error(), i, ok.error().code == errc::job_too_large);
+          return undeliverable(status, x.records[i].topic, i);
         }
       }
       step_result failed;
       serve_reports(100ms, [&](const rd_kafka_message_t& message) {
-        if (message.err != RD_KAFKA_RESP_ERR_NO_ERROR && !failed)
-          failed = undeliverable(to_error(message.err, rd_kafka_topic_name(message.rkt)),
-                                 index_of(message), is_refusal(message.err));
+        if (message.err == RD_KAFKA_RESP_ERR_NO_ERROR)
+          delivered[index_of(message)] = true;
+        else if (!failed)
+          failed = undeliverable(message.err, x.records[index_of(message)].topic,
+                                 index_of(message));
       });
+      if (!failed && outstanding_ > 0)
+        failed = noticed_by_client();
+      if (!failed && outstanding_ > 0 && clock::now() > begun + topic_patience)
+        failed = silent_topic(x, delivered);
       if (failed)
         return failed;
       if (clock::now() > deadline || stopping())
@@ -256,16 +293,49 @@ private:
     return static_cast<uint32_t>(tag_of(x) >> 32);
   }
 
-  /// Whether the broker will never take that record, whatever becomes of the others.
-  static bool is_refusal(rd_kafka_resp_err_t x) {
-    return x == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE || x == RD_KAFKA_RESP_ERR_INVALID_RECORD;
-  }
-
-  static step_failure undeliverable(error why, size_t which, bool for_good) {
-    step_failure result{step_failure::severity::abort, std::move(why)};
-    if (for_good)
+  static step_failure undeliverable(rd_kafka_resp_err_t why, const std::string& topic,
+                                    size_t which) {
+    step_failure result{step_failure::severity::abort, to_error(why, topic)};
+    result.refused = refusal_of(why);
+    if (result.refused != refusal::none)
       result.culprit = which;
     return result;
+  }
+
+  /// librdkafka tells of a transaction that cannot be committed any more (say, a topic that we
+  /// may not write to) only when it is asked for something.
+  step_result noticed_by_client() {
+    error_ptr failed{rd_kafka_begin_transaction(client_.get())};
+    if (!failed || rd_kafka_error_txn_requires_abort(failed.get()) == 0)
+      return {}; // "not now", as one is under way
+    auto result = broken(*failed, "produce in a transaction");
+    result.refused = refusal_of(rd_kafka_error_code(failed.get())) == refusal::topic
+                       ? refusal::topic
+                       : refusal::none;
+    return result;
+  }
+
+  /// A topic that has taken nothing, while another one has taken all of its records.
+  static step_result silent_topic(const transaction& x, const std::vector<bool>& delivered) {
+    std::map<std::string, std::pair<size_t, size_t>> by_topic; // delivered, and all
+    for (size_t i = 0; i < delivered.size(); ++i) {
+      auto& [done, all] = by_topic[x.records[i].topic];
+      done += delivered[i];
+      ++all;
+    }
+    const auto complete = [](const auto& each) { return each.second.first == each.second.second; };
+    if (std::none_of(by_topic.begin(), by_topic.end(), complete))
+      return {};
+    for (size_t i = 0; i < delivered.size(); ++i)
+      if (by_topic.at(x.records[i].topic).first == 0)
+        return step_failure{step_failure::severity::abort,
+                            {errc::timeout, x.records[i].topic
+                                              + ": no delivery report, while other topics have "
+                                                "taken all of their records"},
+                            false,
+                            i,
+                            refusal::topic};
+    return {};
   }
 
   step_result send_offsets(const transaction& x) {
@@ -276,61 +346,34 @@ private:
       auto item = rd_kafka_topic_partition_list_add(list.get(), o.where.topic.c_str(),
                                                     o.where.partition);
       item->offset = o.next;
+      if (o.leader_epoch >= 0)
+        set_leader_epoch(*item, o.leader_epoch);
       const auto metadata = with_transaction_mark(without_maps_ ? "" : o.metadata, mark_);
       // librdkafka frees it with the list, by free().
       item->metadata = ::strdup(metadata.c_str());
       item->metadata_size = metadata.size();
     }
     const auto deadline = clock::now() + settings_.limit;
-    if (*calls_ >= max_stuck_calls)
+    if (stuck_->load() >= max_stuck_calls)
       return step_failure{step_failure::severity::abort,
                           {errc::unavailable, std::to_string(max_stuck_calls)
                                                 + " clients wait for the group's coordinator"}};
-    // On a thread of its own: up to librdkafka 2.14.2 this call may ignore its timeout and stay
-    // for as long as the group's coordinator is away (its issue #5456). Then the client is left
-    // to it; a new one of the same id aborts what this one has open, and fences it.
-    auto call = std::make_shared<offsets_call>();
-    call->client = client_;
-    call->list = std::move(list);
-    call->member = x.member;
-    auto done = call->done.get_future();
-    ++*calls_;
-    std::thread{[call, deadline, calls = calls_]() mutable {
-      call->run(deadline);
-      call.reset();
-      --*calls;
-    }}.detach();
-    call.reset();
-    while (done.wait_for(100ms) != std::future_status::ready)
-      if (clock::now() > deadline + 1s || stopping())
+    // It may stay for long. Then client and thread are left to it; a new client of the same id
+    // aborts what this one has open, and fences it.
+    if (!caller_)
+      caller_ = std::make_unique<offsets_caller>(stuck_);
+    caller_->begin({client_, std::move(list), x.member, deadline});
+    while (!caller_->wait_for(100ms))
+      if (clock::now() > deadline + 1s || stopping()) {
+        caller_.reset();
         return step_failure{
           step_failure::severity::stuck,
           {errc::timeout, "send offsets to a transaction: the group's coordinator did not answer"}};
-    if (auto failed = done.get())
+      }
+    if (auto failed = caller_->take_answer())
       return broken(*failed, "send offsets to a transaction");
     return {};
   }
-
-  /// `rd_kafka_send_offsets_to_transaction`, with all that it needs.
-  struct offsets_call {
-    std::shared_ptr<rd_kafka_t> client; ///< Goes last.
-    partition_list_ptr list;
-    std::shared_ptr<const group_membership> member;
-    std::promise<error_ptr> done;
-
-    void run(clock::time_point deadline) {
-      const auto& who = dynamic_cast<const kafka_membership&>(*member);
-      error_ptr failed;
-      do
-        failed.reset(rd_kafka_send_offsets_to_transaction(client.get(), list.get(), who.what,
-                                                          remaining(deadline)));
-      while (failed && may_retry(*failed, deadline));
-      // Before the answer: who gets it may want to end the client.
-      list.reset();
-      client.reset();
-      done.set_value(std::move(failed));
-    }
-  };
 
   step_result commit() {
     const auto deadline = clock::now() + settings_.limit;
@@ -385,19 +428,6 @@ private:
                         is_fencing(code)};
     result.map_refused = code == RD_KAFKA_RESP_ERR_OFFSET_METADATA_TOO_LARGE;
     return result;
-  }
-
-  /// True (after a moment) for an error that the same call may not meet again.
-  static bool may_retry(const rd_kafka_error_t& failed, clock::time_point deadline) {
-    if (rd_kafka_error_is_retriable(&failed) == 0 || clock::now() + 50ms > deadline)
-      return false;
-    std::this_thread::sleep_for(50ms);
-    return true;
-  }
-
-  static int remaining(clock::time_point deadline, milliseconds most = milliseconds::max()) {
-    const auto left = std::chrono::duration_cast<milliseconds>(deadline - clock::now());
-    return static_cast<int>(std::clamp(left, milliseconds{1}, most).count());
   }
 
   void step(transaction_step x) const {
@@ -489,15 +519,17 @@ private:
   const report_handler on_report_;
   std::shared_ptr<rd_kafka_t> client_;
   queue_ptr events_; ///< Goes before the client.
-  /// Calls of `send_offsets` that have not returned.
-  std::shared_ptr<std::atomic<int>> calls_ = std::make_shared<std::atomic<int>>(0);
+  /// Calls of `send_offsets` that were not waited for any more and have not returned.
+  std::shared_ptr<std::atomic<int>> stuck_ = std::make_shared<std::atomic<int>>(0);
+  std::unique_ptr<offsets_caller> caller_; ///< Made with the first offsets.
   const std::string producer_mark_ = random_mark();
   uint64_t number_ = 0;
-  std::string mark_;           ///< Of the transaction under way, in all its offsets.
-  bool without_maps_ = false;  ///< The broker has refused them.
-  uint32_t serial_ = 0;        ///< Of the transaction under way.
-  size_t outstanding_ = 0;     ///< Its records without a delivery report.
-  bool may_come_late_ = false; ///< A record of it that failed may still reach the broker.
+  std::string mark_;               ///< Of the transaction under way, in all its offsets.
+  bool without_maps_ = false;      ///< The broker has refused them.
+  std::set<std::string> writable_; ///< Topics, since the last failure.
+  uint32_t serial_ = 0;            ///< Of the transaction under way.
+  size_t outstanding_ = 0;         ///< Its records without a delivery report.
+  bool may_come_late_ = false;     ///< A record of it that failed may still reach the broker.
   std::mutex mutex_;
   std::condition_variable changed_;
   std::optional<transaction> next_;
@@ -522,17 +554,7 @@ expected<std::unique_ptr<transactional_producer>> make_kafka_transactional_produ
   transactional_producer::report_handler on_report) {
   if (!properties.contains("transactional.id"))
     return fail(errc::invalid_config, "a transactional producer needs kafka.transactional.id");
-  properties["enable.idempotence"] = "true";
-  properties["acks"] = "all";
-  properties.insert({
-    {"linger.ms", "5"},
-    {"reconnect.backoff.max.ms", "2000"},
-    {"client.id", "ziyu"},
-    {"queue.buffering.max.kbytes", default_queue_kbytes(properties)},
-    {"batch.size", std::to_string(default_batch_bytes)},
-    {"transaction.timeout.ms", std::to_string(2 * settings.limit.count())},
-    {"message.timeout.ms", std::to_string(settings.limit.count())},
-  });
+  properties = with_transactional_defaults(std::move(properties), settings.limit);
   // Wrong properties are told now, not with the first transaction.
   if (auto conf = make_conf(properties); !conf)
     return tl::unexpected(conf.error());

@@ -182,6 +182,8 @@ void offset_commits::send(bool without_map_only) {
   for (const auto& [where, x] : in_flight_) {
     auto item = rd_kafka_topic_partition_list_add(list.get(), where.topic.c_str(), where.partition);
     item->offset = x.point.next;
+    if (x.point.leader_epoch >= 0)
+      set_leader_epoch(*item, x.point.leader_epoch);
     if (x.without_map || x.point.metadata.empty())
       continue;
     item->metadata_size = x.point.metadata.size();

@@ -79,6 +79,8 @@ void offset_ledger::assign(const topic_partition& where, uint64_t epoch,
     return;
   x.next = found->next;
   x.highest = found->next - 1;
+  if (found->leader_epoch >= 0)
+    x.leader_epochs.emplace(std::max<int64_t>(found->next - 1, 0), found->leader_epoch);
   x.durable_next = found->next;
   x.restored = found->map;
   x.ignored = found->ignored;
@@ -132,7 +134,7 @@ bool offset_ledger::owns(const topic_partition& where, uint64_t epoch) const {
 
 // -- records ------------------------------------------------------------------------
 
-arrival offset_ledger::fetched(const record_id& id, uint64_t epoch) {
+arrival offset_ledger::fetched(const record_id& id, uint64_t epoch, int32_t leader_epoch) {
   const auto found = owned(id.where(), epoch);
   if (found == nullptr)
     return arrival::refused;
@@ -144,10 +146,14 @@ arrival offset_ledger::fetched(const record_id& id, uint64_t epoch) {
     x.highest = id.offset - 1;
     x.restored = {};
     x.suspects_below = x.begun_below = x.durable_begun_below = -1;
+    x.leader_epochs.clear();
   }
   x.any_fetched = true;
   if (id.offset <= x.highest)
     return arrival::refused;
+  if (leader_epoch >= 0
+      && (x.leader_epochs.empty() || x.leader_epochs.rbegin()->second != leader_epoch))
+    x.leader_epochs.emplace(id.offset, leader_epoch);
   const auto finished = id.offset < x.next || x.restored.has_finished(id.offset);
   x.highest = id.offset;
   ++x.sums.fetched;
@@ -288,6 +294,11 @@ void offset_ledger::extend(partition& x) {
 
 // -- commits ------------------------------------------------------------------------
 
+int32_t offset_ledger::leader_epoch_below(const partition& x, int64_t offset) {
+  const auto i = x.leader_epochs.lower_bound(offset);
+  return i == x.leader_epochs.begin() ? -1 : std::prev(i)->second;
+}
+
 offset_map offset_ledger::map_of(const partition& x, bool leaving) {
   offset_map map;
   auto at = x.next;
@@ -339,6 +350,7 @@ std::optional<commit_point> offset_ledger::point_of(partition& x,
   x.map_bytes = offset_map_bytes(map, next);
   commit_point point{next, encode_offset_map(map, next), x.version};
   point.epoch = x.epoch;
+  point.leader_epoch = leader_epoch_below(x, next);
   const auto settled = x.offered == x.durable; // nothing is on its way
   x.offered = x.version;
   point.urgent = std::exchange(x.urgent, false) || leaving;
@@ -400,6 +412,11 @@ void offset_ledger::committed(const topic_partition& where, uint64_t epoch, uint
   settle_version(*x, version);
   if (x->next >= 0)
     extend(*x);
+  // What nobody will ask for any more: all but the last below what is committed.
+  auto& leaders = x->leader_epochs;
+  const auto past = leaders.lower_bound(x->durable_next);
+  if (past != leaders.begin())
+    leaders.erase(leaders.begin(), std::prev(past));
 }
 
 void offset_ledger::settle_version(partition& x, uint64_t version) {

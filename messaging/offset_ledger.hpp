@@ -39,14 +39,18 @@ struct commit_point {
   std::string metadata; ///< The map of what is beyond (`encode_offset_map`); may be empty.
   uint64_t version;     ///< Of what the ledger knew; grows within an epoch.
   uint64_t epoch = 0;   ///< For which it was said; 0: whichever is ours.
-  bool urgent = false;  ///< Something waits for its acknowledgement.
+  /// Of the leader that appended the last record below `next`; -1: not known. A broker is asked
+  /// with it whether its log still is the one that was read.
+  int32_t leader_epoch = -1;
+  bool urgent = false; ///< Something waits for its acknowledgement.
 };
 
 /// What was found committed for a partition when it was assigned.
 struct committed_state {
   int64_t next = 0;
   offset_map map;
-  std::string ignored; ///< Why its metadata was not used, or empty.
+  std::string ignored;       ///< Why its metadata was not used, or empty.
+  int32_t leader_epoch = -1; ///< As in `commit_point`.
 };
 
 /// What of `x` holds for a log that was cut off at `end`, where other records stand now;
@@ -92,8 +96,8 @@ public:
   /// Of the assignment of `where`; nothing when it is not assigned.
   std::optional<uint64_t> epoch_of(const topic_partition& where) const;
 
-  /// A record was fetched.
-  arrival fetched(const record_id& id, uint64_t epoch);
+  /// A record was fetched. @param leader_epoch As in `record`.
+  arrival fetched(const record_id& id, uint64_t epoch, int32_t leader_epoch = -1);
 
   /// Moves a record on. False when the epoch is stale or the record is final
   /// already: the caller drops its news, it no longer counts.
@@ -192,7 +196,9 @@ private:
     std::optional<std::string> durable_map;
     bool urgent = false;
     size_t map_bytes = 0; ///< At the last offer.
-    balance sums;         ///< Of this epoch.
+    /// From which offset on records are of which leader: as far as commits may ask.
+    std::map<int64_t, int32_t> leader_epochs;
+    balance sums; ///< Of this epoch.
   };
   struct account {
     topic_partition where;
@@ -208,6 +214,7 @@ private:
   void extend(partition& x);
   static void settle_prefix(partition& x);
   static void settle_version(partition& x, uint64_t version);
+  static int32_t leader_epoch_below(const partition& x, int64_t offset);
   static offset_map map_of(const partition& x, bool leaving);
   static std::optional<commit_point> point_of(partition& x, const std::set<int64_t>& finishing,
                                               bool leaving);

@@ -21,6 +21,16 @@ constexpr milliseconds first_pause{50}, longest_pause{1'000};
 
 constexpr milliseconds told_each{10'000};
 
+/// Between two questions for the beginnings of logs: each transaction of a producer of jobs
+/// leaves a gap.
+constexpr milliseconds starts_each{1'000};
+
+/// Gaps of a partition that wait for that; of more the last one grows.
+constexpr size_t max_gaps = 1'000;
+
+/// What the ids of topics are waited for.
+constexpr milliseconds ids_limit{2'000};
+
 std::vector<topic_partition> partitions_of(const std::map<topic_partition, uint64_t>& epochs) {
   std::vector<topic_partition> result;
   result.reserve(epochs.size());
@@ -70,9 +80,42 @@ std::map<topic_partition, int64_t> offset_reader::ends() {
   return ends_;
 }
 
+void offset_reader::ask_start(const topic_partition& where, int64_t from, int64_t past) {
+  std::lock_guard guard{mutex_};
+  auto& gaps = gaps_[where];
+  if (gaps.size() < max_gaps)
+    gaps.push_back({from, past});
+  else
+    gaps.back().past = past;
+  changed_.notify_all();
+}
+
+std::optional<records_lost> offset_reader::next_lost() {
+  std::lock_guard guard{mutex_};
+  if (lost_.empty())
+    return std::nullopt;
+  auto x = std::move(lost_.back());
+  lost_.pop_back();
+  return x;
+}
+
+void offset_reader::ask_topic_ids(std::set<std::string> topics, uint64_t mark) {
+  std::lock_guard guard{mutex_};
+  ids_wanted_ = std::move(topics);
+  ids_mark_ = mark;
+  changed_.notify_all();
+}
+
+offset_reader::ids offset_reader::topic_ids() {
+  std::lock_guard guard{mutex_};
+  return ids_;
+}
+
 void offset_reader::forget(const topic_partition& where) {
   std::lock_guard guard{mutex_};
   wanted_.erase(where);
+  gaps_.erase(where);
+  starts_asked_.erase(where);
   for (auto& [epoch, found] : known_)
     found.erase(where);
 }
@@ -95,12 +138,55 @@ void offset_reader::run() {
       auto found = log_ends(client_, *asked, leader_limit_);
       lock.lock();
       ends_ = std::move(found);
-    } else if (wanted_.empty()) {
+    } else if (!gaps_.empty() && clock::now() >= next_starts_) {
+      read_starts(lock);
+    } else if (ids_wanted_) {
+      const auto asked = std::exchange(ids_wanted_, std::nullopt);
+      const auto mark = ids_mark_;
+      lock.unlock();
+      auto found = messaging::topic_ids(client_, *asked, ids_limit);
+      lock.lock();
+      ids_ = {mark, std::move(found)};
+    } else if (wanted_.empty() && gaps_.empty()) {
       changed_.wait(lock);
     } else {
-      changed_.wait_until(lock, next_);
+      auto until = clock::time_point::max();
+      if (!wanted_.empty())
+        until = next_;
+      if (!gaps_.empty())
+        until = std::min(until, next_starts_);
+      changed_.wait_until(lock, until);
     }
   }
+}
+
+/// What lies below the beginning of its log is gone; between two records above it, nothing
+/// ever was a record for us.
+void offset_reader::read_starts(std::unique_lock<std::mutex>& lock) {
+  const auto asked = std::exchange(gaps_, {});
+  next_starts_ = clock::now() + starts_each;
+  starts_asked_.clear();
+  for (const auto& [where, gaps] : asked)
+    starts_asked_.insert(where);
+  const auto partitions = starts_asked_;
+  lock.unlock();
+  const auto starts = log_starts(client_, partitions, leader_limit_);
+  lock.lock();
+  for (const auto& [where, gaps] : asked) {
+    const auto start = starts.find(where);
+    if (!starts_asked_.contains(where))
+      continue;                  // not ours any more
+    if (start == starts.end()) { // asked again
+      auto& open = gaps_[where];
+      open.insert(open.begin(), gaps.begin(), gaps.end());
+      continue;
+    }
+    for (const auto& gap : gaps)
+      if (const auto past = std::min(gap.past, start->second); past > gap.first)
+        lost_.push_back({where, gap.first, past, start->second});
+  }
+  if (!lost_.empty())
+    bell_.ring();
 }
 
 void offset_reader::read_wanted(std::unique_lock<std::mutex>& lock) {

@@ -36,6 +36,20 @@ public:
   /// As far as they were told after the last question that has been answered.
   std::map<topic_partition, int64_t> ends();
 
+  /// No record came at the offsets [from, past): is it retention that took them?
+  void ask_start(const topic_partition& where, int64_t from, int64_t past);
+  /// One that was.
+  std::optional<records_lost> next_lost();
+
+  /// @param mark Comes back with the answer.
+  void ask_topic_ids(std::set<std::string> topics, uint64_t mark);
+  struct ids {
+    uint64_t mark = 0;
+    std::map<std::string, std::string> by_topic;
+  };
+  /// As they were told after the last question that has been answered.
+  ids topic_ids();
+
   /// The partition is not ours any more.
   void forget(const topic_partition& where);
   /// Nothing is asked any more.
@@ -46,6 +60,7 @@ private:
 
   void run();
   void read_wanted(std::unique_lock<std::mutex>& lock);
+  void read_starts(std::unique_lock<std::mutex>& lock);
   void pass_on(const partitions_by_epoch& asked, committed_states found);
   size_t still_open(const partitions_by_epoch& asked) const;
 
@@ -63,6 +78,14 @@ private:
   std::map<uint64_t, committed_states> known_;   ///< By epoch.
   std::optional<std::set<topic_partition>> ends_wanted_;
   std::map<topic_partition, int64_t> ends_;
+  /// By partition: what did not come, since the last question.
+  std::map<topic_partition, std::vector<offset_range>> gaps_;
+  std::chrono::steady_clock::time_point next_starts_{}; ///< When to ask for them.
+  std::set<topic_partition> starts_asked_;              ///< Of the question under way.
+  std::vector<records_lost> lost_;
+  std::optional<std::set<std::string>> ids_wanted_;
+  uint64_t ids_mark_ = 0; ///< Of the question.
+  ids ids_;
   bool stopping_ = false;
   std::thread thread_; ///< Last: it uses the rest.
 };

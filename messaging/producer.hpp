@@ -20,11 +20,19 @@ struct outgoing {
   size_t bytes() const;
 };
 
+/// How far it reaches that a broker did not take a record.
+enum class refusal : uint8_t {
+  none,   ///< No refusal, or the surroundings are to blame: a retry may mend it.
+  record, ///< This record: others of its topic may be taken.
+  topic,  ///< Its topic takes none at present: it is missing, forbidden or has no leader.
+};
+
 /// What became of an `outgoing`: acknowledged by all in-sync replicas, or not.
 struct delivery_report {
   uint64_t token = 0;
   std::optional<error> failure;
   record_id where; ///< Only on success.
+  refusal refused = refusal::none;
 };
 
 /// The port to an idempotent `acks=all` producer. Thread-safe.
@@ -32,6 +40,7 @@ class producer {
 public:
   using report_handler = std::function<void(delivery_report)>;
 
+  /// May take seconds: each record that is pending gets its report before.
   virtual ~producer() = default;
 
   /// Queues `x` without blocking. `errc::queue_full`: nothing was queued, try

@@ -44,6 +44,8 @@ struct record {
   std::shared_ptr<const std::string> value; ///< Null for a tombstone.
   header_list headers;
   int64_t timestamp_ms = 0; ///< Since the Unix epoch; of the broker or producer.
+  /// Number of the leader that appended it (KIP-320); -1: not known. Never falls in a log.
+  int32_t leader_epoch = -1;
 
   /// What it weighs in memory: key, value and headers.
   size_t bytes() const;

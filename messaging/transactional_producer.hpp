@@ -15,6 +15,7 @@ struct offset_commit {
   int64_t next = 0; ///< The first offset that is not done.
   /// A map, or nothing; the transaction's mark is added (offset_map.hpp).
   std::string metadata;
+  int32_t leader_epoch = -1; ///< As in `commit_point`.
 };
 
 /// Records and offsets that readers see all at once or not at all.
@@ -40,6 +41,8 @@ struct transaction_report {
   error reason; ///< Unless committed.
   /// The record that can never be delivered as it is.
   std::optional<size_t> culprit;
+  /// `topic`: that of the culprit takes none; without a culprit, one of the topics does.
+  refusal refused = refusal::none;
   /// The broker refused the maps (`offset.metadata.max.bytes`): what was committed has none.
   bool without_maps = false;
 };

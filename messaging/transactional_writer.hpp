@@ -11,11 +11,17 @@ class transactional_writer {
 public:
   virtual ~transactional_writer() = default;
 
+  struct failure {
+    error reason;
+    /// Which record its topic does not take. Others may be written without it.
+    std::optional<size_t> culprit;
+  };
+
   /// Waits until all records are committed. `kafka_fatal`: another writer with this id took
   /// over, or the client is unusable; `timeout`: nobody knows whether it was committed;
   /// else nothing was.
-  virtual expected<void> write(const std::vector<outgoing>& records,
-                               std::chrono::milliseconds limit) = 0;
+  virtual tl::expected<void, failure> write(const std::vector<outgoing>& records,
+                                            std::chrono::milliseconds limit) = 0;
 };
 
 /// Ends what an earlier writer with this id has left open. `unavailable` when no broker

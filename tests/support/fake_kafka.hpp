@@ -37,10 +37,10 @@ struct producer_script {
       acknowledge();
   }
   /// Reports that the oldest record in flight was not delivered.
-  void fail(error why) {
+  void fail(error why, messaging::refusal refused = messaging::refusal::none) {
     const auto token = in_flight.begin()->first;
     in_flight.erase(in_flight.begin());
-    report({token, std::move(why), {}});
+    report({token, std::move(why), {}, refused});
   }
 
   actors::producer_factory factory();

@@ -50,6 +50,23 @@ void make_dead_letters(stage& x, const json& patch = {}) {
   EXPECT_EQ(s.stop(), 0) << s.log();
 }
 
+void set_topic(const messaging::kafka_properties& client, const std::string& topic,
+               const char* name, const char* value) {
+  using namespace messaging;
+  char text[512];
+  auto conf = must(make_conf(client));
+  const kafka_ptr admin{rd_kafka_new(RD_KAFKA_PRODUCER, conf.release(), text, sizeof text)};
+  auto resource = rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, topic.c_str());
+  rd_kafka_ConfigResource_add_incremental_config(resource, name, RD_KAFKA_ALTER_CONFIG_OP_TYPE_SET,
+                                                 value);
+  const queue_ptr answers{rd_kafka_queue_new(admin.get())};
+  rd_kafka_IncrementalAlterConfigs(admin.get(), &resource, 1, nullptr, answers.get());
+  const event_ptr event{rd_kafka_queue_poll(answers.get(), 30'000)};
+  ASSERT_TRUE(event);
+  EXPECT_EQ(rd_kafka_event_error(event.get()), RD_KAFKA_RESP_ERR_NO_ERROR);
+  rd_kafka_ConfigResource_destroy(resource);
+}
+
 } // namespace
 
 TEST(Dlq, ListsWithFiltersAndShowsOneWithItsPayload) {
@@ -147,6 +164,32 @@ TEST(Dlq, LettersInSpringsStyleAreReadAndReplayedAsWell) {
   const auto done = dlq(x, {"replay", "--all", "--yes"});
   EXPECT_EQ(done.exit_code, 0) << done.err;
   EXPECT_THAT(done.err, testing::HasSubstr("3 of 3 dead letters replayed"));
+}
+
+TEST(Dlq, ALetterThatItsTopicDoesNotTakeAnyMoreIsNamedAndTheOthersAreReplayed) {
+  stage x{shared_broker()};
+  // Six small letters, and one that fits the topic of dead letters, but not that of its job.
+  const std::string bulk(300'000, 'x');
+  {
+    auto s = x.serve();
+    std::vector<messaging::outgoing> records{job_record("large", bulk)};
+    for (auto i = 0; i < 6; ++i)
+      records.push_back(job_record("bad-" + std::to_string(i), "no image"));
+    x.submit(std::move(records));
+    ASSERT_TRUE(x.read_until([&] { return x.dead_letters().size() == 7; }))
+      << x.account() << s.log();
+    EXPECT_EQ(s.stop(), 0) << s.log();
+  }
+  set_topic(x.client(), x.topic("jobs"), "max.message.bytes", "50000");
+  const auto replayed = dlq(x, {"replay", "--all", "--yes"});
+  EXPECT_EQ(replayed.exit_code, 1) << replayed.err;
+  EXPECT_THAT(replayed.err, testing::HasSubstr("6 of 7 dead letters replayed, 1 refused"));
+  EXPECT_THAT(replayed.err,
+              testing::HasSubstr("(job large) was not replayed and stays a dead letter: topic "
+                                 + x.topic("jobs") + " does not take it"));
+  const auto left = dlq(x, {"list", "--json"}).lines();
+  ASSERT_EQ(left.size(), 1u);
+  EXPECT_EQ(left[0]["job_id"], "large");
 }
 
 // A service at work has a transaction open in the topic, and the marks of a replay are behind it:

@@ -1,5 +1,6 @@
 // A log that goes back behind what was read of it, on a real Kafka: the mock cluster's never do.
 
+#include "e2e/support/open_transaction.hpp"
 #include "e2e/support/shared_broker.hpp"
 #include "e2e/support/stage.hpp"
 #include "messaging/kafka_consumer.hpp"
@@ -15,10 +16,15 @@ namespace {
 
 constexpr auto patience = 30s;
 
-void delete_topic(const kafka_properties& client, const std::string& name) {
+kafka_ptr make_admin(const kafka_properties& client) {
   auto conf = must(make_conf(client));
   char text[512];
-  kafka_ptr admin{rd_kafka_new(RD_KAFKA_PRODUCER, conf.release(), text, sizeof text)};
+  return kafka_ptr{rd_kafka_new(RD_KAFKA_PRODUCER, conf.release(), text, sizeof text)};
+}
+
+void delete_topic(const kafka_properties& client, const std::string& name) {
+  const auto admin = make_admin(client);
+  char text[512];
   auto request = rd_kafka_DeleteTopic_new(name.c_str());
   auto options = rd_kafka_AdminOptions_new(admin.get(), RD_KAFKA_ADMIN_OP_DELETETOPICS);
   rd_kafka_AdminOptions_set_operation_timeout(options, 10'000, text, sizeof text);
@@ -31,48 +37,143 @@ void delete_topic(const kafka_properties& client, const std::string& name) {
   rd_kafka_DeleteTopic_destroy(request);
 }
 
+/// As retention does it: nothing below `offset` is left.
+void delete_records(const kafka_properties& client, const topic_partition& where, int64_t offset) {
+  const auto admin = make_admin(client);
+  partition_list_ptr list{rd_kafka_topic_partition_list_new(1)};
+  rd_kafka_topic_partition_list_add(list.get(), where.topic.c_str(), where.partition)->offset =
+    offset;
+  auto request = rd_kafka_DeleteRecords_new(list.get());
+  queue_ptr answers{rd_kafka_queue_new(admin.get())};
+  rd_kafka_DeleteRecords(admin.get(), &request, 1, nullptr, answers.get());
+  event_ptr event{rd_kafka_queue_poll(answers.get(), 30'000)};
+  EXPECT_TRUE(event);
+  EXPECT_EQ(rd_kafka_event_error(event.get()), RD_KAFKA_RESP_ERR_NO_ERROR);
+  rd_kafka_DeleteRecords_destroy(request);
+}
+
+/// A consumer of the stage's jobs, and all that it told.
+class reader {
+public:
+  explicit reader(const stage& x) : jobs_(x.topic("jobs")) {
+    auto properties = x.client();
+    properties["group.id"] = x.topic("reader");
+    // It learns of a new topic when it asks for more of the old one.
+    properties["topic.metadata.refresh.interval.ms"] = "600000";
+    from_ = must(make_kafka_consumer(properties, {jobs_}));
+  }
+  ~reader() { from_->close(5s); }
+
+  bool read_until(const std::function<bool()>& holds) {
+    return eventually(
+      [&] {
+        auto event = from_->poll(10ms);
+        if (auto* found = std::get_if<record>(&event))
+          records.push_back(std::move(*found));
+        if (auto* found = std::get_if<partitions_assigned>(&event)) {
+          assigned.insert(found->epoch);
+          committed.merge(found->committed);
+        }
+        if (const auto* found = std::get_if<records_lost>(&event))
+          lost.push_back(*found);
+        if (std::holds_alternative<partitions_revoked>(event))
+          from_->finish_revoke();
+        views = from_->view();
+        return holds();
+      },
+      patience);
+  }
+  bool read(size_t count) {
+    return read_until([&] { return records.size() >= count; });
+  }
+  /// All below `next` of the only partition, as whoever appended it under that leader.
+  bool commit(int64_t next, int32_t leader_epoch) {
+    commit_point point{next, {}, 1};
+    point.leader_epoch = leader_epoch;
+    return from_->store({jobs_, 0}, point) && from_->commit(30s);
+  }
+
+  std::vector<record> records;
+  std::set<uint64_t> assigned;
+  std::map<topic_partition, committed_state> committed;
+  std::vector<records_lost> lost;
+  std::vector<partition_view> views;
+
+private:
+  std::string jobs_;
+  std::unique_ptr<consumer> from_;
+};
+
+void submit(stage& x, int count) {
+  std::vector<outgoing> records;
+  for (auto i = 0; i < count; ++i)
+    records.push_back(job_record("job", "value"));
+  x.submit(std::move(records));
+}
+
 } // namespace
 
 TEST(LogWentBack, RecordsOfATopicThatWasMadeAnewAreNotTakenForThoseThatItHad) {
   stage x{shared_broker(), true, 1};
-  const auto submit = [&](int count) {
-    std::vector<outgoing> records;
-    for (auto i = 0; i < count; ++i)
-      records.push_back(job_record("job", "value"));
-    return x.submit(std::move(records));
-  };
-  auto properties = x.client();
-  properties["group.id"] = x.topic("reader");
-  // It learns of the new topic when it asks for more of the old one.
-  properties["topic.metadata.refresh.interval.ms"] = "600000";
-  auto reader = must(make_kafka_consumer(properties, {x.topic("jobs")}));
-  std::vector<record> records;
-  std::set<uint64_t> assigned;
-  const auto read = [&](size_t count) {
-    return eventually(
-      [&] {
-        auto event = reader->poll(10ms);
-        if (auto* found = std::get_if<record>(&event))
-          records.push_back(std::move(*found));
-        if (const auto* found = std::get_if<partitions_assigned>(&event))
-          assigned.insert(found->epoch);
-        if (std::holds_alternative<partitions_revoked>(event))
-          reader->finish_revoke();
-        return records.size() == count;
-      },
-      patience);
-  };
-  submit(20);
-  ASSERT_TRUE(read(20));
-  const auto before = records.back().epoch;
+  reader r{x};
+  submit(x, 20);
+  ASSERT_TRUE(r.read(20));
+  const auto before = r.records.back().epoch;
   delete_topic(x.client(), x.topic("jobs"));
   must(create_topics(x.client(), {{x.topic("jobs"), 1, 1, {}}}, patience));
-  submit(5);
-  ASSERT_TRUE(read(25)) << records.size();
+  submit(x, 5);
+  ASSERT_TRUE(r.read(25)) << r.records.size();
   for (size_t i = 0; i < 5; ++i) {
-    EXPECT_EQ(records[20 + i].id.offset, static_cast<int64_t>(i));
-    EXPECT_GT(records[20 + i].epoch, before);
-    EXPECT_TRUE(assigned.contains(records[20 + i].epoch)) << "told before its records";
+    EXPECT_EQ(r.records[20 + i].id.offset, static_cast<int64_t>(i));
+    EXPECT_GT(r.records[20 + i].epoch, before);
+    EXPECT_TRUE(r.assigned.contains(r.records[20 + i].epoch)) << "told before its records";
   }
-  reader->close(5s);
+}
+
+TEST(LogWentBack, ATopicThatWasMadeAnewAndHasGrownToWhereWeAreIsReadFromItsBeginning) {
+  stage x{shared_broker(), true, 1};
+  reader r{x};
+  submit(x, 20);
+  ASSERT_TRUE(r.read(20));
+  ASSERT_TRUE(r.read_until([&] { return !r.views.empty() && !r.views[0].topic_id.empty(); }));
+  ASSERT_TRUE(r.commit(20, r.records.back().leader_epoch));
+  const auto before = r.records.back().epoch;
+  delete_topic(x.client(), x.topic("jobs"));
+  must(create_topics(x.client(), {{x.topic("jobs"), 1, 1, {}}}, patience));
+  submit(x, 30);
+  std::set<int64_t> fresh;
+  EXPECT_TRUE(r.read_until([&] {
+    for (const auto& record : r.records)
+      if (record.epoch > before)
+        fresh.insert(record.id.offset);
+    return fresh.size() == 30;
+  }))
+    << fresh.size();
+}
+
+TEST(LogWentBack, RecordsThatRetentionTookBeforeTheyWereReadAreCounted) {
+  stage x{shared_broker(), true, 1};
+  const topic_partition where{x.topic("jobs"), 0};
+  submit(x, 5);
+  {
+    reader r{x};
+    ASSERT_TRUE(r.read(5));
+    ASSERT_TRUE(r.commit(5, r.records.back().leader_epoch));
+  }
+  submit(x, 15);
+  delete_records(x.client(), where, 12);
+  // A gap that nothing was lost in: the marker of a transaction.
+  open_transaction{x.client(), x.topic("writer"), {{where.topic, "job", "value", {}, 0, 0}}}
+    .commit();
+  submit(x, 1);
+  reader r{x};
+  ASSERT_TRUE(r.read_until([&] { return r.records.size() == 10 && !r.lost.empty(); }))
+    << r.records.size() << " records, losses: " << r.lost.size();
+  EXPECT_EQ(r.committed.at(where).next, 5);
+  EXPECT_GE(r.committed.at(where).leader_epoch, 0) << "commits carry the leader";
+  ASSERT_EQ(r.lost.size(), 1u);
+  EXPECT_EQ(r.lost[0].where, where);
+  EXPECT_EQ(r.lost[0].from, 5);
+  EXPECT_EQ(r.lost[0].past, 12);
+  EXPECT_EQ(r.lost[0].log_start, 12);
 }

@@ -177,3 +177,20 @@ TEST(Maintenance, ASecondSIGTERMForcesTheDrainToo) {
   EXPECT_EQ(x.duplicates(), 0u);
   EXPECT_EQ(s.stop(), 0) << s.log();
 }
+
+TEST(Maintenance, SIGTERMIsHeardWhileSIGUSR2WaitsForAnOldAttempt) {
+  stage x{shared_broker()};
+  // An attempt that outlives the drain by far.
+  auto patch = slow(120'000);
+  patch["shutdown"] = {{"drain_ms", 200}};
+  patch["workers"] = {{"job_timeout_ms", 240'000}, {"grace_ms", 200}};
+  auto s = x.serve(patch);
+  x.submit_digits(1);
+  ASSERT_TRUE(eventually([&] { return s.get_json("/health").at("running") == 1; })) << s.log();
+  s.signal(SIGUSR1);
+  ASSERT_TRUE(x.read_event("maintenance_began")) << x.account() << s.log();
+  s.signal(SIGUSR2);
+  ASSERT_TRUE(eventually([&] { return s.log().find("SIGUSR2: resuming") != std::string::npos; }));
+  EXPECT_EQ(s.get_json("/health").at("running"), 1);
+  EXPECT_EQ(s.stop(60s), 0) << s.log();
+}

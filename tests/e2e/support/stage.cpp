@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <mutex>
 #include <sstream>
+#include <thread>
 
 #include <unistd.h>
 
@@ -82,12 +83,13 @@ void stage::create_topics(const std::vector<std::string>& kinds) {
   must(messaging::create_topics(client(), wanted, kafka_limit));
 }
 
-void stage::begin_reading() {
+void stage::begin_reading(const std::set<std::string>& kinds) {
   for (auto [reader, kind] :
        {std::pair{&result_reader_, "results"}, std::pair{&dead_letter_reader_, "dead"},
         std::pair{&event_reader_, "events"}})
-    *reader = must(messaging::read_topic(client(), topic(kind),
-                                         messaging::topic_reader::start::beginning, kafka_limit));
+    if (kinds.contains(kind))
+      *reader = must(messaging::read_topic(client(), topic(kind),
+                                           messaging::topic_reader::start::beginning, kafka_limit));
 }
 
 json stage::configuration(const json& patch) const {
@@ -158,17 +160,22 @@ void stage::submit_digits(size_t count, const std::string& prefix,
 // -- out ---------------------------------------------------------------------------------
 
 void stage::read(std::chrono::milliseconds limit) {
-  auto drain = [](messaging::topic_reader& from, std::chrono::milliseconds wait, auto handle) {
-    for (auto next = must(from.next(wait)); next; next = must(from.next(0ms)))
+  auto drain = [](const std::unique_ptr<messaging::topic_reader>& from,
+                  std::chrono::milliseconds wait, auto handle) {
+    if (!from) { // its topic is not there yet
+      std::this_thread::sleep_for(wait);
+      return;
+    }
+    for (auto next = must(from->next(wait)); next; next = must(from->next(0ms)))
       handle(std::move(*next));
   };
-  drain(*result_reader_, limit, [&](messaging::record x) {
+  drain(result_reader_, limit, [&](messaging::record x) {
     auto document = json::parse(x.value ? *x.value : "");
     results_.push_back({std::move(document), std::move(x)});
   });
-  drain(*dead_letter_reader_, 0ms,
+  drain(dead_letter_reader_, 0ms,
         [&](messaging::record x) { dead_letters_.push_back(std::move(x)); });
-  drain(*event_reader_, 0ms,
+  drain(event_reader_, 0ms,
         [&](const messaging::record& x) { events_.push_back(json::parse(*x.value)); });
 }
 

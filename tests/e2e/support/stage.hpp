@@ -43,8 +43,9 @@ public:
 
   /// Creates those of the kinds `jobs`, `results`, `dead`, `events`.
   void create_topics(const std::vector<std::string>& kinds);
-  /// Reads results, dead letters and events from their beginning.
-  void begin_reading();
+  /// Reads results, dead letters and events from their beginning; of topics that are not there
+  /// yet nothing, until it is called for them.
+  void begin_reading(const std::set<std::string>& kinds = {"results", "dead", "events"});
 
   /// A configuration for this stage with `patch` merged into it.
   nlohmann::json configuration(const nlohmann::json& patch = {}) const;

@@ -180,6 +180,23 @@ TEST(Transactions, RecordsAndOffsetsAreSeenTogether) {
   EXPECT_EQ(by.committed(), (std::pair<int64_t, std::string>{3, "map-3"}));
 }
 
+TEST(Transactions, ATopicThatIsMissingIsNamedAndOthersAreCommittedWithoutIt) {
+  const auto x = names::make("missing");
+  x.create();
+  const member by{x};
+  transactions producer{x};
+  auto some = work(x, by, 0, 3);
+  some.records[1].topic += "-missing";
+  const auto report = producer.run(std::move(some));
+  EXPECT_EQ(report.end, transaction_end::aborted);
+  EXPECT_EQ(report.culprit, std::optional<size_t>{1}) << report.reason.describe();
+  EXPECT_EQ(report.refused, refusal::topic);
+  EXPECT_NE(report.reason.message.find(x.results + "-missing"), std::string::npos);
+  const auto again = producer.run(work(x, by, 0, 2));
+  EXPECT_EQ(again.end, transaction_end::committed) << again.reason.describe();
+  EXPECT_THAT(visible(x), ElementsAre("job-0", "job-1"));
+}
+
 TEST(Transactions, ARecordThatIsTooLargeIsNamedAndNothingOfItsTransactionIsSeen) {
   const auto x = names::make("large");
   x.create();

@@ -16,20 +16,25 @@ using keys = std::vector<std::string>;
 
 class Publisher : public actor_fixture {
 protected:
-  void start(uint64_t max_event_bytes = 1'000) {
+  void start(
+    uint64_t max_event_bytes = 1'000,
+    const std::function<void(publisher_settings&)>& tune = [](auto&) {}) {
     publisher_settings s;
     s.make = kafka.factory();
     s.dispatcher = spawn(fake_dispatcher, to_dispatcher);
     s.report = report;
     s.max_event_bytes = max_event_bytes;
     s.stall_limit = 10s;
+    tune(s);
     aut = spawn(publisher, s);
   }
 
   void publish(int64_t offset, publication_kind kind = publication_kind::result,
                std::optional<std::string> value = "v") {
     auto content = std::make_shared<messaging::outgoing>();
-    content->topic = kind == publication_kind::event ? "ziyu.events" : "image.results";
+    content->topic = kind == publication_kind::event         ? "ziyu.events"
+                     : kind == publication_kind::dead_letter ? "image.jobs-dlt"
+                                                             : "image.results";
     content->key = std::to_string(offset);
     content->value = std::move(value);
     send(aut, publication{kind, content, {"image.jobs", 0, offset}, 1});
@@ -43,6 +48,30 @@ protected:
   void fail_one(errc code) {
     kafka.fail({code, "as the test says"});
     run();
+  }
+
+  /// Of the oldest record in flight: its topic takes nothing.
+  void refuse_topic() {
+    kafka.fail({errc::kafka, "image.jobs-dlt: Broker: Unknown topic or partition"},
+               messaging::refusal::topic);
+    run();
+  }
+
+  /// Acknowledges what is in flight for results, and refuses what is for dead letters.
+  void serve_results_only() {
+    while (!kafka.in_flight.empty())
+      if (kafka.in_flight.begin()->second.topic == "image.results") {
+        kafka.acknowledge();
+        run();
+      } else {
+        refuse_topic();
+      }
+  }
+
+  size_t told_set_aside() const {
+    return static_cast<size_t>(
+      std::count_if(to_dispatcher->published.begin(), to_dispatcher->published.end(),
+                    [](const published& x) { return x.set_aside.has_value(); }));
   }
 
   /// The keys of what was acknowledged, in order.
@@ -285,6 +314,141 @@ TEST_F(Publisher, RaisesTheBreakerWhenNothingIsReportedForLongAndLowersItAfter) 
   acknowledge_all();
   ASSERT_EQ(to_dispatcher->breaker.size(), 2u);
   EXPECT_FALSE(to_dispatcher->breaker[1].raised);
+}
+
+TEST_F(Publisher, SetsADeadLetterAsideWhoseTopicIsMissingAndAllElseGoesOn) {
+  start();
+  publish(0, publication_kind::dead_letter);
+  publish(1);
+  serve_results_only();
+  EXPECT_EQ(delivered(), keys{"1"});
+  ASSERT_EQ(told_set_aside(), 1u);
+  EXPECT_EQ(to_dispatcher->published[0].source.offset, 0);
+  EXPECT_NE(to_dispatcher->published[0].set_aside->message.find("Unknown topic"),
+            std::string::npos);
+  EXPECT_EQ(events("publication_set_aside"), 1);
+  // Those that follow are not even tried, but for one from time to time.
+  for (auto i = 2; i < 5; ++i)
+    publish(i, publication_kind::dead_letter);
+  EXPECT_EQ(kafka.queued.size(), 2u);
+  EXPECT_EQ(told_set_aside(), 4u);
+  for (auto i = 0; i < 60; ++i) {
+    advance(1s);
+    publish(100 + i);
+    serve_results_only();
+  }
+  EXPECT_TRUE(to_dispatcher->breaker.empty()) << "results go on";
+  EXPECT_EQ(events("publication_set_aside"), 1) << "told once";
+  EXPECT_LE(kafka.queued.size(), 2u + 60 + 10);
+  // Somebody makes the topic.
+  advance(60s);
+  acknowledge_all();
+  advance(1s);
+  acknowledge_all();
+  auto all = delivered();
+  for (const auto* key : {"0", "2", "3", "4"})
+    EXPECT_EQ(std::count(all.begin(), all.end(), key), 1) << key;
+  EXPECT_EQ(events("publication_resumed"), 1);
+}
+
+TEST_F(Publisher, NeitherDeadLettersThatAreSetAsideRaiseTheBreakerWithoutAnyResult) {
+  start();
+  for (auto i = 0; i < 3; ++i)
+    publish(i, publication_kind::dead_letter);
+  for (auto i = 0; i < 60; ++i) {
+    serve_results_only();
+    advance(1s);
+  }
+  EXPECT_TRUE(to_dispatcher->breaker.empty());
+  auto drained = ask<bool>(aut, atom::drain{}, uint64_t{1'000});
+  ASSERT_TRUE(*drained) << "they are not waited for";
+  EXPECT_TRUE(**drained);
+}
+
+TEST_F(Publisher, ATopicThatTakesNoResultsRaisesTheBreakerThoughDeadLettersAreTaken) {
+  start();
+  publish(0);
+  refuse_topic();
+  for (auto i = 1; i < 20; ++i) {
+    publish(i, publication_kind::dead_letter);
+    advance(1s);
+    while (!kafka.in_flight.empty())
+      if (kafka.in_flight.begin()->second.topic == "image.results") {
+        refuse_topic();
+      } else {
+        kafka.acknowledge();
+        run();
+      }
+  }
+  ASSERT_EQ(to_dispatcher->breaker.size(), 1u);
+  EXPECT_TRUE(to_dispatcher->breaker[0].raised);
+  EXPECT_NE(to_dispatcher->breaker[0].reason.find("image.results takes no results"),
+            std::string::npos);
+  advance(60s);
+  acknowledge_all();
+  ASSERT_EQ(to_dispatcher->breaker.size(), 2u);
+  EXPECT_FALSE(to_dispatcher->breaker[1].raised);
+}
+
+TEST_F(Publisher, SetsATopicAsideThatAcknowledgesNothingWhileOthersDo) {
+  start();
+  publish(0, publication_kind::dead_letter); // its partition has no leader
+  for (auto i = 1; i < 8; ++i) {
+    publish(i);
+    // All but the first.
+    const auto token = std::prev(kafka.in_flight.end())->first;
+    kafka.in_flight.erase(token);
+    send(aut, messaging::delivery_report{token, std::nullopt, {}});
+    advance(1s);
+  }
+  EXPECT_EQ(told_set_aside(), 1u);
+  EXPECT_EQ(events("publication_set_aside"), 1);
+  publish(8, publication_kind::dead_letter);
+  EXPECT_EQ(kafka.in_flight.size(), 1u) << "no more is given to it";
+  acknowledge_all(); // it has one now
+  advance(1s);
+  acknowledge_all();
+  EXPECT_EQ(delivered(), (keys{"0", "8"}));
+  EXPECT_EQ(events("publication_resumed"), 1);
+  EXPECT_TRUE(to_dispatcher->breaker.empty());
+}
+
+TEST_F(Publisher, WithdrawsWhatIsSetAside) {
+  start();
+  publish(0, publication_kind::dead_letter);
+  publish(1, publication_kind::dead_letter);
+  refuse_topic();
+  refuse_topic();
+  send(aut, withdrawal{{{"image.jobs", 0}}});
+  EXPECT_EQ(std::count_if(to_dispatcher->published.begin(), to_dispatcher->published.end(),
+                          [](const published& x) { return x.withdrawn; }),
+            2);
+  advance(60s);
+  EXPECT_EQ(kafka.queued.size(), 2u);
+}
+
+TEST_F(Publisher, SetsADeadLetterAsideThatIsTooLargeInItsSmallestForm) {
+  start();
+  publish(0, publication_kind::dead_letter, "small");
+  for (auto tries = 0; tries < 6 && told_set_aside() == 0; ++tries) {
+    fail_one(errc::job_too_large);
+    advance(1s);
+  }
+  EXPECT_EQ(told_set_aside(), 1u);
+  publish(1, publication_kind::dead_letter);
+  EXPECT_FALSE(kafka.in_flight.empty()) << "others are tried";
+}
+
+TEST_F(Publisher, EndsAProducerElsewhereWhenItIsTold) {
+  std::vector<std::unique_ptr<messaging::producer>> ended;
+  start(1'000, [&](publisher_settings& s) {
+    s.end = [&](std::unique_ptr<messaging::producer> x) { ended.push_back(std::move(x)); };
+  });
+  publish(0);
+  fail_one(errc::kafka_fatal);
+  EXPECT_EQ(ended.size(), 1u);
+  EXPECT_EQ(kafka.destroyed, 0u) << "not on the actor's thread";
+  ended.clear();
 }
 
 TEST_F(Publisher, IsNotStalledByIdleness) {

@@ -340,4 +340,84 @@ TEST_F(Dispatcher, AReplayedJobThatIsBadAgainCarriesOneReasonAndItsHistory) {
   EXPECT_EQ(header(out, "ziyu-job-id"), "job-0-4");
 }
 
+TEST_F(Dispatcher, WhatIsSetAsideHoldsNoCreditAndKeepsItsOffsetFromBeingCommitted) {
+  start(1);
+  fetch(make_record(0), error{errc::empty_image, "empty"});
+  fetch(make_record(1));
+  const auto letter = outbox().at(0);
+  ASSERT_EQ(letter.kind, publication_kind::dead_letter);
+  const error why{errc::kafka, "Broker: Unknown topic or partition"};
+  send(aut, published{letter.kind, letter.source, letter.epoch, false, {}, why});
+  EXPECT_EQ(credit->jobs(), 1u) << "that of the other one";
+  send(aut, published{letter.kind, letter.source, letter.epoch, false, {}, why});
+  EXPECT_EQ(credit->jobs(), 1u) << "given back once";
+  succeed();
+  acknowledge_last();
+  EXPECT_EQ(credit->jobs(), 0u);
+  EXPECT_EQ(points.at(p0).next, 0);
+  EXPECT_TRUE(stored_map().has_finished(1));
+  EXPECT_EQ(ledger()["in_flight"], 1);
+  acknowledge(letter);
+  EXPECT_EQ(points.at(p0).next, 2);
+  EXPECT_EQ(credit->jobs(), 0u);
+  EXPECT_EQ(ledger()["dead_lettered"], 1);
+  EXPECT_TRUE(ledger()["balanced"]);
+}
+
+TEST_F(Dispatcher, NeitherADrainNorARebalanceWaitsForWhatIsSetAside) {
+  start(1);
+  fetch(make_record(0), error{errc::empty_image, "empty"});
+  const auto letter = outbox().at(0);
+  send(aut,
+       published{
+         letter.kind, letter.source, letter.epoch, false, {}, error{errc::kafka, "no such topic"}});
+  const auto done = begin_revoke({p0}, 1);
+  EXPECT_EQ(done.wait_for(0s), std::future_status::ready);
+  EXPECT_EQ(ledger()["handed_back"], 1);
+  send(aut, published{letter.kind, letter.source, letter.epoch, true, {}, {}});
+  EXPECT_EQ(credit->jobs(), 0u);
+  assign({p0}, 2);
+  fetch(make_record(0, 2), error{errc::empty_image, "empty"});
+  const auto again = outbox().back();
+  send(aut,
+       published{
+         again.kind, again.source, again.epoch, false, {}, error{errc::kafka, "no such topic"}});
+  const auto drained = ask<bool>(aut, atom::drain{}, uint64_t{5'000});
+  ASSERT_TRUE(*drained);
+  EXPECT_TRUE(**drained);
+}
+
+TEST_F(Dispatcher, TooMuchThatIsSetAsideHoldsTheIntakeOfItsPartitionOnly) {
+  start(1, [](dispatcher_settings& s) { s.max_aside = 3; });
+  assign({p1}, 1);
+  for (int64_t offset : {0, 1, 2}) {
+    fetch(make_record(offset), error{errc::empty_image, "empty"});
+    const auto letter = outbox().back();
+    send(
+      aut,
+      published{
+        letter.kind, letter.source, letter.epoch, false, {}, error{errc::kafka, "no such topic"}});
+  }
+  advance(300ms);
+  EXPECT_EQ(credit->held_partitions(), std::set<topic_partition>{p0});
+  EXPECT_EQ(metric("ziyu_set_aside_records"), 3);
+  acknowledge(outbox().at(0));
+  advance(300ms);
+  EXPECT_TRUE(credit->held_partitions().empty());
+  EXPECT_EQ(metric("ziyu_set_aside_records"), 2);
+}
+
+TEST_F(Dispatcher, NobodyWaitsInOrderBehindADeadLetterThatIsSetAside) {
+  start(1, [](dispatcher_settings& s) { s.order = ordering::partition; });
+  fetch(make_record(0), error{errc::empty_image, "empty"});
+  const auto letter = outbox().at(0);
+  fetch(make_record(1));
+  send(aut,
+       published{
+         letter.kind, letter.source, letter.epoch, false, {}, error{errc::kafka, "no such topic"}});
+  succeed();
+  ASSERT_EQ(outbox().size(), 2u);
+  EXPECT_EQ(outbox().back().kind, publication_kind::result);
+}
+
 } // namespace ziyu::test

@@ -149,6 +149,13 @@ TEST_F(WatchedSource, SeeksWhenRecordsWaitAndNoneCome) {
   EXPECT_EQ(metric("ziyu_refetched_bytes"), 4'096);
 }
 
+TEST_F(WatchedSource, TellsOfRecordsThatRetentionTookBeforeTheyWereFetched) {
+  consumer.events.emplace_back(messaging::records_lost{{"image.jobs", 2}, 100, 130, 150});
+  EXPECT_TRUE(pass(1s));
+  EXPECT_EQ(events("records_lost_to_retention"), 1);
+  EXPECT_EQ(metric("ziyu_records_lost_to_retention_total"), 30);
+}
+
 TEST_F(WatchedSource, GatedTimeDoesNotCount) {
   credit.hold(true);
   EXPECT_TRUE(pass(120s));
@@ -316,6 +323,33 @@ TEST(JobSource, MakesAFreshConsumerAfterAFatalError) {
   ASSERT_EQ(second.get_future().wait_for(30s), std::future_status::ready);
   aut.stop(1s);
   EXPECT_FALSE(aut.store({"image.jobs", 0}, 1)) << "nobody is there to commit it";
+  caf::anon_send_exit(to, caf::exit_reason::user_shutdown);
+}
+
+// Say, at a batch with a wrong checksum, to which each client comes.
+TEST(JobSource, WaitsLongerEachTimeForAConsumerThatEndsSoonAfterItsRecords) {
+  auto log = std::make_shared<dispatcher_log>();
+  one_thread cfg;
+  caf::actor_system sys{cfg};
+  auto to = sys.spawn(fake_dispatcher, log);
+  fixed_environment env;
+  auto credit = std::make_shared<intake>(intake::limits{100, 1'000'000});
+  std::promise<void> fourth;
+  std::atomic<int> made{0};
+  const auto begun = std::chrono::steady_clock::now();
+  auto make = [&]() -> expected<std::unique_ptr<messaging::consumer>> {
+    auto x = std::make_unique<fake_consumer>();
+    x->events.emplace_back(make_record(made));
+    x->events.emplace_back(messaging::consumer_failed{{errc::kafka_fatal, "bad checksum"}});
+    if (++made == 4)
+      fourth.set_value();
+    return x;
+  };
+  job_source aut{make, credit, to, {}, env};
+  ASSERT_EQ(fourth.get_future().wait_for(60s), std::future_status::ready);
+  // 0.1 + 0.2 + 0.4 s are the shortest pauses; without growth three were 0.6 s at most.
+  EXPECT_GE(std::chrono::steady_clock::now() - begun, 690ms);
+  aut.stop(1s);
   caf::anon_send_exit(to, caf::exit_reason::user_shutdown);
 }
 

@@ -59,6 +59,20 @@ protected:
     end_all(); // the marks of the first assignment
   }
 
+  /// One of the topics takes nothing: that of `culprit`, or nobody knows which.
+  void refuse_topic(std::optional<size_t> culprit) {
+    messaging::transaction_report x;
+    x.id = kafka.submitted.back().id;
+    x.end = transaction_end::aborted;
+    x.culprit = culprit;
+    x.refused = messaging::refusal::topic;
+    x.reason = error{errc::kafka, "Broker: Topic authorization failed"};
+    kafka.report(x);
+    run();
+  }
+
+  bool is_open(size_t done) const { return kafka.submitted.size() > done; }
+
   void end(transaction_end how, std::optional<size_t> culprit = {},
            errc code = errc::job_too_large) {
     messaging::transaction_report x;
@@ -292,6 +306,123 @@ TEST_F(Transactions, ADeadLetterThatNoBrokerTakesHoldsNobodyUp) {
   EXPECT_TRUE(last().records[0].value) << "it was not too large";
   end(transaction_end::committed);
   EXPECT_EQ(status().dead_letters, 1u);
+}
+
+TEST_F(Transactions, ATopicOfDeadLettersThatIsMissingHoldsNoResultUpAndNoCredit) {
+  begin();
+  for (int64_t offset : {0, 1, 2})
+    fetch(make_record(offset), error{errc::empty_image, "empty"});
+  advance(1s);
+  size_t ended = 0;
+  // As a broker without that topic: whatever has a dead letter in it is refused.
+  const auto serve = [&] {
+    for (; ended < kafka.submitted.size(); ++ended) {
+      const auto& records = kafka.submitted[ended].records;
+      const auto i = std::find_if(records.begin(), records.end(),
+                                  [](const auto& x) { return x.topic == "image.jobs-dlt"; });
+      ASSERT_EQ(ended + 1, kafka.submitted.size()) << "one at a time";
+      if (i == records.end())
+        end(transaction_end::committed);
+      else
+        refuse_topic(static_cast<size_t>(i - records.begin()));
+    }
+  };
+  ended = kafka.submitted.size() - 1;
+  serve();
+  EXPECT_EQ(credit->jobs(), 0u) << "what is set aside holds none";
+  EXPECT_EQ(events("publication_set_aside"), 1);
+  advance(500ms);
+  EXPECT_EQ(metric("ziyu_set_aside_records"), 3);
+  for (int64_t offset = 3; offset < 23; ++offset) {
+    fetch(make_record(offset));
+    for (auto i = 0; i < 20 && requests() < static_cast<size_t>(offset - 2); ++i) {
+      advance(100ms);
+      serve();
+    }
+    succeed();
+    for (auto i = 0; i < 20 && status().results < static_cast<uint64_t>(offset - 2); ++i) {
+      advance(100ms);
+      serve();
+    }
+    ASSERT_EQ(status().results, static_cast<uint64_t>(offset - 2));
+  }
+  EXPECT_EQ(status().breaker, breaker_state::closed);
+  EXPECT_EQ(ledger()["in_flight"], 3) << "they are not done, and nothing behind them is committed";
+  EXPECT_EQ(nlohmann::json::parse(status().ledger)["partitions"][0]["next_offset"], 0);
+  // Somebody makes the topic.
+  for (auto i = 0; i < 700 && status().dead_letters < 3; ++i) {
+    advance(100ms);
+    for (; ended < kafka.submitted.size(); ++ended)
+      end(transaction_end::committed);
+  }
+  EXPECT_EQ(status().dead_letters, 3u);
+  EXPECT_EQ(events("publication_resumed"), 1);
+  EXPECT_EQ(offsets_of_last(), (offsets{{0, 23}}));
+  advance(500ms);
+  EXPECT_EQ(metric("ziyu_set_aside_records"), 0);
+  EXPECT_EQ(credit->jobs(), 0u);
+}
+
+TEST_F(Transactions, FindsTheTopicThatTakesNothingWhenNobodyNamesIt) {
+  begin();
+  fetch(make_record(0));
+  end_all();
+  fetch(make_record(1), error{errc::empty_image, "empty"});
+  succeed();
+  for (auto i = 0; i < 30 && last().records.size() < 2; ++i) {
+    if (!last().records.empty())
+      end(transaction_end::aborted); // that both come together
+    advance(1s);
+  }
+  ASSERT_EQ(last().records.size(), 2u);
+  auto done = kafka.submitted.size();
+  refuse_topic({});
+  for (auto i = 0; i < 100 && (status().results == 0 || events("publication_set_aside") == 0);
+       ++i) {
+    if (is_open(done)) {
+      done = kafka.submitted.size();
+      std::set<std::string> topics;
+      for (const auto& x : last().records)
+        topics.insert(x.topic);
+      EXPECT_LE(topics.size(), 1u) << "apart from each other";
+      if (topics.contains("image.jobs-dlt"))
+        refuse_topic({});
+      else
+        end(transaction_end::committed);
+    }
+    advance(100ms);
+  }
+  EXPECT_EQ(status().results, 1u);
+  EXPECT_EQ(events("publication_set_aside"), 1);
+  EXPECT_EQ(status().breaker, breaker_state::closed);
+}
+
+TEST_F(Transactions, ATopicThatTakesNoResultsRaisesTheBreaker) {
+  begin();
+  fetch(make_record(0));
+  end_all();
+  succeed();
+  advance(1s);
+  auto done = kafka.submitted.size();
+  refuse_topic(0);
+  for (auto i = 0; i < 150; ++i) {
+    advance(100ms);
+    if (is_open(done)) {
+      done = kafka.submitted.size();
+      last().records.empty() ? end(transaction_end::committed) : refuse_topic(0);
+    }
+  }
+  EXPECT_EQ(status().breaker, breaker_state::open);
+  for (auto i = 0; i < 400 && status().results == 0; ++i) {
+    advance(100ms);
+    if (is_open(done)) {
+      done = kafka.submitted.size();
+      end(transaction_end::committed);
+    }
+  }
+  EXPECT_EQ(status().results, 1u);
+  advance(5s);
+  EXPECT_NE(status().breaker, breaker_state::open);
 }
 
 TEST_F(Transactions, SaysThatMapsAreRefused) {

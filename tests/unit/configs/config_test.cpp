@@ -227,8 +227,18 @@ TEST(Config, AProducerTakesAnyJobAsADeadLetterUnlessToldOtherwise) {
   EXPECT_GT(std::stoull(producer_properties(x).at("message.max.bytes")), max_record_bytes(x));
   EXPECT_GT(max_record_bytes(x), 40u << 20) << "30 MiB are 40 MiB in base64";
   EXPECT_EQ(
-    producer_properties(with({"kafka.producer.message.max.bytes=5000"})).at("message.max.bytes"),
-    "5000");
+    producer_properties(with({"kafka.producer.message.max.bytes=70000"})).at("message.max.bytes"),
+    "70000");
+}
+
+TEST(Config, AConsumerFetchesAnyJobUnlessToldOtherwise) {
+  const auto receive = [](const config& x) {
+    return std::stoull(consumer_properties(x).at("receive.message.max.bytes"));
+  };
+  EXPECT_EQ(receive(with({})), 100'000'000u) << "librdkafka's default is enough";
+  const auto large = with({"jobs.max_bytes=100MiB"});
+  EXPECT_GE(receive(large), max_record_bytes(large) + 512);
+  EXPECT_EQ(receive(with({"kafka.receive.message.max.bytes=30000000"})), 30'000'000u);
 }
 
 TEST(Config, ExpandsTheEnvironmentAndKeepsDoubledDollars) {
@@ -428,20 +438,61 @@ INSTANTIATE_TEST_SUITE_P(
     wrong_case{"kafka.consumer.statistics.interval.ms=10001",
                "kafka.consumer.statistics.interval.ms=10001 is refused"},
     wrong_case{"kafka.producer.transactional.id=x", "is refused"},
+    wrong_case{"kafka.isolation.level=read_uncommitted",
+               "kafka.isolation.level=read_uncommitted is refused: a job of a transaction that was "
+               "aborted would be worked on"},
+    wrong_case{"kafka.consumer.isolation.level=read_uncommitted", "is refused"},
+    wrong_case{
+      "kafka.producer={\"message.timeout.ms\": 30000, \"delivery.timeout.ms\": 40000}",
+      "kafka.producer.delivery.timeout.ms=40000 is refused: delivery.timeout.ms is another "
+      "name of message.timeout.ms, and kafka.producer.message.timeout.ms=30000 would win"},
+    wrong_case{"kafka.producer.delivery.timeout.ms=40000",
+               "and kafka.message.timeout.ms=30000 would win", "kafka.message.timeout.ms=30000"},
+    wrong_case{"kafka.producer.queue.buffering.max.ms=9",
+               "linger.ms is another name of queue.buffering.max.ms", "kafka.linger.ms=7"},
+    wrong_case{"kafka.producer.socket.timeout.ms=30101",
+               "socket.timeout.ms must be at most transaction.timeout.ms + 100, which is 30100",
+               "delivery.guarantee=exactly_once"},
+    wrong_case{"kafka.message.max.bytes=1000",
+               "kafka.message.max.bytes=1000 is refused: results and events need up to 65536"},
+    wrong_case{"kafka.producer.message.max.bytes=65535", "or the event is dropped"},
+    wrong_case{"kafka.consumer.receive.message.max.bytes=20000000",
+               "kafka.consumer.receive.message.max.bytes=20000000 is refused: a record with a job "
+               "of jobs.max_bytes 16777216"},
+    wrong_case{"jobs={\"max_bytes\": \"256MiB\", \"max_in_flight_bytes\": \"512MiB\"}",
+               "jobs.max_bytes=268435456 is refused: an image goes to its worker in a frame"},
     wrong_case{"kafka.consumer={\"fetch.min.bytes\": [1]}",
                "a list is not a text or a number or true or false"}));
 
 TEST(Config, AcceptsTheSafeValuesOfGuardedProperties) {
+  EXPECT_THAT(errors_with({"kafka.enable.auto.offset.store=false",
+                           "kafka.producer.acks=all",
+                           "kafka.acks=-1",
+                           "kafka.producer.enable.idempotence=true",
+                           "kafka.consumer.enable.auto.commit=false",
+                           "kafka.consumer.auto.commit.interval.ms=500",
+                           "kafka.consumer.auto.offset.reset=earliest",
+                           "kafka.producer.retries=10",
+                           "kafka.producer.message.timeout.ms=10000",
+                           "kafka.producer.max.in.flight=5",
+                           "kafka.producer.transaction.timeout.ms=20000",
+                           "kafka.session.timeout.ms=10000",
+                           "kafka.heartbeat.interval.ms=3000",
+                           "kafka.max.poll.interval.ms=10000",
+                           "kafka.producer.queuing.strategy=fifo",
+                           "kafka.statistics.interval.ms=0",
+                           "kafka.consumer.statistics.interval.ms=10000",
+                           "kafka.isolation.level=read_committed",
+                           "kafka.producer.message.max.bytes=65536",
+                           "kafka.delivery.timeout.ms=10000",
+                           "kafka.consumer.receive.message.max.bytes=30000000"}),
+              testing::IsEmpty());
+  EXPECT_THAT(errors_with({"delivery.guarantee=exactly_once", "kafka.socket.timeout.ms=30100"}),
+              testing::IsEmpty());
+  EXPECT_THAT(errors_with({"kafka.socket.timeout.ms=60000"}), testing::IsEmpty())
+    << "without transactions it is nobody's concern";
   EXPECT_THAT(
-    errors_with(
-      {"kafka.enable.auto.offset.store=false", "kafka.producer.acks=all", "kafka.acks=-1",
-       "kafka.producer.enable.idempotence=true", "kafka.consumer.enable.auto.commit=false",
-       "kafka.consumer.auto.commit.interval.ms=500", "kafka.consumer.auto.offset.reset=earliest",
-       "kafka.producer.retries=10", "kafka.producer.message.timeout.ms=10000",
-       "kafka.producer.max.in.flight=5", "kafka.producer.transaction.timeout.ms=20000",
-       "kafka.session.timeout.ms=10000", "kafka.heartbeat.interval.ms=3000",
-       "kafka.max.poll.interval.ms=10000", "kafka.producer.queuing.strategy=fifo",
-       "kafka.statistics.interval.ms=0", "kafka.consumer.statistics.interval.ms=10000"}),
+    errors_with({"jobs={\"max_bytes\": \"255MiB\", \"max_in_flight_bytes\": \"512MiB\"}"}),
     testing::IsEmpty());
 }
 

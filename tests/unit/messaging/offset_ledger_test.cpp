@@ -62,6 +62,48 @@ offset_ledger restored(int64_t next, offset_map map) {
   return x;
 }
 
+TEST(OffsetLedger, CommitsTheLeaderOfTheLastRecordBelow) {
+  offset_ledger x;
+  committed_state found;
+  found.next = 10;
+  found.leader_epoch = 2;
+  x.assign(jobs0, 1, found);
+  auto point = x.take_progress(jobs0);
+  ASSERT_TRUE(point);
+  EXPECT_EQ(point->leader_epoch, 2) << "as it was found";
+  x.committed(jobs0, 1, point->version);
+  for (int64_t offset = 10; offset < 14; ++offset)
+    ASSERT_EQ(x.fetched(at(offset), 1, offset < 12 ? 2 : 5), arrival::fresh);
+  const auto leader_after = [&](int64_t offset) {
+    EXPECT_TRUE(x.advance(at(offset), 1, record_state::done));
+    const auto next = x.take_progress(jobs0);
+    EXPECT_TRUE(next);
+    x.committed(jobs0, 1, next->version);
+    return std::pair{next->next, next->leader_epoch};
+  };
+  using pair = std::pair<int64_t, int32_t>;
+  EXPECT_EQ(leader_after(10), (pair{11, 2}));
+  EXPECT_EQ(leader_after(12), (pair{11, 2})) << "what is finished beyond does not count";
+  EXPECT_EQ(leader_after(11), (pair{13, 5}));
+  EXPECT_EQ(leader_after(13), (pair{14, 5}));
+  const auto leaving = x.farewell(jobs0);
+  EXPECT_TRUE(!leaving || leaving->leader_epoch == 5);
+}
+
+TEST(OffsetLedger, KnowsNoLeaderOfALogThatWasReset) {
+  offset_ledger x;
+  committed_state found;
+  found.next = 10;
+  found.leader_epoch = 2;
+  x.assign(jobs0, 1, found);
+  ASSERT_EQ(x.fetched(at(4), 1), arrival::fresh);
+  x.advance(at(4), 1, record_state::done);
+  const auto point = x.take_progress(jobs0);
+  ASSERT_TRUE(point);
+  EXPECT_EQ(point->next, 5);
+  EXPECT_EQ(point->leader_epoch, -1);
+}
+
 } // namespace
 
 // -- what is committed --------------------------------------------------------------

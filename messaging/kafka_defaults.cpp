@@ -1,0 +1,94 @@
+#include "messaging/kafka_defaults.hpp"
+
+#include <string>
+
+namespace ziyu::messaging {
+
+namespace {
+
+/// Gives `x` a default for `name`, unless that, or `alias`, which is the same, is given.
+void set_default(kafka_properties& x, const char* name, const char* alias, std::string value) {
+  if (!x.contains(alias))
+    x.emplace(name, std::move(value));
+}
+
+kafka_properties with_common_producer_defaults(kafka_properties x) {
+  x["enable.idempotence"] = "true";
+  x["acks"] = "all";
+  set_default(x, "linger.ms", "queue.buffering.max.ms", "5");
+  x.insert({
+    // A broker that is back is found within this.
+    {"reconnect.backoff.max.ms", "2000"},
+    {"client.id", "ziyu"},
+    {"queue.buffering.max.kbytes", default_queue_kbytes(x)},
+    {"batch.size", std::to_string(default_batch_bytes)},
+    {"topic.metadata.propagation.max.ms", default_propagation_ms},
+  });
+  return x;
+}
+
+expected<void> try_client(const char* name, rd_kafka_type_t type,
+                          const kafka_properties& properties) {
+  auto conf = make_conf(properties);
+  if (!conf)
+    return fail(conf.error().code, conf.error().message + " (" + name + ")");
+  char text[512];
+  const kafka_ptr client{rd_kafka_new(type, conf->get(), text, sizeof text)};
+  if (!client)
+    return fail(errc::invalid_config, std::string{"kafka, "} + name + ": " + text);
+  conf->release();
+  return {};
+}
+
+} // namespace
+
+kafka_properties with_consumer_defaults(kafka_properties x) {
+  x["enable.auto.offset.store"] = "false";
+  x["enable.auto.commit"] = "false"; // it could not carry the map
+  x["enable.partition.eof"] = "true";
+  x.insert({
+    {"auto.commit.interval.ms", "1000"},
+    {"fetch.wait.max.ms", "500"},
+    {"auto.offset.reset", "earliest"},
+    {"client.id", "ziyu"},
+    // Prefetched encoded images of each partition, as each has a queue of its own; the
+    // credit bounds what is beyond.
+    {"queued.max.messages.kbytes", "4096"},
+    // A broker that is back is found within this, not after 10 s and more; one that takes
+    // requests and answers none is given up within this, not after 60 s, in which the group
+    // would have no coordinator.
+    {"reconnect.backoff.max.ms", "2000"},
+    {"socket.timeout.ms", "10000"},
+    // A topic that is created later is found within this.
+    {"topic.metadata.refresh.interval.ms", "5000"},
+    // Tell whether a broker is up.
+    {"statistics.interval.ms", "1000"},
+  });
+  return x;
+}
+
+kafka_properties with_producer_defaults(kafka_properties x) {
+  x = with_common_producer_defaults(std::move(x));
+  set_default(x, "message.timeout.ms", "delivery.timeout.ms", "120000");
+  return x;
+}
+
+kafka_properties with_transactional_defaults(kafka_properties x, std::chrono::milliseconds limit) {
+  x = with_common_producer_defaults(std::move(x));
+  x.emplace("transaction.timeout.ms", std::to_string(2 * limit.count()));
+  set_default(x, "message.timeout.ms", "delivery.timeout.ms", std::to_string(limit.count()));
+  return x;
+}
+
+expected<void> check_clients(const client_properties& x) {
+  if (auto ok = try_client("consumer", RD_KAFKA_CONSUMER, with_consumer_defaults(x.consumer)); !ok)
+    return ok;
+  if (auto ok = try_client("producer", RD_KAFKA_PRODUCER, with_producer_defaults(x.producer)); !ok)
+    return ok;
+  if (!x.transactional)
+    return {};
+  return try_client("transactional producer", RD_KAFKA_PRODUCER,
+                    with_transactional_defaults(*x.transactional, x.transaction_limit));
+}
+
+} // namespace ziyu::messaging
