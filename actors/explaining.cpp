@@ -391,7 +391,13 @@ supervisor_state::leak_name supervisor_state::name_of(uint32_t index, uint64_t g
 void supervisor_state::publish_replacement(nlohmann::json detail, const leak_name& known_as) {
   // Not a crash or the like: those are no matter of memory.
   const auto of_memory = supervision::parse_leak_cause(detail.at("cause").get<std::string>());
-  if (of_memory && !known_as.cause.empty()) {
+  const auto unsuspected = detail.at("verdict") == to_string(growth::healthy)
+                           || detail.at("verdict") == to_string(growth::caching)
+                           || detail.at("verdict") == to_string(growth::warming_up);
+  // Nor does it hoard when its own growth is not even suspected, whatever the one before did.
+  const auto contradicts = unsuspected
+                           && known_as.cause == to_string(supervision::leak_cause::hoarding);
+  if (of_memory && !known_as.cause.empty() && !contradicts) {
     detail["cause"] = known_as.cause;
     if (!known_as.report.empty()) {
       detail["report"] = known_as.report;

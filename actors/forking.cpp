@@ -52,6 +52,7 @@ void supervisor_state::on_server_frame(const server_frame& x) {
     ever_ready = true;
     trouble.clear();
     model_bytes = ready->memory.live;
+    server_anonymous = ready->memory.rss_anon;
     spdlog::info("model ready: name={} version={} classes={} load_ms={}", ready->model_name,
                  ready->model_version, ready->classes, ready->load_us / 1000);
     model = std::make_shared<const messaging::model_identity>(messaging::model_identity{

@@ -26,12 +26,12 @@ void supervisor_state::on_job_done(const job_done& x) {
   w.live_bytes = x.memory.live;
   w.gpu_allocated = x.memory.gpu_allocated;
   w.gpu_reserved = x.memory.gpu_reserved;
-  w.last_step_bytes = x.step_bytes;
-  w.private_bytes = x.private_bytes;
+  w.step_bytes = x.step_bytes;
+  w.private_bytes = w.present_bytes = x.private_bytes;
   w.peak_bytes = std::max(w.peak_bytes, w.private_bytes);
   ++jobs_done;
   w.reported_anonymous = x.memory.rss_anon;
-  w.largest_decoded = std::max(w.largest_decoded, x.decoded_bytes);
+  w.reported_moment = x.moment;
   w.encoded_sum += static_cast<double>(x.encoded_bytes);
   w.decoded_sum += static_cast<double>(x.decoded_bytes);
   w.recent.push_back({w.jobs, x.delta_live, x.decoded_bytes, x.memory.live, x.private_bytes});
@@ -51,12 +51,17 @@ void supervisor_state::on_job_done(const job_done& x) {
                     .ok = x.ok});
   watch_allocations(w);
   tell_verdict(w);
+  if (w.held && read_private(w)) { // it waits for us
+    distrust(w);
+    if (w.killed)
+      return;
+  }
   heal(w);
 }
 
 void supervisor_state::release(worker_entry& x) {
-  // What is to be replaced stays held until a standby takes its slot over.
-  if (x.doomed.empty() && std::exchange(x.held, false))
+  // What may reach its budget stays held until a standby takes its slot over.
+  if (!x.at_budget && std::exchange(x.held, false))
     self->send(slots.at(x.slot).actor, go_ahead{x.id});
 }
 
@@ -73,27 +78,30 @@ void supervisor_state::tell_verdict(worker_entry& x) {
     spdlog::info("growth of worker {} (slot {}) has stopped", x.id, x.slot);
 }
 
+supervision::healing_policy::worker supervisor_state::state_of(const worker_entry& x) const {
+  supervision::healing_policy::worker w;
+  w.verdict = x.judge->last();
+  w.baseline_bytes = x.baseline_bytes;
+  w.private_bytes = x.private_bytes;
+  w.present_bytes = x.present_bytes;
+  // The worker's word, but no more than has grown at all by our own reading.
+  w.step_bytes = std::min(x.step_bytes,
+                          x.private_bytes - std::min(x.private_bytes, x.baseline_bytes));
+  w.live_grown_bytes = static_cast<int64_t>(x.live_bytes) - static_cast<int64_t>(x.live_baseline);
+  w.gpu_grown_bytes = x.gpu_reserved > x.gpu_baseline ? x.gpu_reserved - x.gpu_baseline : 0;
+  w.chance = x.chance;
+  w.trimmed = x.trimmed;
+  return w;
+}
+
 void supervisor_state::heal(worker_entry& x) {
-  auto state = [&] {
-    supervision::healing_policy::worker w;
-    w.verdict = x.judge->last();
-    w.baseline_bytes = x.baseline_bytes;
-    w.private_bytes = x.private_bytes;
-    // The worker's word, but no more than has grown at all by our own reading.
-    w.last_step_bytes = std::min(x.last_step_bytes,
-                                 x.private_bytes - std::min(x.private_bytes, x.baseline_bytes));
-    w.gpu_grown_bytes = x.gpu_reserved > x.gpu_baseline ? x.gpu_reserved - x.gpu_baseline : 0;
-    w.chance = x.chance;
-    w.trimmed = x.trimmed;
-    return w;
-  };
-  auto step = policy->decide(state());
+  auto step = policy->decide(state_of(x));
   if (step.action == rung::none)
     return release(x);
   // The worker's own word started this; the supervisor's own reading decides.
   if (!read_private(x))
     return; // the next probe looks again
-  step = policy->decide(state());
+  step = policy->decide(state_of(x));
   switch (step.action) {
   case rung::none: return release(x);
   case rung::trim:
@@ -104,7 +112,10 @@ void supervisor_state::heal(worker_entry& x) {
     x.before_trim = x.private_bytes;
     tell_worker(x, wire::trim{});
     return release(x);
-  case rung::replace: want_replacement(x, step.reason); return;
+  case rung::replace:
+    want_replacement(x, step.reason);
+    x.at_budget = x.at_budget || step.last_resort;
+    return release(x);
   case rung::kill: kill(x, error{errc::hard_limit, step.reason}); return;
   }
 }
@@ -116,8 +127,15 @@ void supervisor_state::on_trimmed(worker_entry& x, const wire::trimmed& news) {
   x.trimming = false;
   x.trimmed = true;
   x.reported_anonymous = news.after.rss_anon;
+  // Reports of jobs that were over before the trim may still be on their way.
+  x.comparable_from = x.activity->moment() + 2;
   if (!read_private(x))
     return;
+  // Its next job may run already: only its word tells what the trim has left.
+  if (!x.seen_idle)
+    x.private_bytes = std::min(x.private_bytes,
+                               static_cast<uint64_t>(std::max<int64_t>(
+                                 0, static_cast<int64_t>(news.after.rss_anon) + x.private_offset)));
   const auto recovered = before > x.private_bytes ? before - x.private_bytes : 0;
   const auto gpu_before = std::exchange(x.gpu_reserved, news.after.gpu_reserved);
   const auto gpu_recovered = gpu_before > x.gpu_reserved ? gpu_before - x.gpu_reserved : 0;

@@ -63,6 +63,7 @@ caf::result<attempt_outcome> inference_state::on_request(const attempt_request& 
       spdlog::warn("fault ignored, faults.allowed is false: job={} fault={}", x.job->id,
                    x.job->fault);
   }
+  current->activity->begin_job();
   caf::anon_send(current->channel, to_outgoing(std::move(frame)));
   due = self->clock().now() + settings.job_timeout;
   if (!timer_runs)
@@ -104,9 +105,13 @@ void inference_state::on_result(const wire::result& x) {
   report.batch = 1; // a slot runs one attempt at a time
   report.ok = x.error_code.empty();
   const auto before = std::exchange(last_private_bytes, done.private_bytes);
-  report.step_bytes = done.private_bytes - std::min(before, done.private_bytes);
-  held = supervision::healing_policy::next_reaches_budget(done.private_bytes, report.step_bytes,
-                                                          current->budget_bytes);
+  steps.add(done.private_bytes - std::min(before, done.private_bytes));
+  report.step_bytes = steps.largest();
+  current->activity->end_job();
+  report.moment = current->activity->moment();
+  const auto near_budget = supervision::healing_policy::may_reach_budget(
+    done.private_bytes, report.step_bytes, current->budget_bytes);
+  held = std::exchange(hold_once, false) || near_budget;
   report.held = held;
   self->send(settings.supervisor, report);
   finish(std::move(done));
@@ -126,7 +131,7 @@ void inference_state::on_closed(const channel_closed& x) {
                                    + ", generation " + std::to_string(current->generation)
                                    + ", pid " + std::to_string(current->pid) + ")"};
   current.reset();
-  held = false;
+  held = hold_once = false;
   kill_reason.reset();
   killed_at_bytes = 0;
   if (promise.pending())
@@ -171,8 +176,9 @@ void inference_state::switch_over() {
   const auto previous = current ? current->worker : 0;
   current = std::move(next);
   next.reset();
-  held = false;
+  held = hold_once = false;
   last_private_bytes = current->private_bytes;
+  steps = {};
   kill_reason.reset();
   killed_at_bytes = 0;
   caf::anon_send(current->channel, atom::own{}, caf::actor_cast<caf::actor>(self));
@@ -199,8 +205,11 @@ inference_actor::behavior_type inference(inference_actor::stateful_pointer<infer
     },
     [self](const private_reading& x) {
       auto& state = self->state;
-      if (state.current && state.current->worker == x.worker)
-        state.current->private_offset = x.private_offset;
+      if (!state.current || state.current->worker != x.worker)
+        return;
+      state.current->private_offset = x.private_offset;
+      // An idle worker needs no hold to be seen idle.
+      state.hold_once = state.hold_once || (x.hold_once && state.promise.pending());
     },
     [self](const go_ahead& x) { self->state.on_go_ahead(x); },
     [self](const channel_frame& x) { self->state.on_frame(x); },

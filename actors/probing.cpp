@@ -20,38 +20,59 @@ namespace {
 /// Readings in a row that must contradict a worker before it is called a liar.
 constexpr uint32_t max_lies = 3;
 
-/// What a job in progress, page granularity and the time between two readings explain.
+/// What page granularity, a heap dump and the kernel's huge pages explain.
 constexpr uint64_t honest_difference = 64u << 20;
+
+/// Probes in a row that fall into jobs before the worker is held for one that does not.
+constexpr uint32_t max_probes_in_jobs = 3;
 
 std::string amount(uint64_t bytes) { return format_bytes(static_cast<int64_t>(bytes)); }
 
 } // namespace
 
 bool supervisor_state::read_private(worker_entry& x) {
+  const auto before = x.activity->moment();
   auto memory = settings.host->read_memory(x.pid);
   if (!memory)
     return false; // it is just ending; the channel will tell
-  x.private_bytes = memory->private_bytes;
-  x.peak_bytes = std::max(x.peak_bytes, x.private_bytes);
-  x.private_offset = static_cast<int64_t>(memory->private_bytes)
-                     - static_cast<int64_t>(memory->anonymous);
+  x.seen_moment = x.activity->moment();
+  x.seen_idle = x.seen_moment == before && worker_activity::idle_at(before);
   x.seen_anonymous = memory->anonymous;
+  x.seen_swapped = memory->swapped;
+  // Asked after the reading: if it lives now, it had its pages then.
+  if (x.server == server && settings.host->server_has_memory())
+    x.private_offset = static_cast<int64_t>(memory->private_bytes)
+                       - static_cast<int64_t>(memory->anonymous);
+  x.present_bytes = static_cast<uint64_t>(
+    std::max<int64_t>(0, static_cast<int64_t>(memory->anonymous) + x.private_offset));
+  x.peak_bytes = std::max(x.peak_bytes, x.present_bytes);
+  // A running job has memory that it will give back.
+  x.private_bytes = x.seen_idle ? x.present_bytes : std::min(x.private_bytes, x.present_bytes);
   if (x.state == phase::serving)
-    self->send(slots[x.slot].actor, private_reading{x.id, x.private_offset});
+    self->send(slots[x.slot].actor, private_reading{x.id, x.private_offset, false});
   return true;
 }
 
 void supervisor_state::distrust(worker_entry& x) {
-  if (x.jobs == 0)
+  // Only what was said and what was seen at the same moment of its life can contradict.
+  if (x.jobs == 0 || x.trimming || !x.seen_idle || x.seen_moment != x.reported_moment
+      || x.seen_moment < x.comparable_from)
     return;
-  // A job in progress holds its image, its tensors, and copies of both.
-  const auto tolerance = honest_difference + 4 * x.largest_decoded;
   const auto said = x.reported_anonymous, seen = x.seen_anonymous;
-  const auto apart = said > seen ? said - seen : seen - said;
-  x.lies = apart > tolerance ? x.lies + 1 : 0;
+  // The kernel may have swapped out what has lain idle since.
+  const auto apart = said > seen ? said - std::min(said, seen + x.seen_swapped) : seen - said;
+  x.lies = apart > honest_difference ? x.lies + 1 : 0;
   if (x.lies >= max_lies)
     kill(x, error{errc::misreported, "the worker says that it has " + amount(said)
                                        + " of anonymous memory, and has " + amount(seen)});
+}
+
+void supervisor_state::look_closer(worker_entry& x) {
+  x.probes_in_jobs = x.seen_idle ? 0 : x.probes_in_jobs + 1;
+  if (x.probes_in_jobs < max_probes_in_jobs || !x.doomed.empty())
+    return;
+  x.probes_in_jobs = 0;
+  self->send(slots[x.slot].actor, private_reading{x.id, x.private_offset, true});
 }
 
 void supervisor_state::probe() {
@@ -62,6 +83,7 @@ void supervisor_state::probe() {
       continue;
     if (!read_private(x) || x.state != phase::serving)
       continue;
+    look_closer(x);
     distrust(x);
     if (!x.killed)
       heal(x);

@@ -29,9 +29,14 @@ expected<int32_t> process_host::start_server(uint64_t server, caf::actor supervi
   supervision::child_specification spec;
   spec.arguments = {settings_.executable.string(), "--fork-server", "--model",
                     settings_.model.string(),      "--control-fd",  "3"};
-  if (settings_.max_pixels > 0) {
-    spec.arguments.push_back("--max-pixels");
-    spec.arguments.push_back(std::to_string(settings_.max_pixels));
+  for (const auto& [name, value] : {std::pair{"--max-pixels", settings_.max_pixels},
+                                    {"--max-peak-bytes", settings_.max_peak_bytes},
+                                    {"--budget-bytes", settings_.budget_bytes},
+                                    {"--hard-limit-bytes", settings_.hard_limit_bytes}}) {
+    if (value == 0)
+      continue;
+    spec.arguments.emplace_back(name);
+    spec.arguments.push_back(std::to_string(value));
   }
   if (settings_.faults_allowed)
     spec.arguments.push_back("--faults-allowed");
@@ -58,6 +63,13 @@ void process_host::stop_server(bool kill) {
 }
 
 bool process_host::server_running() { return server_.running(); }
+
+bool process_host::server_has_memory() {
+  // A process that ends has no memory of its own from before the first page is let go; it can
+  // be reaped only when all of them are.
+  const auto pages = read_file("/proc/" + std::to_string(server_.pid()) + "/statm");
+  return pages && !pages->starts_with("0 ") && server_.running();
+}
 
 expected<caf::actor> process_host::spawn(uint64_t worker, caf::actor supervisor) {
   if (!control_socket_)

@@ -14,6 +14,9 @@ struct process_host_settings {
   std::filesystem::path executable; ///< ziyu-worker
   std::filesystem::path model;      ///< Folder `<name>/<version>`.
   uint64_t max_pixels = 0;
+  uint64_t max_peak_bytes = 0; ///< That decoding one image may take; 0: any.
+  /// Of each worker, private; 0: none.
+  uint64_t budget_bytes = 0, hard_limit_bytes = 0;
   bool faults_allowed = false;
   uint64_t container_limit_bytes = 0; ///< 0: the cgroup's, else the host's.
   /// The program that names call stacks: `ziyu`.
@@ -29,6 +32,7 @@ public:
   expected<int32_t> start_server(uint64_t server, caf::actor supervisor) override;
   void stop_server(bool kill) override;
   bool server_running() override;
+  bool server_has_memory() override;
   expected<caf::actor> spawn(uint64_t worker, caf::actor supervisor) override;
   void adopt(uint64_t worker, int32_t pid) override;
   void signal(uint64_t worker, int number) override;

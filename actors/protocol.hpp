@@ -23,6 +23,7 @@
 #include <caf/type_id.hpp>
 #include <caf/typed_actor.hpp>
 
+#include <atomic>
 #include <future>
 #include <memory>
 #include <string>
@@ -113,6 +114,21 @@ using inference_actor = caf::typed_actor<
 
 // -- worker channels ---------------------------------------------------------------
 
+/// When a worker has a job: written by the slot that it serves, read by the supervisor, which
+/// must not take what a running job holds for what the worker keeps. Any thread.
+class worker_activity {
+public:
+  void begin_job() { ++moment_; }
+  void end_job() { ++moment_; }
+
+  /// Grows by one with each begin and each end. Two equal even readings: no job ran between.
+  uint64_t moment() const { return moment_; }
+  static bool idle_at(uint64_t moment) { return moment % 2 == 0; }
+
+private:
+  std::atomic<uint64_t> moment_ = 0;
+};
+
 /// The bytes of a frame for a worker, shared, never copied between actors.
 struct outgoing_frame {
   std::shared_ptr<const std::string> bytes;
@@ -142,6 +158,7 @@ struct worker_link {
   int64_t private_offset = 0; ///< private − anonymous bytes at the last reading.
   uint64_t budget_bytes = 0;  ///< Held before a job that may reach it; 0: never held.
   std::shared_ptr<const messaging::model_identity> model; ///< That it was forked with.
+  std::shared_ptr<worker_activity> activity; ///< Never null.
 };
 
 struct kill_notice {
@@ -153,6 +170,8 @@ struct kill_notice {
 struct private_reading {
   uint64_t worker = 0;
   int64_t private_offset = 0;
+  /// All readings of late fell into jobs: it is to be held after its job, for one that does not.
+  bool hold_once = false;
 };
 
 /// Ends the hold that a `job_done` told of: the supervisor does not want the worker replaced.
@@ -169,7 +188,9 @@ struct job_done {
   int64_t delta_live = 0;
   wire::memory_reading memory;
   uint64_t private_bytes = 0;
-  uint64_t step_bytes = 0; ///< Growth of private memory since its job before.
+  /// The most that one of its latest jobs has added to its private memory.
+  uint64_t step_bytes = 0;
+  uint64_t moment = 0; ///< Of its activity, when the job was over.
   uint64_t encoded_bytes = 0, decoded_bytes = 0;
   uint32_t batch = 1; ///< Jobs run together with it, itself included.
   bool ok = true;

@@ -13,6 +13,7 @@
 #include "base/file.hpp"
 #include "base/heap.hpp"
 #include "base/log.hpp"
+#include "configs/job_memory.hpp"
 #include "messaging/kafka_consumer.hpp"
 #include "messaging/kafka_producer.hpp"
 #include "messaging/kafka_transactional_producer.hpp"
@@ -43,6 +44,8 @@ struct system_config : caf::actor_system_config {
   system_config() {
     // Two threads run all actors: the work is in the worker processes.
     set("scheduler.max-threads", size_t{2});
+    // Threads that have nothing to do sleep: the other policy polls, for a sixth of two cores.
+    set("scheduler.policy", caf::atom("sharing"));
     load<caf::io::middleman>();
   }
 };
@@ -410,6 +413,12 @@ private:
     processes.model = config_.model.path;
     processes.max_pixels = config_.jobs.max_pixels;
     processes.faults_allowed = config_.faults.allowed;
+    if (config_.healing.enabled) { // else nothing is done about memory
+      processes.budget_bytes = config_.memory.worker_budget_bytes;
+      processes.hard_limit_bytes = config_.memory.worker_hard_limit_bytes;
+      processes.max_peak_bytes = configs::job_room(processes.budget_bytes,
+                                                   processes.hard_limit_bytes);
+    }
     processes.container_limit_bytes = config_.memory.container_limit_bytes;
     settings.host = std::make_shared<process_host>(system_, std::move(processes));
     settings.report = report_;
@@ -467,8 +476,9 @@ private:
   bool drained_ = false; ///< For maintenance.
 };
 
-/// Mistakes that only this program can see.
-expected<void> check(const configs::config& c) {
+} // namespace
+
+expected<void> check_settings(const configs::config& c) {
   for (const auto& [slot, text] : c.faults.slots)
     if (auto fault = wire::parse_fault(text); !fault)
       return fail(errc::invalid_config,
@@ -477,10 +487,8 @@ expected<void> check(const configs::config& c) {
   if (::access(executable.c_str(), X_OK) != 0)
     return fail(errc::invalid_config,
                 "workers.executable: " + executable.string() + " is not there or not executable");
-  return messaging::check_clients(client_properties_of(c));
+  return {};
 }
-
-} // namespace
 
 messaging::client_properties client_properties_of(const configs::config& c) {
   messaging::client_properties result;
@@ -500,10 +508,11 @@ int serve(const configs::loaded& settings) {
     std::fprintf(stderr, "ziyu: %s\n", ok.error().message.c_str());
     return 2;
   }
-  if (auto ok = check(c); !ok) {
-    spdlog::error("{}", ok.error().message);
-    return 2;
-  }
+  for (const auto& ok : {check_settings(c), messaging::check_clients(client_properties_of(c))})
+    if (!ok) {
+      spdlog::error("{}", ok.error().message);
+      return 2;
+    }
   service x{c, stop};
   if (auto ok = x.start(); !ok) {
     spdlog::error("{}", ok.error().message);

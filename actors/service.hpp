@@ -16,4 +16,8 @@ int serve(const configs::loaded& settings);
 /// Of the clients that `serve` would make.
 messaging::client_properties client_properties_of(const configs::config& c);
 
+/// Mistakes in the settings that only the programs can see: `serve` does not start with them, and
+/// `check` tells of them.
+expected<void> check_settings(const configs::config& x);
+
 } // namespace ziyu::actors

@@ -82,6 +82,9 @@ void supervisor_state::fill() {
     entry.channel = std::move(*channel);
     entry.model = model;
     entry.judge.emplace(settings.judge);
+    entry.server = server;
+    // Until it is read beside its fork server: all that the server has is shared.
+    entry.private_offset = -static_cast<int64_t>(server_anonymous);
     entry.chance = static_cast<double>(settings.report->env().random() >> 11) * 0x1p-53;
     self->delayed_send(self, settings.start_timeout, atom::deadline{}, id);
   }
@@ -133,6 +136,7 @@ void supervisor_state::supply() {
     msg.private_offset = x.private_offset;
     msg.budget_bytes = policy->budget_bytes();
     msg.model = x.model;
+    msg.activity = x.activity;
     if (auto i = settings.slot_faults.find(index); i != settings.slot_faults.end())
       msg.fault = i->second;
     self->send(where.actor, std::move(msg));
@@ -221,7 +225,7 @@ void supervisor_state::kill(worker_entry& x, error why) {
                          {"pid", x.pid},
                          {"code", to_string(why.code)},
                          {"reason", why.message},
-                         {"private_bytes", x.private_bytes}});
+                         {"private_bytes", std::max(x.present_bytes, x.private_bytes)}});
   if (x.state == phase::serving)
     self->send(slots[x.slot].actor, kill_notice{x.id, why, x.private_bytes});
   x.killed = std::move(why);
@@ -280,13 +284,15 @@ void supervisor_state::on_channel_closed(const channel_closed& x) {
       next.slot = entry->slot;
       next.old_worker = entry->id;
       next.decided_us = settings.report->env().monotonic_us();
-      next.old_private = entry->private_bytes;
+      next.old_private = std::max(entry->present_bytes, entry->private_bytes);
       next.cause = !entry->killed ? "crash"
                    : entry->killed->code == errc::deadline_exceeded
                      ? "hang"
                      : std::string{to_string(entry->killed->code)};
       if (entry->killed && entry->killed->code == errc::hard_limit)
-        next.cause = to_string(supervision::name_cause(counters_of(*entry)));
+        if (const auto cause = supervision::name_cause(counters_of(*entry));
+            cause != supervision::leak_cause::budget) // that was not even in question
+          next.cause = to_string(cause);
       next.reason = entry->killed ? entry->killed->message : "the worker process ended by itself";
       next.evidence = evidence_of(*entry);
       where.wanted = std::move(next);

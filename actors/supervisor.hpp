@@ -56,9 +56,19 @@ struct worker_entry {
   uint32_t slot = 0;
   uint64_t generation = 0;
   uint64_t baseline_bytes = 0, private_bytes = 0, live_bytes = 0, peak_bytes = 0;
-  uint64_t live_baseline = 0;   ///< Live, when it was ready.
-  uint64_t last_step_bytes = 0; ///< Growth of private memory by its latest job.
-  int64_t private_offset = 0;   ///< private − anonymous at the latest reading.
+  uint64_t live_baseline = 0; ///< Live, when it was ready.
+  uint64_t present_bytes = 0; ///< Private right now, with what a running job takes.
+  uint64_t step_bytes = 0;    ///< The most that one of its latest jobs has added.
+  /// private − anonymous while its fork server lived. Afterwards it stays: pages that nobody
+  /// else has any more are private by the kernel's count, and are no growth.
+  int64_t private_offset = 0;
+  uint64_t server = 0; ///< The fork server that it came from.
+  std::shared_ptr<worker_activity> activity = std::make_shared<worker_activity>();
+  bool seen_idle = false;       ///< No job ran during the latest reading.
+  uint64_t seen_moment = 0;     ///< Of its activity at that reading.
+  uint64_t reported_moment = 0; ///< Of its activity at its latest report.
+  uint64_t comparable_from = 0; ///< Earlier reports may be older than its latest trim.
+  uint32_t probes_in_jobs = 0;  ///< In a row.
   /// Of the GPU, by its own word: nobody else can say. Reserved when it was ready.
   uint64_t gpu_allocated = 0, gpu_reserved = 0, gpu_baseline = 0;
   uint64_t jobs = 0;
@@ -76,6 +86,7 @@ struct worker_entry {
   bool trimmed = false, trimming = false;
   uint64_t before_trim = 0; ///< Private, when its trim was decided on.
   std::string doomed;       ///< Why it is to be replaced, once decided.
+  bool at_budget = false;   ///< Doomed, and its next job may reach the budget.
   bool held = false;        ///< Its next job may reach the budget: it gets none.
   double chance = 0;        ///< For the jitter of its replacement.
   int64_t serving_since_us = 0;
@@ -90,7 +101,7 @@ struct worker_entry {
   bool sampled_enough = false;                     ///< Not to be sampled again.
   uint64_t reported_anonymous = 0;                 ///< What it said after its latest job.
   uint64_t seen_anonymous = 0;                     ///< What we have read ourselves.
-  uint64_t largest_decoded = 0;                    ///< Of its jobs, bytes.
+  uint64_t seen_swapped = 0;                       ///< Of it, what is not resident.
   uint32_t lies = 0;                               ///< Readings in a row that contradict ours.
   bool closed = false;                             ///< Its channel is closed.
   uint32_t gone_ticks = 0;                         ///< Ticks since its process was seen ended.
@@ -195,6 +206,7 @@ struct supervisor_state {
   void on_job_done(const job_done& x);
   void on_trimmed(worker_entry& x, const wire::trimmed& news);
   void heal(worker_entry& x);
+  supervision::healing_policy::worker state_of(const worker_entry& x) const;
   void release(worker_entry& x); ///< Lets it go on if it is held.
   void tell_verdict(worker_entry& x);
   void want_replacement(worker_entry& x, const std::string& reason);
@@ -210,6 +222,8 @@ struct supervisor_state {
   void probe();
   /// Kills a worker whose word and our reading of its memory do not agree.
   void distrust(worker_entry& x);
+  /// Has it held after its job when no reading of late found it idle.
+  void look_closer(worker_entry& x);
   /// Judges our own processes.
   void watch_ourselves();
   void watch_own(own_process& x, int32_t pid);
@@ -269,6 +283,7 @@ struct supervisor_state {
   bool intensity_exceeded = false;
   uint64_t model_bytes = 0;
   std::shared_ptr<const messaging::model_identity> model; ///< Of the present fork server.
+  uint64_t server_anonymous = 0; ///< Of the latest fork server, when its model was loaded.
   std::deque<explanation> explanations;
   std::map<uint32_t, known_leak> known_leaks; ///< By slot.
   std::map<uint32_t, leak_name> names;        ///< By slot: of its latest worker with a dump.

@@ -26,6 +26,9 @@ public:
   /// False when the fork server has ended (and is reaped).
   virtual bool server_running() = 0;
 
+  /// False from when a fork server that ends begins to let go of its pages.
+  virtual bool server_has_memory() { return server_running(); }
+
   /// Asks the fork server for worker number `worker`; returns its channel.
   /// `wire::spawned` follows as `server_frame`, `wire::ready` as `channel_frame`.
   virtual expected<caf::actor> spawn(uint64_t worker, caf::actor supervisor) = 0;

@@ -88,6 +88,8 @@ private:
 pool::system_config::system_config() {
   keep_heap_compact(); // as `serve` does
   set("scheduler.max-threads", size_t{2});
+  // Threads that have nothing to do sleep: the other policy polls, for a sixth of two cores.
+  set("scheduler.policy", caf::atom("sharing"));
   load<caf::io::middleman>();
 }
 

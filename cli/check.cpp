@@ -20,7 +20,7 @@ struct check_options {
 };
 
 std::vector<finding> check(const check_options& options) {
-  const auto loaded = configs::load(options.file, options.overrides);
+  const auto loaded = load_settings(options.file, options.overrides);
   if (!loaded) {
     std::vector<finding> result;
     for (const auto& x : loaded.error())
@@ -35,6 +35,8 @@ std::vector<finding> check(const check_options& options) {
                      : finding{"memory", verdict::failed, container.error().message, exit_failed});
   result.push_back(check_clients(x));
   result.push_back(check_model(x));
+  if (result.back().how == verdict::ok)
+    result.push_back(check_worker(x));
   if (!options.offline)
     for (auto& line :
          check_broker(x, std::chrono::milliseconds{static_cast<int64_t>(options.timeout_s * 1000)}))

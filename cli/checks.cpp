@@ -6,6 +6,8 @@
 #include "cli/capture.hpp"
 #include "cli/command.hpp"
 #include "cli/connection.hpp"
+#include "supervision/healing_policy.hpp"
+#include "supervision/worker_session.hpp"
 
 namespace ziyu::cli {
 
@@ -19,6 +21,15 @@ std::string last_line(std::string text) {
 }
 
 } // namespace
+
+tl::expected<configs::loaded, std::vector<error>> load_settings(
+  const std::string& file, const std::vector<std::string>& overrides) {
+  auto loaded = configs::load(file, overrides);
+  if (loaded)
+    if (auto ok = actors::check_settings(loaded->values); !ok)
+      return tl::unexpected<std::vector<error>>({ok.error()});
+  return loaded;
+}
 
 std::vector<finding> check_topics(const configs::config& x,
                                   const messaging::cluster_metadata& cluster) {
@@ -47,9 +58,10 @@ finding check_limits(const configs::config& x, const supervision::container_memo
                 + format_bytes(static_cast<int64_t>(container.limit)) + " (" + container.source
                 + ")";
   if (sum > limit)
-    return {"memory", verdict::failed,
-            detail + ": does not fit; fewer workers.slots or a smaller memory.worker_budget_bytes",
-            exit_wrong_usage};
+    return {"memory", verdict::warning,
+            detail
+              + ": does not fit, intake stops (breaker.open_at) before workers reach their "
+                "budgets; fewer workers.slots or a smaller memory.worker_budget_bytes"};
   if (sum > limit * x.breaker.open_at)
     return {"memory", verdict::warning,
             detail + ": the breaker may open (breaker.open_at) before a worker is replaced"};
@@ -103,6 +115,32 @@ finding check_model(const configs::config& x) {
           text("name") + " version " + text("version") + ", " + text("precision") + ", "
             + text("classes") + " classes, sha256 " + text("sha256").substr(0, 12) + "…"
             + warnings};
+}
+
+finding check_worker(const configs::config& x) {
+  supervision::worker_session::settings how;
+  how.executable = x.workers.executable.empty() ? executable_dir() / "ziyu-worker"
+                                                : x.workers.executable;
+  how.model = x.model.path;
+  how.start_limit = std::chrono::milliseconds{x.workers.start_timeout_ms};
+  auto session = supervision::worker_session::start(std::move(how));
+  if (!session)
+    return {"worker", verdict::failed, session.error().message, exit_wrong_usage};
+  if (auto ok = session->spawn(); !ok)
+    return {"worker", verdict::failed, ok.error().message, exit_failed};
+  const auto memory = session->memory();
+  if (!memory)
+    return {"worker", verdict::failed, memory.error().message, exit_failed};
+  supervision::healing_policy::settings limits;
+  limits.budget_bytes = x.memory.worker_budget_bytes;
+  if (auto ok = supervision::healing_policy{limits}.check_baseline(memory->private_bytes); !ok)
+    return {"worker", verdict::failed, ok.error().message, exit_wrong_usage};
+  const auto text = [](uint64_t bytes) { return format_bytes(static_cast<int64_t>(bytes)); };
+  return {"worker", verdict::ok,
+          "a fresh one has " + text(memory->private_bytes) + " of its budget of "
+            + text(x.memory.worker_budget_bytes) + "; images of up to "
+            + std::to_string(x.jobs.max_pixels) + " pixels fit below its hard limit of "
+            + text(x.memory.worker_hard_limit_bytes)};
 }
 
 int exit_code_of(const std::vector<finding>& findings) {

@@ -19,6 +19,11 @@ struct finding {
   int exit_code = 0; ///< What a failure of this kind exits with.
 };
 
+/// The settings of a service, or all mistakes in them that can be seen without running
+/// anything: `check` tells them, and `serve` does not start with them.
+tl::expected<configs::loaded, std::vector<error>> load_settings(
+  const std::string& file, const std::vector<std::string>& overrides);
+
 /// Whether the topics exist, have partitions and fit together. Pure.
 std::vector<finding> check_topics(const configs::config& x,
                                   const messaging::cluster_metadata& cluster);
@@ -34,6 +39,9 @@ std::vector<finding> check_broker(const configs::config& x, std::chrono::millise
 
 /// Lets the worker program load the model.
 finding check_model(const configs::config& x);
+
+/// Forks one worker and holds its own memory against its budget, as `serve` does.
+finding check_worker(const configs::config& x);
 
 /// 0, or the exit code of the most basic failure: wrong configuration before
 /// absent broker before anything else.

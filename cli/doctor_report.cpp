@@ -142,8 +142,13 @@ void draw_sizes(const diagnosis& x, drawing& to) {
                      " worker includes pages copied from the fork server. Times: medians.");
 }
 
+/// A worker that was not judged has a peak of which nobody knows whether it is the last.
+bool is_advisable(const diagnosis& x) {
+  return !x.sizes.empty() && health_of(x) != health::unjudged;
+}
+
 void draw_advice(const diagnosis& x, drawing& to) {
-  if (x.sizes.empty())
+  if (!is_advisable(x))
     return;
   to.title("Recommended for a container of " + bytes(x.container.limit) + " (" + x.container.source
            + ")");
@@ -151,9 +156,8 @@ void draw_advice(const diagnosis& x, drawing& to) {
     to.paragraph("  ", line);
   to.line();
   const auto lines = config_lines(x.advice);
-  const auto at = lines.find('\n');
-  to.line("    " + lines.substr(0, at));
-  to.line("    " + lines.substr(at + 1));
+  for (size_t at = 0; at < lines.size(); at = std::min(lines.find('\n', at), lines.size()) + 1)
+    to.line("    " + lines.substr(at, lines.find('\n', at) - at));
   to.line();
   const auto& a = x.advice;
   const auto workers = std::to_string(std::max(a.slots, 1u))
@@ -280,7 +284,7 @@ json to_json(const diagnosis& x) {
                       {"before_bytes", x.trim->before},
                       {"after_bytes", x.trim->after},
                       {"sufficed", x.trim->sufficed()}};
-  if (!x.sizes.empty())
+  if (is_advisable(x))
     result["recommendation"] = {
       {"container_bytes", a.container},
       {"container_source", x.container.source},
@@ -289,8 +293,8 @@ json to_json(const diagnosis& x) {
       {"formula", a.formula},
       {"config",
        {{"workers", {{"slots", a.slots}, {"standbys", a.standbys}}},
-        {"memory",
-         {{"worker_budget_bytes", a.budget}, {"worker_hard_limit_bytes", a.hard_limit}}}}}};
+        {"memory", {{"worker_budget_bytes", a.budget}, {"worker_hard_limit_bytes", a.hard_limit}}},
+        {"jobs", {{"max_pixels", a.max_pixels}}}}}};
   if (!x.failure.empty())
     result["failure"] = x.failure;
   return result;

@@ -1,6 +1,7 @@
 #include "cli/doctor_sizing.hpp"
 
 #include "base/bytes.hpp"
+#include "configs/job_memory.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -28,8 +29,6 @@ sizing recommend(const sizing_input& x) {
                                                * std::max(x.leak_per_job, 0.));
   const auto room = std::max({least_room, x.peak / 4, leak_room});
   result.budget = whole_mebibytes(static_cast<double>(x.peak + room));
-  result.hard_limit = whole_mebibytes(
-    static_cast<double>(result.budget + std::max(result.budget / 2, x.largest_job)));
   const auto usable = static_cast<uint64_t>(usable_share * static_cast<double>(x.container));
   const auto fixed = x.fork_server + x.control;
   const auto workers = usable > fixed ? (usable - fixed) / result.budget : 0;
@@ -40,6 +39,15 @@ sizing recommend(const sizing_input& x) {
   result.needed = whole_mebibytes(static_cast<double>(fixed + counted * result.budget)
                                   / usable_share);
   result.fits = result.slots > 0 && result.slots <= fitting;
+  // One large image at a time has what the workers at their budgets leave.
+  const auto planned = fixed + counted * result.budget;
+  const auto left = usable > planned ? (usable - planned) / mebibyte * mebibyte : 0;
+  const auto own = std::max(result.budget / 2, x.largest_job);
+  const auto wanted = configs::least_hard_limit(result.budget, configs::most_pixels)
+                      - result.budget;
+  const auto above = std::max(own, std::min(left, wanted));
+  result.hard_limit = whole_mebibytes(static_cast<double>(result.budget + above));
+  result.max_pixels = configs::fitting_pixels(result.budget, result.hard_limit);
 
   const auto reason = room == leak_room && leak_room > 0
                         ? "2 × " + std::to_string(leaking_life_jobs)
@@ -49,10 +57,16 @@ sizing recommend(const sizing_input& x) {
   result.formula.push_back("worker_budget_bytes = peak " + text(x.peak) + " + room " + text(room)
                            + " (" + reason + ") = " + config_bytes(result.budget));
   result.formula.push_back("worker_hard_limit_bytes = budget + "
-                           + (result.budget / 2 >= x.largest_job
+                           + (above > own ? "room for large images, " + text(above)
+                              : result.budget / 2 >= x.largest_job
                                 ? std::string{"half of it"}
                                 : "the largest job, " + text(x.largest_job))
                            + " = " + config_bytes(result.hard_limit));
+  result.formula.push_back("max_pixels = (hard limit − budget − reserve "
+                           + text(configs::job_reserve(result.budget, result.hard_limit))
+                           + ") / 3 bytes = " + std::to_string(result.max_pixels)
+                           + (result.max_pixels == configs::most_pixels ? ", at most" : "")
+                           + ": larger images are refused, and no worker is killed for one");
   result.formula.push_back(
     "slots = ⌊(0.8 × container " + text(x.container) + " − fork server " + text(x.fork_server)
     + " − control process " + text(x.control) + ") / budget⌋ − " + std::to_string(result.standbys)
@@ -71,7 +85,8 @@ std::string config_lines(const sizing& x) {
   return "\"workers\": { \"slots\": " + std::to_string(std::max(x.slots, 1u))
          + ", \"standbys\": " + std::to_string(x.standbys)
          + " },\n\"memory\": { \"worker_budget_bytes\": \"" + config_bytes(x.budget)
-         + "\", \"worker_hard_limit_bytes\": \"" + config_bytes(x.hard_limit) + "\" }";
+         + "\", \"worker_hard_limit_bytes\": \"" + config_bytes(x.hard_limit)
+         + "\" },\n\"jobs\": { \"max_pixels\": " + std::to_string(x.max_pixels) + " }";
 }
 
 } // namespace ziyu::cli

@@ -22,6 +22,7 @@ struct sizing_input {
 /// even when each worker is at its budget.
 struct sizing {
   uint64_t budget = 0, hard_limit = 0; ///< Whole MiB.
+  uint64_t max_pixels = 0;             ///< Of an image: what fits between the two.
   uint32_t slots = 0;                  ///< 0: not even one fits.
   uint32_t standbys = 1;
   uint64_t container = 0; ///< As given.
@@ -37,8 +38,10 @@ inline constexpr uint32_t leaking_life_jobs = 20;
 ///
 ///     room       = max(32 MiB, peak / 4, 2 · 20 jobs · leak per job)
 ///     budget     = peak + room
-///     hard limit = budget + max(budget / 2, largest job)
 ///     slots      = ⌊(0.8 · container − fork server − control) / budget⌋ − 1 standby
+///     hard limit = budget + max(budget / 2, largest job, what the container leaves for an image
+///                  of the most pixels)
+///     max pixels = configs::fitting_pixels(budget, hard limit)
 sizing recommend(const sizing_input& x);
 
 /// "96MiB", or "1.5 GiB" as "1536MiB": as the configuration has it.

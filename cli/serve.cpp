@@ -1,4 +1,5 @@
 #include "actors/service.hpp"
+#include "cli/checks.hpp"
 #include "cli/command.hpp"
 #include "cli/connection.hpp"
 
@@ -30,7 +31,7 @@ void add_serve_command(CLI::App& app, int& exit_code) {
     "lets it join again.\n"
     "Exit codes: 0 stopped in good order, 1 failed, 2 wrong usage or configuration.");
   command->callback([options, &exit_code] {
-    const auto loaded = configs::load(options->file, options->overrides);
+    const auto loaded = load_settings(options->file, options->overrides);
     if (!loaded) {
       print_errors(loaded.error());
       exit_code = exit_wrong_usage;

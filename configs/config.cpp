@@ -103,6 +103,7 @@ tl::expected<loaded, std::vector<error>> parse(const std::string& text, const fs
   resolve_paths(schema(), *document, fs::current_path());
   auto violations = validate(schema(), *document);
   complete(schema(), *document);
+  fit_pixels(*document, violations);
   for (auto& x : check_rules(*document, violations))
     violations.push_back(std::move(x));
   for (auto& x : violations)

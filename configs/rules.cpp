@@ -1,5 +1,7 @@
 #include "configs/rules.hpp"
 
+#include "base/bytes.hpp"
+#include "configs/job_memory.hpp"
 #include "configs/kafka_rules.hpp"
 
 #include <algorithm>
@@ -9,15 +11,64 @@ namespace ziyu::configs {
 
 using nlohmann::json;
 
+namespace {
+
+/// Whether none of the keys, nor a section that should have held one, is in `broken`.
+bool are_usable(std::initializer_list<std::string_view> paths,
+                const std::vector<violation>& broken) {
+  return std::none_of(broken.begin(), broken.end(), [&](const violation& x) {
+    return std::any_of(paths.begin(), paths.end(), [&x](auto path) {
+      return x.path.empty() || x.path == path || path.substr(0, path.find('.')) == x.path;
+    });
+  });
+}
+
+const std::initializer_list<std::string_view> job_memory_keys{"memory.worker_budget_bytes",
+                                                              "memory.worker_hard_limit_bytes",
+                                                              "jobs.max_pixels", "healing.enabled"};
+
+std::string amount(uint64_t bytes) { return format_bytes(static_cast<int64_t>(bytes)); }
+
+/// An image of `jobs.max_pixels` must fit between a worker's budget and its hard limit.
+void check_job_memory(const json& document, std::vector<violation>& found) {
+  const auto& memory = document.at("memory");
+  const auto budget = memory.at("worker_budget_bytes").get<uint64_t>(),
+             limit = memory.at("worker_hard_limit_bytes").get<uint64_t>(),
+             pixels = document.at("jobs").at("max_pixels").get<uint64_t>();
+  if (!document.at("healing").at("enabled").get<bool>() || budget >= limit
+      || pixels * bytes_per_pixel <= job_room(budget, limit))
+    return;
+  found.push_back({"jobs.max_pixels",
+                   "jobs.max_pixels: " + std::to_string(pixels) + " pixels take "
+                     + amount(pixels * bytes_per_pixel) + " decoded, but a worker at its budget ("
+                     + amount(budget) + ", memory.worker_budget_bytes) has "
+                     + amount(job_room(budget, limit)) + " left below its hard limit ("
+                     + amount(limit) + ", memory.worker_hard_limit_bytes, less "
+                     + amount(job_reserve(budget, limit)) + " of reserve): set jobs.max_pixels to "
+                     + std::to_string(fitting_pixels(budget, limit))
+                     + " at most (0: as many as fit), or " + "memory.worker_hard_limit_bytes to "
+                     + std::to_string(least_hard_limit(budget, pixels) >> 20) + "MiB at least"});
+}
+
+} // namespace
+
+void fit_pixels(json& document, const std::vector<violation>& broken) {
+  if (!are_usable(job_memory_keys, broken))
+    return;
+  auto& pixels = document.at("jobs").at("max_pixels");
+  if (pixels.get<uint64_t>() != 0)
+    return;
+  const auto& memory = document.at("memory");
+  pixels = document.at("healing").at("enabled").get<bool>()
+             ? fitting_pixels(memory.at("worker_budget_bytes").get<uint64_t>(),
+                              memory.at("worker_hard_limit_bytes").get<uint64_t>())
+             : most_pixels;
+}
+
 std::vector<violation> check_rules(const json& document, const std::vector<violation>& broken) {
   std::vector<violation> found;
   auto usable = [&broken](std::initializer_list<std::string_view> paths) {
-    return std::none_of(broken.begin(), broken.end(), [&](const violation& x) {
-      return std::any_of(paths.begin(), paths.end(), [&x](auto path) {
-        // The key itself, or the section that should have held it.
-        return x.path.empty() || x.path == path || path.substr(0, path.find('.')) == x.path;
-      });
-    });
+    return are_usable(paths, broken);
   };
   auto at = [&document](std::string_view path) -> const json& {
     const auto dot = path.find('.');
@@ -32,6 +83,8 @@ std::vector<violation> check_rules(const json& document, const std::vector<viola
                                           + std::string{low} + ", which is " + at(low).dump()});
   };
   ordered("memory.worker_budget_bytes", "memory.worker_hard_limit_bytes", true);
+  if (are_usable(job_memory_keys, broken))
+    check_job_memory(document, found);
   ordered("breaker.close_below", "breaker.open_at", true);
   ordered("breaker.ease_at", "breaker.tighten_at", false);
   ordered("restart.backoff_initial_ms", "restart.backoff_max_ms", false);

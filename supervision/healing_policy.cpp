@@ -34,29 +34,33 @@ expected<void> healing_policy::check_baseline(uint64_t baseline_bytes) const {
 healing_step healing_policy::decide(const worker& x) const {
   if (!settings_.enabled)
     return {};
-  const auto owned = amount(static_cast<double>(x.private_bytes));
-  if (settings_.hard_limit_bytes > 0 && x.private_bytes >= settings_.hard_limit_bytes)
-    return {rung::kill, "private memory is " + owned + ", the hard limit "
+  const auto present = std::max(x.present_bytes, x.private_bytes);
+  if (settings_.hard_limit_bytes > 0 && present >= settings_.hard_limit_bytes)
+    return {rung::kill, "private memory is " + amount(static_cast<double>(present))
+                          + ", the hard limit "
                           + amount(static_cast<double>(settings_.hard_limit_bytes))};
   if (settings_.budget_bytes == 0)
     return {};
   const auto budget = amount(static_cast<double>(settings_.budget_bytes));
-  const auto last_resort = next_reaches_budget(x.private_bytes, x.last_step_bytes,
+  const auto owned = amount(static_cast<double>(x.private_bytes));
+  const auto grown = static_cast<double>(x.private_bytes) - static_cast<double>(x.baseline_bytes);
+  const auto last_resort = next_reaches_budget(x.private_bytes, x.step_bytes,
                                                settings_.budget_bytes);
   const auto confirmed = is_confirmed(x.verdict.kind);
+  // Most of the growth is in no allocation: one large job leaves that behind.
+  const auto is_free = !confirmed && static_cast<double>(x.live_grown_bytes) < grown / 2;
   const auto replace_or_trim = [&](std::string reason) -> healing_step {
     // What is hoarded may be had back without a new process.
-    if (x.verdict.kind == growth::hoarding && !x.trimmed)
-      return {rung::trim, std::move(reason)};
-    return {rung::replace, std::move(reason)};
+    if ((x.verdict.kind == growth::hoarding || is_free) && !x.trimmed)
+      return {rung::trim, std::move(reason), last_resort};
+    return {rung::replace, std::move(reason), last_resort};
   };
   if (last_resort)
-    return replace_or_trim("private memory is " + owned + ", the next job like the last ("
-                           + amount(static_cast<double>(x.last_step_bytes))
+    return replace_or_trim("private memory is " + owned + ", a job like the largest of late ("
+                           + amount(static_cast<double>(x.step_bytes))
                            + ") would reach the budget of " + budget);
   if (!confirmed || x.verdict.jobs < settings_.min_life_jobs)
     return {};
-  const auto grown = static_cast<double>(x.private_bytes) - static_cast<double>(x.baseline_bytes);
   const auto room = static_cast<double>(settings_.budget_bytes)
                     - static_cast<double>(x.baseline_bytes);
   const auto slope = x.verdict.on_gpu                     ? x.verdict.gpu
@@ -78,9 +82,14 @@ healing_step healing_policy::decide(const worker& x) const {
   return {};
 }
 
-bool healing_policy::next_reaches_budget(uint64_t private_bytes, uint64_t last_step_bytes,
+bool healing_policy::next_reaches_budget(uint64_t private_bytes, uint64_t step_bytes,
                                          uint64_t budget_bytes) {
-  return budget_bytes > 0 && private_bytes + last_step_bytes >= budget_bytes;
+  return budget_bytes > 0 && private_bytes + step_bytes >= budget_bytes;
+}
+
+bool healing_policy::may_reach_budget(uint64_t private_bytes, uint64_t step_bytes,
+                                      uint64_t budget_bytes) {
+  return next_reaches_budget(private_bytes + budget_bytes / 32, step_bytes, budget_bytes);
 }
 
 uint32_t healing_policy::max_replacing(uint32_t slots) const {

@@ -18,6 +18,7 @@ std::string_view to_string(rung x) noexcept;
 struct healing_step {
   rung action = rung::none;
   std::string reason;
+  bool last_resort = false; ///< The next job may reach the budget: the worker takes none.
 };
 
 /// Decides about one worker after each of its jobs and readings. Pure.
@@ -39,9 +40,13 @@ public:
   /// One worker's state.
   struct worker {
     leak_judge::verdict verdict;
-    uint64_t baseline_bytes = 0;  ///< Private, when it was ready.
-    uint64_t private_bytes = 0;   ///< Now.
-    uint64_t last_step_bytes = 0; ///< Growth of private memory by its latest job.
+    uint64_t baseline_bytes = 0; ///< Private, when it was ready.
+    uint64_t private_bytes = 0;  ///< Between two jobs: what it keeps.
+    /// Right now, a running job included; 0: as `private_bytes`. Only the hard limit counts
+    /// it: what a job takes and gives back is not growth.
+    uint64_t present_bytes = 0;
+    uint64_t step_bytes = 0;      ///< The most that one of its latest jobs has added.
+    int64_t live_grown_bytes = 0; ///< What it has allocated and not freed since it was ready.
     /// What its GPU's allocator has reserved since it was ready; held against the same
     /// room as private memory.
     uint64_t gpu_grown_bytes = 0;
@@ -55,19 +60,24 @@ public:
   /// own footprint leaves no room in.
   expected<void> check_baseline(uint64_t baseline_bytes) const;
 
-  /// kill: private ≥ hard limit. replace: confirmed growth and
+  /// kill: present ≥ hard limit. replace: confirmed growth and
   /// (private − baseline), or growth on the GPU, ≥ replace_at · (1 − jitter · chance) ·
-  /// (budget − baseline) or jobs_left ≤ forecast_jobs, after min_life_jobs; or one more step like the last would
-  /// reach the budget, whatever the verdict. Hoarding is trimmed first. Disabled:
-  /// always none.
+  /// (budget − baseline) or jobs_left ≤ forecast_jobs, after min_life_jobs; or one more step
+  /// like the largest of late would reach the budget, whatever the verdict. What is hoarded,
+  /// or free by the worker's own counters, is trimmed first. Disabled: always none.
   healing_step decide(const worker& x) const;
 
   bool enabled() const { return settings_.enabled; }
 
-  /// The last resort: whether one more job that takes as much as the latest one,
-  /// `last_step_bytes`, would reach the budget (0: there is none).
-  static bool next_reaches_budget(uint64_t private_bytes, uint64_t last_step_bytes,
+  /// The last resort: whether one more job that adds `step_bytes` would reach the budget
+  /// (0: there is none).
+  static bool next_reaches_budget(uint64_t private_bytes, uint64_t step_bytes,
                                   uint64_t budget_bytes);
+
+  /// The same for a reading that is not exact: the worker's own word does not know which
+  /// shared pages it has copied since the supervisor's latest reading. A 32nd of the budget
+  /// is left for those.
+  static bool may_reach_budget(uint64_t private_bytes, uint64_t step_bytes, uint64_t budget_bytes);
 
   /// A worker takes no job that may reach this; 0: healing is off, or no budget is set.
   uint64_t budget_bytes() const { return settings_.enabled ? settings_.budget_bytes : 0; }

@@ -19,9 +19,9 @@ bool of_gpu_cache(const cause_evidence& x) {
   return x.gpu_reserved_per_job > least && x.gpu_allocated_per_job < 0.5 * x.gpu_reserved_per_job;
 }
 
-constexpr std::array<std::string_view, 8> names{
-  "retained_tensors",  "retained_images", "model_reloaded", "gpu_cache",
-  "native_allocation", "thread_local",    "hoarding",       "unknown",
+constexpr std::array<std::string_view, 9> names{
+  "retained_tensors", "retained_images", "model_reloaded", "gpu_cache", "native_allocation",
+  "thread_local",     "hoarding",        "budget",         "unknown",
 };
 
 // What a frame's short name begins with, or a part of its library's name.
@@ -142,10 +142,15 @@ leak_cause name_cause(const cause_evidence& x) {
   if (x.kind == growth::hoarding)
     return leak_cause::hoarding;
   if (x.kind != growth::leak && x.kind != growth::mixed) {
-    // Nobody is sure yet, but the memory is used up: by what nobody holds?
+    // Nobody is sure yet, but the memory is used up: by what nobody holds? A worker that is not
+    // even suspected has only come near its budget.
     const auto hoarded = x.private_grown - x.live_grown;
-    return hoarded > least_hoarded && hoarded > x.live_grown ? leak_cause::hoarding
-                                                             : leak_cause::unknown;
+    if (x.kind == growth::suspected)
+      return hoarded > least_hoarded && hoarded > x.live_grown ? leak_cause::hoarding
+                                                               : leak_cause::unknown;
+    // A fast leak can use it up before there is a verdict.
+    return x.kind == growth::warming_up && x.live_grown > hoarded ? leak_cause::unknown
+                                                                  : leak_cause::budget;
   }
   // Nothing but tensors holds memory of the GPU's allocator.
   if (x.gpu_allocated_per_job > 0 && x.live_per_job < x.gpu_allocated_per_job)

@@ -19,6 +19,7 @@ enum class leak_cause : uint8_t {
   native_allocation,
   thread_local_growth, ///< "thread_local".
   hoarding,            ///< Fragmentation, or caches of the allocator.
+  budget,              ///< None: it came near its budget, and is not known to grow.
   unknown,
 };
 std::string_view to_string(leak_cause x) noexcept;

@@ -132,6 +132,7 @@ expected<process_memory> read_process_memory(int32_t pid, const fs::path& proc) 
   x.private_bytes = get("Private_Clean:") + get("Private_Dirty:");
   x.shared_bytes = get("Shared_Clean:") + get("Shared_Dirty:");
   x.anonymous = get("Anonymous:");
+  x.swapped = get("Swap:");
   return x;
 }
 

@@ -15,6 +15,7 @@ struct process_memory {
   uint64_t private_bytes = 0; ///< Private_Clean + Private_Dirty (USS).
   uint64_t shared_bytes = 0;  ///< Shared_Clean + Shared_Dirty.
   uint64_t anonymous = 0;     ///< Anonymous: what statm's resident − shared counts.
+  uint64_t swapped = 0;       ///< Swap: anonymous, and not resident now.
 };
 
 expected<process_memory> read_process_memory(int32_t pid,

@@ -126,6 +126,9 @@ expected<void> fault_injector::inject(const wire::fault_spec& what, model::class
                                       std::string_view image) {
   using kind = wire::fault_spec::kind;
   ++kept_->jobs;
+  // The supervisor's own rungs are what faults are there to show.
+  if (what.what != kind::none)
+    lift_growth_limit();
   switch (what.what) {
   case kind::none: break;
   case kind::retain_tensors:

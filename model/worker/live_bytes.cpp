@@ -18,10 +18,13 @@
 // the kernel after each job (a third of the throughput); the trim rung purges by hand.
 // Of what large images leave free, small requests may take as much as they need whatever
 // the difference in size (2^30; jemalloc's 2^6 would keep it aside, and private memory grew).
+// Address space that was given back is unmapped (retain:false): a worker's ceiling counts what
+// is mapped, and must not count what is of no use.
 // Profiling is there to be switched on in a suspect worker and costs nothing until then.
 extern "C" const char* malloc_conf;
 const char* malloc_conf = "oversize_threshold:0,dirty_decay_ms:-1,muzzy_decay_ms:-1,"
                           "background_thread:false,narenas:1,lg_extent_max_active_fit:30,"
+                          "retain:false,"
                           "prof:true,prof_active:false";
 #endif
 
@@ -167,6 +170,13 @@ void memory_counters::trim() const {
   mallctl("thread.tcache.flush", nullptr, nullptr, nullptr, 0);
   // 4096 is MALLCTL_ARENAS_ALL.
   mallctl("arena.4096.purge", nullptr, nullptr, nullptr, 0);
+#endif
+}
+
+void memory_counters::give_back() const {
+#ifdef ZIYU_HAS_JEMALLOC
+  mallctl("thread.tcache.flush", nullptr, nullptr, nullptr, 0);
+  mallctl("arena.0.purge", nullptr, nullptr, nullptr, 0);
 #endif
 }
 

@@ -26,6 +26,9 @@ public:
   /// Gives what the allocator holds back to the system.
   void trim() const;
 
+  /// The same for the arena that serves the jobs, without those that somebody made besides.
+  void give_back() const;
+
 private:
   static int64_t live_of_other_threads();
 

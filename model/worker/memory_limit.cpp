@@ -1,9 +1,16 @@
 #include "model/worker/memory_limit.hpp"
 
+#include <atomic>
+#include <cerrno>
 #include <charconv>
+#include <cstdlib>
 #include <fstream>
 #include <string>
+#include <string_view>
 
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 namespace ziyu::worker {
@@ -37,6 +44,17 @@ std::optional<uint64_t> tightest(std::filesystem::path folder, const std::filesy
   return result;
 }
 
+/// The value of a line "NAME   123 kB" in bytes.
+std::optional<uint64_t> read_kilobytes(const std::filesystem::path& path, std::string_view name) {
+  std::ifstream in{path};
+  for (std::string line; std::getline(in, line);)
+    if (line.starts_with(name))
+      return std::strtoull(line.c_str() + name.size(), nullptr, 10) * 1024;
+  return std::nullopt;
+}
+
+std::atomic<bool> refused = false;
+
 } // namespace
 
 std::optional<uint64_t> read_memory_limit(const std::filesystem::path& root) {
@@ -69,6 +87,54 @@ std::optional<uint64_t> read_memory_limit(const std::filesystem::path& root) {
   return result;
 }
 
+std::optional<uint64_t> read_private_bytes(const std::filesystem::path& proc) {
+  const auto clean = read_kilobytes(proc / "self/smaps_rollup", "Private_Clean:");
+  const auto dirty = read_kilobytes(proc / "self/smaps_rollup", "Private_Dirty:");
+  return clean && dirty ? std::optional{*clean + *dirty} : std::nullopt;
+}
+
+bool limit_growth(uint64_t bytes) {
+  const auto mapped = read_kilobytes("/proc/self/status", "VmData:");
+  rlimit now{};
+  if (!mapped || ::getrlimit(RLIMIT_DATA, &now) != 0)
+    return false;
+  const auto wanted = static_cast<rlim_t>(*mapped + bytes);
+  if (now.rlim_cur != RLIM_INFINITY && now.rlim_cur <= wanted)
+    return true;
+  now.rlim_cur = wanted;
+  return ::setrlimit(RLIMIT_DATA, &now) == 0;
+}
+
+void lift_growth_limit() {
+  rlimit now{};
+  if (::getrlimit(RLIMIT_DATA, &now) == 0) {
+    now.rlim_cur = now.rlim_max;
+    ::setrlimit(RLIMIT_DATA, &now);
+  }
+}
+
+bool was_refused_memory() { return refused.exchange(false); }
+
 void make_first_victim() { std::ofstream{"/proc/self/oom_score_adj"} << 1000; }
 
 } // namespace ziyu::worker
+
+#ifdef ZIYU_SEES_REFUSALS
+
+/// Ours comes before libc's for the allocator and every library of the process: only here is a
+/// refusal seen for certain, as libraries report it in ways of their own, or not at all.
+extern "C" void* mmap(void* address, size_t length, int protection, int flags, int fd,
+                      off_t offset) noexcept {
+  // NOLINTNEXTLINE(performance-no-int-to-ptr): so the system call has it
+  const auto result = ::syscall(SYS_mmap, address, length, protection, flags, fd, offset);
+  if (result == -1 && errno == ENOMEM)
+    ziyu::worker::refused = true;
+  return reinterpret_cast<void*>(result);
+}
+
+extern "C" void* mmap64(void* address, size_t length, int protection, int flags, int fd,
+                        off_t offset) noexcept {
+  return ::mmap(address, length, protection, flags, fd, offset);
+}
+
+#endif

@@ -1,9 +1,12 @@
 #include "model/worker/worker_loop.hpp"
 
+#include "base/bytes.hpp"
 #include "model/worker/faults.hpp"
 #include "model/worker/gpu_memory.hpp"
 #include "model/worker/heap_profiler.hpp"
+#include "model/worker/kept_memory.hpp"
 #include "model/worker/live_bytes.hpp"
+#include "model/worker/memory_limit.hpp"
 
 #include <cerrno>
 #include <csignal>
@@ -97,7 +100,8 @@ wire::result to_frame(const wire::job& job, const expected<model::classification
 class loop {
 public:
   loop(wire::unique_fd socket, model::classifier& by, const worker_settings& settings)
-    : socket_(std::move(socket)), by_(by), settings_(settings) {
+    : socket_(std::move(socket)), by_(by), settings_(settings),
+      kept_(read_memory(), most_kept(settings.budget_bytes, limit_own_growth(settings))) {
     // The answer is encoded here, so that nothing of it is live when it is measured.
     answer_.resize(256 * 1024);
   }
@@ -109,7 +113,7 @@ public:
       if (size > 0) {
         // Everything of this job has been freed by now; only faults remain.
         const auto delta = counters_.live() - before;
-        wire::patch_memory(answer_.data(), size, delta, read_memory());
+        wire::patch_memory(answer_.data(), size, delta, settle());
         write_all(socket_.get(), answer_.data(), size);
       }
       busy = 0;
@@ -119,6 +123,27 @@ public:
   }
 
 private:
+  /// No job may take this worker to its hard limit, however short a time it takes: what would
+  /// is refused an allocation. Returns the private memory that the worker has now.
+  static uint64_t limit_own_growth(const worker_settings& settings) {
+    const auto own = read_private_bytes().value_or(0);
+    if (settings.hard_limit_bytes > own
+        && !limit_growth(settings.hard_limit_bytes - own - settings.hard_limit_bytes / 64))
+      std::fprintf(stderr, "ziyu-worker %d: the kernel sets no ceiling of memory\n", ::getpid());
+    return own;
+  }
+
+  /// After a job; gives back what a large one has left.
+  wire::memory_reading settle() {
+    auto x = read_memory();
+    if (!kept_.is_too_much(x))
+      return x;
+    counters_.give_back();
+    x = read_memory();
+    kept_.gave_back(x);
+    return x;
+  }
+
   wire::memory_reading read_memory() const {
     auto x = counters_.read();
     const auto gpu = read_gpu();
@@ -160,7 +185,13 @@ private:
       if (auto own = wire::parse_fault(job.fault))
         fault = *own;
     profiler_.begin_job();
+    was_refused_memory(); // of an earlier job
     auto outcome = by_.classify(job.image, job.top_k);
+    if (!outcome && was_refused_memory())
+      outcome = fail(errc::image_too_large,
+                     "the image takes more memory than a worker may have ("
+                       + format_bytes(static_cast<int64_t>(settings_.hard_limit_bytes))
+                       + ", memory.worker_hard_limit_bytes): " + outcome.error().message);
     if (auto done = faults_.inject(fault, by_, job.image); !done)
       outcome = tl::unexpected<error>(done.error());
     profiler_.end_job();
@@ -226,6 +257,7 @@ private:
   model::classifier& by_;
   worker_settings settings_;
   memory_counters counters_;
+  kept_memory kept_;
   heap_profiler profiler_;
   fault_injector faults_;
   wire::fault_spec slot_fault_;

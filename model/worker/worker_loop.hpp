@@ -9,6 +9,8 @@ namespace ziyu::worker {
 
 struct worker_settings {
   bool faults_allowed = false;
+  /// Private memory at which this worker is replaced and killed; 0: it never is.
+  uint64_t budget_bytes = 0, hard_limit_bytes = 0;
 };
 
 /// The life of a worker process, from just after the fork to its end: first

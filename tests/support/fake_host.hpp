@@ -40,12 +40,17 @@ public:
     uint64_t hoard = 0; ///< The same, but free in the allocator's books.
     uint64_t trimmable = 0;
     uint64_t hidden = 0;        ///< Of its memory, not in what it says.
+    uint64_t shared = 0;        ///< With its fork server, until that ends: then its own.
+    uint64_t swapped = 0;       ///< Of its private memory; counts as not resident.
+    uint64_t server = 0;        ///< That it was forked from.
     uint64_t gpu_reserved = 0;  ///< Cached by its GPU's allocator, held by no tensor.
     uint64_t gpu_hoard = 0;     ///< Cached of each job.
     bool gpu_empties = false;   ///< A trim gives the GPU's cache back.
     std::string heap;           ///< What it dumps; empty: a text that is no dump.
     bool hangs = false;         ///< Takes jobs, never answers.
     bool ignores_stop = false;  ///< Only a signal ends it.
+    wire::trimmed trimmed;      ///< Its latest.
+    bool slow_trim = false;     ///< Answers a trim only when told to (`finish_trim`).
     bool closes_at_own = false; ///< Its socket closes just before its slot listens.
     size_t jobs = 0;
     uint64_t sampled_from = 0; ///< Its jobs when sampling began.
@@ -88,6 +93,7 @@ public:
   bool answers_dumps = true;
   std::string sampling_failure;                             ///< Why workers cannot be sampled.
   uint64_t own_bytes = 20u << 20, server_bytes = 90u << 20; ///< Private, of our own processes.
+  uint64_t server_anonymous = 0; ///< By its own word, when it has its model.
 
   void server_ready() {
     wire::server_ready x;
@@ -98,6 +104,7 @@ public:
     x.precision = "fp32";
     x.classes = 10;
     x.memory.live = 3u << 20;
+    x.memory.rss_anon = server_anonymous;
     say(x);
   }
 
@@ -170,6 +177,18 @@ public:
     send(x, r);
   }
 
+  void trim(worker& x) {
+    x.trimmed = {};
+    x.trimmed.before = reading(x);
+    x.private_bytes -= std::exchange(x.trimmable, 0);
+    if (x.gpu_empties)
+      x.gpu_reserved = 0;
+    x.trimmed.after = reading(x);
+    x.trimmed.duration_us = 1'500;
+  }
+
+  void finish_trim(worker& x) { send(x, x.trimmed); }
+
   /// The worker that serves `slot`: the latest that was told so and is alive.
   worker* serving(uint32_t slot) {
     worker* found = nullptr;
@@ -188,7 +207,7 @@ public:
   int32_t server_pid() const { return static_cast<int32_t>(500 + server); }
 
   static wire::memory_reading reading(const worker& x) {
-    return {x.live, x.private_bytes - shared_pages - x.hidden, 0, x.gpu_reserved};
+    return {x.live, x.private_bytes + x.shared - shared_pages - x.hidden, 0, x.gpu_reserved};
   }
 
   /// Private memory that is not anonymous.
@@ -224,6 +243,7 @@ public:
       return fail(errc::unavailable, "there is no fork server");
     auto& x = workers[id];
     x.id = id;
+    x.server = server;
     x.supervisor = x.owner = std::move(supervisor);
     x.channel = sys_.spawn([this, id](caf::event_based_actor*) -> caf::behavior {
       return {
@@ -277,8 +297,10 @@ public:
     }
     for (auto& [id, x] : workers)
       if (x.pid == pid && x.alive) {
-        m.private_bytes = x.private_bytes;
-        m.anonymous = x.private_bytes - shared_pages;
+        const auto alone = !server_alive || x.server != server;
+        m.private_bytes = x.private_bytes + (alone ? x.shared : 0) - x.swapped;
+        m.anonymous = x.private_bytes + x.shared - shared_pages - x.swapped;
+        m.swapped = x.swapped;
         return m;
       }
     return fail(errc::io, "no such process");
@@ -338,14 +360,9 @@ private:
       if (!(on_job && on_job(x, *job)) && !x.hangs)
         answer(x, *job);
     } else if (std::holds_alternative<wire::trim>(**content)) {
-      wire::trimmed done;
-      done.before = reading(x);
-      x.private_bytes -= std::exchange(x.trimmable, 0);
-      if (x.gpu_empties)
-        x.gpu_reserved = 0;
-      done.after = reading(x);
-      done.duration_us = 1'500;
-      send(x, done);
+      trim(x);
+      if (!x.slow_trim)
+        finish_trim(x);
     } else if (auto ask = std::get_if<wire::profile>(&**content)) {
       profile(x, *ask);
     } else if (std::holds_alternative<wire::stop>(**content)) {

@@ -28,6 +28,26 @@ struct system_config : caf::actor_system_config {
   }
 };
 
+/// A BMP of one bit a pixel; the width is a multiple of 32.
+std::string bitmap_of_one_bit(uint32_t width, uint32_t height) {
+  constexpr uint32_t offset = 14 + 40 + 8;
+  std::string x(offset + size_t{width} / 8 * height, '\x55');
+  x.replace(0, offset, offset, '\0');
+  auto put = [&](size_t at, uint32_t value) {
+    for (size_t i = 0; i < 4; ++i)
+      x[at + i] = static_cast<char>(value >> (8 * i));
+  };
+  put(0, 0x4d42); // "BM"
+  put(10, offset);
+  put(14, 40);
+  put(18, width);
+  put(22, height);
+  put(26, 1 | 1 << 16); // planes, bits
+  put(46, 2);           // colours
+  put(58, 0xffffff);
+  return x;
+}
+
 /// A dispatcher that has no jobs.
 dispatcher_actor::behavior_type idle_dispatcher(dispatcher_actor::pointer) {
   return {
@@ -140,10 +160,10 @@ protected:
     return x;
   }
 
-  attempt_outcome run(const std::string& fault = "") {
+  attempt_outcome run(const std::string& fault = "", std::string image = digit_image(5)) {
     auto job = std::make_shared<messaging::job>();
     job->id = "job";
-    job->image = std::make_shared<const std::string>(digit_image(5));
+    job->image = std::make_shared<const std::string>(std::move(image));
     job->fault = fault;
     attempt_outcome outcome;
     self->request(slot(), 2 * patience, attempt_request{job, 1})
@@ -252,6 +272,53 @@ TEST_F(ProcessHost, ReplacesALeakingWorkerBeforeItsBudget) {
   expect_five();
 }
 
+TEST_F(ProcessHost, ASlowJobWithALargeImageIsNotHeldAgainstItsWorker) {
+  settings.probe_interval = 20ms;
+  start();
+  const auto worker = in_state(healed(1), "serving")["pid"];
+  // A BMP of 42 megapixels, one bit each: 5 MB as it comes, 126 MB decoded, which the worker still
+  // has while it is slow, many probes long.
+  const auto image = bitmap_of_one_bit(8000, 5250);
+  for (auto i = 0; i < 2; ++i) {
+    expect_five();
+    const auto outcome = run("slow:700", image);
+    ASSERT_FALSE(outcome.failure) << outcome.failure->describe();
+    EXPECT_EQ(outcome.answer->error_code, "") << outcome.answer->error_message;
+  }
+  const auto serving = in_state(status(), "serving");
+  EXPECT_EQ(serving["pid"], worker);
+  EXPECT_GT(serving["peak_private_bytes"].get<uint64_t>(), uint64_t{100} << 20)
+    << "the probes saw it";
+  EXPECT_LT(serving["private_bytes"].get<uint64_t>(), uint64_t{100} << 20) << "given back";
+  EXPECT_EQ(replacements(), 0u);
+}
+
+TEST_F(ProcessHost, PagesThatBecomeAWorkersOwnAreNotItsGrowth) {
+  settings.probe_interval = 5ms;
+  start();
+  auto x = healed(1);
+  const auto before = in_state(x, "serving");
+  const auto own = before["private_bytes"].get<uint64_t>();
+  // Nobody else has the model's pages, until the next fork server has loaded it anew.
+  const auto old_server = x["fork_server"]["pid"].get<int32_t>();
+  ::kill(old_server, SIGKILL);
+  ::kill(in_state(x, "standby")["pid"].get<int32_t>(), SIGKILL);
+  uint64_t most = 0, by_the_kernel = 0;
+  ASSERT_TRUE(wait_until([&] {
+    x = status();
+    const auto now = in_state(x, "serving");
+    most = std::max(most, now["private_bytes"].get<uint64_t>());
+    if (const auto pages = supervision::read_process_memory(now["pid"].get<int32_t>()))
+      by_the_kernel = std::max(by_the_kernel, pages->private_bytes);
+    return x["fork_server"]["ready"] == true && x["fork_server"]["pid"] != old_server;
+  }))
+    << x;
+  EXPECT_EQ(in_state(x, "serving")["pid"], before["pid"]);
+  EXPECT_GT(by_the_kernel, own + (uint64_t{16} << 20)) << "they did become its own";
+  EXPECT_LT(most, own + (uint64_t{8} << 20));
+  expect_five();
+}
+
 TEST_F(ProcessHost, EndsAWorkerThatHangsAtTheDeadlineOfTheDrain) {
   start();
   healed(1);
@@ -271,7 +338,10 @@ TEST_F(ProcessHost, SaysWhyAModelCannotBeLoaded) {
 }
 
 TEST_F(ProcessHost, SaysThatAWorkerProgramIsMissing) {
-  process_host host{sys, {"/nowhere/ziyu-worker", digits_model, 0, false, 0}};
+  process_host_settings wrong;
+  wrong.executable = "/nowhere/ziyu-worker";
+  wrong.model = digits_model;
+  process_host host{sys, std::move(wrong)};
   auto pid = host.start_server(1, caf::actor_cast<caf::actor>(self));
   if (pid) { // exec fails in the child: seen by its end
     EXPECT_TRUE(wait_until([&] { return !host.server_running(); }));

@@ -148,7 +148,7 @@ TEST(Check, LoadsTheModelOffline) {
     EXPECT_EQ(line["verdict"], "ok") << line;
     checked += line["check"].get<std::string>() + " ";
   }
-  EXPECT_EQ(checked, "configuration memory Kafka properties model ");
+  EXPECT_EQ(checked, "configuration memory Kafka properties model worker ");
 }
 
 TEST(Check, AndServeRefuseTheSameKafkaPropertiesWithTheSameCode) {

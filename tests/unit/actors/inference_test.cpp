@@ -51,6 +51,7 @@ protected:
     x.private_bytes = 8'000;
     x.private_offset = 4096;
     x.budget_bytes = budget_bytes;
+    x.activity = activity;
     send(aut, x);
   }
 
@@ -88,6 +89,7 @@ protected:
 
   std::shared_ptr<dispatcher_log> to_dispatcher = std::make_shared<dispatcher_log>();
   std::shared_ptr<supervisor_log> to_supervisor = std::make_shared<supervisor_log>();
+  std::shared_ptr<worker_activity> activity = std::make_shared<worker_activity>();
   std::vector<std::shared_ptr<channel_log>> channels;
   inference_actor aut;
 };
@@ -190,6 +192,56 @@ TEST_F(Inference, TakesNoJobThatMayReachTheBudgetBeforeTheSupervisorHasSpoken) {
   const auto more = request();
   answer(1, 3, "", 15'000);
   EXPECT_FALSE((*more)->failure);
+}
+
+TEST_F(Inference, ExpectsOfTheNextJobWhatTheLargestOfLateHasTaken) {
+  start();
+  link(1, "", 100'000);
+  request();
+  answer(1, 1, "", 24'000); // 28,096 private, after 8,000: a step of 20,096
+  for (uint64_t i = 2; i < 20; ++i) {
+    const auto outcome = request();
+    answer(1, i, "", 24'000 + 2'000 * i); // an allocator takes pages in lumps
+    ASSERT_TRUE(*outcome);
+    ASSERT_TRUE((*outcome)->slot_up) << i;
+  }
+  const auto last = request();
+  answer(1, 20, "", 73'000); // 77,096: once more 20,096 would leave less than a 32nd
+  EXPECT_FALSE((*last)->slot_up);
+  EXPECT_EQ(to_supervisor->jobs.back().step_bytes, 20'096u);
+}
+
+TEST_F(Inference, IsHeldOnceWhenTheSupervisorWantsToSeeItsWorkerIdle) {
+  start();
+  link(1);
+  send(aut, private_reading{1, 4096, true});
+  auto outcome = request();
+  answer(1, 1);
+  EXPECT_TRUE((*outcome)->slot_up) << "it was idle when it was asked";
+  outcome = request();
+  send(aut, private_reading{7, 4096, true});
+  send(aut, private_reading{1, 4096, true});
+  answer(1, 2);
+  EXPECT_FALSE((*outcome)->slot_up);
+  EXPECT_TRUE(to_supervisor->jobs.back().held);
+  send(aut, go_ahead{1});
+  outcome = request();
+  answer(1, 3);
+  EXPECT_TRUE((*outcome)->slot_up) << "once";
+}
+
+TEST_F(Inference, TellsOfEachMomentWhetherItsWorkerHasAJob) {
+  start();
+  link(1);
+  EXPECT_TRUE(worker_activity::idle_at(activity->moment()));
+  request();
+  EXPECT_FALSE(worker_activity::idle_at(activity->moment()));
+  answer(1, 1);
+  EXPECT_TRUE(worker_activity::idle_at(activity->moment()));
+  EXPECT_EQ(to_supervisor->jobs.back().moment, activity->moment());
+  request();
+  answer(1, 2);
+  EXPECT_GT(to_supervisor->jobs.back().moment, to_supervisor->jobs.front().moment);
 }
 
 TEST_F(Inference, ASuccessorTakesOverFromAHeldWorker) {

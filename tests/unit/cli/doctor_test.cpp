@@ -3,6 +3,8 @@
 #include "base/file.hpp"
 #include "cli/doctor_images.hpp"
 #include "cli/doctor_report.hpp"
+#include "configs/config.hpp"
+#include "configs/job_memory.hpp"
 #include "support/xml.hpp"
 
 #include <gmock/gmock.h>
@@ -96,8 +98,37 @@ TEST(Sizing, RoomGrowsWithThePeakAndWithTheLeak) {
 
 TEST(Sizing, TheHardLimitLeavesRoomForTheLargestJob) {
   auto in = container_of(4096);
-  in.largest_job = 60 * mib;
-  EXPECT_EQ(recommend(in).hard_limit, (92 + 60) * mib);
+  in.largest_job = 80 * mib;
+  EXPECT_EQ(recommend(in).hard_limit, (92 + 80) * mib);
+}
+
+TEST(Sizing, TheHardLimitHoldsLargeImagesWhereTheContainerHasRoom) {
+  auto in = container_of(2048);
+  in.slots = 1;
+  const auto x = recommend(in);
+  EXPECT_EQ(x.hard_limit, configs::least_hard_limit(92 * mib, configs::most_pixels));
+  EXPECT_EQ(x.max_pixels, configs::most_pixels);
+}
+
+TEST(Sizing, WhatItRecommendsIsAcceptedAndAdmitsNoMoreThanFits) {
+  for (const uint64_t container : {512, 1024, 2048, 4096})
+    for (const uint64_t peak : {1, 8, 60, 200}) {
+      auto in = container_of(container);
+      in.peak = peak * mib;
+      in.largest_job = in.peak / 2;
+      const auto x = recommend(in);
+      const auto with = [&x](uint64_t pixels) {
+        return configs::parse(
+          R"({"kafka": {"bootstrap.servers": "b:1", "group.id": "g"}, "model": {"path": "m"}})",
+          "/",
+          {"memory.worker_budget_bytes=" + config_bytes(x.budget),
+           "memory.worker_hard_limit_bytes=" + config_bytes(x.hard_limit),
+           "jobs.max_pixels=" + std::to_string(pixels)});
+      };
+      EXPECT_TRUE(with(x.max_pixels)) << container << " " << peak;
+      EXPECT_TRUE(with(x.max_pixels + 2).has_value() == (x.max_pixels == configs::most_pixels))
+        << container << " " << peak;
+    }
 }
 
 TEST(Sizing, RoundsUpToWholeMebibytes) {
@@ -140,7 +171,8 @@ TEST(Sizing, WritesLinesForTheConfiguration) {
   EXPECT_EQ(config_lines(recommend(container_of(1024))),
             "\"workers\": { \"slots\": 5, \"standbys\": 1 },\n"
             "\"memory\": { \"worker_budget_bytes\": \"92MiB\", "
-            "\"worker_hard_limit_bytes\": \"138MiB\" }");
+            "\"worker_hard_limit_bytes\": \"138MiB\" },\n"
+            "\"jobs\": { \"max_pixels\": 14068394 }");
   EXPECT_EQ(config_bytes(mib + 1), "1048577");
 }
 
@@ -153,6 +185,17 @@ TEST(Diagnosis, ExitCodesTellLeaksFromHealthAndFromDoubt) {
   EXPECT_EQ(exit_code_of(of_kind(growth::mixed)), 3);
   EXPECT_EQ(exit_code_of(of_kind(growth::warming_up)), 1);
   EXPECT_EQ(exit_code_of(of_kind(growth::suspected)), 1);
+}
+
+TEST(Diagnosis, AModelThatWasNotJudgedGetsNoRecommendation) {
+  auto x = examined();
+  EXPECT_THAT(drawn(x), HasSubstr("Recommended for"));
+  x.jobs = 5;
+  x.verdict.kind = growth::warming_up;
+  EXPECT_THAT(drawn(x), HasSubstr("NOT JUDGED"));
+  EXPECT_THAT(drawn(x), Not(HasSubstr("Recommended for")));
+  EXPECT_THAT(drawn(x), Not(HasSubstr("worker_budget_bytes")));
+  EXPECT_TRUE(to_json(x)["recommendation"].is_null());
 }
 
 TEST(Diagnosis, HoardingIsALeakUnlessATrimGivesItBack) {

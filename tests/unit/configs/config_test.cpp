@@ -117,7 +117,7 @@ TEST(Config, TakesEveryKeyFromTheDocumentNotFromItsNeighbour) {
                                            "workers.grace_ms=15",
                                            "workers.executable=/x/w",
                                            "memory.worker_budget_bytes=2000001",
-                                           "memory.worker_hard_limit_bytes=2000002",
+                                           "memory.worker_hard_limit_bytes=3000002",
                                            "memory.container_limit_bytes=2000003",
                                            "memory.probe_interval_ms=16",
                                            "judge.warmup_jobs=17",

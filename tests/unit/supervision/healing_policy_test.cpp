@@ -1,4 +1,5 @@
 #include "supervision/healing_policy.hpp"
+#include "supervision/recent_steps.hpp"
 
 #include <gtest/gtest.h>
 
@@ -117,7 +118,8 @@ TEST(HealingPolicy, JitterLeavesTheLastResortAndTheKillAlone) {
   x.chance = 1;
   x.private_bytes = 199 * mb;
   EXPECT_EQ(decide(x, s), rung::none) << "what does not grow is not replaced by chance";
-  x.last_step_bytes = mb;
+  x.step_bytes = mb;
+  x.live_grown_bytes = 179 * mb;
   EXPECT_EQ(decide(x, s), rung::replace);
   x.private_bytes = 300 * mb;
   EXPECT_EQ(decide(x, s), rung::kill);
@@ -149,9 +151,9 @@ TEST(HealingPolicy, SparesAYoungWorkerUnlessTheBudgetIsAtStake) {
   auto x = growing(growth::leak, 150 * mb);
   x.verdict.jobs = 3;
   EXPECT_EQ(decide(x), rung::none);
-  x.last_step_bytes = 50 * mb;
+  x.step_bytes = 50 * mb;
   EXPECT_EQ(decide(x), rung::replace);
-  x.last_step_bytes = 0;
+  x.step_bytes = 0;
   x.verdict.jobs = 4;
   EXPECT_EQ(decide(x), rung::replace);
 }
@@ -160,19 +162,22 @@ TEST(HealingPolicy, ReplacesBeforeTheNextStepReachesTheBudget) {
   for (auto kind : {growth::warming_up, growth::healthy, growth::suspected, growth::leak}) {
     auto x = growing(kind, 100 * mb);
     x.verdict.jobs = 1;
-    x.last_step_bytes = 100 * mb - 1;
+    x.live_grown_bytes = 80 * mb;
+    x.step_bytes = 100 * mb - 1;
     EXPECT_EQ(decide(x), rung::none) << to_string(kind);
-    x.last_step_bytes = 100 * mb;
+    x.step_bytes = 100 * mb;
     EXPECT_EQ(decide(x), rung::replace) << to_string(kind);
   }
   auto x = healthy();
   x.private_bytes = 150 * mb;
-  x.last_step_bytes = 60 * mb;
+  x.live_grown_bytes = 130 * mb;
+  x.step_bytes = 60 * mb;
   EXPECT_EQ(healing_policy{usual()}.decide(x).reason,
-            "private memory is 150.0 MB, the next job like the last (60.0 MB) would reach the "
+            "private memory is 150.0 MB, a job like the largest of late (60.0 MB) would reach the "
             "budget of 200.0 MB");
+  EXPECT_TRUE(healing_policy{usual()}.decide(x).last_resort);
   x.private_bytes = 250 * mb;
-  x.last_step_bytes = 0;
+  x.step_bytes = 0;
   EXPECT_EQ(decide(x), rung::replace) << "over the budget already";
 }
 
@@ -189,10 +194,57 @@ TEST(HealingPolicy, TrimsHoardingFirstAndReplacesWhenThatWasNotEnough) {
   x.verdict.jobs_left = 2;
   EXPECT_EQ(decide(x), rung::trim) << "the forecast, too";
   x.private_bytes = 199 * mb;
-  x.last_step_bytes = 5 * mb;
+  x.step_bytes = 5 * mb;
   EXPECT_EQ(decide(x), rung::trim) << "the last resort, too";
   x.trimmed = true;
   EXPECT_EQ(decide(x), rung::replace);
+}
+
+TEST(HealingPolicy, TrimsWhatIsFreeBeforeItReplacesAWorkerThatIsNotKnownToGrow) {
+  for (auto kind : {growth::warming_up, growth::healthy, growth::caching, growth::suspected}) {
+    auto x = growing(kind, 150 * mb); // 130 MB more than when it was ready
+    x.step_bytes = 60 * mb;
+    x.live_grown_bytes = 64 * mb;
+    const auto step = healing_policy{usual()}.decide(x);
+    EXPECT_EQ(step.action, rung::trim) << to_string(kind);
+    EXPECT_TRUE(step.last_resort);
+    x.trimmed = true;
+    EXPECT_EQ(decide(x), rung::replace) << to_string(kind);
+    x.trimmed = false;
+    x.live_grown_bytes = 65 * mb;
+    EXPECT_EQ(decide(x), rung::replace) << "a trim would not bring enough";
+  }
+}
+
+TEST(HealingPolicy, OnlyTheHardLimitCountsWhatARunningJobTakes) {
+  auto x = growing(growth::leak, 50 * mb);
+  x.step_bytes = 10 * mb;
+  x.present_bytes = 299 * mb;
+  EXPECT_EQ(decide(x), rung::none);
+  x.present_bytes = 300 * mb;
+  EXPECT_EQ(decide(x), rung::kill);
+}
+
+TEST(HealingPolicy, AnInexactReadingLeavesRoomForPagesThatWereCopiedSince) {
+  EXPECT_FALSE(healing_policy::next_reaches_budget(90, 5, 96));
+  EXPECT_TRUE(healing_policy::next_reaches_budget(90, 6, 96));
+  EXPECT_FALSE(healing_policy::may_reach_budget(90, 2, 96));
+  EXPECT_TRUE(healing_policy::may_reach_budget(90, 3, 96));
+  EXPECT_FALSE(healing_policy::may_reach_budget(1'000, 1'000, 0)) << "there is no budget";
+}
+
+TEST(RecentSteps, AreForgottenAfterAWhile) {
+  recent_steps x;
+  EXPECT_EQ(x.largest(), 0u);
+  x.add(7);
+  x.add(3);
+  for (size_t i = 2; i < recent_steps::jobs; ++i)
+    x.add(0);
+  EXPECT_EQ(x.largest(), 7u) << "an allocator takes pages in lumps";
+  x.add(0);
+  EXPECT_EQ(x.largest(), 3u);
+  x.add(0);
+  EXPECT_EQ(x.largest(), 0u);
 }
 
 TEST(HealingPolicy, ALeakIsNeverTrimmed) {
@@ -270,9 +322,18 @@ TEST(LeakCause, IsNamedWhenTheNumbersSingleItOut) {
 
   x.kind = growth::hoarding;
   EXPECT_EQ(name_cause(x), leak_cause::hoarding);
+  // An event never says "hoarding" of a worker that is healthy by its own verdict.
+  cause_evidence large;
+  large.private_grown = 120. * mb;
+  for (auto kind : {growth::warming_up, growth::healthy, growth::caching}) {
+    large.kind = kind;
+    EXPECT_EQ(name_cause(large), leak_cause::budget) << to_string(kind);
+  }
+  large.kind = growth::suspected;
+  EXPECT_EQ(name_cause(large), leak_cause::hoarding);
   for (auto kind : {growth::warming_up, growth::healthy, growth::suspected}) {
     images.kind = kind;
-    EXPECT_EQ(name_cause(images), leak_cause::unknown) << to_string(kind);
+    EXPECT_NE(name_cause(images), leak_cause::retained_images) << to_string(kind);
   }
 }
 
@@ -286,5 +347,6 @@ TEST(HealingNames, AreStable) {
   EXPECT_EQ(to_string(leak_cause::model_reloaded), "model_reloaded");
   EXPECT_EQ(to_string(leak_cause::native_allocation), "native_allocation");
   EXPECT_EQ(to_string(leak_cause::hoarding), "hoarding");
+  EXPECT_EQ(to_string(leak_cause::budget), "budget");
   EXPECT_EQ(to_string(leak_cause::unknown), "unknown");
 }

@@ -132,13 +132,18 @@ TEST(LeakCause, SeesThatMoreIsHoardedThanHeld) {
 
 TEST(LeakCause, SeesHoardingBeforeTheJudgeIsSureOfIt) {
   cause_evidence x;
-  x.kind = growth::warming_up;
+  x.kind = growth::suspected;
   x.private_grown = 250e6;
   x.live_grown = 1e6;
   EXPECT_EQ(name_cause(x), leak_cause::hoarding) << "its budget was used up first";
   x.live_grown = 130e6;
   EXPECT_EQ(name_cause(x), leak_cause::unknown) << "more is held than is not";
+  x.kind = growth::warming_up;
+  EXPECT_EQ(name_cause(x), leak_cause::unknown) << "it is too early, but it holds what it took";
+  x.live_grown = 1e6;
+  EXPECT_EQ(name_cause(x), leak_cause::budget) << "too early to be called growth";
   x = {};
+  x.kind = growth::suspected;
   x.private_grown = 7e6;
   EXPECT_EQ(name_cause(x), leak_cause::unknown) << "an allocator has as much to spare";
 }

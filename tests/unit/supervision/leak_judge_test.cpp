@@ -415,7 +415,7 @@ TEST(LeakJudge, HasAReplacementBeforeTheBudgetOnlyForTheLeakingWorker) {
       w.verdict = aut.observe(at(5 * mib + leaked, owned));
       w.baseline_bytes = 15 * mib;
       w.private_bytes = owned;
-      w.last_step_bytes = leaks ? 6 * mib : 0;
+      w.step_bytes = leaks ? 6 * mib : 0;
       if (policy.decide(w).action == rung::replace)
         replaced = i;
     }
