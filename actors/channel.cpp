@@ -95,10 +95,8 @@ caf::actor spawn_channel(caf::actor_system& system, uint64_t worker, wire::uniqu
         self->send(to, channel_frame{worker, std::move(x)});
       },
       [=](std::optional<error> reason) {
-        channel_closed msg{worker, std::move(reason)};
-        if (self->state.owner != supervisor)
-          self->send(self->state.owner, msg);
-        self->send(supervisor, std::move(msg));
+        // The slot hears of it from the supervisor, which can say why.
+        self->send(supervisor, channel_closed{worker, std::move(reason)});
       });
   });
 }

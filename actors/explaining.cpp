@@ -108,8 +108,7 @@ void supervisor_state::watch_allocations(worker_entry& x) {
   if (!settings.explain)
     return;
   const auto& verdict = x.judge->last();
-  const auto grows = verdict.kind == growth::suspected || verdict.kind == growth::leak
-                     || verdict.kind == growth::mixed;
+  const auto grows = verdict.kind >= growth::suspected && verdict.kind != growth::hoarding;
   switch (x.sampled) {
   case sampling::off: {
     const auto grew = x.jobs > settings.judge.warmup_jobs
@@ -128,7 +127,8 @@ void supervisor_state::watch_allocations(worker_entry& x) {
   }
   case sampling::on: {
     const auto sampled_jobs = x.jobs - x.sampled_from;
-    const auto confirmed = supervision::is_confirmed(verdict.kind);
+    // A cache that fills is not reported unless it costs its worker its place.
+    const auto confirmed = verdict.kind >= growth::leak;
     if (confirmed && sampled_jobs >= enough_jobs && !x.dumped && !is_explained(x)) {
       x.dumped = true;
       ask_for_dump(x);

@@ -53,6 +53,9 @@ void supervisor_state::on_server_frame(const server_frame& x) {
     trouble.clear();
     model_bytes = ready->memory.live;
     server_anonymous = ready->memory.rss_anon;
+    if (std::exchange(model_sha256, ready->model_sha256) != ready->model_sha256)
+      for (auto& where : slots)
+        where.history.forget();
     spdlog::info("model ready: name={} version={} classes={} load_ms={}", ready->model_name,
                  ready->model_version, ready->classes, ready->load_us / 1000);
     model = std::make_shared<const messaging::model_identity>(messaging::model_identity{
@@ -73,7 +76,8 @@ void supervisor_state::on_server_frame(const server_frame& x) {
       return;
     if (made->pid == 0) {
       spdlog::error("fork failed: {}", made->error_message);
-      spawn_after = self->clock().now() + worker_backoff->next(settings.report->env().random());
+      const auto now = self->clock().now();
+      spawn_after = now + worker_backoff->next(settings.report->env().random(), now);
       entry->expected_end = true;
       if (entry->closed) // else its socket closes, too
         workers.erase(made->spawn_id);
@@ -105,10 +109,15 @@ void supervisor_state::on_server_closed(const server_closed& x) {
   std::erase_if(workers, [](const auto& w) { return w.second.pid == 0 && w.second.closed; });
   if (draining)
     return;
+  auto reason = x.reason ? x.reason->describe() : trouble;
+  if (const auto kills = settings.host->oom_kills()) {
+    const auto now = self->clock().now();
+    ooms.observe(*kills, now);
+    if (reason.empty() && ooms.claim(now))
+      reason = "killed by the kernel for lack of memory";
+  }
   settings.report->emit(spdlog::level::err, "fork_server_died",
-                        {{"pid", server_pid},
-                         {"server", server},
-                         {"reason", x.reason ? x.reason->describe() : trouble}});
+                        {{"pid", server_pid}, {"server", server}, {"reason", reason}});
   if (!ever_ready) {
     give_up(error{errc::unavailable,
                   !trouble.empty() ? trouble : "the fork server ended before it was ready"});

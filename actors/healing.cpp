@@ -70,12 +70,31 @@ void supervisor_state::tell_verdict(worker_entry& x) {
   if (kind == x.told)
     return;
   const auto before = std::exchange(x.told, kind);
-  if (kind == growth::suspected)
+  const auto was_live = supervision::is_confirmed(before) && before != growth::hoarding;
+  if (was_live && !supervision::is_confirmed(kind))
+    tell_end_of_growth(x);
+  if (kind == growth::suspected && before < kind)
     settings.report->emit(spdlog::level::info, "leak_suspected", evidence_of(x));
-  else if (supervision::is_confirmed(kind))
+  else if (kind == growth::growing)
+    settings.report->emit(spdlog::level::warn, "growth_confirmed", evidence_of(x));
+  else if (kind >= growth::leak)
     settings.report->emit(spdlog::level::warn, "leak_confirmed", evidence_of(x));
-  else if (before > growth::suspected)
-    spdlog::info("growth of worker {} (slot {}) has stopped", x.id, x.slot);
+}
+
+void supervisor_state::tell_end_of_growth(const worker_entry& x) {
+  const auto& verdict = x.judge->last();
+  auto detail = evidence_of(x);
+  detail["grew_for_jobs"] = verdict.ended_jobs;
+  detail["ended_at_bytes"] = verdict.ended_bytes;
+  settings.report->emit(spdlog::level::info, "growth_ended", std::move(detail));
+  slots.at(x.slot).history.note_end(verdict.ended_bytes);
+}
+
+void supervisor_state::judge_anew(worker_entry& x) {
+  x.judge.emplace(settings.judge);
+  x.told = growth::warming_up;
+  if (x.generation > 0)
+    x.judge->expect_cache(slots.at(x.slot).history.cache_bytes());
 }
 
 supervision::healing_policy::worker supervisor_state::state_of(const worker_entry& x) const {
@@ -99,8 +118,9 @@ void supervisor_state::heal(worker_entry& x) {
   if (step.action == rung::none)
     return release(x);
   // The worker's own word started this; the supervisor's own reading decides.
-  if (!read_private(x))
-    return; // the next probe looks again
+  // Where nothing can be read its word must do, or it would be held for ever.
+  if (!read_private(x) && settings.host->gone(x.id))
+    return;
   step = policy->decide(state_of(x));
   switch (step.action) {
   case rung::none: return release(x);
@@ -153,8 +173,7 @@ void supervisor_state::on_trimmed(worker_entry& x, const wire::trimmed& news) {
   detail["enough"] = enough;
   settings.report->emit(spdlog::level::info, "worker_trimmed", std::move(detail));
   if (enough) {
-    x.judge.emplace(settings.judge);
-    x.told = growth::warming_up;
+    judge_anew(x);
     x.trimmed = false;
   } else if (x.state == phase::serving) {
     heal(x); // its next job may be one too many

@@ -1,6 +1,7 @@
 #include "actors/process_host.hpp"
 
 #include "actors/channel.hpp"
+#include "base/log.hpp"
 
 #include <caf/send.hpp>
 
@@ -8,6 +9,7 @@
 #include <csignal>
 #include <cstring>
 #include <fcntl.h>
+#include <unistd.h>
 
 namespace ziyu::actors {
 
@@ -15,6 +17,14 @@ process_host::process_host(caf::actor_system& system, process_host_settings sett
   : system_(system), settings_(std::move(settings)) {
   // Workers outlive their fork server; then they become our children.
   supervision::become_subreaper();
+  if (const auto trouble = supervision::pidfd_trouble(); !trouble.empty())
+    spdlog::warn("pidfd_open is refused ({}): workers are told apart by their start times",
+                 trouble);
+  if (const auto own = supervision::read_process_memory(::getpid()); !own)
+    spdlog::warn("the memory of processes cannot be read: {}; healing goes by the workers' word",
+                 own.error().describe());
+  else if (own->source != "smaps_rollup")
+    spdlog::warn("/proc/PID/smaps_rollup is refused: private memory is read from {}", own->source);
 }
 
 process_host::~process_host() {
@@ -85,7 +95,7 @@ expected<caf::actor> process_host::spawn(uint64_t worker, caf::actor supervisor)
 
 void process_host::adopt(uint64_t worker, int32_t pid) {
   // A worker that is gone already has no handle, which `gone` reads as ended.
-  if (auto handle = supervision::process_handle::open(pid))
+  if (auto handle = supervision::worker_handle::open(pid))
     workers_[worker] = std::move(*handle);
 }
 
@@ -97,6 +107,11 @@ void process_host::signal(uint64_t worker, int number) {
 bool process_host::gone(uint64_t worker) {
   auto i = workers_.find(worker);
   return i == workers_.end() || i->second.ended();
+}
+
+bool process_host::stopped(uint64_t worker) {
+  auto i = workers_.find(worker);
+  return i != workers_.end() && i->second.stopped();
 }
 
 void process_host::forget(uint64_t worker) {
@@ -114,6 +129,8 @@ expected<supervision::process_memory> process_host::read_memory(int32_t pid) {
 expected<supervision::container_memory> process_host::read_container() {
   return supervision::read_container_memory("/", settings_.container_limit_bytes);
 }
+
+std::optional<uint64_t> process_host::oom_kills() { return supervision::read_oom_kills(); }
 
 expected<uint64_t> process_host::explain(const supervision::leak_request& x) {
   auto started = supervision::leak_explainer::start(settings_.explainer, x);

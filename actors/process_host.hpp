@@ -3,6 +3,7 @@
 #include "actors/worker_host.hpp"
 #include "base/file.hpp"
 #include "supervision/leak_explainer.hpp"
+#include "supervision/worker_handle.hpp"
 
 #include <filesystem>
 #include <map>
@@ -37,9 +38,11 @@ public:
   void adopt(uint64_t worker, int32_t pid) override;
   void signal(uint64_t worker, int number) override;
   bool gone(uint64_t worker) override;
+  bool stopped(uint64_t worker) override;
   void forget(uint64_t worker) override;
   expected<supervision::process_memory> read_memory(int32_t pid) override;
   expected<supervision::container_memory> read_container() override;
+  std::optional<uint64_t> oom_kills() override;
   expected<uint64_t> explain(const supervision::leak_request& x) override;
   std::optional<expected<supervision::leak_report>> explained(uint64_t number) override;
   void stop_explaining(uint64_t number) override;
@@ -50,7 +53,7 @@ private:
   supervision::child_process server_;
   caf::actor control_;
   wire::unique_fd control_socket_; ///< For frames with descriptors; CAF reads a duplicate.
-  std::map<uint64_t, supervision::process_handle> workers_;
+  std::map<uint64_t, supervision::worker_handle> workers_;
   std::map<uint64_t, supervision::leak_explainer> explainers_;
   uint64_t next_explainer_ = 1;
 };

@@ -95,6 +95,8 @@ supervisor_settings to_supervisor_settings(const configs::config& c) {
   s.judge.cache_entries = c.judge.cache_entries;
   s.judge.workers = c.workers.slots;
   s.judge.budget_bytes = c.memory.worker_budget_bytes;
+  if (c.memory.model_cache_bytes > 0)
+    s.judge.model_cache_bytes = c.memory.model_cache_bytes;
   s.healing.enabled = c.healing.enabled;
   s.healing.budget_bytes = c.memory.worker_budget_bytes;
   s.healing.hard_limit_bytes = c.memory.worker_hard_limit_bytes;

@@ -1,5 +1,6 @@
 #include "actors/supervisor.hpp"
 
+#include "base/bytes.hpp"
 #include "base/log.hpp"
 
 #include <algorithm>
@@ -18,6 +19,14 @@ constexpr auto tick_interval = 50ms;
 /// Ticks that the fork server has to say how a worker ended before we go on
 /// without knowing.
 constexpr uint32_t patience_ticks = 10;
+
+/// The cause of a death, in events and metrics.
+constexpr std::string_view oom_killed = "oom_killed", crash = "crash";
+constexpr std::string_view ended_by_itself = "the worker process ended by itself";
+
+/// From SIGKILL until a worker's socket must be closed. One that hangs in the kernel (a disk
+/// or a device that does not answer) ends when that does.
+constexpr auto kill_patience = 1s;
 
 /// Helpers that explain leaks: each takes a core for a tenth of a second or a second.
 constexpr size_t max_helpers = 20;
@@ -74,7 +83,8 @@ void supervisor_state::fill() {
     auto channel = settings.host->spawn(id, caf::actor_cast<caf::actor>(self));
     if (!channel) {
       spdlog::error("cannot spawn a worker: {}", channel.error().describe());
-      spawn_after = self->clock().now() + worker_backoff->next(settings.report->env().random());
+      const auto now = self->clock().now();
+      spawn_after = now + worker_backoff->next(settings.report->env().random(), now);
       return;
     }
     auto& entry = workers[id];
@@ -117,7 +127,7 @@ void supervisor_state::supply() {
     return;
   auto next_standby = [this]() -> worker_entry* {
     for (auto& [id, x] : workers)
-      if (x.state == phase::standby)
+      if (x.state == phase::standby && is_fit(x))
         return &x;
     return nullptr;
   };
@@ -127,6 +137,7 @@ void supervisor_state::supply() {
     x.state = phase::linked;
     x.slot = index;
     x.generation = ++where.generation;
+    x.judge->expect_cache(where.history.cache_bytes());
     worker_link msg;
     msg.worker = x.id;
     msg.pid = x.pid;
@@ -211,7 +222,7 @@ void supervisor_state::end(worker_entry& x) {
   if (x.state == phase::ending)
     return;
   x.state = phase::ending;
-  x.expected_end = true;
+  x.expected_end = !x.killed; // each kill is followed by a death
   tell_worker(x, wire::stop{});
   self->delayed_send(self, settings.grace, atom::deadline{}, x.id);
 }
@@ -229,16 +240,54 @@ void supervisor_state::kill(worker_entry& x, error why) {
   if (x.state == phase::serving)
     self->send(slots[x.slot].actor, kill_notice{x.id, why, x.private_bytes});
   x.killed = std::move(why);
+  x.expected_end = false;
   settings.host->signal(x.id, SIGKILL);
+  self->delayed_send(self, kill_patience, atom::deadline{}, x.id);
+}
+
+void supervisor_state::abandon(worker_entry& x) {
+  spdlog::error(
+    "worker {} (pid {}) hangs in the kernel, not even SIGKILL ends it: its slot goes on", x.id,
+    x.pid);
+  on_channel_closed(channel_closed{x.id, {}});
+}
+
+bool supervisor_state::is_fit(worker_entry& x) {
+  if (x.killed)
+    return false;
+  if (!settings.host->stopped(x.id))
+    return true;
+  kill(x, error{errc::timeout, "the standby is stopped: it would answer to nothing"});
+  return false;
+}
+
+void supervisor_state::ask_the_kernel(worker_entry& x) {
+  const auto now = self->clock().now();
+  if (const auto kills = settings.host->oom_kills())
+    ooms.observe(*kills, now);
+  if (x.killed || x.expected_end || !ooms.claim(now))
+    return;
+  const auto amount = [](uint64_t bytes) { return format_bytes(static_cast<int64_t>(bytes)); };
+  x.oom_killed = true;
+  x.killed = error{errc::worker_died,
+                   "oom_killed: killed by the kernel for lack of memory: the container used "
+                     + amount(container.used) + " of " + amount(container.limit) + " ("
+                     + container.source + ") at the latest reading, the " + "worker had "
+                     + amount(x.private_bytes) + " of private memory"};
 }
 
 void supervisor_state::on_deadline(uint64_t id) {
   auto x = find(id);
   if (!x)
     return;
-  if (x->state == phase::ending) {
+  if (x->killed && x->pid != 0 && !x->closed) {
+    abandon(*x);
+  } else if (x->state == phase::ending) {
+    if (std::exchange(x->grace_over, true))
+      return finish_relieved(id); // not even SIGKILL ended it: whoever waits for that goes on
     spdlog::warn("worker {} (pid {}) did not stop within the grace period; SIGKILL", id, x->pid);
     settings.host->signal(id, SIGKILL);
+    self->delayed_send(self, kill_patience, atom::deadline{}, id);
   } else if (x->state <= phase::warming) {
     spdlog::error("worker {} was not ready within {} ms", id, settings.start_timeout.count());
     if (x->pid != 0)
@@ -267,9 +316,13 @@ void supervisor_state::on_channel_closed(const channel_closed& x) {
       workers.erase(entry->id);
     return;
   }
-  // The channel itself tells its slot only if it had heard of it in time.
-  if (was == phase::linked || was == phase::serving)
+  ask_the_kernel(*entry);
+  // Its slot hears of it from us, with the reason.
+  if (entry->generation > 0) {
+    if (entry->oom_killed)
+      self->send(slots[entry->slot].actor, kill_notice{entry->id, *entry->killed, entry->private_bytes});
     self->send(slots[entry->slot].actor, x);
+  }
   if (was == phase::linked) {
     auto& where = slots[entry->slot];
     if (where.linked == entry->id)
@@ -285,7 +338,8 @@ void supervisor_state::on_channel_closed(const channel_closed& x) {
       next.old_worker = entry->id;
       next.decided_us = settings.report->env().monotonic_us();
       next.old_private = std::max(entry->present_bytes, entry->private_bytes);
-      next.cause = !entry->killed ? "crash"
+      next.cause = entry->oom_killed ? std::string{oom_killed}
+                   : !entry->killed  ? std::string{crash}
                    : entry->killed->code == errc::deadline_exceeded
                      ? "hang"
                      : std::string{to_string(entry->killed->code)};
@@ -293,7 +347,7 @@ void supervisor_state::on_channel_closed(const channel_closed& x) {
         if (const auto cause = supervision::name_cause(counters_of(*entry));
             cause != supervision::leak_cause::budget) // that was not even in question
           next.cause = to_string(cause);
-      next.reason = entry->killed ? entry->killed->message : "the worker process ended by itself";
+      next.reason = entry->killed ? entry->killed->message : std::string{ended_by_itself};
       next.evidence = evidence_of(*entry);
       where.wanted = std::move(next);
     }
@@ -307,7 +361,7 @@ void supervisor_state::note_death(const worker_entry* x) {
   if (draining)
     return;
   const auto now = self->clock().now();
-  const auto pause = worker_backoff->next(settings.report->env().random());
+  const auto pause = worker_backoff->next(settings.report->env().random(), now);
   std::optional<supervision::restart_intensity::child> who;
   if (x != nullptr)
     who.emplace(x->slot, x->generation);
@@ -351,20 +405,48 @@ void supervisor_state::reap(uint64_t id, const std::optional<wire::exited>& how)
   entry = find(id);
   if (!entry)
     return;
+  if (entry->oom_killed && how && how->signal != SIGKILL) {
+    ooms.give_back(self->clock().now()); // it ended by itself: somebody else was killed
+    entry->killed.reset();
+    entry->oom_killed = false;
+    const auto correct = [id](replacement& x) {
+      if (x.old_worker != id)
+        return;
+      x.cause = crash;
+      x.reason = ended_by_itself;
+    };
+    for (auto& where : slots)
+      if (where.wanted)
+        correct(*where.wanted);
+    std::for_each(relieved.begin(), relieved.end(), correct);
+  }
   if (!entry->expected_end) {
-    const auto what = entry->killed ? std::string{to_string(entry->killed->code)} : describe(how);
+    const auto what = entry->oom_killed ? std::string{oom_killed}
+                      : entry->killed   ? std::string{to_string(entry->killed->code)}
+                                        : describe(how);
     settings.report->stats().deaths.Add({{"how", what}}).Increment();
-    settings.report->emit(spdlog::level::err, "worker_died",
-                          {{"slot", entry->slot},
-                           {"generation", entry->generation},
-                           {"pid", entry->pid},
-                           {"how", describe(how)},
-                           {"jobs", entry->jobs},
-                           {"private_bytes", entry->private_bytes}});
+    nlohmann::json detail{{"slot", entry->slot}, {"generation", entry->generation},
+                          {"pid", entry->pid},   {"how", describe(how)},
+                          {"jobs", entry->jobs}, {"private_bytes", entry->private_bytes}};
+    if (entry->killed) {
+      detail["code"] = entry->oom_killed ? oom_killed : to_string(entry->killed->code);
+      detail["reason"] = entry->killed->message;
+    }
+    if (entry->oom_killed) {
+      detail["container_used_bytes"] = container.used;
+      detail["container_limit_bytes"] = container.limit;
+      detail["container_source"] = container.source;
+    }
+    settings.report->emit(spdlog::level::err, "worker_died", std::move(detail));
   }
   settings.host->forget(id);
   caf::anon_send_exit(entry->channel, caf::exit_reason::user_shutdown);
   workers.erase(id);
+  finish_relieved(id);
+  finish_drain_if_gone();
+}
+
+void supervisor_state::finish_relieved(uint64_t id) {
   if (auto i = std::find_if(relieved.begin(), relieved.end(),
                             [id](const replacement& x) { return x.old_worker == id; });
       i != relieved.end()) {
@@ -372,7 +454,6 @@ void supervisor_state::reap(uint64_t id, const std::optional<wire::exited>& how)
     relieved.erase(i);
     finish_replacement(std::move(done));
   }
-  finish_drain_if_gone();
 }
 
 // -- the rest ----------------------------------------------------------------------------------
@@ -404,6 +485,11 @@ void supervisor_state::on_tick() {
   }
   if (now >= next_probe) {
     next_probe = now + settings.probe_interval;
+    if (const auto kills = settings.host->oom_kills())
+      ooms.observe(*kills, now);
+    for (auto& [id, x] : workers)
+      if (x.state == phase::standby)
+        is_fit(x);
     probe();
   }
   if (draining && now >= kill_at) {
@@ -497,7 +583,9 @@ supervisor_actor::behavior_type supervisor(
   st.helpers.emplace(max_helpers, helper_period);
   st.server_intensity.emplace(settings.restart_intensity, settings.restart_period);
   st.server_backoff.emplace(settings.backoff_initial, settings.backoff_max);
-  st.worker_backoff.emplace(settings.backoff_initial, settings.backoff_max);
+  // Deaths that are rarer than the intensity counts do not add up.
+  st.worker_backoff.emplace(settings.backoff_initial, settings.backoff_max,
+                            settings.restart_period);
   st.settings = std::move(settings);
   st.slots.resize(st.settings.slots);
   for (uint32_t i = 0; i < st.slots.size(); ++i) {

@@ -3,9 +3,12 @@
 #include "actors/reporter.hpp"
 #include "actors/worker_host.hpp"
 #include "supervision/backoff.hpp"
+#include "supervision/growth_history.hpp"
 #include "supervision/healing_policy.hpp"
+#include "supervision/oom_watch.hpp"
 #include "supervision/replacement_schedule.hpp"
 #include "supervision/restart_intensity.hpp"
+#include "supervision/restart_pause.hpp"
 #include "supervision/stack_book.hpp"
 
 #include <caf/typed_event_based_actor.hpp>
@@ -106,7 +109,9 @@ struct worker_entry {
   bool closed = false;                             ///< Its channel is closed.
   uint32_t gone_ticks = 0;                         ///< Ticks since its process was seen ended.
   bool expected_end = false;                       ///< We ended it: no restart is counted.
-  std::optional<error> killed;                     ///< Why we killed it.
+  std::optional<error> killed;                     ///< Why we, or the kernel, killed it.
+  bool oom_killed = false;                         ///< For lack of memory, by its counter.
+  bool grace_over = false;                         ///< SIGKILL was sent at the end of its grace.
   std::shared_ptr<const messaging::model_identity> model; ///< That it was forked with.
 
   /// Pearson's, over `recent`; 0 when one of the two does not vary.
@@ -139,6 +144,7 @@ struct supervisor_state {
     uint64_t linked = 0;               ///< On its way to it; 0: none.
     std::optional<replacement> wanted; ///< Waits for a standby and the switch.
     uint64_t replacements = 0;
+    supervision::growth_history history;
   };
 
   /// The cause of the memory of one generation of a slot's worker.
@@ -197,6 +203,14 @@ struct supervisor_state {
   void on_deadline(uint64_t worker);
   void end(worker_entry& x); ///< Soft, grace, hard.
   void kill(worker_entry& x, error why);
+  /// Takes its slot from a worker that not even SIGKILL has ended yet.
+  void abandon(worker_entry& x);
+  /// Whether the kernel killed it for lack of memory: then that is why it died.
+  void ask_the_kernel(worker_entry& x);
+  /// Kills a standby that is stopped: it would take a slot and answer nothing.
+  bool is_fit(worker_entry& x);
+  /// Reports the replacement whose old worker is gone, or given up.
+  void finish_relieved(uint64_t old_worker);
   /// Of a worker that should have lived; `x` is null for one that nobody had heard of.
   void note_death(const worker_entry* x = nullptr);
   void on_death_verdict(const death_verdict& x);
@@ -209,6 +223,8 @@ struct supervisor_state {
   supervision::healing_policy::worker state_of(const worker_entry& x) const;
   void release(worker_entry& x); ///< Lets it go on if it is held.
   void tell_verdict(worker_entry& x);
+  void tell_end_of_growth(const worker_entry& x);
+  void judge_anew(worker_entry& x);
   void want_replacement(worker_entry& x, const std::string& reason);
   /// Begins the replacements that are due, those nearest to their budget first.
   void start_replacements();
@@ -263,7 +279,9 @@ struct supervisor_state {
   supervisor_settings settings;
   std::optional<supervision::healing_policy> policy;
   std::optional<supervision::restart_intensity> intensity, server_intensity;
-  std::optional<supervision::backoff> server_backoff, worker_backoff;
+  std::optional<supervision::backoff> server_backoff;
+  std::optional<supervision::restart_pause> worker_backoff;
+  supervision::oom_watch ooms;
   std::vector<slot> slots;
   std::map<uint64_t, worker_entry> workers;
   std::vector<replacement> relieved; ///< Switched; their old workers are ending.
@@ -284,6 +302,7 @@ struct supervisor_state {
   uint64_t model_bytes = 0;
   std::shared_ptr<const messaging::model_identity> model; ///< Of the present fork server.
   uint64_t server_anonymous = 0; ///< Of the latest fork server, when its model was loaded.
+  std::string model_sha256; ///< Of the latest fork server's model.
   std::deque<explanation> explanations;
   std::map<uint32_t, known_leak> known_leaks; ///< By slot.
   std::map<uint32_t, leak_name> names;        ///< By slot: of its latest worker with a dump.

@@ -42,11 +42,20 @@ public:
   /// True when the process of an adopted worker has ended.
   virtual bool gone(uint64_t worker) = 0;
 
+  /// True when its process is stopped: it would take a job and answer nothing.
+  virtual bool stopped(uint64_t worker) {
+    static_cast<void>(worker);
+    return false;
+  }
+
   /// Forgets a worker that is gone (and reaps it if it has become an orphan).
   virtual void forget(uint64_t worker) = 0;
 
   virtual expected<supervision::process_memory> read_memory(int32_t pid) = 0;
   virtual expected<supervision::container_memory> read_container() = 0;
+
+  /// How many processes the kernel has killed for lack of memory; empty: nothing counts them.
+  virtual std::optional<uint64_t> oom_kills() { return std::nullopt; }
 
   /// Has a leak explained outside of this process; returns the explanation's number.
   virtual expected<uint64_t> explain(const supervision::leak_request& x) = 0;

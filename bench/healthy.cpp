@@ -158,7 +158,7 @@ json measure(const options& o) {
   pool workers{settings, [&](const json& x) {
                  std::lock_guard guard{mutex};
                  ++events[x.at("type")];
-                 if (x.at("type") == "leak_confirmed")
+                 if (x.at("type") == "growth_confirmed" || x.at("type") == "leak_confirmed")
                    confirmed.push_back(x.at("detail").at("judgement"));
                }};
   const album images;

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <deque>
 #include <map>
+#include <optional>
 #include <random>
 
 namespace ziyu::bench {
@@ -103,6 +105,45 @@ private:
   std::vector<uint32_t> batches_{1};
 };
 
+/// A cache of the latest inputs, whatever they are: it grows until it is full.
+class latest_inputs {
+public:
+  /// At most `most` bytes in `entries`, none of more than `largest`.
+  latest_inputs(dice& d, uint64_t entries, double most, double largest)
+    : dice_(d), entries_(entries),
+      entry_(d.spread(1 * kib, std::min(largest, most / 1.5 / static_cast<double>(entries)))) {
+    varies_ = d.happens(0.3);
+    // One input in so many is kept, in groups of so many; a full one drops one, or half.
+    every_ = d.happens(0.6) ? 1 : d.whole(2, 8);
+    group_ = d.happens(0.7) ? 1 : d.whole(2, 32);
+    drops_ = d.happens(0.7) ? 1 : entries / 2;
+  }
+
+  /// By how much the next input makes it larger.
+  double next() {
+    if (dice_.whole(1, every_) > 1 || ++waiting_ < group_)
+      return 0;
+    double change = 0;
+    for (; waiting_ > 0; --waiting_) {
+      held_.push_back(size_class(varies_ ? entry_ * dice_.uniform(0.5, 1.5) : entry_));
+      change += held_.back();
+    }
+    if (held_.size() > entries_)
+      for (auto left = std::max<uint64_t>(drops_, held_.size() - entries_); left > 0; --left) {
+        change -= held_.front();
+        held_.pop_front();
+      }
+    return change;
+  }
+
+private:
+  dice& dice_;
+  uint64_t entries_, every_ = 1, group_ = 1, drops_ = 1, waiting_ = 0;
+  double entry_;
+  bool varies_ = false;
+  std::deque<double> held_;
+};
+
 /// What a healthy worker keeps: parts that are switched on at random.
 class keeper {
 public:
@@ -140,6 +181,10 @@ public:
       history_ = d.whole(12, 200), history_entry_ = size_class(d.spread(1 * kib, 512 * kib));
     if (is("bad_path"))
       bad_steps_ = d.whole(1, 3);
+    if (is("bounded_cache"))
+      latest_.emplace(d, d.whole(8, 1000), 150 * mib, mib);
+    if (is("large_entries"))
+      latest_.emplace(d, d.whole(12, 40), 220 * mib, 16 * mib);
   }
 
   double after(uint64_t job, const supervision::job_memory& x) {
@@ -187,6 +232,8 @@ public:
       kept_ += history_entry_;
       --history_;
     }
+    if (latest_ && x.ok)
+      kept_ += latest_->next();
     if (!x.ok && bad_steps_ > 0) {
       --bad_steps_;
       kept_ += size_class(dice_.spread(100, 64 * kib));
@@ -211,6 +258,7 @@ private:
   double kept_ = 0, scratch_ = 0, input_ = 0;
   std::map<uint64_t, double> steps_;
   std::map<uint64_t, uint64_t> seen_;
+  std::optional<latest_inputs> latest_;
   std::vector<double> order_;
   std::vector<uint64_t> keys_;
 };
@@ -302,9 +350,10 @@ private:
 } // namespace
 
 std::vector<std::string> healthy_kinds() {
-  return {"flat",         "warm_up",       "spikes",         "shape_cache",   "two_stage_cache",
-          "high_water",   "last_image",    "step_then_flat", "plateau",       "evicting_cache",
-          "coarse_cache", "short_history", "bad_path",       "workload_shift"};
+  return {"flat",         "warm_up",       "spikes",         "shape_cache",    "two_stage_cache",
+          "high_water",   "last_image",    "step_then_flat", "plateau",        "evicting_cache",
+          "coarse_cache", "short_history", "bad_path",       "workload_shift", "long_history",
+          "bounded_cache"};
 }
 
 std::vector<std::string> growing_kinds() {
@@ -313,7 +362,7 @@ std::vector<std::string> growing_kinds() {
           "leak_with_spikes", "leak_after_steps", "hoarding",           "leak_and_hoarding"};
 }
 
-std::vector<std::string> beyond_kinds() { return {"long_history"}; }
+std::vector<std::string> beyond_kinds() { return {"large_entries"}; }
 
 trace generate(const std::string& kind, double bytes_per_job, uint64_t budget, uint64_t seed) {
   dice d{seed};
@@ -327,7 +376,7 @@ trace generate(const std::string& kind, double bytes_per_job, uint64_t budget, u
            : leaks         ? truth::leak
            : hoards        ? truth::hoarding
                            : truth::healthy;
-  t.beyond = kind == "long_history";
+  t.beyond = kind == "large_entries";
   // A leak comes on top of something healthy.
   auto behind = kind;
   if (grows) {

@@ -24,7 +24,7 @@ struct trace {
   truth what = truth::healthy;
   uint64_t onset = 0;       ///< First job (from 1) that leaks or hoards; 0: none.
   double bytes_per_job = 0; ///< Of the leak, else of the hoard; mean over its jobs.
-  bool beyond = false;      ///< Healthy, but of a kind that nobody could tell from a leak.
+  bool beyond = false; ///< Healthy, but of a kind that is taken for a leak unless it is declared.
   std::vector<reading> jobs;
 };
 

@@ -69,7 +69,7 @@ public:
     const auto type = event.at("type").get<std::string>();
     const auto& detail = event.at("detail");
     std::lock_guard guard{mutex_};
-    if (type == "leak_confirmed") {
+    if (type == "growth_confirmed" || type == "leak_confirmed") {
       if (!detected)
         detected = detail.at("jobs").get<uint64_t>();
       // That says it all; there are no call stacks to explain.

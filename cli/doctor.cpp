@@ -17,7 +17,7 @@ namespace ziyu::cli {
 namespace {
 
 struct doctor_options {
-  std::string model, images, container, svg, flame, fault;
+  std::string model, images, container, cache, svg, flame, fault;
   uint64_t jobs = 200;
   uint32_t slots = 0;
   double timeout_s = 30;
@@ -41,6 +41,12 @@ expected<examination> to_examination(const doctor_options& o) {
       return fail(errc::invalid_usage,
                   "--container: " + (limit ? std::string{"0 bytes"} : limit.error().message));
     x.container_limit = *limit;
+  }
+  if (!o.cache.empty()) {
+    const auto bytes = parse_bytes(o.cache);
+    if (!bytes)
+      return fail(errc::invalid_usage, "--cache: " + bytes.error().message);
+    x.cache = *bytes;
   }
   for (const auto& [flag, file] : {std::pair{"--svg", o.svg}, {"--flame", o.flame}}) {
     if (file.empty())
@@ -124,12 +130,20 @@ void add_doctor_command(CLI::App& app, int& exit_code) {
     ->add_option("--images", options->images,
                  "Images of your own, from this folder and below (default: made here)")
     ->type_name("DIR");
-  command->add_option("--jobs", options->jobs, "How many jobs to judge by")
+  command
+    ->add_option("--jobs", options->jobs,
+                 "How many jobs to judge by; up to ten times as many while growth goes on of\n"
+                 "which it is not known whether it ends")
     ->check(CLI::Range(1, 10'000'000))
     ->capture_default_str();
   command
     ->add_option("--container", options->container,
                  "Recommend for a container with this memory, e.g., 2GiB (default: this one)")
+    ->type_name("BYTES");
+  command
+    ->add_option("--cache", options->cache,
+                 "What the model's own caches hold when they are full, e.g., 32MiB; 0: it has\n"
+                 "none (default: not known)")
     ->type_name("BYTES");
   command->add_option("--slots", options->slots, "Recommend for so many slots")
     ->check(CLI::Range(1, 1024))
@@ -149,8 +163,10 @@ void add_doctor_command(CLI::App& app, int& exit_code) {
     ->add_option("--fault", options->fault,
                  "Inject this fault into each job, to try the doctor, e.g., native_malloc:64KiB")
     ->type_name("FAULT");
-  command->footer("Exit codes: 0 healthy, 1 the worker failed or it could not be judged, 2 wrong\n"
-                  "usage or no usable model, 3 it leaks, 130 interrupted.");
+  command->footer(
+    "Exit codes: 0 healthy (growth that ended included), 1 the worker failed or it could\n"
+    "not be judged (growth of which the end is not known included), 2 wrong usage or\n"
+    "no usable model, 3 it leaks, 130 interrupted.");
   command->callback([options, &exit_code] { exit_code = run_doctor(*options); });
 }
 

@@ -26,6 +26,8 @@ using supervision::worker_session;
 /// Of what a sampled heap is worth explaining.
 constexpr uint64_t least_sampled_jobs = 50;
 constexpr size_t max_sizes = 12, max_times = 64;
+/// Times the jobs that were asked for: until growth is known to end, or not to.
+constexpr uint64_t patience = 10;
 constexpr int timed_jobs = 2; ///< More per size, for the times alone.
 /// The control process itself; what it holds of jobs comes on top.
 constexpr uint64_t control_process = 64u << 20;
@@ -42,7 +44,7 @@ expected<configs::config> default_config(const std::filesystem::path& model) {
   return x->values;
 }
 
-leak_judge::settings judge_settings(const configs::config& x) {
+leak_judge::settings judge_settings(const configs::config& x, std::optional<uint64_t> cache) {
   leak_judge::settings s;
   s.warmup_jobs = x.judge.warmup_jobs;
   s.min_jobs = x.judge.min_jobs;
@@ -50,6 +52,8 @@ leak_judge::settings judge_settings(const configs::config& x) {
   s.min_effect_bytes = x.judge.min_effect_bytes;
   s.confidence = x.judge.confidence;
   s.budget_bytes = x.memory.worker_budget_bytes;
+  s.cache_entries = x.judge.cache_entries;
+  s.model_cache_bytes = cache;
   return s;
 }
 
@@ -101,7 +105,8 @@ uint64_t median(std::vector<uint64_t> x) {
 class examiner {
 public:
   examiner(const examination& x, worker_session session, const configs::config& defaults)
-    : x_(x), session_(std::move(session)), defaults_(defaults), judge_(judge_settings(defaults)) {
+    : x_(x), session_(std::move(session)), defaults_(defaults),
+      judge_(judge_settings(defaults, x.cache)) {
     found_.model = session_.server();
     found_.images = x.source;
   }
@@ -162,6 +167,8 @@ private:
     if (found_.jobs < x_.jobs)
       return true;
     const auto kind = judge_.last().kind;
+    if (kind == growth::growing)
+      return found_.jobs < patience * x_.jobs;
     if (supervision::is_confirmed(kind))
       return sampling_ && found_.jobs - sampled_from_ < least_sampled_jobs;
     return kind == growth::suspected && found_.jobs < 2 * x_.jobs;

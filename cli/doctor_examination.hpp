@@ -16,9 +16,10 @@ struct examination {
   std::filesystem::path model;
   std::vector<doctor_image> images; ///< Not empty; used in turn.
   std::string source;               ///< Where they come from, for people.
-  uint64_t jobs = 200;
-  uint64_t container_limit = 0; ///< 0: that of our cgroup, else of the host.
-  uint32_t slots = 0;           ///< 0: as many as fit.
+  uint64_t jobs = 200;              ///< At least; ten times as many while growth is not decided.
+  std::optional<uint64_t> cache;    ///< What the model's caches hold, if it is known.
+  uint64_t container_limit = 0;     ///< 0: that of our cgroup, else of the host.
+  uint32_t slots = 0;               ///< 0: as many as fit.
   std::string fault;
   std::chrono::milliseconds answer_limit{30'000};
   std::function<bool()> cancelled;

@@ -188,12 +188,14 @@ int exit_code_of(const diagnosis& x) {
 
 uint64_t settled_private(const diagnosis& x) {
   const auto hoards = x.verdict.kind == growth::hoarding || x.verdict.kind == growth::mixed;
+  // What a full cache holds is part of what a worker needs.
+  const auto has_ended = x.verdict.ended_jobs > 0 && health_of(x) == health::healthy;
   uint64_t most = 0;
   for (const auto& p : x.series) {
     if (hoards && x.confirmed_at > 0 && p.job > x.confirmed_at)
       break;
     const auto first = x.series.front().live;
-    const auto gained = p.live > first ? p.live - first : 0;
+    const auto gained = p.live > first && !has_ended ? p.live - first : 0;
     most = std::max(most, p.private_bytes - std::min(p.private_bytes, gained));
   }
   return most;
@@ -201,11 +203,16 @@ uint64_t settled_private(const diagnosis& x) {
 
 std::string summary(const diagnosis& x) {
   const auto count = std::to_string(x.jobs) + " jobs";
+  const auto& v = x.verdict;
   const auto why = supervision::explain(x.verdict);
   switch (health_of(x)) {
   case health::healthy:
     if (x.verdict.kind == growth::hoarding)
       return "no leak, but hoarding in " + count + ", which a trim gives back: " + why;
+    if (v.ended_jobs > 0)
+      return "no leak in " + count + ": grows for " + std::to_string(v.ended_jobs)
+             + " jobs, then flat for " + std::to_string(v.plateau_jobs) + ", "
+             + bytes(v.ended_bytes) + " more than after the first job (a cache that is full)";
     return "no leak in " + count + ": " + why;
   case health::leaks:
     return (is_leak(x.verdict.kind) ? "leaks " : "hoards, and a trim does not help: ")
@@ -216,6 +223,11 @@ std::string summary(const diagnosis& x) {
     return "could not be judged: " + x.failure;
   if (x.failed_jobs == x.jobs)
     return "could not be judged: not one of " + count + " succeeded";
+  if (v.kind == growth::growing)
+    return "not decided within " + count + ": grows by " + bytes(rate(x).bytes_per_job)
+           + " per job, " + bytes(v.grown_since_birth)
+           + " so far; it leaks, or a cache is not full yet: try more jobs, or --cache BYTES if you"
+             " know what it holds";
   return "could not be judged in " + count + ", try more: " + why;
 }
 
@@ -262,7 +274,10 @@ json to_json(const diagnosis& x) {
       {"gpu", to_json(x.verdict.gpu)},
       {"input", to_string(x.verdict.input)},
       {"onset_job", x.verdict.onset},
-      {"confirmed_at_job", x.confirmed_at}}},
+      {"confirmed_at_job", x.confirmed_at},
+      {"grown_bytes", x.verdict.grown_since_birth},
+      {"ended_after_jobs", x.verdict.ended_jobs},
+      {"ended_at_bytes", x.verdict.ended_bytes}}},
     {"explanation", nullptr},
     {"trim", nullptr},
     {"sizes", std::move(sizes)},

@@ -90,7 +90,8 @@ std::string event_row(const messaging::record& x, bool colours) {
   auto has = [&type](std::string_view part) { return type.find(part) != std::string::npos; };
   const auto bad = has("died") || has("killed") || has("exceeded") || has("opened")
                    || has("unavailable") || has("dead_lettered");
-  const auto healing = has("leak") || has("replaced") || has("trimmed") || has("half_open");
+  const auto healing = has("leak") || has("growth") || has("replaced") || has("trimmed")
+                       || has("half_open");
   std::string detail;
   if (const auto i = document.find("detail"); i != document.end() && i->is_object())
     for (const auto& [key, value] : i->items())

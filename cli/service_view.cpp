@@ -78,7 +78,7 @@ std::string model_of(const json& x) {
 
 colour verdict_colour(const std::string& x) {
   return x == "healthy"                                   ? colour::green
-         : x == "suspected"                               ? colour::yellow
+         : x == "suspected" || x == "growing"             ? colour::yellow
          : x == "leak" || x == "hoarding" || x == "mixed" ? colour::red
                                                           : colour::grey;
 }

@@ -41,8 +41,11 @@ struct config {
   struct memory {
     uint64_t worker_budget_bytes = 0;     ///< Private; replaced before this.
     uint64_t worker_hard_limit_bytes = 0; ///< Private; killed at this.
-    uint64_t container_limit_bytes = 0;   ///< 0: the cgroup's, else the host's.
-    uint64_t probe_interval_ms = 1'000;   ///< Supervisor's own readings.
+    /// Live bytes that the model's own caches hold when they are full; 0: not declared,
+    /// 1: it has none.
+    uint64_t model_cache_bytes = 0;
+    uint64_t container_limit_bytes = 0; ///< 0: the cgroup's, else the host's.
+    uint64_t probe_interval_ms = 1'000; ///< Supervisor's own readings.
   } memory;
   struct judge {
     uint32_t warmup_jobs = 3;        ///< Growth in them is expected.
@@ -50,7 +53,7 @@ struct config {
     uint32_t window_jobs = 64;       ///< Most recent jobs looked at.
     uint64_t min_effect_bytes = 512; ///< Per job; smaller growth is no leak.
     double confidence = 0.998;       ///< That no healthy worker is called a leak.
-    uint32_t cache_entries = 1024;   ///< Kinds of input a healthy cache may hold.
+    uint32_t cache_entries = 1024;   ///< Entries that a healthy cache may hold.
   } judge;
   struct healing {
     bool enabled = true;

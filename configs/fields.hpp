@@ -23,6 +23,7 @@ void for_each_field(Config& x, F&& f) {
   f("workers.executable", x.workers.executable);
   f("memory.worker_budget_bytes", x.memory.worker_budget_bytes);
   f("memory.worker_hard_limit_bytes", x.memory.worker_hard_limit_bytes);
+  f("memory.model_cache_bytes", x.memory.model_cache_bytes);
   f("memory.container_limit_bytes", x.memory.container_limit_bytes);
   f("memory.probe_interval_ms", x.memory.probe_interval_ms);
   f("judge.warmup_jobs", x.judge.warmup_jobs);

@@ -85,6 +85,7 @@ std::vector<violation> check_rules(const json& document, const std::vector<viola
   ordered("memory.worker_budget_bytes", "memory.worker_hard_limit_bytes", true);
   if (are_usable(job_memory_keys, broken))
     check_job_memory(document, found);
+  ordered("memory.model_cache_bytes", "memory.worker_budget_bytes", true);
   ordered("breaker.close_below", "breaker.open_at", true);
   ordered("breaker.ease_at", "breaker.tighten_at", false);
   ordered("restart.backoff_initial_ms", "restart.backoff_max_ms", false);

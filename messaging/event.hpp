@@ -17,7 +17,8 @@ namespace ziyu::messaging {
 /// partitions_revoked, commit_map_refused, ledger_imbalance, consumer_stalled,
 /// dead_lettered, self_growth, breaker_forced_open, breaker_disabled,
 /// memory_pressure, maintenance_began, maintenance_ended, publication_set_aside,
-/// publication_resumed, records_lost_to_retention.
+/// publication_resumed, records_lost_to_retention,
+/// growth_confirmed, growth_ended.
 struct event {
   std::string type;
   int64_t time_ms = 0;                              ///< Wall clock.

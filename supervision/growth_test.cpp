@@ -133,6 +133,7 @@ void growth_test::weigh(hypothesis& x, double rate, double prior, const input& i
     x.priors = 0;
     x.since = jobs_;
     x.level = level_;
+    x.seen = event_count_;
     x.events = x.unexplained = x.compared = x.repeated = 0;
   }
   x.wealth += prior;
@@ -165,7 +166,8 @@ growth_test::run growth_test::current() const {
   const auto& x = *strongest();
   if (x.events == 0)
     return {};
-  return {x.since, x.events, x.unexplained, level_ - std::min(level_, x.level)};
+  return {x.since, x.events, event_count_ - std::min(event_count_, x.seen), x.unexplained,
+          level_ - std::min(level_, x.level)};
 }
 
 bool growth_test::stopped(double alpha) const {

@@ -43,7 +43,8 @@ public:
   /// The growth that the strongest of the assumed leaks explains.
   struct run {
     uint64_t onset = 0;       ///< Number (from 1) of its first job; 0: nothing grows.
-    uint64_t events = 0;      ///< Since then.
+    uint64_t events = 0;      ///< Since then, of the inputs that it leaks with.
+    uint64_t all_events = 0;  ///< Since then, of all inputs.
     uint64_t unexplained = 0; ///< Events whose chance was below 1.
     uint64_t grown = 0;       ///< Bytes.
   };
@@ -76,6 +77,7 @@ private:
     double priors = 0;  ///< Of the onsets from `since` on, in sum.
     uint64_t since = 0; ///< The job before which nothing speaks for it.
     uint64_t level = 0; ///< The counter's, then.
+    uint64_t seen = 0;  ///< Events of the counter, then.
     uint32_t events = 0, unexplained = 0;
     uint32_t compared = 0, repeated = 0; ///< Events whose rises were compared; equal ones.
   };

@@ -8,6 +8,9 @@ namespace ziyu::supervision {
 
 namespace {
 
+/// Of the room below the budget: what growth that may end can take.
+constexpr double growing_share = 0.95;
+
 std::string amount(double bytes) { return format_bytes(static_cast<int64_t>(bytes)); }
 
 } // namespace
@@ -69,6 +72,16 @@ healing_step healing_policy::decide(const worker& x) const {
   const auto rate = amount(slope.bytes_per_job) + " per job (" + amount(slope.lower) + " to "
                     + amount(slope.upper) + ")";
   const auto threshold = settings_.replace_at * (1 - settings_.jitter * x.chance) * room;
+  if (x.verdict.kind == growth::growing) {
+    // It may be a cache that is about to be full: it has all of the room but a rest.
+    const auto most = growing_share * room;
+    if (grown < most && static_cast<double>(x.gpu_grown_bytes) < most
+        && x.verdict.jobs_left.value_or(UINT64_MAX) > settings_.forecast_jobs)
+      return {};
+    return replace_or_trim("grows by " + rate + ": " + owned + " of " + budget
+                           + " are used; it leaks, or memory.worker_budget_bytes is too small for"
+                             " a cache of the model (declared as memory.model_cache_bytes)");
+  }
   if (grown >= threshold)
     return replace_or_trim(std::string{to_string(x.verdict.kind)} + " of " + rate + ": " + owned
                            + " of " + budget + " are used");

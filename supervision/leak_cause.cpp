@@ -141,7 +141,7 @@ leak_cause name_cause(const cause_evidence& x) {
     return leak_cause::gpu_cache;
   if (x.kind == growth::hoarding)
     return leak_cause::hoarding;
-  if (x.kind != growth::leak && x.kind != growth::mixed) {
+  if (x.kind != growth::growing && x.kind != growth::leak && x.kind != growth::mixed) {
     // Nobody is sure yet, but the memory is used up: by what nobody holds? A worker that is not
     // even suspected has only come near its budget.
     const auto hoarded = x.private_grown - x.live_grown;

@@ -23,6 +23,9 @@ constexpr double coarse_entries = 24;
 /// A cache that begins to fill after so many new kinds left nothing is a late one.
 constexpr uint64_t late_after = 32;
 
+/// Where none is set.
+constexpr uint64_t default_budget = 256u << 20;
+
 /// Smaller steps of private memory are the allocator's business.
 constexpr uint64_t private_grain = 64 * 1024;
 
@@ -31,6 +34,19 @@ constexpr uint64_t least_events = 3;
 
 /// So many of the latest inputs of new kinds tell whether there is a cache.
 constexpr uint64_t novel_window = 8;
+
+/// A budget has room for so many entries of a cache at least: what takes more per job is none.
+constexpr uint64_t least_cache_entries = 64;
+
+/// Of the room below the budget: a cache of few large entries takes no more, ...
+constexpr double few_entries_share = 1. / 3;
+/// ... and one of more than `cache_entries` small ones no more than this, unless it has
+/// fewer than so many times as many.
+constexpr double many_entries_share = 1. / 8;
+constexpr uint64_t most_times_entries = 4;
+
+/// A cache holds more for other inputs than it held for an earlier worker's.
+constexpr double learnt_margin = 1.25;
 
 /// What is suspected: evidence worth a closer look (heap-profile sampling).
 constexpr double suspicious = 10;
@@ -81,6 +97,7 @@ std::string_view to_string(growth x) noexcept {
   case growth::healthy: return "healthy";
   case growth::caching: return "caching";
   case growth::suspected: return "suspected";
+  case growth::growing: return "growing";
   case growth::leak: return "leak";
   case growth::hoarding: return "hoarding";
   case growth::mixed: return "mixed";
@@ -117,6 +134,7 @@ leak_judge::verdict leak_judge::observe(job_memory x) {
   if (jobs_ == 1) {
     first_live_ = x.live;
     first_gpu_ = x.gpu_allocated;
+    first_private_ = x.private_bytes;
   }
   const auto visit = census_.visit(kind_of(x));
   const auto judged = jobs_ > settings_.warmup_jobs;
@@ -186,7 +204,7 @@ leak_judge::excuse leak_judge::excuse_of(uint32_t visit, size_t stratum) const {
   if (x.jobs == 0)
     return {};
   const auto budget = static_cast<double>(settings_.budget_bytes > 0 ? settings_.budget_bytes
-                                                                     : uint64_t{256} << 20);
+                                                                     : default_budget);
   const auto fading = [](double load) { return std::pow(std::max(load, 1.), -4); };
   // A cache may take each new kind in, but no cache is boundless.
   const auto keyed = wilson(x.growths, x.jobs, 3).upper >= 0.5;
@@ -265,9 +283,12 @@ void leak_judge::remember(const job_memory& x, bool grew) {
 }
 
 double leak_judge::threshold(const channel& x) const {
-  // Finite growth rarely takes much of the budget, so its mere size counts, too.
-  const auto rare = static_cast<double>(settings_.budget_bytes) / 256;
-  const auto size = rare > 0 ? std::clamp(rare / std::max<double>(1, x.run.grown), 0.01, 1.) : 1;
+  // Finite growth rarely takes much of the budget, so its mere size counts, too: little for
+  // private memory, of which an allocator that settles may well take a quarter.
+  const auto rare = static_cast<double>(settings_.budget_bytes) / (x.leak ? 256 : 64);
+  const auto size = rare > 0
+                      ? std::clamp(rare / std::max<double>(1, x.run.grown), x.leak ? 0.01 : 0.1, 1.)
+                      : 1;
   // Bonferroni over the workers; the counters share each one's part.
   return std::max(1u, settings_.workers) / (x.doubt * std::max(1 - settings_.confidence, 1e-12))
          * size
@@ -310,11 +331,40 @@ bool leak_judge::keeps_pace(double point::*what, uint64_t from) {
   return last - middle >= 0.75 * (middle - first) && middle > first;
 }
 
+void leak_judge::note_end(const channel& x, uint64_t total) {
+  if (!x.leak)
+    return;
+  // What begins right after warm-up has begun with the worker.
+  const auto from = x.onset <= settings_.warmup_jobs + settings_.min_jobs ? 1 : x.onset;
+  last_.ended_jobs = x.test.last_event() + 1 - std::min(from, x.test.last_event());
+  last_.ended_bytes = total;
+}
+
+bool leak_judge::outgrows_caches(const channel& x, uint64_t total) const {
+  if (settings_.model_cache_bytes)
+    return total > *settings_.model_cache_bytes;
+  const auto grown = static_cast<double>(x.run.grown);
+  const auto events = std::max<uint64_t>(x.run.all_events, 1);
+  if (static_cast<double>(total) <= learnt_margin * static_cast<double>(learnt_cache_))
+    return false;
+  const auto budget = settings_.budget_bytes > 0 ? settings_.budget_bytes : default_budget;
+  const auto room = static_cast<double>(budget - std::min(budget, first_private_));
+  if (grown * least_cache_entries > room * static_cast<double>(events))
+    return grown > few_entries_share * room;
+  return (events > settings_.cache_entries && grown > many_entries_share * room)
+         || events > most_times_entries * settings_.cache_entries;
+}
+
 void leak_judge::confirm(channel& x, uint64_t least_total) {
+  const auto& now = window_[(jobs_ - 1) % settings_.window_jobs];
+  const auto value = static_cast<uint64_t>(x.gpu ? now.gpu : now.live);
+  const auto first = x.gpu ? first_gpu_ : first_live_;
+  const auto total = value - std::min(value, first);
   auto& test = x.test;
   if (x.confirmed && test.stopped(1 - std::clamp(settings_.confidence, 0.5, 0.9999))) {
+    note_end(x, total);
     test.forget(); // a plateau: whatever comes next is another growth
-    x.confirmed = false;
+    x.confirmed = x.outgrown = false;
   }
   x.run = test.current();
   x.rate = {};
@@ -324,11 +374,14 @@ void leak_judge::confirm(channel& x, uint64_t least_total) {
   const auto rate = test.rate(z_);
   x.rate = {rate.bytes_per_job / scale, rate.lower / scale, rate.upper / scale};
   const auto effect = static_cast<double>(settings_.min_effect_bytes);
-  if (!x.confirmed)
+  if (!x.confirmed) {
     x.confirmed = test.evidence() >= threshold(x) && x.run.unexplained >= least_events
                   && x.run.grown >= least_total && x.rate.bytes_per_job >= effect
                   && x.rate.lower * 4 >= effect && (x.leak || beyond_reserve(x))
                   && (x.scale == 1 || keeps_pace(x.what, (x.run.onset - 1) * x.scale + 1));
+    x.onset = x.confirmed ? x.run.onset : 0;
+  }
+  x.outgrown = x.outgrown || (x.leak && x.confirmed && outgrows_caches(x, total));
   const auto from = x.run.onset > 1 ? x.run.onset - 1 : 1; // so that the first rise counts
   if (x.confirmed && x.scale == 1 && x.run.events * 10 >= (jobs_ - x.run.onset + 1) * 7) {
     // Nearly each job: the slope is that of a line.
@@ -383,7 +436,8 @@ void leak_judge::judge(const job_memory& x) {
       top = &c;
   }
   const auto& [live, gpu, owned, owned_slowly, reserved] = channels_;
-  const auto leaks = live.confirmed || gpu.confirmed;
+  const auto grows = live.confirmed || gpu.confirmed;
+  const auto leaks = live.outgrown || gpu.outgrown;
   const auto hoards = owned.confirmed || owned_slowly.confirmed || reserved.confirmed;
   const auto& hoard = owned.confirmed ? owned : owned_slowly;
   last_.jobs = jobs_;
@@ -408,12 +462,15 @@ void leak_judge::judge(const job_memory& x) {
   last_.kind = leaks && hoards                                      ? growth::mixed
                : leaks                                              ? growth::leak
                : hoards                                             ? growth::hoarding
+               : grows                                              ? growth::growing
                : leans                                              ? growth::suspected
                : novel                                              ? growth::caching
                : jobs_ < settings_.warmup_jobs + settings_.min_jobs ? growth::warming_up
                                                                     : growth::healthy;
   last_.input = leak_input::any;
-  if (leaks) {
+  last_.grown_since_birth = top->gpu ? x.gpu_allocated - std::min(x.gpu_allocated, first_gpu_)
+                                     : x.live - std::min(x.live, first_live_);
+  if (grows) {
     last_.input = input_of(run);
     if (cache_[0].growths > settings_.cache_entries && last_novel_growth_ == live.test.last_event())
       last_.input = leak_input::new_kinds;
@@ -468,7 +525,12 @@ std::string explain(const leak_judge::verdict& x) {
   };
   switch (x.kind) {
   case growth::warming_up: return "warming up: " + text(x.jobs) + " jobs so far";
-  case growth::healthy: return "flat for " + text(x.plateau_jobs) + " jobs";
+  case growth::healthy:
+    return "flat for " + text(x.plateau_jobs) + " jobs"
+           + (x.ended_jobs > 0
+                ? ", after growth over " + text(x.ended_jobs) + " jobs that ended at "
+                    + amount(static_cast<double>(x.ended_bytes))
+                : "");
   case growth::caching:
     return "grew by " + amount(static_cast<double>(x.cached_bytes))
            + " with inputs of new kinds only: " + text(x.kinds) + " kinds seen, about "
@@ -479,6 +541,7 @@ std::string explain(const leak_judge::verdict& x) {
     return std::string{x.on_gpu ? "the GPU's cache" : "private memory"} + " grows by "
            + with_bounds(x.on_gpu ? x.gpu : x.private_memory) + " while live bytes do not,"
            + since();
+  case growth::growing:
   case growth::leak:
   case growth::mixed: {
     std::string with;
@@ -493,6 +556,8 @@ std::string explain(const leak_judge::verdict& x) {
     const auto gpu = x.on_gpu && x.live.bytes_per_job <= 0;
     auto line = std::string{gpu ? "GPU memory" : "live bytes"} + " grow by "
                 + with_bounds(gpu ? x.gpu : x.live) + with + since();
+    if (x.kind == growth::growing)
+      line += "; a leak, or a cache that is not full yet";
     if (x.kind == growth::mixed)
       line += "; beyond that private memory grows, " + with_bounds(x.private_memory) + " in all";
     return line;

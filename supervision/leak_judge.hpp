@@ -20,14 +20,15 @@ enum class growth : uint8_t {
   healthy,    ///< Flat, or any finite growth that is over.
   caching,    ///< Healthy so far: grew of late, but only with inputs of new kinds.
   suspected,  ///< Grows, but not yet beyond doubt.
-  leak,       ///< Live bytes (or the GPU's allocated ones) grow per job.
+  growing,    ///< Live bytes grow per job beyond doubt; a cache that fills may explain it.
+  leak,       ///< Live bytes (or the GPU's allocated ones) have outgrown any such cache.
   hoarding,   ///< Private memory (or the GPU's cache) grows while live bytes do not.
   mixed,      ///< Both, each by itself.
 };
 std::string_view to_string(growth x) noexcept;
 
 /// Whether `x` is beyond doubt: something must be done before the budget.
-constexpr bool is_confirmed(growth x) noexcept { return x >= growth::leak; }
+constexpr bool is_confirmed(growth x) noexcept { return x >= growth::growing; }
 
 /// Which inputs a leak grows with.
 enum class leak_input : uint8_t {
@@ -77,8 +78,14 @@ public:
     uint64_t hoarding_min_total_bytes = 4u << 20;
     /// A cache keyed by the inputs' shapes holds no more kinds than this; more growth
     /// with new kinds counts against the worker. It also does where it has taken a
-    /// quarter of the budget (64 MiB without one).
+    /// quarter of the budget (64 MiB without one). A cache of the latest inputs that was
+    /// not declared holds no more entries either once it has taken an eighth of the room
+    /// below the budget, and never more than four times as many.
     uint32_t cache_entries = 1024;
+    /// What the model's caches hold when they are full, live bytes, as declared: growth
+    /// up to this is never a leak, growth beyond is one. 0: it has no cache. Empty: not
+    /// declared.
+    std::optional<uint64_t> model_cache_bytes;
   };
 
   using slope = supervision::slope;
@@ -99,6 +106,11 @@ public:
     uint64_t onset = 0;        ///< Job (from 1) that the growth began with; 0: none.
     uint64_t growing_jobs = 0; ///< Jobs since the onset after which memory was higher.
     uint64_t grown_bytes = 0;  ///< Since the onset.
+    /// Of live bytes (else of the GPU's) since the first job.
+    uint64_t grown_since_birth = 0;
+    /// The latest confirmed growth that has ended, if any: over how many jobs it went,
+    /// and the growth of live bytes since the first job when it ended.
+    uint64_t ended_jobs = 0, ended_bytes = 0;
     leak_input input = leak_input::any;
     bool on_gpu = false;          ///< The growth is the GPU's.
     uint64_t plateau_jobs = 0;    ///< Jobs since live bytes were last higher than before.
@@ -112,6 +124,10 @@ public:
 
   /// Takes the reading after one more job and judges.
   verdict observe(job_memory x);
+
+  /// The growth of an earlier worker of the same kind ended at so many live bytes above
+  /// those after its first job: growth up to somewhat more is no leak. 0: nothing is known.
+  void expect_cache(uint64_t bytes) { learnt_cache_ = bytes; }
 
   const verdict& last() const { return last_; }
 
@@ -131,6 +147,8 @@ private:
     double doubt; ///< Its part of it; all together 1.
     growth_test test{};
     bool confirmed = false;
+    bool outgrown = false; ///< Confirmed, and no cache explains it any more.
+    uint64_t onset = 0;    ///< Of its growth, as known when it was confirmed.
     growth_test::run run{};
     slope rate{};
     uint64_t low = 0;      ///< Of the block of jobs under way.
@@ -176,6 +194,9 @@ private:
   void add_to_block(channel& x, uint64_t value, bool expected);
   bool beyond_reserve(const channel& x) const;
   void confirm(channel& x, uint64_t least_total);
+  void note_end(const channel& x, uint64_t total);
+  /// Whether growth, `total` bytes since the first job, is more than a cache may hold.
+  bool outgrows_caches(const channel& x, uint64_t total) const;
   /// Puts the window's values from job `from` on, oldest first, into `x_` and `y_`.
   void fill(double point::*what, uint64_t from);
   /// Grew as much in the later half as in the earlier: settling slows down.
@@ -196,7 +217,8 @@ private:
   std::vector<double> x_, y_, scratch_;
   uint64_t jobs_ = 0;
   uint64_t last_novel_growth_ = 0, novel_bytes_ = 0;
-  uint64_t first_live_ = 0, first_gpu_ = 0;
+  uint64_t first_live_ = 0, first_gpu_ = 0, first_private_ = 0;
+  uint64_t learnt_cache_ = 0;
   uint64_t fresh_jobs_ = 0; ///< Private memory settles anew for so long.
   uint64_t largest_decoded_ = 0, largest_encoded_ = 0;
   verdict last_;

@@ -6,6 +6,8 @@
 #include <optional>
 #include <sstream>
 
+#include <unistd.h>
+
 namespace ziyu::supervision {
 
 namespace fs = std::filesystem;
@@ -116,24 +118,86 @@ std::optional<container_memory> read_v1(const fs::path& root) {
   return tightest;
 }
 
+/// The sum over all mappings; `smaps_rollup` has but one.
+process_memory from_smaps(const std::string& text, const char* source) {
+  process_memory x;
+  x.source = source;
+  std::istringstream lines{text};
+  for (std::string line; std::getline(lines, line);) {
+    std::istringstream words{line};
+    std::string name;
+    uint64_t kib = 0;
+    if (!(words >> name >> kib))
+      continue;
+    const auto bytes = kib * 1024;
+    if (name == "Rss:")
+      x.rss += bytes;
+    else if (name == "Pss:")
+      x.pss += bytes;
+    else if (name == "Private_Clean:" || name == "Private_Dirty:")
+      x.private_bytes += bytes;
+    else if (name == "Shared_Clean:" || name == "Shared_Dirty:")
+      x.shared_bytes += bytes;
+    else if (name == "Anonymous:")
+      x.anonymous += bytes;
+    else if (name == "Swap:")
+      x.swapped += bytes;
+  }
+  return x;
+}
+
+/// Nothing for a process that has no memory any more.
+std::optional<process_memory> from_statm(const std::string& text) {
+  uint64_t size = 0, resident = 0, shared = 0;
+  if (std::istringstream words{text}; !(words >> size >> resident >> shared) || resident == 0)
+    return std::nullopt;
+  const auto page = static_cast<uint64_t>(::sysconf(_SC_PAGESIZE));
+  process_memory x;
+  x.source = "statm";
+  x.rss = x.pss = resident * page;
+  x.shared_bytes = shared * page;
+  x.private_bytes = x.anonymous = less(resident, shared) * page;
+  return x;
+}
+
 } // namespace
 
 expected<process_memory> read_process_memory(int32_t pid, const fs::path& proc) {
-  const auto path = proc / std::to_string(pid) / "smaps_rollup";
-  auto text = read_file(path);
-  if (!text)
-    return tl::unexpected(text.error());
-  auto get = [&](std::string_view key) { return find_value(*text, key).value_or(0) * 1024; };
-  if (!find_value(*text, "Rss:"))
-    return fail(errc::io, path.string() + " has no memory: the process is gone");
-  process_memory x;
-  x.rss = get("Rss:");
-  x.pss = get("Pss:");
-  x.private_bytes = get("Private_Clean:") + get("Private_Dirty:");
-  x.shared_bytes = get("Shared_Clean:") + get("Shared_Dirty:");
-  x.anonymous = get("Anonymous:");
-  x.swapped = get("Swap:");
-  return x;
+  const auto folder = proc / std::to_string(pid);
+  auto text = read_file(folder / "smaps_rollup");
+  if (text && find_value(*text, "Rss:"))
+    return from_smaps(*text, "smaps_rollup");
+  const auto why = text ? error{errc::io, (folder / "smaps_rollup").string()
+                                            + " has no memory: the process is gone"}
+                        : text.error();
+  if (auto each = read_file(folder / "smaps"); each && find_value(*each, "Rss:"))
+    return from_smaps(*each, "smaps");
+  if (auto pages = read_file(folder / "statm"))
+    if (auto x = from_statm(*pages))
+      return *x;
+  return tl::unexpected(why);
+}
+
+std::optional<uint64_t> read_oom_kills(const fs::path& root) {
+  const auto innermost = [&](const fs::path& mount, const std::optional<std::string>& group,
+                             const char* file) -> std::optional<uint64_t> {
+    std::optional<uint64_t> found;
+    if (group && fs::exists(mount))
+      for_each_group(mount, *group, [&](const fs::path& at) {
+        if (found)
+          return;
+        if (auto text = read_file(at / file))
+          found = find_value(*text, "oom_kill");
+      });
+    return found;
+  };
+  if (auto x = innermost(root / "sys/fs/cgroup", own_group(root, ""), "memory.events"))
+    return x;
+  if (auto x = innermost(root / "sys/fs/cgroup/memory", own_group(root, "memory"),
+                         "memory.oom_control"))
+    return x;
+  auto host = read_file(root / "proc/vmstat");
+  return host ? find_value(*host, "oom_kill") : std::nullopt;
 }
 
 expected<container_memory> read_container_memory(const fs::path& root, uint64_t limit_override) {

@@ -4,22 +4,31 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 
 namespace ziyu::supervision {
 
-/// What a process's pages are, from `/proc/<pid>/smaps_rollup`, in bytes. Takes
-/// up to 5 ms for a large process: on a timer and at verdicts only.
+/// What a process's pages are, in bytes: from `/proc/<pid>/smaps_rollup`, else (a kernel or a
+/// sandbox without it) summed up from `smaps`, else from `statm`, where all that is not a
+/// file's counts as private. Takes up to 5 ms for a large process: on a timer and at verdicts
+/// only.
 struct process_memory {
   uint64_t rss = 0, pss = 0;
   uint64_t private_bytes = 0; ///< Private_Clean + Private_Dirty (USS).
   uint64_t shared_bytes = 0;  ///< Shared_Clean + Shared_Dirty.
   uint64_t anonymous = 0;     ///< Anonymous: what statm's resident − shared counts.
   uint64_t swapped = 0;       ///< Swap: anonymous, and not resident now.
+  std::string source;         ///< Of the reading: "smaps_rollup", "smaps" or "statm".
 };
 
 expected<process_memory> read_process_memory(int32_t pid,
                                              const std::filesystem::path& proc = "/proc");
+
+/// How many processes the kernel has killed for lack of memory: in our cgroup (v2's
+/// `memory.events`, v1's `memory.oom_control`), else on this host (`/proc/vmstat`). Empty where
+/// nothing counts them. @param root Where `/proc` and `/sys` are found.
+std::optional<uint64_t> read_oom_kills(const std::filesystem::path& root = "/");
 
 /// The memory that this container (else this host) uses and may use, in bytes.
 struct container_memory {

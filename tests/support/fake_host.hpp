@@ -52,6 +52,8 @@ public:
     wire::trimmed trimmed;      ///< Its latest.
     bool slow_trim = false;     ///< Answers a trim only when told to (`finish_trim`).
     bool closes_at_own = false; ///< Its socket closes just before its slot listens.
+    bool unkillable = false;    ///< Hangs in the kernel: no signal ends it.
+    bool is_stopped = false;    ///< By SIGSTOP: says nothing, and SIGKILL ends it.
     size_t jobs = 0;
     uint64_t sampled_from = 0; ///< Its jobs when sampling began.
   };
@@ -87,6 +89,8 @@ public:
   bool server_alive = false;
   size_t servers_started = 0, server_kills = 0;
   supervision::container_memory container{100, 1000, "fake"};
+  std::optional<uint64_t> kernel_kills;                           ///< For lack of memory.
+  bool unreadable = false;                                        ///< Nobody's memory can be read.
   std::vector<supervision::leak_request> requests;                ///< Explanations asked for.
   std::map<uint64_t, expected<supervision::leak_report>> reports; ///< Their answers, by number.
   std::vector<uint64_t> given_up;
@@ -148,8 +152,6 @@ public:
   void close(worker& x, std::optional<error> rubbish = {}) {
     if (std::exchange(x.closed, true))
       return;
-    if (x.owner != x.supervisor)
-      caf::anon_send(x.owner, actors::channel_closed{x.id, rubbish});
     caf::anon_send(x.supervisor, actors::channel_closed{x.id, rubbish});
   }
 
@@ -274,9 +276,13 @@ public:
     if (!x.adopted || !x.alive)
       return;
     x.signals.push_back(number);
-    if (number == SIGKILL)
+    if (number == SIGKILL && !x.unkillable)
       die(x, SIGKILL);
   }
+
+  bool stopped(uint64_t id) override { return workers.at(id).is_stopped; }
+
+  std::optional<uint64_t> oom_kills() override { return kernel_kills; }
 
   bool gone(uint64_t id) override { return !workers.at(id).adopted || !workers.at(id).alive; }
 
@@ -287,6 +293,8 @@ public:
 
   expected<supervision::process_memory> read_memory(int32_t pid) override {
     supervision::process_memory m;
+    if (unreadable)
+      return fail(errc::io, "Too many open files");
     if (pid == ::getpid()) {
       m.private_bytes = m.anonymous = own_bytes;
       return m;

@@ -83,7 +83,7 @@ TEST(Leak, KeptImagesAreNamed) {
   x.submit_digits(400);
   ASSERT_TRUE(x.read_all_answers()) << x.account() << s.log();
   expect_all_accounted(x, s);
-  ASSERT_TRUE(x.read_event("leak_confirmed", "slot", 0)) << x.account() << s.log();
+  ASSERT_TRUE(x.read_event("growth_confirmed", "slot", 0)) << x.account() << s.log();
   EXPECT_EQ(x.results().size(), 400u);
   EXPECT_EQ(x.duplicates(), 0u);
   EXPECT_EQ(s.stop(), 0) << s.log();
@@ -113,6 +113,26 @@ TEST(Leak, AModelThatKeepsStateInItsOwnForwardIsHealedWithoutAnyInjectedFault) {
   EXPECT_NEAR(report.at("live_slope").at("bytes_per_job").get<double>(), 65'536, 2'000);
   EXPECT_TRUE(x.events("worker_killed").empty());
   EXPECT_TRUE(x.events("worker_died").empty());
+  EXPECT_EQ(s.stop(), 0) << s.log();
+}
+
+TEST(Leak, AModelsCacheThatFillsIsNoLeakAndCostsNoWorker) {
+  stage x{shared_broker()};
+  // It keeps 64 KiB of each of its latest 300 inputs: 19.7 MB, within the budget.
+  auto s = x.serve({{"model", {{"path", source_file("tests/data/models/caching/1").string()}}},
+                    {"memory",
+                     {{"container_limit_bytes", uint64_t{1} << 42},
+                      {"worker_budget_bytes", 48 * mib},
+                      {"worker_hard_limit_bytes", 96 * mib}}}});
+  s.await_workers(2, 1);
+  x.submit_digits(800);
+  ASSERT_TRUE(x.read_all_answers()) << x.account() << s.log();
+  expect_all_accounted(x, s);
+  EXPECT_EQ(x.results().size(), 800u);
+  ASSERT_TRUE(x.read_event("growth_ended", "verdict", "healthy")) << x.account() << s.log();
+  EXPECT_TRUE(x.events("leak_confirmed").empty());
+  EXPECT_TRUE(x.events("worker_replaced").empty());
+  EXPECT_TRUE(x.events("worker_killed").empty());
   EXPECT_EQ(s.stop(), 0) << s.log();
 }
 

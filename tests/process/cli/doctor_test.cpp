@@ -25,6 +25,7 @@ namespace {
 const std::string sources = ZIYU_SOURCE_DIR;
 const std::string digits = sources + "/models/digits/1";
 const std::string leaky = sources + "/tests/data/models/leaky/1";
+const std::string caching = sources + "/tests/data/models/caching/1";
 const std::string some_images = sources + "/tests/data/digits";
 
 class Doctor : public ::testing::Test {
@@ -138,6 +139,28 @@ TEST_F(Doctor, NamesTheLeakOfAModelWhoseForwardKeepsState) {
   EXPECT_THAT(site["bytes"].get<double>() / truth, AllOf(Ge(0.8), Le(1.2)));
   EXPECT_EQ(read_xml(read_file(chart).value()).front().name, "svg");
   EXPECT_THAT(read_file(flame).value(), HasSubstr("torch::jit"));
+}
+
+TEST_F(Doctor, DoesNotCallACacheThatFillsALeak) {
+  // It keeps 64 KiB of each of its latest 300 inputs.
+  const auto x = findings(0, {caching, "--images", some_images});
+  ASSERT_TRUE(x.is_object());
+  EXPECT_EQ(x["health"], "healthy");
+  EXPECT_THAT(x["summary"].get<std::string>(), HasSubstr("grows for 300 jobs, then flat"));
+  EXPECT_GT(x["jobs"], 300);
+  EXPECT_THAT(x["verdict"]["ended_at_bytes"].get<int64_t>(),
+              AllOf(Ge(299 * 65'536), Le(300 * 67'000)));
+  EXPECT_GE(x["recommendation"]["config"]["memory"]["worker_budget_bytes"], 300 * 65'536);
+
+  const auto few = findings(1, {caching, "--images", some_images, "--jobs", "20"});
+  EXPECT_EQ(few["health"], "unjudged");
+  EXPECT_EQ(few["jobs"], 200) << "ten times as many as were asked for";
+  EXPECT_THAT(few["summary"].get<std::string>(), StartsWith("not decided within 200 jobs"));
+
+  const auto declared = findings(3, {caching, "--images", some_images, "--cache", "4MiB"});
+  EXPECT_EQ(declared["health"], "leaks");
+  const auto none = findings(3, {leaky, "--images", some_images, "--cache", "0"});
+  EXPECT_THAT(none["jobs"].get<int>(), Le(250));
 }
 
 TEST_F(Doctor, NamesAnInjectedLeak) {

@@ -299,10 +299,10 @@ TEST_F(Supervisor, TellsTheJudgeHowManyJobsRanTogether) {
   };
   for (uint32_t batch = 1; batch <= 24; ++batch)
     work(batch); // something is kept for each size of batch
-  EXPECT_TRUE(details("leak_confirmed").empty());
+  EXPECT_TRUE(details("growth_confirmed").empty());
   for (auto i = 0; i < 24; ++i)
     work(24);
-  EXPECT_EQ(details("leak_confirmed").size(), 1u);
+  EXPECT_EQ(details("growth_confirmed").size(), 1u);
 }
 
 TEST_F(Supervisor, EndsTheOldWorkerThoughItsFirstSuccessorDiedWhenLinked) {

@@ -183,6 +183,7 @@ TEST(Diagnosis, ExitCodesTellLeaksFromHealthAndFromDoubt) {
   EXPECT_EQ(exit_code_of(of_kind(growth::caching)), 0);
   EXPECT_EQ(exit_code_of(of_kind(growth::leak)), 3);
   EXPECT_EQ(exit_code_of(of_kind(growth::mixed)), 3);
+  EXPECT_EQ(exit_code_of(of_kind(growth::growing)), 1) << "that it never ends is not known";
   EXPECT_EQ(exit_code_of(of_kind(growth::warming_up)), 1);
   EXPECT_EQ(exit_code_of(of_kind(growth::suspected)), 1);
 }
@@ -196,6 +197,28 @@ TEST(Diagnosis, AModelThatWasNotJudgedGetsNoRecommendation) {
   EXPECT_THAT(drawn(x), Not(HasSubstr("Recommended for")));
   EXPECT_THAT(drawn(x), Not(HasSubstr("worker_budget_bytes")));
   EXPECT_TRUE(to_json(x)["recommendation"].is_null());
+}
+
+TEST(Report, SaysOfGrowthThatEndedWhenItDid) {
+  auto x = of_kind(growth::healthy);
+  x.jobs = 600;
+  x.verdict.ended_jobs = 500;
+  x.verdict.ended_bytes = 33'000'000;
+  x.verdict.plateau_jobs = 100;
+  EXPECT_EQ(exit_code_of(x), 0);
+  EXPECT_THAT(summary(x), HasSubstr("grows for 500 jobs, then flat for 100"));
+  EXPECT_THAT(summary(x), HasSubstr("33.0 MB"));
+  x.series = {{1, 0, mib, 2 * mib}, {500, 0, 34 * mib, 35 * mib}, {600, 0, 34 * mib, 35 * mib}};
+  EXPECT_EQ(settled_private(x), 35 * mib) << "a worker needs room for its full cache";
+}
+
+TEST(Report, SaysOfGrowthThatWentOnThatItIsNotDecided) {
+  auto x = of_kind(growth::growing);
+  x.verdict.grown_since_birth = 13'000'000;
+  EXPECT_THAT(summary(x), HasSubstr("not decided within 200 jobs: grows by 65.5 kB per job"));
+  EXPECT_THAT(summary(x), HasSubstr("--cache"));
+  EXPECT_EQ(to_json(x)["health"].get<std::string>(), "unjudged");
+  EXPECT_EQ(to_json(x)["verdict"]["kind"].get<std::string>(), "growing");
 }
 
 TEST(Diagnosis, HoardingIsALeakUnlessATrimGivesItBack) {

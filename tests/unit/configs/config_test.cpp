@@ -345,6 +345,9 @@ INSTANTIATE_TEST_SUITE_P(
   testing::Values(
     wrong_case{"memory.worker_hard_limit_bytes=256MiB",
                "must be greater than memory.worker_budget_bytes"},
+    wrong_case{"memory.model_cache_bytes=256MiB",
+               "memory.worker_budget_bytes: 268435456 must be greater than "
+               "memory.model_cache_bytes, which is 268435456"},
     wrong_case{"memory.worker_budget_bytes=lots",
                "memory.worker_budget_bytes: \"lots\" is not an amount of bytes"},
     wrong_case{"memory.worker_budget_bytes=-5",

@@ -302,3 +302,33 @@ TEST(ProcessMemory, OfAProcessThatIsNotThereIsAnError) {
   ASSERT_FALSE(empty);
   EXPECT_NE(empty.error().message.find("gone"), std::string::npos);
 }
+
+TEST(ProcessMemory, IsReadWithoutSmapsRollup) {
+  fake_root root;
+  root.put("proc/7/smaps",
+           "00400000-00452000 r-xp 00000000 08:02 173521 /usr/bin/dbus-daemon\n"
+           "Size: 328 kB\nRss: 100 kB\nPss: 50 kB\nShared_Clean: 60 kB\nShared_Dirty: 0 kB\n"
+           "Private_Clean: 40 kB\nPrivate_Dirty: 0 kB\nAnonymous: 0 kB\nVmFlags: rd ex mr\n"
+           "00e03000-00e24000 rw-p 00000000 00:00 0 [heap]\n"
+           "Size: 132 kB\nRss: 132 kB\nPss: 132 kB\nPrivate_Dirty: 132 kB\nAnonymous: 132 kB\n");
+  const auto each = read_process_memory(7, root.path() / "proc");
+  ASSERT_TRUE(each) << each.error().describe();
+  EXPECT_EQ(each->source, "smaps");
+  EXPECT_EQ(each->rss, 232u * 1024);
+  EXPECT_EQ(each->private_bytes, 172u * 1024);
+  EXPECT_EQ(each->shared_bytes, 60u * 1024);
+  EXPECT_EQ(each->anonymous, 132u * 1024);
+
+  root.put("proc/8/statm", "5000 900 300 10 0 600 0\n");
+  const auto pages = read_process_memory(8, root.path() / "proc");
+  ASSERT_TRUE(pages) << pages.error().describe();
+  EXPECT_EQ(pages->source, "statm");
+  const auto page = static_cast<uint64_t>(::sysconf(_SC_PAGESIZE));
+  EXPECT_EQ(pages->rss, 900 * page);
+  EXPECT_EQ(pages->private_bytes, 600 * page);
+  EXPECT_EQ(pages->anonymous, 600 * page);
+
+  root.put("proc/9/statm", "0 0 0 0 0 0 0\n"); // it has ended and waits to be reaped
+  EXPECT_FALSE(read_process_memory(9, root.path() / "proc"));
+  EXPECT_FALSE(read_process_memory(10, root.path() / "proc"));
+}

@@ -1,0 +1,34 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <deque>
+#include <optional>
+
+namespace ziyu::supervision {
+
+/// Tells whether a process that was killed may have been killed by the kernel for lack of
+/// memory: by the cgroup's counter of such kills (`read_oom_kills`). Each kill explains one
+/// death, and only for a while: a later one has another reason. Pure; not thread-safe.
+class oom_watch {
+public:
+  using clock = std::chrono::steady_clock;
+
+  explicit oom_watch(clock::duration keep = std::chrono::seconds{10}) : keep_(keep) {}
+
+  /// Takes what the counter says at `now`. The first reading is where counting begins.
+  void observe(uint64_t kills, clock::time_point now);
+
+  /// Whether a kill is left that explains a death at `now`; it is used up by that.
+  bool claim(clock::time_point now);
+
+  /// That death was none of the kernel's after all.
+  void give_back(clock::time_point now) { unclaimed_.push_back(now); }
+
+private:
+  clock::duration keep_;
+  std::optional<uint64_t> counter_;
+  std::deque<clock::time_point> unclaimed_; ///< When each was seen, the oldest first.
+};
+
+} // namespace ziyu::supervision
