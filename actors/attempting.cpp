@@ -2,7 +2,7 @@
 
 #include "actors/decoder.hpp"
 #include "actors/dispatcher.hpp"
-#include "base/log.hpp"
+#include "actors/log_line.hpp"
 #include "supervision/backoff.hpp"
 
 #include <algorithm>
@@ -205,9 +205,12 @@ void dispatcher_state::on_failed_attempt(const entry_ptr& item, const attempt_ou
   settings.report->stats()
     .failed_attempts.Add({{"code", std::string{to_string(outcome.failure->code)}}})
     .Increment();
-  spdlog::warn("attempt failed: job={} source={} slot={} generation={} attempt={} reason={}",
-               item->job.job->id, messaging::to_string(source.id), outcome.slot, outcome.generation,
-               item->attempts, outcome.failure->describe());
+  log_line(spdlog::level::warn, "attempt failed", outcome.failure->describe(),
+           {{"job_id", item->job.job->id},
+            {"source", messaging::to_string(source.id)},
+            {"slot", outcome.slot},
+            {"generation", outcome.generation},
+            {"attempt", item->attempts}});
   item->last_failure = *outcome.failure;
   item->failed_slot = outcome.slot;
   suspect(*item, outcome);

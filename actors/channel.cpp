@@ -15,12 +15,23 @@ namespace {
 
 constexpr size_t read_size = 64 * 1024;
 
+/// For the rest of a frame that has begun to come. A frame is written in one go, and this end
+/// reads at once: only a peer that is stuck, or means harm, lets this pass.
+constexpr auto frame_limit = std::chrono::seconds{10};
+
+/// On top of that, for bytes that came while this process itself was stopped.
+constexpr auto frame_grace = std::chrono::seconds{1};
+
 struct channel_state {
   channel_state() = default;
 
   wire::frame_reader reader;
+  wire::conversation talk; ///< Of a worker.
   caf::actor owner;
   bool closed = false;
+  uint64_t frames = 0;            ///< So many have come whole.
+  std::optional<uint64_t> timed;  ///< The frame that has a deadline: behind so many.
+  std::optional<uint64_t> graced; ///< The frame whose deadline has passed.
   static inline const char* name = "channel";
 };
 
@@ -41,10 +52,13 @@ caf::io::connection_handle adopt(self_ptr self, wire::unique_fd socket) {
 }
 
 /// The part that both kinds share.
-/// @param on_frame Called with each frame.
-/// @param on_closed Called once, with the reason if the peer sent rubbish.
-template <class OnFrame, class OnClosed>
-caf::behavior behave(self_ptr self, wire::unique_fd socket, OnFrame on_frame, OnClosed on_closed) {
+/// @param on_frame Called with each frame; may refuse it.
+/// @param on_sent Called with the bytes of each frame for the peer.
+/// @param on_closed Called once, with the reason if the peer broke the protocol.
+template <class OnFrame, class OnSent, class OnClosed>
+caf::behavior behave(self_ptr self, wire::unique_fd socket, wire::stream from, OnFrame on_frame,
+                     OnSent on_sent, OnClosed on_closed) {
+  self->state.reader = wire::frame_reader{from};
   auto handle = adopt(self, std::move(socket));
   auto close = [self, on_closed](std::optional<error> reason) {
     if (std::exchange(self->state.closed, true))
@@ -63,14 +77,33 @@ caf::behavior behave(self_ptr self, wire::unique_fd socket, OnFrame on_frame, On
           return;
         }
         if (!*next)
+          break;
+        ++self->state.frames;
+        auto taken = on_frame(std::make_shared<const wire::frame>(std::move(**next)));
+        if (!taken) {
+          close(taken.error());
           return;
-        on_frame(std::make_shared<const wire::frame>(std::move(**next)));
+        }
       }
+      if (reader.pending() > 0 && self->state.timed != self->state.frames) {
+        self->state.timed = self->state.frames;
+        self->delayed_send(self, frame_limit, atom::deadline{}, self->state.frames);
+      }
+    },
+    [=](atom::deadline, uint64_t frame) {
+      if (self->state.frames != frame || self->state.reader.pending() == 0)
+        return;
+      if (std::exchange(self->state.graced, frame) != frame)
+        self->delayed_send(self, frame_grace, atom::deadline{}, frame);
+      else
+        close(error{errc::bad_frame, "the rest of a frame did not come within "
+                                       + std::to_string(frame_limit.count()) + " s"});
     },
     [=](const caf::io::connection_closed_msg&) { close(std::nullopt); },
     [=](const outgoing_frame& x) {
       if (self->state.closed)
         return;
+      on_sent(*x.bytes);
       self->write(handle, x.bytes->size(), x.bytes->data());
       self->flush(handle);
     },
@@ -81,18 +114,29 @@ caf::behavior behave(self_ptr self, wire::unique_fd socket, OnFrame on_frame, On
 } // namespace
 
 caf::actor spawn_channel(caf::actor_system& system, uint64_t worker, wire::unique_fd socket,
-                         caf::actor supervisor) {
+                         caf::actor supervisor, on_assigned assigned) {
   // Copyable for the actor's factory; emptied by its only call.
   auto holder = std::make_shared<wire::unique_fd>(std::move(socket));
   return system.middleman().spawn_broker([=](self_ptr self) {
     self->state.owner = supervisor;
     return behave(
-      self, std::move(*holder),
-      [=](std::shared_ptr<const wire::frame> x) {
+      self, std::move(*holder), wire::stream::from_worker,
+      [=](std::shared_ptr<const wire::frame> x) -> expected<void> {
+        if (auto ok = self->state.talk.hear(*x); !ok)
+          return ok;
         // Answers to jobs are for the slot; what else a worker says is for its
         // supervisor, also when the slot has gone on to another worker.
         const auto& to = std::holds_alternative<wire::result>(*x) ? self->state.owner : supervisor;
         self->send(to, channel_frame{worker, std::move(x)});
+        return {};
+      },
+      [=](const std::string& bytes) {
+        self->state.talk.tell(bytes);
+        if (assigned)
+          if (const auto head = wire::decode_header(bytes); head && head->type == 0)
+            if (auto x = wire::decode_body(*head,
+                                           std::string_view{bytes}.substr(wire::header_size)))
+              assigned(std::get<wire::assign>(*x));
       },
       [=](std::optional<error> reason) {
         // The slot hears of it from the supervisor, which can say why.
@@ -106,10 +150,12 @@ caf::actor spawn_control(caf::actor_system& system, uint64_t server, wire::uniqu
   auto holder = std::make_shared<wire::unique_fd>(std::move(socket));
   return system.middleman().spawn_broker([=](self_ptr self) {
     return behave(
-      self, std::move(*holder),
-      [=](std::shared_ptr<const wire::frame> x) {
+      self, std::move(*holder), wire::stream::from_server,
+      [=](std::shared_ptr<const wire::frame> x) -> expected<void> {
         self->send(supervisor, server_frame{server, std::move(x)});
+        return {};
       },
+      [](const std::string&) {},
       [=](std::optional<error> reason) {
         self->send(supervisor, server_closed{server, std::move(reason)});
       });

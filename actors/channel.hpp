@@ -1,18 +1,25 @@
 #pragma once
 
 #include "actors/protocol.hpp"
+#include "wire/conversation.hpp"
 #include "wire/socket.hpp"
 
 #include <caf/io/middleman.hpp>
+
+#include <functional>
 
 namespace ziyu::actors {
 
 /// Spawns the CHANNEL of a worker: a CAF broker that adopts our end of the
 /// worker's socket. Writes each `outgoing_frame`; sends a `channel_frame` with a result
 /// to its owner (`(own, caf::actor)` changes it), with anything else to the supervisor
-/// and, once, `channel_closed` to both. An exit message closes the socket.
+/// and, once, `channel_closed` to both, with a reason when the worker broke the protocol: by
+/// rubbish, a frame above its bound, one that nobody had asked for, or one whose rest does not
+/// come within 10 s. An exit message closes the socket.
+/// @param assigned Called, on the channel's thread, with each `assign` that goes out.
+using on_assigned = std::function<void(const wire::assign&)>;
 caf::actor spawn_channel(caf::actor_system& system, uint64_t worker, wire::unique_fd socket,
-                         caf::actor supervisor);
+                         caf::actor supervisor, on_assigned assigned = {});
 
 /// The same for a fork server's control socket; sends `server_frame` and, once,
 /// `server_closed`. Its descriptor may be used to send frames with descriptors.

@@ -134,6 +134,33 @@ void dispatcher_state::resume() {
 
 // -- status -----------------------------------------------------------------------------------
 
+std::map<messaging::topic_partition, std::optional<uint64_t>> dispatcher_state::lag() const {
+  std::map<messaging::topic_partition, std::optional<uint64_t>> result;
+  const auto logs = settings.credit->logs();
+  for (const auto& where : partitions) {
+    auto& lag = result[where];
+    const auto ours = ledger.progress_of(where);
+    const auto log = logs.find(where);
+    if (!ours || log == logs.end() || log->second.end < 0)
+      continue;
+    // The source's position also passes what brings no record, e.g., a transaction's marker;
+    // ours is newer.
+    const auto place = std::max(ours->fetch_next, log->second.position);
+    if (place < 0 && log->second.end > 0)
+      continue;
+    lag = ours->in_flight
+          + static_cast<uint64_t>(
+            std::max<int64_t>(log->second.end - std::max<int64_t>(place, 0), 0));
+  }
+  return result;
+}
+
+int64_t dispatcher_state::oldest_unfinished_us() const {
+  return unfinished.empty()
+           ? 0
+           : std::max<int64_t>(settings.report->env().monotonic_us() - *unfinished.begin(), 0);
+}
+
 void dispatcher_state::update_gauges() {
   auto& stats = settings.report->stats();
   stats.in_flight_jobs.Set(static_cast<double>(settings.credit->jobs()));
@@ -151,6 +178,12 @@ void dispatcher_state::update_gauges() {
   stats.head_of_line_jobs.Set(static_cast<double>(line.blocked));
   const auto waited_us = settings.report->env().monotonic_us() - line.oldest_us;
   stats.head_of_line_seconds.Set(line.blocked == 0 ? 0 : static_cast<double>(waited_us) / 1e6);
+  stats.oldest_unfinished.Set(static_cast<double>(oldest_unfinished_us()) / 1e6);
+  std::map<messaging::topic_partition, uint64_t> known;
+  for (const auto& [where, records] : lag())
+    if (records)
+      known[where] = *records;
+  stats.set_lag(known);
   stats.slots_up.Set(static_cast<double>(
     std::count_if(slots.begin(), slots.end(), [](const slot& x) { return x.up; })));
 }
@@ -164,10 +197,22 @@ dispatcher_status dispatcher_state::status() const {
   x.pressure = pressure->current();
   x.credit_jobs = settings.credit->granted().jobs;
   x.credit_bytes = settings.credit->granted().bytes;
+  x.joining = trouble.empty() && !assigned;
   x.trouble = !trouble.empty() ? trouble : assigned ? "" : "not yet a member of the consumer group";
   x.breaker = breaker->state();
   x.breaker_mode = breaker->mode();
   x.breaker_reason = breaker->reason();
+  x.breaker_trouble = breaker->trouble();
+  x.intake_given_up = settings.credit->prefetched_given_up();
+  uint64_t behind = 0;
+  auto all_known = true;
+  for (const auto& [where, records] : lag()) {
+    behind += records.value_or(0);
+    all_known = all_known && records.has_value();
+  }
+  if (all_known && x.consuming)
+    x.lag_records = behind;
+  x.oldest_unfinished_us = oldest_unfinished_us();
   x.queued = queue.size();
   for (const auto& s : slots) {
     x.running += s.running != nullptr;

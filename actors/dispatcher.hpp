@@ -145,6 +145,10 @@ struct dispatcher_state {
   void begin_drain(uint64_t limit_ms);
   void finish_drain_if_idle(bool timed_out);
   void resume();
+  /// By partition, records without a result or dead letter; none where the log's end or our
+  /// place in it is not known yet.
+  std::map<messaging::topic_partition, std::optional<uint64_t>> lag() const;
+  int64_t oldest_unfinished_us() const;
   void update_gauges();
   dispatcher_status status() const;
 
@@ -163,6 +167,7 @@ struct dispatcher_state {
   std::optional<supervision::circuit_breaker> breaker;
   std::optional<supervision::memory_pressure> pressure;
   job_queue queue;
+  std::multiset<int64_t> unfinished; ///< When the jobs that hold credit were fetched.
   std::vector<slot> slots;
   supervisor_actor supervisor;
   bool reading = false;      ///< The decoder has a job.

@@ -46,6 +46,7 @@ void dispatcher_state::on_fetched(const fetched_job& x) {
   }
   auto item = std::make_shared<job_entry>();
   item->job = x;
+  unfinished.insert(x.fetched_us);
   item->attempts = ledger.spent_attempts(id);
   store_progress(id.where()); // the mark may have to move on
   if (!x.job && holds_nothing(*x.source))

@@ -2,6 +2,7 @@
 
 #include "actors/supervisor.hpp"
 
+#include "actors/log_line.hpp"
 #include "base/log.hpp"
 
 #include <algorithm>
@@ -56,8 +57,11 @@ void supervisor_state::on_server_frame(const server_frame& x) {
     if (std::exchange(model_sha256, ready->model_sha256) != ready->model_sha256)
       for (auto& where : slots)
         where.history.forget();
-    spdlog::info("model ready: name={} version={} classes={} load_ms={}", ready->model_name,
-                 ready->model_version, ready->classes, ready->load_us / 1000);
+    log_line(spdlog::level::info, "model ready", {},
+             {{"name", ready->model_name},
+              {"version", ready->model_version},
+              {"classes", ready->classes},
+              {"load_ms", ready->load_us / 1000}});
     model = std::make_shared<const messaging::model_identity>(messaging::model_identity{
       ready->model_name, ready->model_version, ready->model_sha256, ready->precision});
     settings.on_model(*model);

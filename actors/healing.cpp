@@ -50,6 +50,7 @@ void supervisor_state::on_job_done(const job_done& x) {
                     .batch = x.batch,
                     .ok = x.ok});
   watch_allocations(w);
+  stats.set_jobs_left(w.slot, w.judge->last().jobs_left);
   tell_verdict(w);
   if (w.held && read_private(w)) { // it waits for us
     distrust(w);

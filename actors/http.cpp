@@ -1,14 +1,19 @@
 #include "actors/http.hpp"
 
+#include "actors/condition.hpp"
+#include "actors/http_front.hpp"
 #include "base/text.hpp"
 
 #include <caf/actor_system.hpp>
 #include <caf/scoped_actor.hpp>
-#include <httplib.h>
 #include <nlohmann/json.hpp>
 
-#include <cerrno>
-#include <cstring>
+#include <algorithm>
+#include <atomic>
+#include <condition_variable>
+#include <mutex>
+#include <thread>
+#include <vector>
 
 namespace ziyu::actors {
 
@@ -19,22 +24,101 @@ namespace {
 /// An actor that does not answer within this is as good as dead.
 constexpr auto answer_limit = std::chrono::seconds{2};
 
-constexpr size_t max_threads = 4;
+constexpr const char* paths[] = {"/health",  "/livez",  "/readyz", "/metrics",
+                                 "/workers", "/ledger", "/breaker"};
 
-template <class Status, class Actor>
-expected<Status> ask(caf::actor_system& system, const Actor& whom, const char* name) {
-  caf::scoped_actor self{system};
-  expected<Status> result = fail(errc::timeout, std::string{name} + " does not answer");
-  self->request(whom, answer_limit, atom::status{})
-    .receive([&](Status& x) { result = std::move(x); }, [](const caf::error&) {});
+bool is_probe(const std::string& path) { return path == "/livez" || path == "/readyz"; }
+
+http_reply answer(int status, const json& body) {
+  return {status, body.dump(-1, ' ', false, json::error_handler_t::replace) + "\n"};
+}
+
+http_reply refuse(int status, const std::string& reason) {
+  return answer(status, {{"status", "error"}, {"error", reason}});
+}
+
+http_reply refuse(const error& reason) { return refuse(503, reason.describe()); }
+
+// -- what may be asked, decided before a body is read ---------------------------------------
+
+/// Why a request may not change anything, or empty: only a client on this machine may, and
+/// neither a proxy nor a page in a browser that happens to run here.
+std::string why_forbidden(const http_request& req) {
+  const auto& from = req.from;
+  if (!from.starts_with("127.") && from != "::1" && !from.starts_with("::ffff:127."))
+    return "the breaker is switched from this machine only, not from " + from;
+  for (const auto& [name, shown] : {std::pair{"origin", "Origin"},
+                                    {"forwarded", "Forwarded"},
+                                    {"x-forwarded-for", "X-Forwarded-For"}})
+    if (req.header(name) != nullptr)
+      return std::string{"requests with the header "} + shown + " may not switch the breaker";
+  return {};
+}
+
+std::optional<http_reply> look_at_head(const http_request& req) {
+  if (std::find(std::begin(paths), std::end(paths), req.path) == std::end(paths))
+    return answer(404,
+                  {{"error", "there is no " + shorten(to_utf8(req.path), 200)}, {"paths", paths}});
+  const auto posts = req.method == "POST" && req.path == "/breaker";
+  if (req.method != "GET" && req.method != "HEAD" && !posts) {
+    auto reply = refuse(405, shorten(req.method, 40) + " is not for " + req.path);
+    reply.allow = req.path == "/breaker" ? "GET, HEAD, POST" : "GET, HEAD";
+    return reply;
+  }
+  if (!posts)
+    return std::nullopt;
+  if (auto why = why_forbidden(req); !why.empty())
+    return refuse(403, why);
+  if (req.header("content-length") == nullptr)
+    return refuse(411, "POST /breaker needs a body, with Content-Length");
+  return std::nullopt;
+}
+
+/// What `POST /breaker` asks for: `{"mode": "auto"|"open"|"disable", "reason": text?}`.
+expected<breaker_command> parse_command(const std::string& text) {
+  const auto body = json::parse(text, nullptr, false);
+  breaker_command result;
+  if (!body.is_object() || !body.contains("mode") || !body["mode"].is_string()
+      || !from_string(body["mode"].get<std::string>(), result.mode))
+    return fail(errc::invalid_usage,
+                R"(expected {"mode": "auto"}, or "open" or "disable", and if you like a "reason")");
+  if (const auto why = body.find("reason"); why != body.end() && !why->is_null()) {
+    if (!why->is_string())
+      return fail(errc::invalid_usage, "reason must be a text");
+    result.why = shorten(to_utf8(why->get<std::string>()), 200);
+  }
   return result;
 }
 
-void answer(httplib::Response& res, int status, const json& body) {
-  res.status = status;
-  res.set_content(body.dump(-1, ' ', false, json::error_handler_t::replace) + "\n",
-                  "application/json; charset=utf-8");
-}
+// -- answers ----------------------------------------------------------------------------------
+
+/// What the actors say at one moment, asked at the same time.
+struct moment {
+  expected<dispatcher_status> d = fail(errc::timeout, "the dispatcher does not answer");
+  expected<supervisor_status> v = fail(errc::timeout, "the supervisor does not answer");
+
+  moment(caf::actor_system& system, const http_settings& x, bool want_d, bool want_v) {
+    if (!want_d && !want_v)
+      return;
+    caf::scoped_actor self{system};
+    auto from_d = [&](dispatcher_status& y) { d = std::move(y); };
+    auto from_v = [&](supervisor_status& y) { v = std::move(y); };
+    const auto ignore = [](const caf::error&) {};
+    if (want_d && want_v) {
+      auto first = self->request(x.dispatcher, answer_limit, atom::status{});
+      auto second = self->request(x.supervisor, answer_limit, atom::status{});
+      first.receive(from_d, ignore);
+      second.receive(from_v, ignore);
+    } else if (want_d) {
+      self->request(x.dispatcher, answer_limit, atom::status{}).receive(from_d, ignore);
+    } else {
+      self->request(x.supervisor, answer_limit, atom::status{}).receive(from_v, ignore);
+    }
+  }
+
+  bool complete() const { return d && v; }
+  const error& missing() const { return !d ? d.error() : v.error(); }
+};
 
 /// null until it is loaded.
 json model_json(const http_settings& x) {
@@ -59,205 +143,228 @@ json breaker_json(const dispatcher_status& x) {
           {"credit_jobs", x.credit_jobs},      {"credit_bytes", x.credit_bytes}};
 }
 
-/// Why a request may not change anything, or empty: only who is on this machine may, and
-/// neither a proxy nor a page in a browser that happens to run here.
-std::string why_forbidden(const httplib::Request& req) {
-  const auto& from = req.remote_addr;
-  if (!from.starts_with("127.") && from != "::1" && !from.starts_with("::ffff:127."))
-    return "the breaker is switched from this machine only, not from " + from;
-  for (const auto* name : {"Origin", "Forwarded", "X-Forwarded-For"})
-    if (req.has_header(name))
-      return std::string{"requests with the header "} + name + " may not switch the breaker";
-  return {};
+json health_json(const http_settings& settings, const moment& now, const condition& x,
+                 bool was_ready) {
+  const auto& d = *now.d;
+  const auto& v = *now.v;
+  const auto share = memory_share(v);
+  auto reasons = x.obstacles;
+  reasons.insert(reasons.end(), x.concerns.begin(), x.concerns.end());
+  return {{"status", x.status(was_ready)},
+          {"reasons", reasons},
+          {"ready", x.ready()},
+          {"model", model_json(settings)},
+          {"uptime_s", uptime_s(settings)},
+          {"memory_percent", share * 100},
+          {"threshold_exceeded", share >= settings.threshold},
+          {"memory_used_bytes", v.container_used},
+          {"memory_limit_bytes", v.container_limit},
+          {"memory_source", v.container_source},
+          {"breaker", to_string(d.breaker)},
+          {"breaker_reason", d.breaker_reason},
+          {"breaker_mode", to_string(d.breaker_mode)},
+          {"memory_pressure", to_string(d.pressure)},
+          {"maintenance", d.maintenance},
+          {"consuming", d.consuming},
+          {"kafka", d.consuming ? "" : d.trouble},
+          {"slots", v.slots},
+          {"slots_up", d.slots_up},
+          {"slots_held", v.slots_held},
+          {"standbys", v.standbys},
+          {"replacements", v.replacements},
+          {"lag_records", d.lag_records ? json(*d.lag_records) : json()},
+          {"oldest_unfinished_s", static_cast<double>(d.oldest_unfinished_us) / 1e6},
+          {"waiting", d.queued},
+          {"running", d.running},
+          {"results", d.results},
+          {"dead_letters", d.dead_letters}};
 }
 
-/// What `POST /breaker` asks for: `{"mode": "auto"|"open"|"disable", "reason": text?}`.
-expected<breaker_command> parse_command(const std::string& text) {
-  const auto body = json::parse(text, nullptr, false);
-  breaker_command result;
-  if (!body.is_object() || !body.contains("mode") || !body["mode"].is_string()
-      || !from_string(body["mode"].get<std::string>(), result.mode))
-    return fail(errc::invalid_usage,
-                R"(expected {"mode": "auto"}, or "open" or "disable", and if you like a "reason")");
-  if (const auto why = body.find("reason"); why != body.end() && !why->is_null()) {
-    if (!why->is_string())
-      return fail(errc::invalid_usage, "reason must be a text");
-    result.why = shorten(to_utf8(why->get<std::string>()), 200);
+/// A thread that answers requests, all that have come at a time from one round of questions:
+/// however many ask, each waits for two rounds at most.
+class desk {
+public:
+  using batch = std::vector<std::pair<uint64_t, http_request>>;
+
+  explicit desk(std::function<void(const batch&)> serve)
+    : serve_(std::move(serve)), thread_([this] { run(); }) {
+    // nop
   }
-  return result;
-}
 
-void refuse(httplib::Response& res, const error& reason) {
-  answer(res, 503, {{"status", "error"}, {"error", reason.describe()}});
-}
+  ~desk() { stop(); }
 
-/// Whether a slot takes jobs, or will as soon as its standby is there.
-bool has_workers(const dispatcher_status& d, const supervisor_status& v) {
-  return d.slots_up + v.slots_held > 0;
-}
+  /// As many wait here as the front has connections, at most.
+  void put(uint64_t id, http_request x) {
+    std::lock_guard guard{mutex_};
+    waiting_.emplace_back(id, std::move(x));
+    changed_.notify_one();
+  }
+
+  void stop() {
+    {
+      std::lock_guard guard{mutex_};
+      stopping_ = true;
+      changed_.notify_one();
+    }
+    if (thread_.joinable())
+      thread_.join();
+  }
+
+private:
+  void run() {
+    for (;;) {
+      batch next;
+      {
+        std::unique_lock lock{mutex_};
+        changed_.wait(lock, [this] { return stopping_ || !waiting_.empty(); });
+        if (stopping_)
+          return;
+        next.swap(waiting_);
+      }
+      serve_(next);
+    }
+  }
+
+  std::function<void(const batch&)> serve_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  batch waiting_;
+  bool stopping_ = false;
+  std::thread thread_;
+};
 
 } // namespace
+
+class http_server::parts {
+public:
+  parts(caf::actor_system& system, http_settings settings)
+    : system_(system), settings_(std::move(settings)),
+      probes_([this](const desk::batch& x) { serve_probes(x); }),
+      others_([this](const desk::batch& x) { serve_others(x); }) {
+    // nop
+  }
+
+  ~parts() { stop(); }
+
+  expected<void> listen() {
+    http_front::settings x;
+    x.host = settings_.host;
+    x.port = settings_.port;
+    auto front = http_front::start(x, look_at_head, [this](uint64_t id, http_request request) {
+      auto& to = is_probe(request.path) ? probes_ : others_;
+      to.put(id, std::move(request));
+    });
+    if (!front)
+      return tl::unexpected(front.error());
+    std::lock_guard guard{mutex_};
+    front_ = std::move(*front);
+    listening_.notify_all();
+    port_ = front_->port();
+    return {};
+  }
+
+  uint16_t port() const { return port_; }
+
+  void stop() {
+    if (front_)
+      front_->stop();
+    probes_.stop();
+    others_.stop();
+  }
+
+private:
+  /// The first request may be here before `listen` knows its front.
+  void reply(uint64_t id, http_reply x) {
+    std::unique_lock lock{mutex_};
+    listening_.wait(lock, [this] { return front_ != nullptr; });
+    front_->reply(id, std::move(x));
+  }
+
+  condition assess_now(const moment& now) {
+    auto x = assess(*now.d, *now.v, settings_.threshold);
+    if (x.ready())
+      was_ready_ = true;
+    return x;
+  }
+
+  void serve_probes(const desk::batch& requests) {
+    const moment now{system_, settings_, true, true};
+    const auto x = now.complete() ? assess_now(now) : condition{};
+    for (const auto& [id, request] : requests) {
+      if (!now.complete()) // Alive: the actors answer.
+        reply(id, refuse(now.missing()));
+      else if (request.path == "/livez")
+        reply(id, answer(200, {{"status", "ok"}}));
+      else // Ready: a job submitted now would be worked on.
+        reply(id, answer(x.ready() ? 200 : 503, {{"ready", x.ready()}, {"reasons", x.obstacles}}));
+    }
+  }
+
+  void serve_others(const desk::batch& requests) {
+    auto any = [&requests](std::initializer_list<const char*> of) {
+      return std::any_of(requests.begin(), requests.end(), [&](const auto& x) {
+        return x.second.method != "POST"
+               && std::find(of.begin(), of.end(), x.second.path) != of.end();
+      });
+    };
+    const moment now{system_, settings_, any({"/health", "/ledger", "/breaker", "/metrics"}),
+                     any({"/health", "/workers", "/metrics"})};
+    for (const auto& [id, request] : requests)
+      reply(id, request.method == "POST" ? switch_breaker(request) : answer_to(request, now));
+  }
+
+  http_reply answer_to(const http_request& request, const moment& now) {
+    const auto& path = request.path;
+    if (path == "/metrics") {
+      settings_.stats->read_process();
+      settings_.stats->ready.Set(now.complete() && assess_now(now).ready() ? 1 : 0);
+      return {200, settings_.stats->text(), "text/plain; version=0.0.4; charset=utf-8"};
+    }
+    if (path == "/health")
+      return now.complete() ? answer(200, health_json(settings_, now, assess_now(now), was_ready_))
+                            : refuse(now.missing());
+    if (path == "/workers")
+      return now.v ? http_reply{200, now.v->workers + "\n"} : refuse(now.v.error());
+    if (path == "/ledger")
+      return now.d ? http_reply{200, now.d->ledger + "\n"} : refuse(now.d.error());
+    return now.d ? answer(200, breaker_json(*now.d)) : refuse(now.d.error());
+  }
+
+  http_reply switch_breaker(const http_request& request) {
+    auto command = parse_command(request.body);
+    if (!command)
+      return refuse(400, command.error().message);
+    caf::scoped_actor self{system_};
+    expected<dispatcher_status> d = fail(errc::timeout, "the dispatcher does not answer");
+    self->request(settings_.dispatcher, answer_limit, *command)
+      .receive([&](dispatcher_status& x) { d = std::move(x); }, [](const caf::error&) {});
+    return d ? answer(200, breaker_json(*d)) : refuse(d.error());
+  }
+
+  caf::actor_system& system_;
+  const http_settings settings_;
+  std::atomic<bool> was_ready_{false};
+  std::mutex mutex_; ///< Guards `front_` while it is made.
+  std::condition_variable listening_;
+  std::unique_ptr<http_front> front_;
+  uint16_t port_ = 0;
+  desk probes_, others_; ///< Their threads use all of the above.
+};
+
+http_server::http_server() = default;
+http_server::~http_server() = default;
 
 expected<std::unique_ptr<http_server>> http_server::start(caf::actor_system& system,
                                                           http_settings settings) {
   std::unique_ptr<http_server> x{new http_server};
-  x->settings_ = std::move(settings);
-  x->server_ = std::make_unique<httplib::Server>();
-  x->server_->new_task_queue = [] { return new httplib::ThreadPool(max_threads); };
-  x->server_->set_read_timeout(5);
-  x->server_->set_write_timeout(5);
-  x->server_->set_keep_alive_timeout(2);
-  // Without SO_REUSEPORT, which the library would set: a port that is taken must fail.
-  x->server_->set_socket_options([](auto socket) {
-    int yes = 1;
-    ::setsockopt(socket, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
-  });
-  x->add_routes(system);
-  const auto& host = x->settings_.host;
-  auto port = static_cast<int>(x->settings_.port);
-  errno = 0;
-  if (port == 0)
-    port = x->server_->bind_to_any_port(host.c_str());
-  else if (!x->server_->bind_to_port(host.c_str(), port))
-    port = -1;
-  if (port <= 0)
-    return fail(errc::io, "cannot listen on http.host:port " + host + ":"
-                            + std::to_string(x->settings_.port) + ": "
-                            + (errno != 0 ? std::strerror(errno) : "address in use or unknown")
-                            + "; choose another with --set http.port=N (0: any free one)");
-  x->port_ = static_cast<uint16_t>(port);
-  x->thread_ = std::thread{[server = x->server_.get()] { server->listen_after_bind(); }};
+  x->parts_ = std::make_unique<parts>(system, std::move(settings));
+  if (auto ok = x->parts_->listen(); !ok)
+    return tl::unexpected(ok.error());
   return x;
 }
 
-http_server::~http_server() { stop(); }
+uint16_t http_server::port() const { return parts_->port(); }
 
-void http_server::stop() {
-  if (!thread_.joinable())
-    return;
-  // stop() before the thread listens would be lost.
-  while (!server_->is_running())
-    std::this_thread::yield();
-  server_->stop();
-  thread_.join();
-}
-
-void http_server::add_routes(caf::actor_system& system) {
-  using request = const httplib::Request&;
-  using response = httplib::Response&;
-  auto& s = *server_;
-  // Alive: the actors answer.
-  s.Get("/livez", [&system, this](request, response res) {
-    auto d = ask<dispatcher_status>(system, settings_.dispatcher, "the dispatcher");
-    auto v = ask<supervisor_status>(system, settings_.supervisor, "the supervisor");
-    if (!d || !v)
-      return refuse(res, !d ? d.error() : v.error());
-    answer(res, 200, {{"status", "ok"}});
-  });
-  // Ready: a job submitted now would be worked on.
-  s.Get("/readyz", [&system, this](request, response res) {
-    auto d = ask<dispatcher_status>(system, settings_.dispatcher, "the dispatcher");
-    auto v = ask<supervisor_status>(system, settings_.supervisor, "the supervisor");
-    if (!d || !v)
-      return refuse(res, !d ? d.error() : v.error());
-    auto reasons = json::array();
-    if (!v->model_ready)
-      reasons.push_back("the model is not loaded yet");
-    if (!has_workers(*d, *v))
-      reasons.push_back("no worker is up");
-    if (!d->consuming)
-      reasons.push_back("kafka: " + d->trouble);
-    if (!v->trouble.empty())
-      reasons.push_back(v->trouble);
-    if (d->breaker == supervision::breaker_state::open)
-      reasons.push_back("the breaker is open: " + d->breaker_reason);
-    if (d->breaker == supervision::breaker_state::forced_open)
-      reasons.push_back("the breaker is held open: " + d->breaker_reason);
-    if (d->maintenance)
-      reasons.push_back("drained for maintenance; SIGUSR2 resumes");
-    else if (d->draining)
-      reasons.push_back("shutting down");
-    answer(res, reasons.empty() ? 200 : 503, {{"ready", reasons.empty()}, {"reasons", reasons}});
-  });
-  s.Get("/health", [&system, this](request, response res) {
-    auto d = ask<dispatcher_status>(system, settings_.dispatcher, "the dispatcher");
-    auto v = ask<supervisor_status>(system, settings_.supervisor, "the supervisor");
-    if (!d || !v)
-      return refuse(res, !d ? d.error() : v.error());
-    const auto share = v->container_limit == 0 ? 0.
-                                               : static_cast<double>(v->container_used)
-                                                   / static_cast<double>(v->container_limit);
-    const auto exceeded = share >= settings_.threshold;
-    // Trouble that restarting this service would not mend is no ill health: Ziyu heals
-    // its workers itself, and waits for its broker.
-    const auto status = exceeded ? "degraded" : has_workers(*d, *v) ? "healthy" : "starting";
-    answer(res, 200,
-           {{"status", status},
-            {"model", model_json(settings_)},
-            {"uptime_s", uptime_s(settings_)},
-            {"memory_percent", share * 100},
-            {"threshold_exceeded", exceeded},
-            {"memory_used_bytes", v->container_used},
-            {"memory_limit_bytes", v->container_limit},
-            {"memory_source", v->container_source},
-            {"breaker", to_string(d->breaker)},
-            {"breaker_reason", d->breaker_reason},
-            {"breaker_mode", to_string(d->breaker_mode)},
-            {"memory_pressure", to_string(d->pressure)},
-            {"maintenance", d->maintenance},
-            {"consuming", d->consuming},
-            {"slots", v->slots},
-            {"slots_up", d->slots_up},
-            {"slots_held", v->slots_held},
-            {"standbys", v->standbys},
-            {"replacements", v->replacements},
-            {"queued", d->queued},
-            {"running", d->running},
-            {"results", d->results},
-            {"dead_letters", d->dead_letters}});
-  });
-  s.Get("/workers", [&system, this](request, response res) {
-    auto v = ask<supervisor_status>(system, settings_.supervisor, "the supervisor");
-    if (!v)
-      return refuse(res, v.error());
-    res.set_content(v->workers + "\n", "application/json; charset=utf-8");
-  });
-  s.Get("/ledger", [&system, this](request, response res) {
-    auto d = ask<dispatcher_status>(system, settings_.dispatcher, "the dispatcher");
-    if (!d)
-      return refuse(res, d.error());
-    res.set_content(d->ledger + "\n", "application/json; charset=utf-8");
-  });
-  s.Get("/breaker", [&system, this](request, response res) {
-    auto d = ask<dispatcher_status>(system, settings_.dispatcher, "the dispatcher");
-    if (!d)
-      return refuse(res, d.error());
-    answer(res, 200, breaker_json(*d));
-  });
-  s.Post("/breaker", [&system, this](request req, response res) {
-    if (auto why = why_forbidden(req); !why.empty())
-      return answer(res, 403, {{"status", "error"}, {"error", why}});
-    auto command = parse_command(req.body);
-    if (!command)
-      return answer(res, 400, {{"status", "error"}, {"error", command.error().message}});
-    caf::scoped_actor self{system};
-    expected<dispatcher_status> d = fail(errc::timeout, "the dispatcher does not answer");
-    self->request(settings_.dispatcher, answer_limit, *command)
-      .receive([&](dispatcher_status& x) { d = std::move(x); }, [](const caf::error&) {});
-    if (!d)
-      return refuse(res, d.error());
-    answer(res, 200, breaker_json(*d));
-  });
-  s.Get("/metrics", [this](request, response res) {
-    res.set_content(settings_.stats->text(), "text/plain; version=0.0.4; charset=utf-8");
-  });
-  s.set_error_handler([](request req, response res) {
-    if (res.body.empty())
-      answer(res, res.status,
-             {{"error", "there is no " + req.path},
-              {"paths",
-               {"/health", "/livez", "/readyz", "/metrics", "/workers", "/ledger", "/breaker"}}});
-  });
-}
+void http_server::stop() { parts_->stop(); }
 
 } // namespace ziyu::actors

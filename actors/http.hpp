@@ -8,13 +8,9 @@
 #include <functional>
 #include <memory>
 #include <string>
-#include <thread>
 
 namespace caf {
 class actor_system;
-}
-namespace httplib {
-class Server;
 }
 
 namespace ziyu::actors {
@@ -32,9 +28,10 @@ struct http_settings {
 };
 
 /// Serves `/health /livez /readyz /metrics /workers /ledger /breaker`, and `POST /breaker`
-/// for operators on this machine. Each answer is measured
-/// by asking the actors that do the work, with a deadline: a service that is stuck
-/// cannot look alive.
+/// for operators on this machine. Each answer is measured by asking the actors that do the
+/// work, with a deadline: a service that is stuck cannot look alive. The probes `/livez` and
+/// `/readyz` have a thread of their own. No client can hold up another one
+/// (`http_front`).
 class http_server {
 public:
   /// Starts to listen. `errc::io` when the address is taken.
@@ -43,19 +40,15 @@ public:
 
   ~http_server();
 
-  uint16_t port() const { return port_; }
+  uint16_t port() const;
 
-  /// Ends all connections and threads.
+  /// Ends all connections and threads, within about 2 s whatever clients and actors do.
   void stop();
 
 private:
-  http_server() = default;
-  void add_routes(caf::actor_system& system);
-
-  http_settings settings_;
-  std::unique_ptr<httplib::Server> server_;
-  std::thread thread_;
-  uint16_t port_ = 0;
+  http_server();
+  class parts;
+  std::unique_ptr<parts> parts_;
 };
 
 } // namespace ziyu::actors

@@ -88,6 +88,16 @@ bool intake::prefetched_given_up() const {
   return prefetched_given_up_;
 }
 
+void intake::tell_logs(std::map<messaging::topic_partition, log_view> x) {
+  std::lock_guard guard{mutex_};
+  logs_ = std::move(x);
+}
+
+std::map<messaging::topic_partition, intake::log_view> intake::logs() const {
+  std::lock_guard guard{mutex_};
+  return logs_;
+}
+
 void intake::wait_open(std::chrono::milliseconds limit) {
   std::unique_lock guard{mutex_};
   opened_.wait_for(guard, limit, [this] { return open_locked(); });

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
+#include <map>
 #include <mutex>
 #include <set>
 
@@ -50,6 +51,15 @@ public:
   void give_up_prefetched(bool on);
   bool prefetched_given_up() const;
 
+  /// What the source knows of a partition's log.
+  struct log_view {
+    int64_t position = -1; ///< The next record to fetch; -1: not known.
+    int64_t end = -1;      ///< As a broker told it a few seconds ago at most; -1: not known.
+  };
+  /// Replaces what was told before.
+  void tell_logs(std::map<messaging::topic_partition, log_view> x);
+  std::map<messaging::topic_partition, log_view> logs() const;
+
   /// Waits until `open()`, up to `limit`.
   void wait_open(std::chrono::milliseconds limit);
 
@@ -68,6 +78,7 @@ private:
   uint64_t jobs_ = 0, bytes_ = 0;
   bool held_ = false, prefetched_given_up_ = false;
   std::set<messaging::topic_partition> held_partitions_;
+  std::map<messaging::topic_partition, log_view> logs_;
 };
 
 } // namespace ziyu::actors

@@ -1,8 +1,21 @@
 #include "actors/metrics.hpp"
 
+#include "base/error.hpp"
+#include "configs/schema.hpp"
+#include "supervision/circuit_breaker.hpp"
+#include "supervision/leak_cause.hpp"
+
 #include <prometheus/text_serializer.h>
 
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <limits>
 #include <sstream>
+
+#include <sys/resource.h>
+#include <unistd.h>
 
 namespace ziyu::actors {
 
@@ -22,10 +35,53 @@ auto& histogram(prometheus::Registry& r, const char* name, const char* help) {
   return prometheus::BuildHistogram().Name(name).Help(help).Register(r).Add({}, seconds);
 }
 
+/// Of this process, in seconds since the Unix epoch; 0 where /proc does not tell.
+double read_start_time() {
+  // Field 22 of stat(5) counts clock ticks since boot; the name before may hold anything.
+  std::ifstream stat{"/proc/self/stat"}, boot{"/proc/stat"};
+  std::string text{std::istreambuf_iterator<char>{stat}, {}};
+  std::istringstream rest{text.substr(std::min(text.size(), text.rfind(')') + 1))};
+  std::string word;
+  for (auto field = 3; field < 22; ++field)
+    rest >> word;
+  unsigned long long ticks = 0, booted = 0;
+  rest >> ticks;
+  for (std::string line; std::getline(boot, line);)
+    if (line.starts_with("btime "))
+      booted = std::strtoull(line.c_str() + 6, nullptr, 10);
+  if (ticks == 0 || booted == 0)
+    return 0;
+  return static_cast<double>(booted)
+         + static_cast<double>(ticks) / static_cast<double>(::sysconf(_SC_CLK_TCK));
+}
+
 } // namespace
 
 metrics::metrics()
-  : fetched(counters(registry_, "ziyu_jobs_fetched_total", "Records fetched").Add({})),
+  : build_info(gauges(registry_, "ziyu_build_info", "Always 1: which Ziyu this is")),
+    model_info(gauges(registry_, "ziyu_model_info", "Always 1: the model that serves")),
+    ready(gauges(registry_, "ziyu_ready",
+                 "1: a job that is submitted now is worked on, as /readyz says it")
+            .Add({})),
+    process_start(gauges(registry_, "process_start_time_seconds",
+                         "Start of the control process since the Unix epoch")
+                    .Add({})),
+    process_cpu(counters(registry_, "process_cpu_seconds_total",
+                         "User and system time of the control process")
+                  .Add({})),
+    process_resident(gauges(registry_, "process_resident_memory_bytes",
+                            "Resident memory of the control process, shared pages included")
+                       .Add({})),
+    process_fds(
+      gauges(registry_, "process_open_fds", "Open descriptors of the control process").Add({})),
+    process_max_fds(
+      gauges(registry_, "process_max_fds", "Most descriptors that it may open").Add({})),
+    lag(gauges(registry_, "ziyu_consumer_lag_records",
+               "Records of an assigned partition without a result or dead letter yet")),
+    oldest_unfinished(gauges(registry_, "ziyu_oldest_unfinished_job_seconds",
+                             "Age since its fetch of the oldest fetched job that is not finished")
+                        .Add({})),
+    fetched(counters(registry_, "ziyu_jobs_fetched_total", "Records fetched").Add({})),
     results(counters(registry_, "ziyu_results_total", "Results acknowledged by the broker")),
     dead_letters(counters(registry_, "ziyu_dead_letters_total", "Dead letters acknowledged")),
     failed_attempts(counters(registry_, "ziyu_failed_attempts_total", "Attempts that failed")),
@@ -76,6 +132,8 @@ metrics::metrics()
     queued_seconds(histogram(registry_, "ziyu_job_queued_seconds",
                              "From fetch to the start of the last attempt")),
     decode_seconds(histogram(registry_, "ziyu_job_decode_seconds", "Image decoding")),
+    preprocess_seconds(histogram(registry_, "ziyu_job_preprocess_seconds",
+                                 "Resizing, cropping and normalising for the model")),
     inference_seconds(
       histogram(registry_, "ziyu_job_inference_seconds", "Forward pass of the model")),
     total_seconds(histogram(registry_, "ziyu_job_total_seconds", "From fetch to result")),
@@ -94,6 +152,8 @@ metrics::metrics()
     worker_private_bytes(
       gauges(registry_, "ziyu_worker_private_bytes", "Private memory of a slot's worker")),
     worker_generation(gauges(registry_, "ziyu_worker_generation", "Generation that serves a slot")),
+    worker_jobs_left(gauges(registry_, "ziyu_worker_jobs_left",
+                            "Jobs until a slot's worker reaches its budget; +Inf: no forecast")),
     replacements(counters(registry_, "ziyu_worker_replacements_total", "Workers replaced")),
     deaths(counters(registry_, "ziyu_worker_deaths_total", "Workers that died or were killed")),
     recovered_bytes(
@@ -108,6 +168,9 @@ metrics::metrics()
       gauges(registry_, "ziyu_container_memory_limit_bytes", "Its limit").Add({})),
     control_private_bytes(
       gauges(registry_, "ziyu_control_private_bytes", "Private memory of the control process")
+        .Add({})),
+    fork_server_private_bytes(
+      gauges(registry_, "ziyu_fork_server_private_bytes", "Private memory of the fork server")
         .Add({})),
     breaker_state(gauges(registry_, "ziyu_breaker_state",
                          "0 closed, 1 open, 2 half-open, 3 forced open, 4 disabled")
@@ -127,10 +190,109 @@ metrics::metrics()
     events_dropped(counters(registry_, "ziyu_events_dropped_total",
                             "Events not published because too many were pending")
                      .Add({})),
+    output_dropped(counters(registry_, "ziyu_worker_output_dropped_lines_total",
+                            "Lines of workers' output that were too many to log")
+                     .Add({})),
     publish_retries(counters(registry_, "ziyu_publish_retries_total",
                              "Records produced again after a failed delivery")
                       .Add({})) {
-  // nop
+  begin_series();
+}
+
+/// An alert on an increase never sees one of a series that is born with its first event.
+void metrics::begin_series() {
+  build_info.Add({{"version", ZIYU_VERSION}}).Set(1);
+  process_start.Set(read_start_time());
+  results.Add({{"status", "ok"}});
+  for (auto code = static_cast<int>(errc::empty_image);
+       code <= static_cast<int>(errc::result_too_large); ++code)
+    dead_letters.Add({{"code", std::string{to_string(static_cast<errc>(code))}}});
+  for (auto code : {errc::worker_died, errc::deadline_exceeded, errc::hard_limit, errc::bad_frame,
+                    errc::misreported, errc::inference_failed, errc::timeout})
+    failed_attempts.Add({{"code", std::string{to_string(code)}}});
+  for (const auto* how : {"hard_limit", "deadline_exceeded", "bad_frame", "misreported", "timeout",
+                          "unknown", "exit code 1", "signal 6 (SIGABRT)", "signal 7 (SIGBUS)",
+                          "signal 9 (SIGKILL)", "signal 11 (SIGSEGV)"})
+    deaths.Add({{"how", how}});
+  for (const auto* cause : {"crash", "hang", "bad_frame", "misreported", "timeout"})
+    replacements.Add({{"cause", cause}});
+  using supervision::leak_cause;
+  for (auto i = 0; i <= static_cast<int>(leak_cause::unknown); ++i)
+    replacements.Add({{"cause", std::string{to_string(static_cast<leak_cause>(i))}}});
+  using supervision::breaker_state;
+  for (auto x : {breaker_state::closed, breaker_state::open, breaker_state::half_open,
+                 breaker_state::forced_open, breaker_state::disabled})
+    breaker_transitions.Add({{"to", std::string{to_string(x)}}});
+  using trigger = supervision::circuit_breaker::trigger;
+  for (auto i = 0; i <= static_cast<int>(trigger::error_rate); ++i)
+    breaker_openings.Add({{"cause", std::string{to_string(static_cast<trigger>(i))}}});
+  breaker_openings.Add({{"cause", "probes"}});
+  for (const auto& type : configs::event_types())
+    events.Add({{"type", type}});
+}
+
+void metrics::begin_slots(uint32_t slots) {
+  for (uint32_t i = 0; i < slots; ++i) {
+    const prometheus::Labels slot{{"slot", std::to_string(i)}};
+    for (auto family : {&worker_live_bytes, &worker_private_bytes, &worker_generation})
+      family->Add(slot);
+    set_jobs_left(i, {});
+  }
+}
+
+void metrics::set_jobs_left(uint32_t slot, std::optional<uint64_t> jobs) {
+  worker_jobs_left.Add({{"slot", std::to_string(slot)}})
+    .Set(jobs ? static_cast<double>(*jobs) : std::numeric_limits<double>::infinity());
+}
+
+void metrics::serve_model(const messaging::model_identity& x) {
+  std::lock_guard guard{mutex_};
+  auto& now = model_info.Add(
+    {{"name", x.name}, {"version", x.version}, {"sha256", x.sha256}, {"precision", x.precision}});
+  if (model_series_ != nullptr && model_series_ != &now)
+    model_info.Remove(model_series_);
+  model_series_ = &now;
+  now.Set(1);
+}
+
+void metrics::set_lag(const std::map<messaging::topic_partition, uint64_t>& records) {
+  std::lock_guard guard{mutex_};
+  std::erase_if(lag_series_, [&](const auto& x) {
+    if (records.contains(x.first))
+      return false;
+    lag.Remove(x.second);
+    return true;
+  });
+  for (const auto& [where, count] : records) {
+    auto& series = lag_series_[where];
+    if (series == nullptr)
+      series = &lag.Add({{"topic", where.topic}, {"partition", std::to_string(where.partition)}});
+    series->Set(static_cast<double>(count));
+  }
+}
+
+void metrics::read_process() {
+  rusage usage{};
+  ::getrusage(RUSAGE_SELF, &usage);
+  auto seconds = [](const timeval& x) {
+    return static_cast<double>(x.tv_sec) + static_cast<double>(x.tv_usec) / 1e6;
+  };
+  {
+    std::lock_guard guard{mutex_};
+    process_cpu.Increment(
+      std::max(0., seconds(usage.ru_utime) + seconds(usage.ru_stime) - process_cpu.Value()));
+  }
+  unsigned long long pages = 0, resident = 0;
+  if (std::ifstream in{"/proc/self/statm"}; in >> pages >> resident)
+    process_resident.Set(static_cast<double>(resident)
+                         * static_cast<double>(::sysconf(_SC_PAGESIZE)));
+  std::error_code failed;
+  std::filesystem::directory_iterator files{"/proc/self/fd", failed};
+  if (!failed) // its own descriptor is among them
+    process_fds.Set(static_cast<double>(std::distance(begin(files), end(files)) - 1));
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) == 0)
+    process_max_fds.Set(static_cast<double>(limit.rlim_cur));
 }
 
 std::string metrics::text() const {

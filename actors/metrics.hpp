@@ -1,17 +1,25 @@
 #pragma once
 
+#include "messaging/record.hpp"
+#include "messaging/result.hpp"
+
 #include <prometheus/counter.h>
 #include <prometheus/family.h>
 #include <prometheus/gauge.h>
 #include <prometheus/histogram.h>
 #include <prometheus/registry.h>
 
+#include <map>
+#include <mutex>
+#include <optional>
 #include <string>
 
 namespace ziyu::actors {
 
 /// All metrics of the service, for `GET /metrics`. Names follow Prometheus'
-/// conventions: seconds, bytes, `_total`. Thread-safe.
+/// conventions: seconds, bytes, `_total`. Each series whose label is known beforehand (a
+/// code, a cause, a state) exists from the start, so that its first event is an increase.
+/// Thread-safe.
 class metrics {
 public:
   metrics();
@@ -19,11 +27,42 @@ public:
   /// The exposition format, version 0.0.4.
   std::string text() const;
 
+  /// Series of `slots` slots, as they are before their first workers.
+  void begin_slots(uint32_t slots);
+
+  /// The model that serves from now on, instead of another one.
+  void serve_model(const messaging::model_identity& x);
+
+  /// Records that are not finished, of the partitions assigned now; instead of others.
+  void set_lag(const std::map<messaging::topic_partition, uint64_t>& records);
+
+  /// Jobs until the budget of the worker of `slot`; without a forecast +Inf.
+  void set_jobs_left(uint32_t slot, std::optional<uint64_t> jobs);
+
+  /// Reads what the kernel says of this process.
+  void read_process();
+
 private:
+  void begin_series();
+
   // Before the families: they live in it.
   prometheus::Registry registry_;
+  std::mutex mutex_; ///< Guards the two below.
+  std::map<messaging::topic_partition, prometheus::Gauge*> lag_series_;
+  prometheus::Gauge* model_series_ = nullptr;
 
 public:
+  prometheus::Family<prometheus::Gauge>& build_info; ///< version
+  prometheus::Family<prometheus::Gauge>& model_info; ///< name, version, sha256, precision
+  prometheus::Gauge& ready;
+  prometheus::Gauge& process_start;
+  prometheus::Counter& process_cpu;
+  prometheus::Gauge& process_resident;
+  prometheus::Gauge& process_fds;
+  prometheus::Gauge& process_max_fds;
+
+  prometheus::Family<prometheus::Gauge>& lag; ///< topic, partition
+  prometheus::Gauge& oldest_unfinished;
   prometheus::Counter& fetched;
   prometheus::Family<prometheus::Counter>& results;         ///< status
   prometheus::Family<prometheus::Counter>& dead_letters;    ///< code
@@ -44,6 +83,7 @@ public:
   prometheus::Gauge& head_of_line_seconds;
   prometheus::Histogram& queued_seconds;
   prometheus::Histogram& decode_seconds;
+  prometheus::Histogram& preprocess_seconds;
   prometheus::Histogram& inference_seconds;
   prometheus::Histogram& total_seconds;
 
@@ -55,6 +95,7 @@ public:
   prometheus::Family<prometheus::Gauge>& worker_live_bytes;    ///< slot
   prometheus::Family<prometheus::Gauge>& worker_private_bytes; ///< slot
   prometheus::Family<prometheus::Gauge>& worker_generation;    ///< slot
+  prometheus::Family<prometheus::Gauge>& worker_jobs_left;     ///< slot
   prometheus::Family<prometheus::Counter>& replacements;       ///< cause
   prometheus::Family<prometheus::Counter>& deaths;             ///< how
   prometheus::Counter& recovered_bytes;
@@ -62,6 +103,7 @@ public:
   prometheus::Gauge& container_used_bytes;
   prometheus::Gauge& container_limit_bytes;
   prometheus::Gauge& control_private_bytes;
+  prometheus::Gauge& fork_server_private_bytes;
 
   /// 0 closed, 1 open, 2 half-open, 3 forced open, 4 disabled.
   prometheus::Gauge& breaker_state;
@@ -72,6 +114,7 @@ public:
   prometheus::Gauge& credit_bytes;
   prometheus::Family<prometheus::Counter>& events; ///< type
   prometheus::Counter& events_dropped;
+  prometheus::Counter& output_dropped;
   prometheus::Counter& publish_retries;
 };
 

@@ -111,6 +111,8 @@ void supervisor_state::watch_ourselves() {
   settings.report->stats().control_private_bytes.Set(static_cast<double>(control.private_bytes));
   if (server_ready)
     watch_own(fork_server, server_pid);
+  settings.report->stats().fork_server_private_bytes.Set(
+    server_up ? static_cast<double>(fork_server.private_bytes) : 0);
 }
 
 void supervisor_state::watch_own(own_process& x, int32_t pid) {

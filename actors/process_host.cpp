@@ -7,7 +7,11 @@
 
 #include <cerrno>
 #include <csignal>
+#include <cstdio>
 #include <cstring>
+#include <fstream>
+#include <iterator>
+
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -52,10 +56,20 @@ expected<int32_t> process_host::start_server(uint64_t server, caf::actor supervi
     spec.arguments.push_back("--faults-allowed");
   spec.control_fd = pair->second.get();
   spec.new_session = true; // a terminal's Ctrl-C is for the control process alone
+  spec.inherit = supervision::worker_environment();
+  spec.no_stdin = true;
+  if (!output_) {
+    auto output = worker_output::start(names_, settings_.stats);
+    if (!output)
+      return tl::unexpected(output.error());
+    output_ = std::move(*output);
+  }
+  spec.stdout_fd = spec.stderr_fd = output_->writer();
   auto child = supervision::child_process::start(spec);
   if (!child)
     return tl::unexpected(child.error());
   server_ = std::move(*child);
+  names_->is_server(server_.pid());
   wire::unique_fd duplicate{::fcntl(pair->first.get(), F_DUPFD_CLOEXEC, 0)};
   if (!duplicate)
     return fail(errc::io,
@@ -90,10 +104,30 @@ expected<caf::actor> process_host::spawn(uint64_t worker, caf::actor supervisor)
   if (auto ok = wire::send_frame(control_socket_.get(), wire::spawn{worker}, pair->second.get());
       !ok)
     return tl::unexpected(ok.error());
-  return spawn_channel(system_, worker, std::move(pair->first), std::move(supervisor));
+  return spawn_channel(system_, worker, std::move(pair->first), std::move(supervisor),
+                       [names = names_, worker](const wire::assign& x) {
+                         names->serves(worker, x.slot, x.generation);
+                       });
+}
+
+/// Whether `pid` is a child of `server` or of ours: a worker may have told its pid before the
+/// fork server did, and must not make us signal anybody else's process.
+static bool is_ours(int32_t pid, int32_t server) {
+  std::ifstream in{"/proc/" + std::to_string(pid) + "/stat"};
+  const std::string text{std::istreambuf_iterator<char>{in}, {}};
+  const auto name_end = text.rfind(')'); // the name before may hold anything
+  char state = 0;
+  int32_t parent = 0;
+  return name_end != std::string::npos
+         && std::sscanf(text.c_str() + name_end + 1, " %c %d", &state, &parent) == 2
+         && (parent == server || parent == ::getpid());
 }
 
 void process_host::adopt(uint64_t worker, int32_t pid) {
+  workers_.erase(worker);
+  if (!is_ours(pid, server_.pid()))
+    return; // gone already, or a lie
+  names_->is_worker(worker, pid);
   // A worker that is gone already has no handle, which `gone` reads as ended.
   if (auto handle = supervision::worker_handle::open(pid))
     workers_[worker] = std::move(*handle);
@@ -118,6 +152,7 @@ void process_host::forget(uint64_t worker) {
   auto i = workers_.find(worker);
   if (i == workers_.end())
     return;
+  names_->is_gone(worker);
   supervision::reap(i->second.pid());
   workers_.erase(i);
 }

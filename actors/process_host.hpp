@@ -1,6 +1,7 @@
 #pragma once
 
 #include "actors/worker_host.hpp"
+#include "actors/worker_output.hpp"
 #include "base/file.hpp"
 #include "supervision/leak_explainer.hpp"
 #include "supervision/worker_handle.hpp"
@@ -20,11 +21,13 @@ struct process_host_settings {
   uint64_t budget_bytes = 0, hard_limit_bytes = 0;
   bool faults_allowed = false;
   uint64_t container_limit_bytes = 0; ///< 0: the cgroup's, else the host's.
+  std::shared_ptr<metrics> stats;     ///< For lines of output that are dropped; may be null.
   /// The program that names call stacks: `ziyu`.
   std::filesystem::path explainer = executable_dir() / "ziyu";
 };
 
-/// Real processes: one `ziyu-worker --fork-server` and what it forks.
+/// Real processes: one `ziyu-worker --fork-server` and what it forks. They get of our
+/// environment only what `worker_environment` names; what they write is logged.
 class process_host : public worker_host {
 public:
   process_host(caf::actor_system& system, process_host_settings settings);
@@ -50,6 +53,8 @@ public:
 private:
   caf::actor_system& system_;
   process_host_settings settings_;
+  std::shared_ptr<process_names> names_ = std::make_shared<process_names>();
+  std::unique_ptr<worker_output> output_; ///< From the first fork server on.
   supervision::child_process server_;
   caf::actor control_;
   wire::unique_fd control_socket_; ///< For frames with descriptors; CAF reads a duplicate.

@@ -26,6 +26,7 @@
 #include <atomic>
 #include <future>
 #include <memory>
+#include <optional>
 #include <string>
 
 namespace ziyu::actors {
@@ -307,14 +308,20 @@ struct dispatcher_status {
   std::string ledger;     ///< JSON
   bool consuming = false; ///< In the group, brokers reachable.
   bool draining = false;
-  std::string trouble; ///< Why not consuming, or empty.
+  std::string trouble;  ///< Why not consuming, or empty.
+  bool joining = false; ///< Not consuming only because the group is not joined yet.
   supervision::breaker_state breaker{};
   supervision::breaker_mode breaker_mode{};
   std::string breaker_reason;
+  std::string breaker_trouble;  ///< What its raised triggers say, in whatever state it is.
+  bool intake_given_up = false; ///< Memory is so short that nothing is fetched.
   supervision::memory_pressure::level pressure{};
   uint64_t credit_jobs = 0, credit_bytes = 0; ///< Granted at present.
   bool maintenance = false;                   ///< Drained, and may be resumed.
   uint64_t queued = 0, running = 0, slots_up = 0;
+  /// Of all assigned partitions: records without a result or dead letter. None: not known.
+  std::optional<uint64_t> lag_records;
+  int64_t oldest_unfinished_us = 0; ///< Age of the oldest fetched job that is not finished.
   uint64_t results = 0, dead_letters = 0;
 };
 

@@ -58,6 +58,7 @@ void dispatcher_state::publish_result(const entry_ptr& item, const attempt_outco
   x.finished_ms = env.wall_ms();
   stats.queued_seconds.Observe(x.queued_ms / 1000);
   stats.decode_seconds.Observe(x.decode_ms / 1000);
+  stats.preprocess_seconds.Observe(x.preprocess_ms / 1000);
   stats.inference_seconds.Observe(x.inference_ms / 1000);
   stats.total_seconds.Observe(x.total_ms / 1000);
   messaging::outgoing content;
@@ -208,6 +209,8 @@ void dispatcher_state::release(const entry_ptr& item) {
   settings.credit->give(item->job.cost);
   if (std::exchange(item->unread, false))
     --unread;
+  if (const auto i = unfinished.find(item->job.fetched_us); i != unfinished.end())
+    unfinished.erase(i);
   announced.erase(id);
   if (isolated == id)
     isolated.reset();

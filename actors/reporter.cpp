@@ -1,32 +1,10 @@
 #include "actors/reporter.hpp"
 
-#include "base/log.hpp"
+#include "actors/log_line.hpp"
 
 #include <caf/send.hpp>
 
 namespace ziyu::actors {
-
-namespace {
-
-/// Texts beyond this are not for the log.
-constexpr size_t max_logged = 300;
-
-/// "key=value key=value", texts unquoted, for people.
-std::string flatten(const nlohmann::json& detail) {
-  std::string result;
-  for (const auto& [key, value] : detail.items()) {
-    if (value.is_structured()
-        || (value.is_string() && value.get_ref<const std::string&>().size() > max_logged))
-      continue; // series and the like are for machines
-    result += ' ';
-    result += key;
-    result += '=';
-    result += value.is_string() ? value.get<std::string>() : value.dump();
-  }
-  return result;
-}
-
-} // namespace
 
 reporter::reporter(environment& env, std::string instance, std::string topic,
                    std::shared_ptr<metrics> stats)
@@ -45,7 +23,7 @@ void reporter::disconnect() {
 }
 
 void reporter::emit(spdlog::level::level_enum level, const char* type, nlohmann::json detail) {
-  spdlog::log(level, "{}{}", type, flatten(detail));
+  log_line(level, type, why_of(detail), detail, type);
   stats_->events.Add({{"type", type}}).Increment();
   messaging::event event{type, env_.wall_ms(), instance_, std::move(detail)};
   auto content = std::make_shared<messaging::outgoing>();

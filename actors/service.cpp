@@ -4,6 +4,7 @@
 #include "actors/dispatcher.hpp"
 #include "actors/http.hpp"
 #include "actors/inference.hpp"
+#include "actors/log_line.hpp"
 #include "actors/process_host.hpp"
 #include "actors/publisher.hpp"
 #include "actors/signals.hpp"
@@ -49,6 +50,13 @@ struct system_config : caf::actor_system_config {
     load<caf::io::middleman>();
   }
 };
+
+void log_account(const char* what, const nlohmann::json& x) {
+  if (log_is_json())
+    log_line(spdlog::level::info, what, {}, x);
+  else
+    spdlog::info("{}: {}", what, x.dump());
+}
 
 /// The model of the present fork server; written by the supervisor, read by HTTP.
 class current_model {
@@ -216,8 +224,8 @@ public:
               [&](uint64_t limit_ms) { return ask_drain(self, supervisor_, limit_ms); });
     auto ledger = nlohmann::json::parse(ledger_of(self));
     report_->emit(spdlog::level::info, "service_stopped", {{"ledger", ledger}, {"stages", stages}});
-    spdlog::info("stages: {}", stages.dump());
-    spdlog::info("ledger: {}", ledger["total"].dump());
+    log_account("stages", stages);
+    log_account("ledger", ledger["total"]);
     ask_drain(self, events_, 2'000);
     end_actors(self);
   }
@@ -414,6 +422,7 @@ private:
     processes.executable = worker_executable(config_);
     processes.model = config_.model.path;
     processes.max_pixels = config_.jobs.max_pixels;
+    processes.stats = stats_;
     processes.faults_allowed = config_.faults.allowed;
     if (config_.healing.enabled) { // else nothing is done about memory
       processes.budget_bytes = config_.memory.worker_budget_bytes;
@@ -425,7 +434,11 @@ private:
     settings.host = std::make_shared<process_host>(system_, std::move(processes));
     settings.report = report_;
     settings.dispatcher = dispatcher_;
-    settings.on_model = [model = model_](const messaging::model_identity& x) { model->set(x); };
+    stats_->begin_slots(config_.workers.slots);
+    settings.on_model = [model = model_, stats = stats_](const messaging::model_identity& x) {
+      model->set(x);
+      stats->serve_model(x);
+    };
     settings.on_fatal = [&stop = stop_](error x) { stop.fail_with(std::move(x)); };
     inference_settings each;
     each.top_k = config_.model.top_k;

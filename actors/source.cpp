@@ -88,6 +88,10 @@ bool source_loop::watch(bool open) {
     return true;
   next_watch_us_ = now + watch_interval_us;
   const auto views = from_.view();
+  std::map<messaging::topic_partition, intake::log_view> logs;
+  for (const auto& x : views)
+    logs[x.where] = {x.position, x.log_end};
+  credit_.tell_logs(std::move(logs));
   auto go_on = true;
   for (const auto& x : watchdog_->observe(std::chrono::milliseconds{open_us_ / 1000}, views))
     go_on = go_on && (handing_over_ || remedy(x, views));

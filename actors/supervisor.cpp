@@ -1,6 +1,7 @@
 #include "actors/supervisor.hpp"
 
 #include "base/bytes.hpp"
+#include "actors/log_line.hpp"
 #include "base/log.hpp"
 
 #include <algorithm>
@@ -112,8 +113,11 @@ void supervisor_state::on_ready(worker_entry& x, const wire::ready& news) {
   x.gpu_baseline = x.gpu_reserved = news.memory.gpu_reserved;
   read_private(x);
   x.baseline_bytes = x.private_bytes;
-  spdlog::info("worker_ready worker={} pid={} warmup_ms={} private_bytes={}", x.id, x.pid,
-               news.warmup_us / 1000, x.private_bytes);
+  log_line(spdlog::level::info, "worker ready", {},
+           {{"worker", x.id},
+            {"pid", x.pid},
+            {"warmup_ms", news.warmup_us / 1000},
+            {"private_bytes", x.private_bytes}});
   if (auto ok = policy->check_baseline(x.baseline_bytes); !ok) {
     trouble = ok.error().message;
     give_up(ok.error());
@@ -187,6 +191,7 @@ void supervisor_state::on_switched(const slot_switched& x) {
   settings.report->stats()
     .worker_generation.Add({{"slot", std::to_string(x.slot)}})
     .Set(static_cast<double>(entry->generation));
+  settings.report->stats().set_jobs_left(x.slot, {}); // of another worker
   settings.report->emit(spdlog::level::info, "worker_started",
                         {{"slot", x.slot},
                          {"generation", entry->generation},
@@ -302,12 +307,15 @@ void supervisor_state::on_channel_closed(const channel_closed& x) {
   if (!entry || entry->closed)
     return;
   entry->closed = true;
-  // It may have closed its socket and live on: it is of no use any more.
-  settings.host->signal(entry->id, SIGKILL);
+  // Of no use any more: it broke the protocol, or closed its socket and lives on.
+  if (x.reason && entry->pid != 0)
+    kill(*entry, *x.reason);
+  else
+    settings.host->signal(entry->id, SIGKILL);
   const auto was = entry->state;
   entry->state = phase::ending;
   if (x.reason && !entry->killed)
-    entry->killed = *x.reason; // rubbish on the socket
+    entry->killed = *x.reason;
   if (entry->pid == 0) {
     // Not forked, or dead before the fork server's word of it came: that decides. A
     // new one is not asked for before, or a worker that always dies were forked in a

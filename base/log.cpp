@@ -13,6 +13,26 @@ namespace ziyu {
 
 namespace {
 
+bool as_json = false;
+
+/// Of the line that this thread is writing; null: none.
+thread_local const std::string* more_members = nullptr;
+
+/// %~ in a pattern: what `log_with_members` adds.
+class json_members : public spdlog::custom_flag_formatter {
+public:
+  void format(const spdlog::details::log_msg&, const std::tm&, spdlog::memory_buf_t& out) override {
+    if (more_members == nullptr || more_members->empty())
+      return;
+    out.push_back(',');
+    out.append(more_members->data(), more_members->data() + more_members->size());
+  }
+
+  std::unique_ptr<custom_flag_formatter> clone() const override {
+    return spdlog::details::make_unique<json_members>();
+  }
+};
+
 /// %* in a pattern: the message as the inside of a JSON string.
 class json_text : public spdlog::custom_flag_formatter {
 public:
@@ -40,6 +60,15 @@ public:
 
 } // namespace
 
+bool log_is_json() noexcept { return as_json; }
+
+void log_with_members(spdlog::level::level_enum level, const std::string& message,
+                      const std::string& members) {
+  more_members = &members;
+  spdlog::log(level, "{}", message);
+  more_members = nullptr;
+}
+
 expected<void> init_log(const std::string& level, const std::string& format) {
   const auto parsed = spdlog::level::from_str(level);
   if (parsed == spdlog::level::off)
@@ -49,8 +78,8 @@ expected<void> init_log(const std::string& level, const std::string& format) {
     auto logger = std::make_shared<spdlog::logger>(
       "ziyu", std::make_shared<spdlog::sinks::stderr_sink_mt>());
     auto formatter = std::make_unique<spdlog::pattern_formatter>();
-    formatter->add_flag<json_text>('*').set_pattern(
-      R"({"time":"%Y-%m-%dT%H:%M:%S.%e%z","level":"%l","pid":%P,"message":"%*"})");
+    formatter->add_flag<json_text>('*').add_flag<json_members>('~').set_pattern(
+      R"({"time":"%Y-%m-%dT%H:%M:%S.%e%z","level":"%l","pid":%P,"message":"%*"%~})");
     logger->set_formatter(std::move(formatter));
     spdlog::set_default_logger(std::move(logger));
   } else if (format == "text") {
@@ -62,6 +91,7 @@ expected<void> init_log(const std::string& level, const std::string& format) {
   } else {
     return fail(errc::invalid_config, "log.format: \"" + format + "\" is neither text nor json");
   }
+  as_json = format == "json";
   spdlog::set_level(parsed);
   spdlog::flush_on(spdlog::level::trace);
   return {};

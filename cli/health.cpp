@@ -4,6 +4,7 @@
 #include "base/bytes.hpp"
 #include "cli/command.hpp"
 #include "cli/connection.hpp"
+#include "cli/drawing.hpp"
 #include "cli/follow.hpp"
 #include "cli/interrupt.hpp"
 #include "cli/service.hpp"
@@ -30,7 +31,8 @@ constexpr milliseconds between_tries{100};
 struct health_options {
   service_options service;
   double timeout_s = 5, wait_s = 0;
-  bool ready = false, as_json = false;
+  bool ready = false, live = false, as_json = false;
+  const char* path() const { return live ? "/livez" : ready ? "/readyz" : "/health"; }
 };
 
 milliseconds to_milliseconds(double seconds) {
@@ -44,14 +46,15 @@ struct answer {
 
 /// What the service says. `unavailable` when nobody answers, `io` when it is not ziyu.
 expected<answer> ask(const std::string& url, const health_options& options, milliseconds limit) {
-  auto said = ask_service(url, options.ready ? "/readyz" : "/health", limit);
+  auto said = ask_service(url, options.path(), limit);
   if (!said)
     return tl::unexpected(said.error());
   answer result;
   result.body = std::move(said->body);
   result.good = said->status == 200
-                && (options.ready ? result.body.value("ready", json{}) == true
-                                  : result.body.value("status", json{}) == "healthy");
+                && (options.live    ? result.body.value("status", json{}) == "ok"
+                    : options.ready ? result.body.value("ready", json{}) == true
+                                    : result.body.value("status", json{}) == "healthy");
   return result;
 }
 
@@ -69,7 +72,28 @@ void print_row(const char* name, const std::string& text) {
   print_line(fit(name, 9) + printable(text));
 }
 
+void print_reasons(const json& body) {
+  if (const auto reasons = body.find("reasons"); reasons != body.end() && reasons->is_array())
+    for (const auto& reason : *reasons)
+      print_row("because", reason.is_string() ? reason.get<std::string>() : reason.dump());
+}
+
+std::string kafka_of(const json& body) {
+  if (body.value("consuming", json{}) != true) {
+    const auto why = text_of(body, "kafka");
+    return "not consuming" + (why.empty() || why == "?" ? "" : ": " + why);
+  }
+  const auto lag = body.value("lag_records", json{});
+  char age[48] = "";
+  if (const auto x = body.find("oldest_unfinished_s"); x != body.end() && x->is_number())
+    std::snprintf(age, sizeof age, ", oldest job in hand %.1f s", x->get<double>());
+  return "consuming, "
+         + (lag.is_number() ? counted(lag.get<uint64_t>(), "record") + " behind" : "lag not known")
+         + age;
+}
+
 void print_health(const json& body) {
+  print_reasons(body);
   char percent[32] = "?";
   if (const auto i = body.find("memory_percent"); i != body.end() && i->is_number())
     std::snprintf(percent, sizeof percent, "%.1f", i->get<double>());
@@ -81,10 +105,10 @@ void print_health(const json& body) {
   print_row("workers", text_of(body, "slots_up") + " of " + text_of(body, "slots") + " up, "
                          + text_of(body, "standbys") + " warm, " + text_of(body, "replacements")
                          + " replaced so far");
-  print_row("jobs", text_of(body, "queued") + " queued, " + text_of(body, "running") + " running; "
-                      + text_of(body, "results") + " results, " + text_of(body, "dead_letters")
-                      + " dead letters");
-  print_row("kafka", body.value("consuming", json{}) == true ? "consuming" : "not consuming");
+  print_row("jobs", text_of(body, "waiting") + " waiting, " + text_of(body, "running")
+                      + " running; " + text_of(body, "results") + " results, "
+                      + text_of(body, "dead_letters") + " dead letters");
+  print_row("kafka", kafka_of(body));
   const auto reason = text_of(body, "breaker_reason");
   print_row("breaker", text_of(body, "breaker") + (reason.empty() ? "" : ": " + reason));
 }
@@ -94,17 +118,18 @@ void print(const std::string& url, const health_options& options, const answer& 
     print_line(x.body.dump(-1, ' ', false, json::error_handler_t::replace));
     return;
   }
-  const auto status = options.ready ? (x.good ? "ready" : "not ready") : text_of(x.body, "status");
+  const auto status = options.live    ? (x.good ? "alive" : "not alive")
+                      : options.ready ? (x.good ? "ready" : "not ready")
+                                      : text_of(x.body, "status");
   print_line(
     paint(printable(status), x.good ? colour::green : colour::red, wants_colour(STDOUT_FILENO))
     + "  " + url);
   if (const auto i = x.body.find("error"); i != x.body.end())
     print_row("error", text_of(x.body, "error"));
-  else if (!options.ready)
+  else if (options.ready)
+    print_reasons(x.body);
+  else if (!options.live)
     print_health(x.body);
-  else if (const auto reasons = x.body.find("reasons"); reasons != x.body.end())
-    for (const auto& reason : *reasons)
-      print_row("because", reason.is_string() ? reason.get<std::string>() : reason.dump());
 }
 
 int health(const health_options& options) {
@@ -134,6 +159,10 @@ void add_health_command(CLI::App& app, int& exit_code) {
   options->service.add_to(*command);
   command->add_flag("--ready", options->ready,
                     "Ask instead whether a job submitted now would be worked on, and why not");
+  command
+    ->add_flag("--live", options->live,
+               "Ask only whether its actors answer: for whoever restarts it when they do not")
+    ->excludes("--ready");
   command->add_option("--wait", options->wait_s, "Ask again until all is well, for so many seconds")
     ->check(CLI::Range(0.0, 1e6))
     ->type_name("SECONDS");
@@ -142,8 +171,9 @@ void add_health_command(CLI::App& app, int& exit_code) {
     ->type_name("SECONDS")
     ->capture_default_str();
   command->add_flag("--json", options->as_json, "The answer as JSON");
-  command->footer("Exit codes: 0 healthy (or ready), 1 not, 2 wrong usage, 4 nobody answers.\n"
-                  "Example: ziyu health --ready --wait 60 localhost:8080");
+  command->footer(
+    "Exit codes: 0 healthy (or ready, or alive), 1 not, 2 wrong usage, 4 nobody answers.\n"
+    "Example: ziyu health --ready --wait 60 localhost:8080");
   command->callback([options, &exit_code] { exit_code = health(*options); });
 }
 

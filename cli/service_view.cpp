@@ -128,7 +128,7 @@ private:
     jobs.cell("jobs", 9, colour::grey);
     if (now_.jobs_per_second)
       jobs.add(format("%.1f/s  ", *now_.jobs_per_second), colour::bold);
-    put(std::move(jobs.add(std::to_string(x_.queued) + " queued  " + std::to_string(x_.running)
+    put(std::move(jobs.add(std::to_string(x_.waiting) + " waiting  " + std::to_string(x_.running)
                            + " running  " + std::to_string(x_.results) + " results  "
                            + counted(x_.dead_letters, "dead letter"))));
     put(start()
@@ -137,6 +137,7 @@ private:
           .add("  " + std::to_string(x_.slots_up) + " of " + counted(x_.slots, "slot") + " up  "
                + counted(x_.standbys, "standby") + " warm  " + std::to_string(x_.replacements)
                + " replaced"));
+    kafka();
     put(start()
           .cell("breaker", 9, colour::grey)
           .add(x_.breaker, x_.breaker == "closed" ? colour::green : colour::red)
@@ -150,6 +151,26 @@ private:
     put(
       std::move(memory.add(format(" %.1f %% of ", share * 100) + format_bytes(x_.memory_limit_bytes)
                            + (x_.memory_source.empty() ? "" : " (" + x_.memory_source + ")"))));
+  }
+
+  /// What holds up all jobs, or how far behind they are.
+  void kafka() {
+    auto line = start();
+    line.cell("kafka", 9, colour::grey);
+    if (!x_.consuming) {
+      line.add("not consuming" + (x_.kafka.empty() ? "" : ": " + x_.kafka), colour::red);
+    } else {
+      line.add("consuming", colour::green)
+        .add(x_.lag_records ? "  " + counted(*x_.lag_records, "record") + " behind"
+                            : "  lag not known");
+      if (x_.oldest_unfinished_s)
+        line.add(format("  oldest job in hand %.1f s", *x_.oldest_unfinished_s));
+    }
+    put(std::move(line));
+    // Those of Kafka and the breaker have lines of their own.
+    for (const auto& reason : x_.reasons)
+      if (!reason.starts_with("kafka: ") && !reason.starts_with("the breaker is "))
+        put(start().cell("because", 9, colour::grey).add(reason, colour::red));
   }
 
   bool wide() const { return columns_ >= wide_columns; }
@@ -265,7 +286,17 @@ service_reading reading_from(const json& health, const json& workers, const json
   x.memory_source = text_in(health, "memory_source");
   x.memory_used_bytes = whole_in(health, "memory_used_bytes");
   x.memory_limit_bytes = whole_in(health, "memory_limit_bytes");
-  x.queued = count_in(health, "queued");
+  x.consuming = field(health, "consuming") == true;
+  x.kafka = text_in(health, "kafka");
+  if (field(health, "lag_records").is_number())
+    x.lag_records = count_in(health, "lag_records");
+  if (field(health, "oldest_unfinished_s").is_number())
+    x.oldest_unfinished_s = real_in(health, "oldest_unfinished_s");
+  if (const auto& list = field(health, "reasons"); list.is_array())
+    for (const auto& reason : list)
+      if (reason.is_string())
+        x.reasons.push_back(reason.get<std::string>());
+  x.waiting = count_in(health, "waiting");
   x.running = count_in(health, "running");
   x.results = count_in(health, "results");
   x.dead_letters = count_in(health, "dead_letters");

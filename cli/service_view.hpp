@@ -38,7 +38,14 @@ struct service_reading {
   std::optional<double> uptime_s; ///< Where told.
   std::string status, breaker, breaker_reason, memory_source;
   int64_t memory_used_bytes = 0, memory_limit_bytes = 0;
-  uint64_t queued = 0, running = 0, results = 0, dead_letters = 0;
+  std::vector<std::string> reasons; ///< Why it is not healthy.
+  bool consuming = false;
+  std::string kafka;                         ///< Why it is not consuming.
+  std::optional<uint64_t> lag_records;       ///< Where known.
+  std::optional<double> oldest_unfinished_s; ///< Where told.
+  /// Fetched, and not started yet: what holds credit, not what waits in Kafka.
+  uint64_t waiting = 0;
+  uint64_t running = 0, results = 0, dead_letters = 0;
   uint64_t slots = 0, slots_up = 0, standbys = 0, replacements = 0;
   uint64_t answered = 0;               ///< Jobs with a result or dead letter, by the ledger.
   std::vector<worker_reading> workers; ///< In the order of slots; then those without.

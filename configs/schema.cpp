@@ -278,4 +278,8 @@ std::vector<std::string> split_path(const json& schema, const std::string& path)
   }
 }
 
+std::vector<std::string> event_types() {
+  return json::parse(event_schema_text()).at("properties").at("type").at("enum");
+}
+
 } // namespace ziyu::configs

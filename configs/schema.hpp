@@ -35,4 +35,10 @@ const nlohmann::json* subschema(const nlohmann::json& schema, const std::vector<
 /// "kafka" and "bootstrap.servers".
 std::vector<std::string> split_path(const nlohmann::json& schema, const std::string& path);
 
+/// configs/event.schema.json, as it was when this was compiled.
+const char* event_schema_text() noexcept;
+
+/// The types of events that it lists.
+std::vector<std::string> event_types();
+
 } // namespace ziyu::configs

@@ -108,8 +108,8 @@ public:
 
   std::vector<partition_view> view() override {
     std::set<topic_partition> asked;
-    for (auto& x : owned_)
-      if (x.announced && std::exchange(x.viewed, x.at.next()) == x.at.next())
+    for (const auto& x : owned_)
+      if (x.announced)
         asked.insert(x.where);
     // Asked of the brokers: what librdkafka remembers stands still when fetching does. Told
     // with the next view, as polling must go on.
@@ -229,7 +229,6 @@ private:
     log_position at = {};                   ///< Where records of it come from next.
     std::optional<int64_t> cut_off_at = {}; ///< Its log, of which more is not known yet.
     uint64_t prefetched_bytes = 0;          ///< By the last statistics.
-    int64_t viewed = -2;                    ///< Where it was at the last view.
     std::string topic_id = {};              ///< Empty: not known yet.
   };
   static std::chrono::milliseconds left_until(clock::time_point deadline) {

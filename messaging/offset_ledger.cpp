@@ -456,6 +456,14 @@ offset_ledger::balance offset_ledger::total() const {
   return sum;
 }
 
+std::optional<offset_ledger::progress> offset_ledger::progress_of(
+  const topic_partition& where) const {
+  const auto x = current(where);
+  if (x == nullptr)
+    return std::nullopt;
+  return progress{x->sums.in_flight, x->any_fetched ? x->highest + 1 : x->next};
+}
+
 std::string offset_ledger::audit() const {
   if (!ended_sums_.balanced() || ended_sums_.in_flight != 0)
     return "the sum of the ended epochs does not add up: " + show(ended_sums_).dump();

@@ -162,6 +162,14 @@ public:
 
   balance total() const; ///< Over all epochs since the start.
 
+  /// Where an assigned partition is.
+  struct progress {
+    uint64_t in_flight = 0;
+    int64_t fetch_next = -1; ///< Behind the highest offset fetched or committed; -1: neither.
+  };
+  /// Nothing when `where` is not assigned.
+  std::optional<progress> progress_of(const topic_partition& where) const;
+
   /// What is wrong with the account, or empty: an internal error.
   std::string audit() const;
 

@@ -284,15 +284,21 @@ std::optional<circuit_breaker::transition> circuit_breaker::finished(ticket of, 
                 std::to_string(probes_succeeded_) + " probe jobs succeeded", values);
 }
 
+std::string circuit_breaker::trouble() const {
+  std::string all;
+  for (const auto& [which, x] : raised_)
+    all += (all.empty() ? "" : "; ") + x.reason;
+  return all;
+}
+
 std::string circuit_breaker::reason() const {
   if (state_ == breaker_state::closed)
     return {};
-  std::string all;
-  if (state_ == breaker_state::forced_open || state_ == breaker_state::disabled)
-    all = reason_;
-  for (const auto& [which, x] : raised_)
-    all += (all.empty() ? "" : "; ") + x.reason;
-  return all.empty() ? reason_ : all;
+  const auto raised = trouble();
+  if (raised.empty())
+    return reason_;
+  const auto decided = state_ == breaker_state::forced_open || state_ == breaker_state::disabled;
+  return decided && !reason_.empty() ? reason_ + "; " + raised : raised;
 }
 
 } // namespace ziyu::supervision

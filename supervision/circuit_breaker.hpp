@@ -100,6 +100,8 @@ public:
   breaker_mode mode() const { return settings_.mode; }
   /// Why it is not closed: what the raised triggers say, else what opened it.
   std::string reason() const;
+  /// What the raised triggers say, in whatever state it is; empty: none is raised.
+  std::string trouble() const;
   /// The time that it stays open at least, at its present or next opening.
   clock::duration open_time() const;
 

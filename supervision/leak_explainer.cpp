@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -79,6 +80,12 @@ expected<leak_explainer> leak_explainer::start(const std::filesystem::path& prog
   helper.arguments = {program.string(), "__symbolize", std::to_string(limit.count())};
   helper.control_fd = request->get();
   helper.stdout_fd = answer->get();
+  helper.inherit = worker_environment(); // what it reads is a worker's
+  // Its words are in its answer; our own standard error may be a log in JSON.
+  const wire::unique_fd null{::open("/dev/null", O_WRONLY | O_CLOEXEC)};
+  if (null)
+    helper.stderr_fd = null.get();
+  helper.no_stdin = true;
   auto child = child_process::start(helper);
   if (!child)
     return tl::unexpected(child.error());

@@ -1,5 +1,6 @@
 #include "supervision/process.hpp"
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstring>
@@ -37,6 +38,11 @@ exit_status from_wait(int status) {
     ::signal(number, SIG_DFL);
   if (x.new_session)
     ::setsid();
+  if (x.no_stdin)
+    if (const auto null = ::open("/dev/null", O_RDONLY); null > 0) {
+      ::dup2(null, 0);
+      ::close(null);
+    }
   if (x.stdout_fd)
     ::dup2(*x.stdout_fd, 1);
   if (x.stderr_fd)
@@ -63,11 +69,30 @@ std::string exit_status::describe() const {
   return "signal " + std::to_string(signal) + (name ? " (SIG" + std::string{name} + ")" : "");
 }
 
+std::vector<std::string> worker_environment() {
+  return {
+    "LD_LIBRARY_PATH",      // where libraries are that are not installed
+    "LANG",                 // names of files in error texts
+    "CUDA_VISIBLE_DEVICES", // which GPU is ours
+    "CUDA_DEVICE_ORDER",
+    "ATEN_CPU_CAPABILITY", // which instructions libtorch and oneDNN use
+    "ONEDNN_MAX_CPU_ISA",
+    "MALLOC_CONF",  // jemalloc's
+    "ASAN_OPTIONS", // how a sanitised build reports
+    "LSAN_OPTIONS",
+    "UBSAN_OPTIONS",
+  };
+}
+
 expected<child_process> child_process::start(const child_specification& x) {
   std::vector<std::string> settings;
   for (auto entry = environ; *entry != nullptr; ++entry) {
     const std::string_view text{*entry};
-    if (!x.environment.contains(std::string{text.substr(0, text.find('='))}))
+    const std::string name{text.substr(0, text.find('='))};
+    const auto inherits = !x.inherit
+                          || std::find(x.inherit->begin(), x.inherit->end(), name)
+                               != x.inherit->end();
+    if (inherits && !x.environment.contains(name))
       settings.emplace_back(text);
   }
   for (const auto& [key, value] : x.environment)

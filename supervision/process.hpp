@@ -22,11 +22,18 @@ struct exit_status {
 /// How to start a child.
 struct child_specification {
   std::vector<std::string> arguments;             ///< The first is the program's path.
-  std::map<std::string, std::string> environment; ///< Added to ours.
-  std::optional<int> stdout_fd, stderr_fd;        ///< Else inherited.
-  std::optional<int> control_fd;                  ///< Becomes descriptor 3 of the child.
-  bool new_session = false; ///< setsid: a terminal's Ctrl-C does not reach it.
+  std::map<std::string, std::string> environment; ///< Added to what it inherits.
+  /// Names of the variables of ours that it gets; unset: all of them.
+  std::optional<std::vector<std::string>> inherit = std::nullopt;
+  bool no_stdin = false;                   ///< Reads end of file instead of our standard input.
+  std::optional<int> stdout_fd, stderr_fd; ///< Else inherited.
+  std::optional<int> control_fd;           ///< Becomes descriptor 3 of the child.
+  bool new_session = false;                ///< setsid: a terminal's Ctrl-C does not reach it.
 };
+
+/// The variables that workers, and what reads their words, get of ours. Secrets (e.g., those
+/// that a configuration names) stay here: a model or a decoder may be anybody's.
+std::vector<std::string> worker_environment();
 
 /// One child process, ended and reaped by the destructor at the latest
 /// (SIGTERM, grace, SIGKILL). Move-only. Not thread-safe.

@@ -50,6 +50,8 @@ expected<worker_session> worker_session::start(settings x) {
     spec.arguments.emplace_back("--faults-allowed");
   spec.control_fd = control->second.get();
   spec.new_session = true; // Ctrl-C is ours to handle
+  spec.inherit = worker_environment();
+  spec.no_stdin = true;
   if (result.output_) {
     spec.stdout_fd = result.output_.get();
     spec.stderr_fd = result.output_.get();
@@ -171,7 +173,8 @@ expected<wire::frame> worker_session::next(int fd, clock::time_point deadline) {
     pollfd entry{fd, POLLIN, 0};
     if (::poll(&entry, 1, static_cast<int>(std::min(left, 100ms).count())) <= 0)
       continue;
-    auto frame = wire::receive_frame(fd, left);
+    auto frame = wire::receive_frame(
+      fd, left, fd == control_.get() ? wire::stream::from_server : wire::stream::from_worker);
     if (!frame)
       return tl::unexpected(frame.error());
     return std::move(frame->content);
@@ -221,7 +224,7 @@ void worker_session::end_worker() {
     const auto deadline = clock::now() + patience;
     while (clock::now() < deadline) {
       const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - clock::now());
-      auto news = wire::receive_frame(control_.get(), left);
+      auto news = wire::receive_frame(control_.get(), left, wire::stream::from_server);
       if (!news)
         break;
       const auto* exited = std::get_if<wire::exited>(&news->content);

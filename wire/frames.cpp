@@ -2,6 +2,7 @@
 
 #include <bit>
 #include <cstring>
+#include <iterator>
 #include <type_traits>
 
 namespace ziyu::wire {
@@ -146,6 +147,33 @@ private:
   bool ok_ = true;
 };
 
+constexpr uint32_t kib = 1u << 10, mib = 1u << 20;
+
+struct type_rule {
+  const char* name;
+  uint32_t max_body;
+  stream from, also_from;
+};
+
+/// By index into `frame`.
+constexpr type_rule rules[] = {
+  {"assign", 4 * kib, stream::to_worker, stream::to_worker},
+  {"job", max_body_size, stream::to_worker, stream::to_worker},
+  {"trim", 0, stream::to_worker, stream::to_worker},
+  {"stop", 0, stream::to_worker, stream::to_server},
+  {"ready", 64, stream::from_worker, stream::from_worker},
+  {"result", 4 * mib, stream::from_worker, stream::from_worker},
+  {"trimmed", 128, stream::from_worker, stream::from_worker},
+  {"spawn", 8, stream::to_server, stream::to_server},
+  {"server_ready", 64 * kib, stream::from_server, stream::from_server},
+  {"server_failed", mib, stream::from_server, stream::from_server},
+  {"spawned", 64 * kib, stream::from_server, stream::from_server},
+  {"exited", 64, stream::from_server, stream::from_server},
+  {"profile", 8, stream::to_worker, stream::to_worker},
+  {"profiled", 16 * mib, stream::from_worker, stream::from_worker},
+};
+static_assert(std::size(rules) == std::variant_size_v<frame>);
+
 template <size_t I = 0>
 frame make_frame(size_t index) {
   if constexpr (I + 1 < std::variant_size_v<frame>)
@@ -155,6 +183,10 @@ frame make_frame(size_t index) {
 }
 
 } // namespace
+
+uint32_t max_body_of(size_t type) { return type < std::size(rules) ? rules[type].max_body : 0; }
+
+const char* name_of(size_t type) { return type < std::size(rules) ? rules[type].name : "unknown"; }
 
 std::string encode(const frame& x) {
   std::string out(header_size, '\0');
@@ -182,7 +214,7 @@ void patch_memory(char* encoded, size_t size, int64_t delta_live, const memory_r
   std::memcpy(encoded + size - sizeof values - sizeof delta_live, &delta_live, sizeof delta_live);
 }
 
-expected<header> decode_header(std::string_view bytes) {
+expected<header> decode_header(std::string_view bytes, stream from) {
   uint16_t found_magic = 0;
   uint8_t found_version = 0;
   header result;
@@ -199,8 +231,14 @@ expected<header> decode_header(std::string_view bytes) {
                                    + ", we speak " + std::to_string(version));
   if (result.type >= std::variant_size_v<frame>)
     return fail(errc::bad_frame, "unknown frame type " + std::to_string(result.type));
-  if (result.body_size > max_body_size)
-    return fail(errc::bad_frame, "a frame of " + std::to_string(result.body_size) + " bytes");
+  const auto& rule = rules[result.type];
+  if (from != stream::any && from != rule.from && from != rule.also_from)
+    return fail(errc::bad_frame,
+                std::string{"a frame \""} + rule.name + "\", which this peer has no use for");
+  if (result.body_size > rule.max_body)
+    return fail(errc::bad_frame, std::string{"a frame \""} + rule.name + "\" of "
+                                   + std::to_string(result.body_size) + " bytes, at most "
+                                   + std::to_string(rule.max_body) + " are allowed");
   return result;
 }
 
@@ -227,7 +265,7 @@ expected<std::optional<frame>> frame_reader::next() {
   const auto rest = std::string_view{buffer_}.substr(consumed_);
   if (rest.size() < header_size)
     return std::optional<frame>{};
-  auto head = decode_header(rest);
+  auto head = decode_header(rest, from_);
   if (!head)
     return tl::unexpected(head.error());
   if (rest.size() < header_size + head->body_size)

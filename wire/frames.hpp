@@ -25,8 +25,17 @@ inline constexpr uint8_t version = 2;
 /// (4), all little-endian. The body follows.
 inline constexpr size_t header_size = 8;
 
-/// Bodies above this are rubbish (`errc::bad_frame`).
+/// No body of any type is larger. Each type has its own bound: see `max_body_of`.
 inline constexpr uint32_t max_body_size = 256u << 20;
+
+/// Whose words a reader reads: decides which types of frames may come.
+enum class stream : uint8_t {
+  any,         ///< Not known; for tests.
+  to_worker,   ///< assign, job, trim, stop, profile
+  from_worker, ///< ready, result, trimmed, profiled
+  to_server,   ///< spawn, stop
+  from_server, ///< server_ready, server_failed, spawned, exited
+};
 
 // -- what a worker says of its memory --------------------------------------------
 
@@ -182,6 +191,13 @@ struct exited {
 using frame = std::variant<assign, job, trim, stop, ready, result, trimmed, spawn, server_ready,
                            server_failed, spawned, exited, profile, profiled>;
 
+/// The largest body of a frame of this type (index into `frame`), in bytes: jobs are as large
+/// as images, answers are small, and only a heap dump has megabytes.
+uint32_t max_body_of(size_t type);
+
+/// "result", "profiled", …
+const char* name_of(size_t type);
+
 /// Header and body of `x`, ready to write.
 std::string encode(const frame& x);
 
@@ -194,8 +210,9 @@ struct header {
   uint32_t body_size = 0;
 };
 
-/// Reads the first `header_size` bytes of a frame.
-expected<header> decode_header(std::string_view bytes);
+/// Reads the first `header_size` bytes of a frame. `errc::bad_frame` for rubbish, for a type
+/// that `from` does not have, and for a body above its type's bound.
+expected<header> decode_header(std::string_view bytes, stream from = stream::any);
 
 /// Reads a body; every byte of it must be used. Never reads past its end and
 /// never allocates more than a few times the body's size, whatever the bytes are.
@@ -204,13 +221,19 @@ expected<frame> decode_body(header head, std::string_view body);
 /// Cuts frames out of a stream of bytes. Not thread-safe.
 class frame_reader {
 public:
+  explicit frame_reader(stream from = stream::any) : from_(from) {}
+
   void feed(std::string_view bytes);
 
   /// The next whole frame; `nullopt` when more bytes are needed. After an error
   /// the stream is unusable.
   expected<std::optional<frame>> next();
 
+  /// Bytes of a frame that has not come whole; 0 between two frames.
+  size_t pending() const { return buffer_.size() - consumed_; }
+
 private:
+  stream from_;
   std::string buffer_;
   size_t consumed_ = 0;
 };

@@ -132,7 +132,8 @@ expected<void> send_frame(int fd, const frame& x, std::optional<int> pass_fd) {
   return {};
 }
 
-expected<received> receive_frame(int fd, std::optional<std::chrono::milliseconds> limit) {
+expected<received> receive_frame(int fd, std::optional<std::chrono::milliseconds> limit,
+                                 stream from) {
   std::optional<clock::time_point> deadline;
   if (limit)
     deadline = clock::now() + *limit;
@@ -140,7 +141,7 @@ expected<received> receive_frame(int fd, std::optional<std::chrono::milliseconds
   char head_bytes[header_size];
   if (auto ok = read_exactly(fd, head_bytes, header_size, deadline, result.fd); !ok)
     return tl::unexpected(ok.error());
-  auto head = decode_header({head_bytes, header_size});
+  auto head = decode_header({head_bytes, header_size}, from);
   if (!head)
     return tl::unexpected(head.error());
   std::string body(head->body_size, '\0');

@@ -46,7 +46,9 @@ struct received {
 
 /// Blocks for the next frame. `errc::unavailable` at end of file, `timeout`
 /// when `limit` (if given) passes first, `bad_frame` for rubbish. A limit of 0 takes
-/// what is there.
-expected<received> receive_frame(int fd, std::optional<std::chrono::milliseconds> limit = {});
+/// what is there. Memory for a body is taken as its bytes come.
+/// @param from Whose frames these are.
+expected<received> receive_frame(int fd, std::optional<std::chrono::milliseconds> limit = {},
+                                 stream from = stream::any);
 
 } // namespace ziyu::wire

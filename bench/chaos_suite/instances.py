@@ -136,11 +136,11 @@ class Place:
 
     def workers(self):
         """Pids of its workers and standbys, and of its fork server (None if unknown). Without asking it: it may be
-        stopped. All of them have the same command line; the fork server is the one that is a parent, or, as long as
+        stopped. Titles can be anything, so the fork server is the one that is a parent, or, as long as
         it has no children, the only one."""
         if not self.running():
             return [], None
-        below = {pid: info for pid, info in descendants(self.child.pid).items() if "--fork-server" in info[2]}
+        below = {pid: info for pid, info in descendants(self.child.pid).items() if "ziyu-worker" in info[2]}
         parents = {info[1] for info in below.values()}
         servers = [pid for pid in below if pid in parents]
         server = servers[0] if servers else (next(iter(below)) if len(below) == 1 else None)

@@ -1,6 +1,7 @@
 #include "model/worker/fork_server.hpp"
 
 #include "model/worker/live_bytes.hpp"
+#include "model/worker/process_title.hpp"
 
 #include <cerrno>
 #include <csignal>
@@ -65,7 +66,7 @@ public:
       reap();
       if (entries[0].revents == 0)
         continue;
-      auto incoming = wire::receive_frame(control_.get());
+      auto incoming = wire::receive_frame(control_.get(), {}, wire::stream::to_server);
       if (!incoming) {
         end_workers();
         if (incoming.error().code == errc::unavailable)
@@ -161,6 +162,7 @@ private:
 int run_fork_server(const std::filesystem::path& folder, const model::decode_limits& limits,
                     int control_fd, const worker_settings& settings) {
   const auto start = clock::now();
+  set_process_name("ziyu-forkserver"); // its command line says what it is
   wire::unique_fd control{control_fd};
   model::use_one_thread();
   auto by = model::classifier::load(folder, limits);

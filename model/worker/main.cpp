@@ -5,6 +5,7 @@
 #include "model/decoder.hpp"
 #include "model/worker/fork_server.hpp"
 #include "model/worker/live_bytes.hpp"
+#include "model/worker/process_title.hpp"
 
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
@@ -122,6 +123,7 @@ int main(int argc, char** argv) {
     std::cerr << "ziyu-worker: --model is needed; see --help\n";
     return 2;
   }
+  worker::own_command_line(argc, argv);
   if (as_server)
     return worker::run_fork_server(model, limits, control_fd, settings);
   return classify(model, images, limits, top_k);

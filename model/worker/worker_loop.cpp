@@ -7,6 +7,7 @@
 #include "model/worker/kept_memory.hpp"
 #include "model/worker/live_bytes.hpp"
 #include "model/worker/memory_limit.hpp"
+#include "model/worker/process_title.hpp"
 
 #include <cerrno>
 #include <csignal>
@@ -154,7 +155,7 @@ private:
 
   /// Handles one frame; returns the size of the answer in `answer_`, 0 for none.
   size_t turn() {
-    auto incoming = wire::receive_frame(socket_.get());
+    auto incoming = wire::receive_frame(socket_.get(), {}, wire::stream::to_worker);
     busy = 1;
     if (!incoming) {
       if (incoming.error().code == errc::unavailable)
@@ -165,6 +166,7 @@ private:
     if (auto job = std::get_if<wire::job>(&incoming->content))
       return on_job(*job);
     if (auto news = std::get_if<wire::assign>(&incoming->content)) {
+      set_worker_title(news->slot, news->generation);
       slot_fault_ = {};
       if (settings_.faults_allowed)
         if (auto fault = wire::parse_fault(news->fault))
@@ -226,8 +228,20 @@ private:
     news.jobs = profiler_.jobs();
     news.sampled_jobs = profiler_.sampled_jobs();
     news.duration_us = us_since(start);
-    const auto bytes = wire::encode(std::move(news));
+    auto bytes = wire::encode(news);
+    if (too_large(bytes)) {
+      news.heap.clear();
+      news.maps.clear();
+      news.error_message = "the dump has " + std::to_string(bytes.size()) + " bytes: too many";
+      bytes = wire::encode(news);
+    }
     write_all(socket_.get(), bytes.data(), bytes.size());
+  }
+
+  /// The control process would take such an answer for an attack.
+  static bool too_large(std::string_view encoded) {
+    return encoded.size() - wire::header_size
+           > wire::max_body_of(static_cast<uint8_t>(encoded[3])); // its type
   }
 
   size_t on_trim() {
@@ -244,7 +258,14 @@ private:
   }
 
   size_t put(const wire::result& x) {
-    const auto bytes = wire::encode(x);
+    auto bytes = wire::encode(x);
+    if (too_large(bytes)) {
+      wire::result refused;
+      refused.attempt_id = x.attempt_id;
+      refused.error_code = to_string(errc::inference_failed);
+      refused.error_message = "the answer has " + std::to_string(bytes.size()) + " bytes: too many";
+      bytes = wire::encode(refused);
+    }
     if (bytes.size() > answer_.size()) {
       // Only with thousands of labels in top_k; better than to fail.
       answer_.resize(bytes.size() * 2);
@@ -270,6 +291,7 @@ void run_worker(wire::unique_fd socket, model::classifier& by, const worker_sett
                 std::chrono::steady_clock::time_point forked) {
   control_socket = socket.get();
   install_handlers();
+  set_process_title("ziyu-worker: standby", "ziyu-standby");
   const auto fd = socket.get();
   // The first inference after the fork pays for the copies of shared pages.
   if (auto ok = by.warm_up(1); !ok) {

@@ -21,7 +21,11 @@ inline nlohmann::json healthy_answer() {
           {"slots_up", 2},
           {"standbys", 1},
           {"replacements", 3},
-          {"queued", 0},
+          {"reasons", nlohmann::json::array()},
+          {"kafka", ""},
+          {"lag_records", 7},
+          {"oldest_unfinished_s", 0.42},
+          {"waiting", 0},
           {"running", 1},
           {"results", 512},
           {"dead_letters", 4}};

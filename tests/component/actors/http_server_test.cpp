@@ -30,6 +30,8 @@ protected:
     d.results = 5;
     d.dead_letters = 2;
     d.queued = 3;
+    d.lag_records = 12;
+    d.oldest_unfinished_us = 1'500'000;
     d.running = 1;
     auto& s = to_supervisor->status;
     s.workers = R"({"workers":[{"pid":1}],"replacements":4})";
@@ -138,7 +140,10 @@ TEST_F(HttpServer, AnswersAllSixPaths) {
   EXPECT_EQ(x.body["slots"], 2);
   EXPECT_EQ(x.body["standbys"], 1);
   EXPECT_EQ(x.body["replacements"], 4);
-  EXPECT_EQ(x.body["queued"], 3);
+  EXPECT_EQ(x.body["waiting"], 3);
+  EXPECT_EQ(x.body["reasons"], json::array());
+  EXPECT_EQ(x.body["lag_records"], 12);
+  EXPECT_DOUBLE_EQ(x.body["oldest_unfinished_s"].get<double>(), 1.5);
   EXPECT_EQ(x.body["results"], 5);
   EXPECT_EQ(x.body["dead_letters"], 2);
 }
@@ -213,7 +218,7 @@ TEST_F(HttpServer, SaysThatItIsDrainedForMaintenanceOrHeldOpen) {
   to_dispatcher->status.breaker_reason = "operator: new disks";
   start();
   EXPECT_EQ(get("/readyz").status, 503);
-  EXPECT_EQ(reasons(), (std::vector<std::string>{"the breaker is held open: operator: new disks",
+  EXPECT_EQ(reasons(), (std::vector<std::string>{"the breaker is forced_open: operator: new disks",
                                                  "drained for maintenance; SIGUSR2 resumes"}));
 }
 
@@ -239,6 +244,34 @@ TEST_F(HttpServer, SaysThatNoWorkerIsUpYet) {
   const auto x = get("/health");
   EXPECT_EQ(x.body["status"], "starting");
   EXPECT_DOUBLE_EQ(x.body["memory_percent"].get<double>(), 0);
+}
+
+TEST_F(HttpServer, IsDegradedWithTheReasonWhereverNoJobCanBeWorkedOn) {
+  auto& d = to_dispatcher->status;
+  start();
+  ASSERT_EQ(get("/health").body["status"], "healthy");
+  d.consuming = false;
+  d.trouble = "Subscribed topic not available: image.jobs";
+  auto x = get("/health");
+  EXPECT_EQ(x.status, 200) << "a restart would not help";
+  EXPECT_EQ(x.body["status"], "degraded");
+  EXPECT_EQ(x.body["reasons"], json{"kafka: Subscribed topic not available: image.jobs"});
+  EXPECT_EQ(x.body["kafka"], "Subscribed topic not available: image.jobs");
+  EXPECT_NE(get("/metrics").text.find("ziyu_ready 0\n"), std::string::npos);
+  d.consuming = true;
+  d.breaker = supervision::breaker_state::forced_open;
+  d.breaker_reason = "operator: new disks";
+  x = get("/health");
+  EXPECT_EQ(x.body["status"], "degraded");
+  EXPECT_EQ(x.body["reasons"], json{"the breaker is forced_open: operator: new disks"});
+  d.breaker = supervision::breaker_state::disabled;
+  d.breaker_trouble = "no delivery report for 10 s";
+  x = get("/health");
+  EXPECT_EQ(x.body["status"], "degraded");
+  EXPECT_EQ(x.body["reasons"],
+            json{"the breaker is disabled, and there is: no delivery report for 10 s"});
+  EXPECT_EQ(get("/readyz").status, 200) << "jobs are worked on";
+  EXPECT_NE(get("/metrics").text.find("ziyu_ready 1\n"), std::string::npos);
 }
 
 TEST_F(HttpServer, IsReadyWhileItsSlotsWaitForStandbys) {

@@ -31,6 +31,10 @@ protected:
       res.status = status_;
       res.set_content(first ? before_ : body_, "application/json");
     });
+    server_.Get("/livez", [this](const httplib::Request&, httplib::Response& res) {
+      res.status = status_;
+      res.set_content(body_, "application/json");
+    });
     server_.Get("/readyz", [this](const httplib::Request&, httplib::Response& res) {
       res.status = status_;
       res.set_content(body_, "application/json");
@@ -65,8 +69,8 @@ TEST_F(Health, PrintsTheFieldsOfAHealthyService) {
                      + "\n"
                        "memory   31.3 % (335.5 MB of 1.1 GB, cgroup2), threshold not exceeded\n"
                        "workers  2 of 2 up, 1 warm, 3 replaced so far\n"
-                       "jobs     0 queued, 1 running; 512 results, 4 dead letters\n"
-                       "kafka    consuming\n"
+                       "jobs     0 waiting, 1 running; 512 results, 4 dead letters\n"
+                       "kafka    consuming, 7 records behind, oldest job in hand 0.4 s\n"
                        "breaker  closed\n");
 }
 
@@ -80,12 +84,17 @@ TEST_F(Health, FailsForADegradedService) {
   body["threshold_exceeded"] = true;
   body["breaker"] = "open";
   body["breaker_reason"] = "memory at 83 %";
+  body["reasons"] = {"the breaker is open: memory at 83 %"};
+  body["consuming"] = false;
+  body["kafka"] = "no broker answers";
   body_ = body.dump();
   const auto x = run({url()});
   EXPECT_EQ(x.code, cli::exit_failed);
   EXPECT_TRUE(x.out.starts_with("degraded ")) << x.out;
   EXPECT_NE(x.out.find("threshold exceeded"), x.out.npos) << x.out;
   EXPECT_NE(x.out.find("breaker  open: memory at 83 %"), x.out.npos) << x.out;
+  EXPECT_NE(x.out.find("because  the breaker is open: memory at 83 %"), x.out.npos) << x.out;
+  EXPECT_NE(x.out.find("kafka    not consuming: no broker answers"), x.out.npos) << x.out;
 }
 
 TEST_F(Health, SaysWhyTheServiceCannotTell) {
@@ -114,6 +123,17 @@ TEST_F(Health, AsksWhetherItIsReadyAndWhyNot) {
   status_ = 200;
   body_ = R"({"ready":true,"reasons":[]})";
   EXPECT_EQ(run({url(), "--ready"}).code, cli::exit_ok);
+}
+
+TEST_F(Health, AsksOnlyWhetherItLives) {
+  body_ = R"({"status":"ok"})";
+  const auto x = run({url(), "--live"});
+  EXPECT_EQ(x.code, cli::exit_ok);
+  EXPECT_EQ(x.out, "alive  http://" + url() + "\n");
+  status_ = 503;
+  body_ = R"({"status":"error","error":"timeout: the dispatcher does not answer"})";
+  EXPECT_EQ(run({url(), "--live"}).code, cli::exit_failed);
+  EXPECT_EQ(run({url(), "--live", "--ready"}).code, cli::exit_wrong_usage);
 }
 
 TEST_F(Health, WaitsUntilTheServiceIsHealthy) {

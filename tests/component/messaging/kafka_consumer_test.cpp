@@ -105,7 +105,7 @@ TEST_P(KafkaConsumer, KnowsWhereItIsAndGoesBackWhenTold) {
   produce(10);
   auto x = join_last();
   ASSERT_TRUE(until({&x}, [&] { return x.records.size() == 10; }));
-  EXPECT_EQ(x.it->view().at(0).log_end, -1) << "it moves: nobody need be asked";
+  EXPECT_EQ(x.it->view().at(0).log_end, -1) << "asked for by this call, told with the next one";
   std::vector<partition_view> views;
   ASSERT_TRUE(until({&x}, [&] {
     views = x.it->view();

@@ -30,7 +30,7 @@ messaging::outgoing hanging(const std::string& key) {
 bool only_one_runs(const service& s) {
   return eventually([&] {
     const auto health = s.get_json("/health");
-    if (health.at("running") != 1 || health.at("queued") != 0)
+    if (health.at("running") != 1 || health.at("waiting") != 0)
       return false;
     const auto ledger = s.get_json("/ledger");
     if (ledger.at("total").at("in_flight") != 1)

@@ -11,7 +11,12 @@
 #include <caf/io/middleman.hpp>
 #include <caf/scoped_actor.hpp>
 #include <nlohmann/json.hpp>
+#include <spdlog/sinks/base_sink.h>
+#include <spdlog/spdlog.h>
 
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
 #include <mutex>
 
 namespace ziyu::actors {
@@ -73,6 +78,32 @@ dispatcher_actor::behavior_type idle_dispatcher(dispatcher_actor::pointer) {
   };
 }
 
+/// Takes over the log for as long as it lives, and passes it on to standard error.
+class log_book {
+public:
+  log_book() { spdlog::set_default_logger(std::make_shared<spdlog::logger>("test", sink_)); }
+  ~log_book() { spdlog::set_default_logger(before_); }
+  std::string text() const { return sink_->text(); }
+
+private:
+  struct sink : spdlog::sinks::base_sink<std::mutex> {
+    std::string text() {
+      std::lock_guard guard{mutex_};
+      return text_;
+    }
+    void sink_it_(const spdlog::details::log_msg& msg) override {
+      const std::string line{msg.payload.data(), msg.payload.size()};
+      text_ += line + '\n';
+      std::fprintf(stderr, "%s\n", line.c_str());
+    }
+    void flush_() override {}
+    std::string text_;
+  };
+
+  std::shared_ptr<sink> sink_ = std::make_shared<sink>();
+  std::shared_ptr<spdlog::logger> before_ = spdlog::default_logger();
+};
+
 class ProcessHost : public ::testing::Test {
 protected:
   ~ProcessHost() override {
@@ -88,9 +119,11 @@ protected:
         ::kill(pid, SIGKILL);
   }
 
-  void start(const std::filesystem::path& model = digits_model) {
+  void start(const std::filesystem::path& model = digits_model,
+             const char* program = "ziyu-worker") {
     process_host_settings p;
-    p.executable = std::filesystem::path{ZIYU_BIN_DIR} / "ziyu-worker";
+    p.executable = std::filesystem::path{ZIYU_BIN_DIR} / program;
+    p.stats = stats;
     p.model = model;
     p.faults_allowed = true;
     settings.slots = 1;
@@ -195,8 +228,17 @@ protected:
 
   size_t replacements() { return status()["replacements"].get<size_t>(); }
 
-  std::shared_ptr<reporter> report = std::make_shared<reporter>(
-    system_environment(), "test", "ziyu.events", std::make_shared<metrics>());
+  /// What is at `name` in /proc of a process, with spaces between its parts.
+  static std::string proc(int32_t pid, const char* name) {
+    auto text = read_file("/proc/" + std::to_string(pid) + "/" + name).value_or("");
+    std::replace(text.begin(), text.end(), '\0', ' ');
+    return text;
+  }
+
+  log_book log; ///< Before and behind all threads: they hold on to the logger.
+  std::shared_ptr<metrics> stats = std::make_shared<metrics>();
+  std::shared_ptr<reporter> report = std::make_shared<reporter>(system_environment(), "test",
+                                                                "ziyu.events", stats);
   system_config cfg;
   caf::actor_system sys{cfg};
   caf::scoped_actor self{sys};
@@ -242,6 +284,76 @@ TEST_F(ProcessHost, HealsAKilledWorkerAndAKilledForkServer) {
   EXPECT_TRUE(drain(5'000));
   for (auto pid : seen)
     EXPECT_TRUE(wait_until([pid] { return gone(pid); })) << pid;
+}
+
+namespace {
+
+/// With a fork server whose workers break the protocol in one way.
+class HostileWorker : public ProcessHost,
+                      public ::testing::WithParamInterface<std::pair<const char*, const char*>> {};
+
+} // namespace
+
+TEST_P(HostileWorker, IsKilledAndTheReasonIsTold) {
+  const auto& [way, reason] = GetParam();
+  auto& killed = stats->deaths.Add({{"how", "bad_frame"}});
+  start(std::filesystem::path{"/hostile"} / way / "1", "hostile_worker");
+  EXPECT_TRUE(wait_until([&] { return killed.Value() > 0; })) << log.text();
+  EXPECT_NE(log.text().find("worker_killed: bad_frame: "), std::string::npos) << log.text();
+  EXPECT_NE(log.text().find(reason), std::string::npos) << log.text();
+}
+
+INSTANTIATE_TEST_SUITE_P(Ways, HostileWorker,
+                         ::testing::Values(std::pair{"unasked_trimmed", "nobody had asked for"},
+                                           std::pair{"unasked_profiled", "nobody had asked for"},
+                                           std::pair{"unasked_result", "nobody had asked for"},
+                                           std::pair{"ready_twice", "said twice"},
+                                           std::pair{"server_words", "has no use for"},
+                                           std::pair{"huge_result", "are allowed"},
+                                           std::pair{"huge_dump", "are allowed"},
+                                           std::pair{"half_a_frame", "the rest of a frame"}),
+                         [](const auto& x) { return std::string{x.param.first}; });
+
+TEST_F(ProcessHost, GivesWorkersNothingOfOurEnvironmentButWhatIsListed) {
+  ::setenv("ZIYU_SASL_PASSWORD", "secret", 1);
+  ::setenv("ATEN_CPU_CAPABILITY", "default", 1);
+  start("/hostile/honest/1", "hostile_worker");
+  const auto x = healed(1);
+  ::unsetenv("ZIYU_SASL_PASSWORD");
+  ::unsetenv("ATEN_CPU_CAPABILITY");
+  for (const int32_t pid :
+       {x["fork_server"]["pid"].get<int32_t>(), in_state(x, "serving")["pid"].get<int32_t>(),
+        in_state(x, "standby")["pid"].get<int32_t>()}) {
+    const auto environment = proc(pid, "environ");
+    EXPECT_EQ(environment.find("secret"), std::string::npos) << environment;
+    EXPECT_EQ(environment.find("PATH="), std::string::npos) << environment;
+    EXPECT_NE(environment.find("ATEN_CPU_CAPABILITY=default"), std::string::npos) << environment;
+    const auto stdin_of = std::filesystem::read_symlink("/proc/" + std::to_string(pid) + "/fd/0");
+    EXPECT_EQ(stdin_of, "/dev/null");
+  }
+}
+
+TEST_F(ProcessHost, LogsWhatAWorkerWritesAsWhatItIs) {
+  start("/hostile/honest/1", "hostile_worker");
+  const auto x = healed(1);
+  const auto pid = std::to_string(in_state(x, "serving")["pid"].get<int32_t>());
+  const auto line = "worker wrote: libfoo warning: 金毛犬 has a \"bad\" profile slot=0 "
+                    "generation=1 process=worker pid="
+                    + pid;
+  EXPECT_TRUE(wait_until([&] { return log.text().find(line) != std::string::npos; })) << log.text();
+}
+
+TEST_F(ProcessHost, BoundsWhatAWorkerThatWritesWithoutEndPutsIntoTheLog) {
+  start("/hostile/chatty/1", "hostile_worker");
+  healed(1);
+  expect_five();
+  EXPECT_TRUE(wait_until([&] { return stats->output_dropped.Value() > 0; })) << log.text();
+  const auto text = log.text();
+  size_t lines = 0;
+  for (auto i = text.find("libfoo"); i != std::string::npos; i = text.find("libfoo", i + 1))
+    ++lines;
+  EXPECT_GE(lines, 1u);
+  EXPECT_LT(lines, 1'000u) << "of 2000";
 }
 
 TEST_F(ProcessHost, AnswersTheJobOfAWorkerThatCrashes) {

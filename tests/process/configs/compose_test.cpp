@@ -158,7 +158,7 @@ TEST(Compose, ReachesTheServiceWhereItListens) {
   EXPECT_EQ(configuration().http.host, "0.0.0.0") << "or no other container could ask";
   EXPECT_NE(service["ports"].dump().find(std::to_string(configuration().http.port)),
             std::string::npos);
-  EXPECT_EQ(service["healthcheck"]["test"], (json{"CMD", "ziyu", "health"}));
+  EXPECT_EQ(service["healthcheck"]["test"], (json{"CMD", "ziyu", "health", "--live"}));
   const auto dockerfile = read_file(root + "/compose/Dockerfile").value();
   EXPECT_NE(dockerfile.find("ZIYU_CONFIG=/opt/ziyu/share/ziyu/compose/ziyu.json"),
             std::string::npos);

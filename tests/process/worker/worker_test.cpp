@@ -484,4 +484,19 @@ TEST_F(ForkServerModel, TakesAnotherNumberOfChannelsThanItsDescriptionSays) {
   EXPECT_EQ(failure().error_code, "model_mismatch");
 }
 
+TEST(Worker, ShowsItsSlotAndGenerationInTheListOfProcesses) {
+  fork_server_process server;
+  auto x = server.spawn();
+  auto shown = [&x](const char* file) {
+    const auto text = read_file("/proc/" + std::to_string(x.pid) + "/" + file).value_or("");
+    return std::string{text.c_str()}; // up to the first null byte
+  };
+  EXPECT_EQ(shown("cmdline"), "ziyu-worker: standby");
+  EXPECT_EQ(shown("comm"), "ziyu-standby\n");
+  x.send(wire::assign{3, 12, ""});
+  EXPECT_TRUE(wait_until([&] { return shown("cmdline") == "ziyu-worker: slot 3 generation 12"; }))
+    << shown("cmdline");
+  EXPECT_EQ(shown("comm"), "ziyu w3.12\n");
+}
+
 } // namespace ziyu

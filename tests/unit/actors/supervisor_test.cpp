@@ -185,6 +185,8 @@ TEST_F(Supervisor, EndsAWorkerThatSendsRubbish) {
   EXPECT_FALSE(victim.alive);
   EXPECT_EQ(victim.signals, std::vector<int>{SIGKILL});
   EXPECT_EQ(serving(0).generation, 2u);
+  EXPECT_EQ(details("worker_killed").at(0)["code"], "bad_frame");
+  EXPECT_EQ(details("worker_killed").at(0)["reason"], "no magic");
   EXPECT_EQ(details("worker_replaced").at(0)["cause"], "bad_frame");
 }
 

@@ -49,7 +49,7 @@ protected:
 
 TEST_F(ServiceView, HeadTellsThroughputPoolBreakerAndMemory) {
   EXPECT_EQ(line("Ziyu"), "Ziyu 自愈  http://127.0.0.1:8080");
-  EXPECT_EQ(line("jobs"), "jobs     50.5/s  0 queued  1 running  512 results  4 dead letters");
+  EXPECT_EQ(line("jobs"), "jobs     50.5/s  0 waiting  1 running  512 results  4 dead letters");
   EXPECT_EQ(line("pool"), "pool     healthy  2 of 2 slots up  1 standby warm  3 replaced");
   EXPECT_EQ(line("breaker"), "breaker  closed");
   EXPECT_EQ(line("memory"), "memory   █████████░░░░░░░░░░░░░░░░░░░░░ 31.2 % of 1.1 GB (cgroup2)");
@@ -67,9 +67,25 @@ TEST_F(ServiceView, SaysWhyTheBreakerIsOpen) {
   EXPECT_EQ(line("breaker"), "breaker  open: memory at 83 %");
 }
 
+TEST_F(ServiceView, HasALineForKafkaThatSaysHowFarBehindOrWhyNothingComes) {
+  EXPECT_EQ(line("kafka"), "kafka    consuming  7 records behind  oldest job in hand 0.4 s");
+  health["lag_records"] = nullptr;
+  EXPECT_EQ(line("kafka"), "kafka    consuming  lag not known  oldest job in hand 0.4 s");
+  health["consuming"] = false;
+  health["kafka"] = "no broker answers";
+  EXPECT_EQ(line("kafka"), "kafka    not consuming: no broker answers");
+}
+
+TEST_F(ServiceView, SaysWhyTheServiceIsDegradedWhereNoOtherLineDoes) {
+  health["status"] = "degraded";
+  health["reasons"] = {"kafka: no broker answers", "too many workers died of late"};
+  EXPECT_EQ(line("because"), "because  too many workers died of late");
+  EXPECT_TRUE(line("pool").starts_with("pool     degraded "));
+}
+
 TEST_F(ServiceView, HasNoRateAfterTheFirstReading) {
   moment.jobs_per_second.reset();
-  EXPECT_EQ(line("jobs"), "jobs     0 queued  1 running  512 results  4 dead letters");
+  EXPECT_EQ(line("jobs"), "jobs     0 waiting  1 running  512 results  4 dead letters");
 }
 
 TEST_F(ServiceView, TellsAWorkerThatIsHeldAtItsBudget) {

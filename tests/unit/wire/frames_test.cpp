@@ -154,7 +154,8 @@ TEST(Frames, TheHeaderSaysWhatIsWrongWithIt) {
             "unknown frame type " + std::to_string(std::variant_size_v<frame>));
   EXPECT_EQ(message_of(header_bytes(magic, version, 255, 0)), "unknown frame type 255");
   EXPECT_EQ(message_of(header_bytes(magic, version, 1, max_body_size + 1)),
-            "a frame of " + std::to_string(max_body_size + 1) + " bytes");
+            "a frame \"job\" of " + std::to_string(max_body_size + 1) + " bytes, at most "
+              + std::to_string(max_body_size) + " are allowed");
   EXPECT_TRUE(decode_header(header_bytes(magic, version, 1, max_body_size)));
 }
 

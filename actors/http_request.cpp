@@ -1,0 +1,212 @@
+#include "actors/http_request.hpp"
+
+#include <algorithm>
+
+namespace ziyu::actors {
+
+namespace {
+
+bool is_token_character(char c) {
+  constexpr std::string_view others = "!#$%&'*+-.^_`|~";
+  return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z')
+         || others.find(c) != std::string_view::npos;
+}
+
+bool is_token(std::string_view x) {
+  return !x.empty() && std::all_of(x.begin(), x.end(), is_token_character);
+}
+
+/// Control characters but the tab have no place in a head.
+bool is_clean(std::string_view x) {
+  return std::all_of(x.begin(), x.end(), [](char c) {
+    const auto u = static_cast<unsigned char>(c);
+    return u == '\t' || (u >= 0x20 && u != 0x7f);
+  });
+}
+
+std::string lower(std::string_view x) {
+  std::string result{x};
+  for (auto& c : result)
+    if (c >= 'A' && c <= 'Z')
+      c = static_cast<char>(c - 'A' + 'a');
+  return result;
+}
+
+std::string_view trim(std::string_view x) {
+  while (!x.empty() && (x.front() == ' ' || x.front() == '\t'))
+    x.remove_prefix(1);
+  while (!x.empty() && (x.back() == ' ' || x.back() == '\t'))
+    x.remove_suffix(1);
+  return x;
+}
+
+int hex_value(char c) {
+  return c >= '0' && c <= '9'   ? c - '0'
+         : c >= 'a' && c <= 'f' ? c - 'a' + 10
+         : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                : -1;
+}
+
+/// The path of a request's target; what is no escape stays as it is.
+std::string decode_path(std::string_view target) {
+  target = target.substr(0, target.find_first_of("?#"));
+  std::string result;
+  for (size_t i = 0; i < target.size(); ++i) {
+    if (target[i] == '%' && i + 2 < target.size()) {
+      const auto high = hex_value(target[i + 1]), low = hex_value(target[i + 2]);
+      if (high >= 0 && low >= 0) {
+        result += static_cast<char>(high * 16 + low);
+        i += 2;
+        continue;
+      }
+    }
+    result += target[i];
+  }
+  return result;
+}
+
+/// The end of the head in `x`, looked for from `from` on: the byte behind its empty line.
+/// Lines may end without CR.
+size_t find_end(std::string_view x, size_t from) {
+  for (auto i = x.find('\n', from); i != std::string_view::npos; i = x.find('\n', i + 1)) {
+    if (i + 1 < x.size() && x[i + 1] == '\n')
+      return i + 2;
+    if (i + 2 < x.size() && x[i + 1] == '\r' && x[i + 2] == '\n')
+      return i + 3;
+  }
+  return std::string_view::npos;
+}
+
+} // namespace
+
+const std::string* http_request::header(std::string_view name) const {
+  for (const auto& x : headers)
+    if (x.first == name)
+      return &x.second;
+  return nullptr;
+}
+
+http_request_reader::step http_request_reader::fail(int status, std::string reason) {
+  status_ = status;
+  reason_ = std::move(reason);
+  buffer_ = {};
+  return step::failed;
+}
+
+http_request_reader::step http_request_reader::feed(std::string_view bytes) {
+  if (status_ != 0)
+    return step::failed;
+  if (head_done_ && request_.content_length > limits_.body_bytes)
+    return fail(413, "the body is longer than " + std::to_string(limits_.body_bytes) + " bytes");
+  const auto most = head_done_ ? static_cast<size_t>(request_.content_length)
+                               : limits_.head_bytes + limits_.body_bytes + 1;
+  buffer_ += bytes.substr(0, most - std::min(buffer_.size(), most));
+  if (!head_done_)
+    return read_head();
+  if (buffer_.size() < request_.content_length)
+    return step::more;
+  buffer_.resize(request_.content_length);
+  request_.body = std::move(buffer_);
+  return step::done;
+}
+
+http_request_reader::step http_request_reader::read_head() {
+  const auto line_end = buffer_.find('\n');
+  if (std::min(line_end, buffer_.size()) > limits_.line_bytes)
+    return fail(414,
+                "the request line is longer than " + std::to_string(limits_.line_bytes) + " bytes");
+  const auto end = find_end(buffer_, scanned_);
+  if (std::min(end, buffer_.size()) > limits_.head_bytes)
+    return fail(431,
+                "the headers are longer than " + std::to_string(limits_.head_bytes) + " bytes");
+  if (end == std::string::npos) {
+    scanned_ = buffer_.size() - std::min<size_t>(buffer_.size(), 3);
+    return step::more;
+  }
+  auto rest = std::string_view{buffer_}.substr(0, end);
+  for (auto first = true; !rest.empty(); first = false) {
+    const auto stop = rest.find('\n');
+    auto line = rest.substr(0, stop);
+    rest.remove_prefix(stop + 1);
+    if (line.ends_with('\r'))
+      line.remove_suffix(1);
+    if (line.empty() && !first)
+      break;
+    if (!is_clean(line))
+      return fail(400, "the head of the request has control characters");
+    if (first ? !read_request_line(line) : !read_header(line))
+      return step::failed;
+  }
+  if (!check_headers())
+    return step::failed;
+  buffer_.erase(0, end);
+  head_done_ = true;
+  // More than the body is none of this request.
+  if (buffer_.size() > request_.content_length)
+    buffer_.resize(request_.content_length);
+  return step::head;
+}
+
+bool http_request_reader::read_request_line(std::string_view line) {
+  const auto a = line.find(' '), b = line.rfind(' ');
+  if (a == std::string_view::npos || a == b || !is_token(line.substr(0, a))) {
+    fail(400, "the request does not begin with METHOD TARGET HTTP/1.1");
+    return false;
+  }
+  const auto target = line.substr(a + 1, b - a - 1), version = line.substr(b + 1);
+  if (version != "HTTP/1.1" && version != "HTTP/1.0") {
+    version.starts_with("HTTP/") ? fail(505, "only HTTP/1.1 and HTTP/1.0 are spoken here")
+                                 : fail(400, "the request line does not end with HTTP/1.1");
+    return false;
+  }
+  if (!target.starts_with('/') || target.find(' ') != std::string_view::npos) {
+    fail(400, "the request's target is not a path");
+    return false;
+  }
+  request_.method = line.substr(0, a);
+  request_.path = decode_path(target);
+  request_.http_1_0 = version == "HTTP/1.0";
+  return true;
+}
+
+bool http_request_reader::read_header(std::string_view line) {
+  const auto colon = line.find(':');
+  if (colon == std::string_view::npos || !is_token(line.substr(0, colon))) {
+    fail(400, "a header is not NAME: VALUE");
+    return false;
+  }
+  if (request_.headers.size() >= limits_.headers) {
+    fail(431, "the request has more than " + std::to_string(limits_.headers) + " headers");
+    return false;
+  }
+  request_.headers.emplace_back(lower(line.substr(0, colon)), trim(line.substr(colon + 1)));
+  return true;
+}
+
+bool http_request_reader::check_headers() {
+  auto hosts = 0, lengths = 0;
+  for (const auto& [name, value] : request_.headers) {
+    hosts += name == "host";
+    if (name == "transfer-encoding") {
+      fail(501, "a body needs Content-Length; Transfer-Encoding is not supported");
+      return false;
+    }
+    if (name != "content-length")
+      continue;
+    constexpr size_t most_digits = 18;
+    const auto is_number = !value.empty() && value.size() <= most_digits
+                           && value.find_first_not_of("0123456789") == std::string::npos;
+    if (!is_number || ++lengths > 1) {
+      fail(400, "Content-Length is not one number");
+      return false;
+    }
+    request_.content_length = std::stoull(value);
+  }
+  if (hosts > 1 || (hosts == 0 && !request_.http_1_0)) {
+    fail(400, "a request needs one Host header");
+    return false;
+  }
+  return true;
+}
+
+} // namespace ziyu::actors

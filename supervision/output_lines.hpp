@@ -1,0 +1,63 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace ziyu::supervision {
+
+/// A line that a process has written.
+struct output_line {
+  int32_t pid = 0;
+  std::string text;     ///< UTF-8 without control characters; empty: only `dropped` is news.
+  uint64_t dropped = 0; ///< Lines of the same process before it that were too many.
+};
+
+/// Cuts what processes write into lines, bounded in length and in rate: a library that warns
+/// for each image, or a process that writes without end, must not fill the log. Pure: the
+/// caller passes the time. Not thread-safe.
+class output_lines {
+public:
+  using clock = std::chrono::steady_clock;
+
+  struct settings {
+    size_t line_bytes = 1024;     ///< The rest of a longer line is left out.
+    double lines_per_second = 10; ///< Of one process, after `burst` lines at once.
+    double burst = 50;
+    size_t processes = 64; ///< Those that wrote last; others are forgotten.
+    /// After which the beginning of a line is told without its end.
+    clock::duration patience = std::chrono::milliseconds{500};
+  };
+
+  output_lines() : output_lines(settings{}) {}
+  explicit output_lines(settings x) : settings_(x) {}
+
+  /// Process `pid` has written `bytes`.
+  std::vector<output_line> feed(int32_t pid, std::string_view bytes, clock::time_point now);
+
+  /// What is due although no more bytes came. Call it now and then.
+  std::vector<output_line> tick(clock::time_point now);
+
+  /// All that is left.
+  std::vector<output_line> finish();
+
+private:
+  struct source {
+    std::string begun; ///< Of a line, at most `line_bytes`.
+    bool cut = false;  ///< Its line is longer.
+    double credit = 0;
+    uint64_t dropped = 0;
+    clock::time_point refilled{}, wrote{};
+  };
+
+  source& find(int32_t pid, clock::time_point now);
+  void end_line(int32_t pid, source& x, clock::time_point now, std::vector<output_line>& to);
+
+  settings settings_;
+  std::map<int32_t, source> sources_;
+};
+
+} // namespace ziyu::supervision
