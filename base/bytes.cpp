@@ -55,11 +55,11 @@ std::string format_bytes(int64_t bytes) {
     std::snprintf(buffer, sizeof buffer, "%lld B", static_cast<long long>(bytes));
     return buffer;
   }
-  constexpr std::array names{"kB", "MB", "GB", "TB"};
-  auto value = static_cast<double>(bytes) / 1000;
+  constexpr std::array names{"KiB", "MiB", "GiB", "TiB"};
+  auto value = static_cast<double>(bytes) / 1024;
   size_t i = 0;
   while (std::abs(value) >= 999.95 && i + 1 < names.size()) {
-    value /= 1000;
+    value /= 1024;
     ++i;
   }
   std::snprintf(buffer, sizeof buffer, "%.1f %s", value, names[i]);

@@ -13,7 +13,7 @@ namespace ziyu {
 /// "6MiB". Case and one space before the unit do not matter.
 expected<uint64_t> parse_bytes(std::string_view text);
 
-/// Formats for people: "0 B", "4392 B", "6.3 MB" (powers of 1000).
+/// Formats for people: "0 B", "4392 B", "6.0 MiB" (powers of 1024), in 9 columns at most.
 std::string format_bytes(int64_t bytes);
 
 } // namespace ziyu

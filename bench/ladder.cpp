@@ -21,7 +21,7 @@ using namespace ziyu;
 using namespace ziyu::bench;
 using nlohmann::json;
 
-constexpr double mb = 1e6;
+constexpr double mib = 0x1p20;
 constexpr uint64_t in_flight = 4;
 
 struct options {
@@ -43,9 +43,9 @@ constexpr scene scenes[] = {
 };
 
 struct course {
-  std::vector<std::pair<double, double>> memory;    ///< Job, private MB.
-  std::vector<std::pair<double, double>> recovered; ///< Job, MB in all.
-  std::vector<std::pair<double, double>> healed_at; ///< Job, private MB before.
+  std::vector<std::pair<double, double>> memory;    ///< Job, private MiB.
+  std::vector<std::pair<double, double>> recovered; ///< Job, MiB in all.
+  std::vector<std::pair<double, double>> healed_at; ///< Job, private MiB before.
   std::vector<double> ms;
   uint64_t times = 0, bytes = 0, lost = 0, failed = 0, highest = 0;
 };
@@ -96,12 +96,12 @@ course play(const scene& s, const options& o) {
       if (detail.contains("ms"))
         x.ms.push_back(detail.at("ms"));
       x.healed_at.emplace_back(at, before);
-      x.recovered.emplace_back(at, static_cast<double>(x.bytes) / mb);
+      x.recovered.emplace_back(at, static_cast<double>(x.bytes) / mib);
     }
     news.clear();
     if (!job.ok)
       continue;
-    before = static_cast<double>(job.private_bytes) / mb;
+    before = static_cast<double>(job.private_bytes) / mib;
     fresh = fresh == 0 ? job.private_bytes : std::min(fresh, job.private_bytes);
     x.highest = std::max(x.highest, job.private_bytes);
     x.memory.emplace_back(at, before);
@@ -115,12 +115,12 @@ void draw(const options& o, const std::vector<course>& all) {
   cli::chart memory, recovered;
   memory.title = "Private memory of one slot's worker";
   memory.x_label = "jobs";
-  memory.y_label = "MB";
-  memory.limit = {{static_cast<double>(o.budget) / mb, "budget"}};
+  memory.y_label = "MiB";
+  memory.limit = {{static_cast<double>(o.budget) / mib, "budget"}};
   memory.marks_name = "trimmed, replaced or killed";
   recovered.title = "Memory given back, in all";
   recovered.x_label = "jobs";
-  recovered.y_label = "MB";
+  recovered.y_label = "MiB";
   for (size_t i = 0; i < all.size(); ++i) {
     memory.series.push_back({scenes[i].name, colours[i], i == 0, all[i].memory});
     memory.marks.insert(memory.marks.end(), all[i].healed_at.begin(), all[i].healed_at.end());

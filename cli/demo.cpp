@@ -250,7 +250,7 @@ void add_series(chart& to, uint32_t slot, const std::vector<demo_account::readin
   chart_series s{std::move(name), std::move(colour), dashed, {}};
   for (const auto& x : readings)
     s.points.emplace_back(static_cast<double>(x.at_result),
-                          static_cast<double>(x.private_bytes) / 1e6);
+                          static_cast<double>(x.private_bytes) / 0x1p20);
   s.name = "slot " + std::to_string(slot) + s.name;
   to.series.push_back(std::move(s));
 }
@@ -262,7 +262,7 @@ void add_marks(chart& to, const demo_account& from) {
       for (auto r = i->second.rbegin(); r != i->second.rend(); ++r)
         if (r->generation == x.generation) {
           to.marks.emplace_back(static_cast<double>(r->at_result),
-                                static_cast<double>(r->private_bytes) / 1e6);
+                                static_cast<double>(r->private_bytes) / 0x1p20);
           break;
         }
   if (to.marks.empty())
@@ -279,7 +279,7 @@ void add_growth(chart& to, const demo_account& from) {
   if (auto i = from.by_slot().find(faulty_slot); i != from.by_slot().end() && !i->second.empty()) {
     const auto& last = i->second.back();
     to.notes.push_back({static_cast<double>(last.at_result),
-                        static_cast<double>(last.private_bytes) / 1e6,
+                        static_cast<double>(last.private_bytes) / 0x1p20,
                         "left alone: " + format_bytes(static_cast<int64_t>(last.private_bytes))
                           + " after " + counted(i->second.size(), "job"),
                         "#dc2626"});
@@ -420,8 +420,8 @@ private:
     chart c;
     c.title = "Private memory per worker" + described(o_.leak);
     c.x_label = "jobs finished";
-    c.y_label = "MB";
-    c.limit = {static_cast<double>(budget) / 1e6, "budget"};
+    c.y_label = "MiB";
+    c.limit = {static_cast<double>(budget) / 0x1p20, "budget"};
     c.marks_name = "replaced by a warm standby";
     static constexpr const char* colours[] = {"#0f766e", "#1d4ed8", "#7c3aed", "#a16207"};
     for (const auto& [slot, readings] : healed.by_slot())

@@ -364,13 +364,13 @@ chart memory_chart(const diagnosis& x) {
                  + (health_of(x) == health::leaks ? bytes(rate(x).bytes_per_job) + " per job leak"
                                                   : std::string{name_of(health_of(x))});
   result.x_label = "jobs";
-  result.y_label = "MB";
+  result.y_label = "MiB";
   chart_series live{"live", "#1d4ed8", false, {}}, owned{"private", "#0f766e", false, {}};
   for (const auto& p : x.series) {
-    live.points.emplace_back(p.job, static_cast<double>(p.live) / 1e6);
-    owned.points.emplace_back(p.job, static_cast<double>(p.private_bytes) / 1e6);
+    live.points.emplace_back(p.job, static_cast<double>(p.live) / 0x1p20);
+    owned.points.emplace_back(p.job, static_cast<double>(p.private_bytes) / 0x1p20);
     if (p.job == x.confirmed_at) {
-      result.marks.emplace_back(p.job, static_cast<double>(p.live) / 1e6);
+      result.marks.emplace_back(p.job, static_cast<double>(p.live) / 0x1p20);
       result.marks_name = "confirmed";
     }
   }

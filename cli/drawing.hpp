@@ -58,7 +58,7 @@ std::string sparkline(const std::vector<double>& values, size_t columns, double 
 /// "3 slots", "1 slot".
 std::string counted(uint64_t n, const std::string& one);
 
-/// "+6.3 MB", "-16 B", "0 B".
+/// "+6.0 MiB", "-16 B", "0 B".
 std::string signed_bytes(int64_t x);
 
 /// Jobs per second over the latest seconds: from the first moment on, however short the

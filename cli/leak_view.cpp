@@ -25,7 +25,7 @@ std::string worker_of(const leak_story& x) {
   return std::to_string(x.slot) + "." + std::to_string(x.generation);
 }
 
-/// "6.3 MB", or "6.3 MB (6.2 to 6.4 MB)" where the bounds tell more.
+/// "6.0 MiB", or "6.0 MiB (5.9 to 6.1 MiB)" where the bounds tell more.
 std::string with_interval(const leak_story& x) {
   auto value = signed_of(x.bytes_per_job);
   const auto lower = signed_of(x.lower), upper = signed_of(x.upper);
@@ -247,10 +247,10 @@ chart leak_chart(const leak_story& x) {
   int64_t highest = 1;
   for (const auto& job : x.series)
     highest = std::max({highest, job.live_bytes - live, job.private_bytes - private_bytes});
-  const auto [unit, name] = highest >= 1'000'000'000 ? std::pair{1e9, "GB"}
-                            : highest >= 1'000'000   ? std::pair{1e6, "MB"}
-                            : highest >= 1000        ? std::pair{1e3, "kB"}
-                                                     : std::pair{1., "B"};
+  const auto [unit, name] = highest >= 1 << 30   ? std::pair{0x1p30, "GiB"}
+                            : highest >= 1 << 20 ? std::pair{0x1p20, "MiB"}
+                            : highest >= 1 << 10 ? std::pair{0x1p10, "KiB"}
+                                                 : std::pair{1., "B"};
   // Jobs from the first one that is known: the series is of the latest ones.
   const auto first = x.series.front().job;
   auto since_first = [first](const reported_job& job) {

@@ -41,15 +41,15 @@ TEST(FormatBytes, IsExactBelowTenThousandAndShortAbove) {
   EXPECT_EQ(format_bytes(0), "0 B");
   EXPECT_EQ(format_bytes(4392), "4392 B");
   EXPECT_EQ(format_bytes(9999), "9999 B");
-  EXPECT_EQ(format_bytes(10'000), "10.0 kB");
-  EXPECT_EQ(format_bytes(999'940), "999.9 kB");
-  EXPECT_EQ(format_bytes(999'960), "1.0 MB");
-  EXPECT_EQ(format_bytes(6'291'456), "6.3 MB");
-  EXPECT_EQ(format_bytes(1'073'741'824), "1.1 GB");
+  EXPECT_EQ(format_bytes(10'240), "10.0 KiB");
+  EXPECT_EQ(format_bytes(1'023'900), "999.9 KiB");
+  EXPECT_EQ(format_bytes(1'023'960), "1.0 MiB");
+  EXPECT_EQ(format_bytes(6'291'456), "6.0 MiB");
+  EXPECT_EQ(format_bytes(1'073'741'824), "1.0 GiB");
 }
 
 TEST(FormatBytes, KeepsTheSign) {
   EXPECT_EQ(format_bytes(-4392), "-4392 B");
-  EXPECT_EQ(format_bytes(-6'291'456), "-6.3 MB");
-  EXPECT_EQ(format_bytes(INT64_MIN), "-9223372.0 TB");
+  EXPECT_EQ(format_bytes(-6'291'456), "-6.0 MiB");
+  EXPECT_EQ(format_bytes(INT64_MIN), "-8388608.0 TiB");
 }
