@@ -1,6 +1,7 @@
 #include "model/orientation.hpp"
 
 #include "model/bounded_reader.hpp"
+#include "model/formats/jpeg_header.hpp"
 #include "model/formats/png_chunks.hpp"
 #include "model/formats/tiff_directory.hpp"
 #include "model/image_header.hpp"
@@ -35,8 +36,11 @@ std::optional<uint32_t> orientation_of_exif(std::string_view exif) {
   constexpr auto prefix = "Exif\0\0"sv;
   for (int i = 0; i < 2 && exif.starts_with(prefix); ++i)
     exif.remove_prefix(prefix.size());
+  if (exif.empty())
+    return std::nullopt;
+  // With EXIF that cannot be read Pillow does not look for XMP either.
   const auto directory = tiff_directory::read(exif);
-  return directory ? orientation_of(*directory) : std::nullopt;
+  return directory ? orientation_of(*directory) : std::optional<uint32_t>{1};
 }
 
 /// The first `tiff:Orientation="6"` or `tiff:Orientation>6`, as Pillow looks for it.
@@ -58,23 +62,17 @@ metadata of_jpeg(std::string_view bytes) {
   constexpr auto exif = "Exif\0\0"sv, xmp = "http://ns.adobe.com/xap/1.0/\0"sv;
   metadata result;
   bounded_reader in{bytes};
-  // Metadata stand before the first scan (0xda).
-  for (size_t at = 2; in.u8(at) == 0xff && in.good();) {
-    const auto marker = in.u8(at + 1);
-    if (marker == 0xff) { // filling
-      ++at;
-      continue;
-    }
-    const auto length = in.be16(at + 2);
-    if (!in.good() || marker == 0xda || length < 2)
-      break;
-    const auto body = bytes.substr(std::min(at + 4, bytes.size()), length - 2);
-    if (marker == 0xe1 && body.starts_with(exif))
+  walk_jpeg(in, [&](uint32_t marker, size_t at) {
+    const auto length = in.be16(at);
+    if (marker != 0xe1 || length < 2)
+      return marker == 0xda; // metadata stand before the first scan
+    const auto body = bytes.substr(std::min(at + 2, bytes.size()), length - 2);
+    if (body.starts_with(exif))
       result.exif += result.exif.empty() ? body : body.substr(exif.size());
-    else if (marker == 0xe1 && body.starts_with(xmp))
+    else if (body.starts_with(xmp))
       result.xmp = body.substr(xmp.size());
-    at += size_t{2} + length;
-  }
+    return false;
+  });
   return result;
 }
 

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <memory>
 #include <string_view>
 
 namespace ziyu::model {
@@ -22,6 +23,10 @@ expected<pixel_grid> decode_png(std::string_view bytes, const image_size& size);
 expected<pixel_grid> decode_bmp(std::string_view bytes, const image_size& size);
 expected<pixel_grid> decode_webp(std::string_view bytes, const image_size& size);
 expected<pixel_grid> decode_tiff(std::string_view bytes, const image_size& size);
+
+/// Throws `std::bad_alloc` when these bytes cannot be had: a library that says it is out of
+/// memory may mean that a damaged file wants too much.
+inline void need_memory(uint64_t bytes) { std::make_unique_for_overwrite<uint8_t[]>(bytes); }
 
 /// PIL's conversion of one pixel of CMYK, 255 being full ink.
 inline void cmyk_to_rgb(uint32_t c, uint32_t m, uint32_t y, uint32_t k, uint8_t* rgb) {

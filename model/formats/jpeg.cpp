@@ -4,7 +4,6 @@
 
 #include <csetjmp>
 #include <cstdio>
-#include <new>
 #include <vector>
 
 // In this order: jpeglib.h needs FILE.
@@ -190,7 +189,7 @@ expected<pixel_grid> decode_jpeg(std::string_view bytes, const image_size& size)
   case outcome::other_colours: return refuse("has other colours than its header says");
   case outcome::failed:
     if (x.failed_with == JERR_OUT_OF_MEMORY)
-      throw std::bad_alloc{};
+      need_memory(size.work_bytes);
     return refuse(reason_of(x.failed_with));
   }
   if (!has_all_scans(x.info))

@@ -5,7 +5,6 @@
 #include <array>
 #include <csetjmp>
 #include <cstring>
-#include <new>
 #include <vector>
 
 #include <png.h>
@@ -162,6 +161,7 @@ outcome run(session& x, const image_size& size, pixel_grid& pixels) {
   x.info = x.png == nullptr ? nullptr : png_create_info_struct(x.png);
   if (x.info == nullptr) {
     x.no_memory = true;
+    x.reason = "cannot be decoded by this version of libpng";
     return outcome::failed;
   }
   if (setjmp(x.leave) != 0)
@@ -209,7 +209,7 @@ expected<pixel_grid> decode_png(std::string_view bytes, const image_size& size) 
   case outcome::failed: break;
   }
   if (x.no_memory)
-    throw std::bad_alloc{};
+    need_memory(size.work_bytes);
   return refuse(std::move(x.reason));
 }
 

@@ -255,7 +255,7 @@ expected<pixel_grid> decode_tiff(std::string_view bytes, const image_size& size)
   x.bytes = bytes;
   const auto file = open(x, size.work_bytes);
   if (x.no_memory)
-    throw std::bad_alloc{};
+    need_memory(size.work_bytes);
   if (!file)
     return refuse("is damaged: its directory cannot be read");
   if (!agrees(file.get(), *layout))
@@ -270,7 +270,7 @@ expected<pixel_grid> decode_tiff(std::string_view bytes, const image_size& size)
   const auto whole = layout->tile_width > 0 ? read_tiles(file.get(), *layout, by, pixels)
                                             : read_rows(file.get(), *layout, by, pixels);
   if (x.no_memory)
-    throw std::bad_alloc{};
+    need_memory(size.work_bytes);
   if (!x.named.empty())
     return refuse(std::move(x.named));
   if (!whole || x.complained)

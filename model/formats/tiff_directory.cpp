@@ -28,8 +28,10 @@ std::optional<tiff_directory> tiff_directory::read(std::string_view bytes) {
   const bool b = result.big_tiff_;
   const uint64_t at = b ? in.number64(8, big) : in.number(4, 4, big);
   const uint64_t count = b ? in.number64(at, big) : in.number(at, 2, big);
-  if (!in.good())
-    return std::nullopt;
+  if (!in.good()) {
+    result.whole_ = false;
+    return result;
+  }
   const uint64_t first = at + (b ? 8 : 2), step = b ? 20 : 12;
   const auto fits = (bytes.size() - std::min<uint64_t>(first, bytes.size())) / step;
   result.whole_ = count <= fits;
@@ -58,6 +60,11 @@ const tiff_directory::entry* tiff_directory::find(uint16_t tag) const {
   return found == entries_.end() ? nullptr : &*found;
 }
 
+bool tiff_directory::has(uint16_t tag) const {
+  return std::any_of(entries_.begin(), entries_.end(),
+                     [&](const entry& x) { return x.tag == tag; });
+}
+
 std::optional<uint16_t> tiff_directory::twice() const {
   std::vector<uint16_t> tags;
   for (const auto& x : entries_)
@@ -82,7 +89,6 @@ std::optional<uint64_t> tiff_directory::number(const entry& x, uint64_t index) c
   const auto at = x.at + size_of(x.type) * index;
   uint64_t result = 0;
   switch (x.type) {
-  case 1:  // BYTE
   case 3:  // SHORT
   case 4:  // LONG
   case 13: // IFD

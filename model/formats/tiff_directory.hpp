@@ -20,8 +20,8 @@ public:
     uint64_t at = 0; ///< Where the value is in the file.
   };
 
-  /// The directory at the place that the file's header names; empty when there is none, or
-  /// its entries end early.
+  /// The directory at the place that the file's header names; empty when the bytes do not
+  /// begin as a TIFF. It is not `whole` when it or its entries are cut off.
   static std::optional<tiff_directory> read(std::string_view bytes);
 
   bool big_endian() const { return big_endian_; }
@@ -32,11 +32,14 @@ public:
   /// The first entry with this tag whose value lies within the file.
   const entry* find(uint16_t tag) const;
 
+  /// True if there is an entry with this tag, wherever its value is.
+  bool has(uint16_t tag) const;
+
   /// A tag that occurs more than once.
   std::optional<uint16_t> twice() const;
 
-  /// The number `index` of an entry, if it is a whole number (BYTE, SHORT, LONG, LONG8, their
-  /// signed kinds unless negative, IFD).
+  /// The number `index` of an entry, if it is a whole number (SHORT, LONG, LONG8, their signed
+  /// kinds unless negative, IFD; BYTE is none, as in Pillow).
   std::optional<uint64_t> number(const entry& x, uint64_t index = 0) const;
   std::optional<uint64_t> number(uint16_t tag) const;
 

@@ -19,6 +19,13 @@ constexpr uint16_t image_width = 256, image_length = 257, bits_per_sample = 258,
                    planar_config = 284, tile_width = 322, tile_length = 323, tile_offsets = 324,
                    tile_counts = 325, extra_samples = 338, sample_format = 339;
 
+/// Tags that have one value, and that have any number of them.
+constexpr uint16_t single[] = {image_width, image_length,      compression,    photometric,
+                               fill_order,  samples_per_pixel, rows_per_strip, planar_config,
+                               tile_width,  tile_length};
+constexpr uint16_t several[] = {bits_per_sample, strip_offsets, strip_counts, tile_offsets,
+                                tile_counts,     extra_samples, sample_format};
+
 /// Compressions that are admitted.
 constexpr uint32_t none = 1, ccitt_rle = 2, ccitt_g3 = 3, ccitt_g4 = 4, lzw = 5, jpeg = 7,
                    deflate = 8, old_deflate = 32946, packbits = 32773;
@@ -106,14 +113,28 @@ private:
       return "that has tag " + std::to_string(*tag) + " twice";
     if (!in_.whole())
       return "that ends within its directory";
-    const auto width = in_.number(image_width), height = in_.number(image_length);
+    for (const auto tag : single)
+      if (in_.has(tag) && !one(tag))
+        return "whose tag " + std::to_string(tag) + " is not one number";
+    for (const auto tag : several)
+      if (in_.has(tag) && in_.find(tag) == nullptr)
+        return "whose tag " + std::to_string(tag) + " lies outside of it";
+    const auto width = one(image_width), height = one(image_length);
     if (!width || !height)
       return "without a size";
+    if (*width == 0 || *height == 0)
+      return "of " + dimensions(*width, *height) + " pixels";
     if (*width > 0x7fffffff || *height > 0x7fffffff)
       return "with a size that no decoder takes";
     x_.width = static_cast<uint32_t>(*width);
     x_.height = static_cast<uint32_t>(*height);
     return {};
+  }
+
+  /// Of a tag that must have one value.
+  std::optional<uint64_t> one(uint16_t tag) const {
+    const auto* entry = in_.find(tag);
+    return entry == nullptr || entry->count != 1 ? std::nullopt : in_.number(*entry);
   }
 
   std::string coding() {
@@ -257,7 +278,7 @@ private:
   }
 
   std::string pieces() {
-    const auto across = in_.number(tile_width), down = in_.number(tile_length);
+    const auto across = one(tile_width), down = one(tile_length);
     const bool tiles = in_.find(tile_offsets) != nullptr;
     if (tiles) {
       if (!across || !down || *across == 0 || *down == 0 || *across % 16 != 0 || *down % 16 != 0)

@@ -4,7 +4,6 @@
 
 #include <cstring>
 #include <memory>
-#include <new>
 
 #include <webp/decode.h>
 #include <webp/demux.h>
@@ -69,12 +68,13 @@ expected<pixel_grid> decode_webp(std::string_view bytes, const image_size& size)
   config.output.u.RGBA.size = stride * (height - 1) + size_t{3} * width;
   const auto status = WebPDecode((*frame).fragment.bytes, (*frame).fragment.size, &config);
   WebPFreeDecBuffer(&config.output);
-  switch (status) {
-  case VP8_STATUS_OK: return pixels;
-  case VP8_STATUS_OUT_OF_MEMORY: throw std::bad_alloc{};
-  // libwebp's versions differ in how they call the same thing.
-  default: return refuse("is damaged or truncated: its data are not those of a picture");
-  }
+  if (status == VP8_STATUS_OK)
+    return pixels;
+  // libwebp 1.5 says so of damaged alpha as well: whether it is true, an allocation tells.
+  if (status == VP8_STATUS_OUT_OF_MEMORY)
+    need_memory(size.work_bytes);
+  // Its versions differ in how else they call the same thing.
+  return refuse("is damaged or truncated: its data are not those of a picture");
 }
 
 } // namespace ziyu::model

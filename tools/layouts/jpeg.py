@@ -131,6 +131,14 @@ def jpeg() -> None:
                                                                  xmp=xmp(6, True)))
     put("jpeg_exif_upright_and_xmp.jpg", "JPEG, EXIF says upright, XMP does not",
         encoded(RGB, "JPEG", quality=90, exif=with_orientation(1), xmp=xmp(6, True)))
+    unreadable = exif_block(3)[:4] + b"\0\0\x80\0" + exif_block(3)[8:]
+    put("jpeg_exif_unreadable_and_xmp.jpg", "JPEG, EXIF whose directory is elsewhere, and XMP",
+        behind_start(plain, segment(0xe1, b"Exif\0\0" + unreadable),
+                     segment(0xe1, b"http://ns.adobe.com/xap/1.0/\0" + xmp(6, True))))
+    put("jpeg_exif_other_and_xmp.jpg", "JPEG, EXIF that is none, and XMP",
+        behind_start(plain, segment(0xe1, b"Exif\0\0no TIFF at all"),
+                     segment(0xe1, b"http://ns.adobe.com/xap/1.0/\0" + xmp(6, True))), reference=plain,
+        note="Pillow fails at its second look")
 
 
 def resampled_jpeg(across: int, down: int) -> bytes:

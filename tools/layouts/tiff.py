@@ -271,3 +271,9 @@ def tiff() -> None:
     put("tiff_orientation_deflate.tiff", "TIFF, Deflate, orientation 6",
         tiff_of({**layout(compression=8), 274: (3, [6])}, [zlib.compress(PIXELS.tobytes())]))
     put("tiff_xmp.tiff", "TIFF, XMP orientation", tiff_of({**layout(), 700: (1, list(xmp(6, True)))}, [PIXELS.tobytes()]))
+    put("tiff_orientation_byte.tiff", "TIFF, orientation as BYTE, which does not count",
+        tiff_of({**layout(), 274: (1, [6])}, [PIXELS.tobytes()]))
+    refused("tiff_two_heights.tiff", "TIFF with a list of heights",
+            tiff_of({**layout(), 257: (3, [HEIGHT, HEIGHT])}, [PIXELS.tobytes()]), "TIFF whose tag 257 is not one number")
+    refused("tiff_no_height.tiff", "TIFF of 0 rows", tiff_of({**layout(), 257: (3, [0])}, [PIXELS.tobytes()]),
+            f"TIFF of {WIDTH}×0 pixels")
