@@ -276,4 +276,4 @@ def tiff() -> None:
     refused("tiff_two_heights.tiff", "TIFF with a list of heights",
             tiff_of({**layout(), 257: (3, [HEIGHT, HEIGHT])}, [PIXELS.tobytes()]), "TIFF whose tag 257 is not one number")
     refused("tiff_no_height.tiff", "TIFF of 0 rows", tiff_of({**layout(), 257: (3, [0])}, [PIXELS.tobytes()]),
-            f"TIFF of {WIDTH}×0 pixels")
+            "… pixels")
