@@ -4,7 +4,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <new>
 #include <utility>
 
 namespace ziyu::model {
@@ -16,16 +15,7 @@ public:
   pixel_grid() = default;
 
   /// Samples that are not initialised. Throws `std::bad_alloc`.
-  pixel_grid(uint32_t width, uint32_t height, uint32_t channels) {
-    try {
-      samples_.create(static_cast<int>(height), static_cast<int>(width),
-                      CV_8UC(static_cast<int>(channels)));
-    } catch (const cv::Exception& e) {
-      if (e.code == cv::Error::StsNoMem)
-        throw std::bad_alloc{};
-      throw;
-    }
-  }
+  pixel_grid(uint32_t width, uint32_t height, uint32_t channels);
 
   /// @param samples 8 bits each, without gaps between its rows.
   explicit pixel_grid(cv::Mat samples) : samples_(std::move(samples)) {}

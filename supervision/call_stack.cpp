@@ -33,6 +33,7 @@ constexpr std::string_view allocator_names[] = {
   "cv::Mat::create",
   "cv::Mat::Mat",
   "cv::Mat::operator=",
+  "ziyu::model::pixel_grid::pixel_grid",
 };
 constexpr std::string_view allocator_prefixes[] = {
   "je_",

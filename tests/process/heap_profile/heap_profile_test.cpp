@@ -72,7 +72,7 @@ INSTANTIATE_TEST_SUITE_P(
              leak_cause::native_allocation, "keep_block"},
     injected{"Tensors", "retain_tensors:1MiB", 50, 1 << 20, 1 << 20, leak_cause::retained_tensors,
              "fault_injector::inject"},
-    injected{"Images", "retain_images", 50, 0, 60'000, leak_cause::retained_images, "cv::imdecode"},
+    injected{"Images", "retain_images", 50, 0, 60'000, leak_cause::retained_images, "decode_png"},
     injected{"ImageBuffers", "retain_images:200KiB", 50, 200 * 1024, 200 * 1024,
              leak_cause::retained_images, "fault_injector::inject"},
     injected{"Model", "reload_model", 20, 0, 1.5e6, leak_cause::model_reloaded, "predictor::load"},

@@ -107,3 +107,16 @@ TEST(Preprocess, ExtremeProportionsCostNoMoreThanTheModelsInput) {
   EXPECT_FLOAT_EQ(value_at(tensor, 0, 100, 100), 30 / 255.0f);
   EXPECT_FLOAT_EQ(value_at(tensor, 2, 223, 223), 10 / 255.0f);
 }
+
+TEST(Preprocess, ATurnedImageGivesTheTensorOfTheUprightOne) {
+  for (const auto& c : cases()) {
+    auto image = load(c["image"]);
+    const auto how = spec_of(c["input"]);
+    for (uint32_t orientation = 2; orientation <= 8; ++orientation) {
+      image.orientation = orientation;
+      const auto turned = preprocess(image, how);
+      const auto first = preprocess({upright(image), 1}, how);
+      ASSERT_TRUE(turned.equal(first)) << c["image"] << c["input"] << " by " << orientation;
+    }
+  }
+}

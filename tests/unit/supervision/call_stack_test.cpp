@@ -36,10 +36,11 @@ TEST(CallStack, KeepsSomethingOfEveryStack) {
 TEST(CallStack, SeesThroughTheStoragesOfTensorsAndImages) {
   for (auto name :
        {"c10::alloc_cpu(unsigned long)", "at::detail::empty_cpu(int)", "at::_ops::zeros::call(int)",
-        "cv::Mat::create(int, int, int)", "cv::fastMalloc(unsigned long)", "posix_memalign"})
+        "cv::Mat::create(int, int, int)", "cv::fastMalloc(unsigned long)", "posix_memalign",
+        "ziyu::model::pixel_grid::pixel_grid(unsigned int, unsigned int, unsigned int)"})
     EXPECT_EQ(role_of(at(name)), frame_role::allocator) << name;
-  for (auto name : {"cv::imdecode(int)", "torch::jit::load(int)", "at::native::convolution(int)",
-                    "app::malloc_pool()"})
+  for (auto name : {"cv::imdecode(int)", "ziyu::model::decode_png(int)", "torch::jit::load(int)",
+                    "at::native::convolution(int)", "app::malloc_pool()"})
     EXPECT_EQ(role_of(at(name)), frame_role::code) << name;
 }
 

@@ -28,6 +28,8 @@ TEST(LeakCause, FollowsItsTable) {
             leak_cause::retained_images);
   EXPECT_EQ(cause_below_loop({at("", "libjpeg.so.62"), at("app::keep")}),
             leak_cause::retained_images);
+  EXPECT_EQ(cause_below_loop({at("ziyu::model::pixel_grid::pixel_grid"), at("app::keep")}),
+            leak_cause::retained_images);
   EXPECT_EQ(cause_below_loop({at("app::keep")}), leak_cause::native_allocation);
   EXPECT_EQ(cause_below_loop({at("c10::cuda::CUDACachingAllocator::raw_alloc")}),
             leak_cause::gpu_cache);
