@@ -49,6 +49,8 @@ copy_settings() {
   } >"$2/etc/apt/sources.list"
   rm -f "$2"/etc/apt/sources.list.d/*
   apt-config dump | grep -E '^Acquire::(http|https|Check-|Retries)' >"$2/etc/apt/apt.conf.d/90machine" || true
+  # As in Debian's images for containers: who loses power in between begins anew.
+  printf 'force-unsafe-io\n' >"$2/etc/dpkg/dpkg.cfg.d/unsafe-io"
   if [ -d /etc/apt/auth.conf.d ]; then cp -r /etc/apt/auth.conf.d/. "$2/etc/apt/auth.conf.d/"; fi
   for file in /etc/resolv.conf /etc/hosts /etc/pip.conf; do
     if [ -e "$file" ]; then cp -L "$file" "$2$file"; fi
@@ -103,7 +105,7 @@ run_in_root() {
   mapfile -d '' -t settings < <(settings_of_environment)
   mkdir -p "$2/archives/partial" "$3" "$1/root/.cache/ziyu/ccache" "$1/var/cache/apt/archives"
   # shellcheck disable=SC2016
-  unshare --mount --pid --fork --kill-child --propagation private bash -c '
+  setpriv --pdeathsig KILL unshare --mount --pid --fork --kill-child --propagation private bash -c '
     set -euo pipefail
     target=$1 home=$2 results=$3 command=$4
     shift 4
