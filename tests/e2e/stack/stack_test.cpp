@@ -97,6 +97,19 @@ protected:
     return result;
   }
 
+  /// The exit code of compose.yaml's health check of Kafka, asked of the broker at `port`.
+  static int kafka_health(const std::string& port) {
+    const auto x = run(
+      {"/bin/sh", "-c",
+       "docker-compose -f '" ZIYU_SOURCE_DIR "/compose/compose.yaml' config | /usr/bin/python3 -c '"
+       "import subprocess, sys, yaml\n"
+       "test = yaml.safe_load(sys.stdin)[\"services\"][\"kafka\"][\"healthcheck\"][\"test\"]\n"
+       "command = [x.replace(\"$$\", \"$\").replace(\"9092\", sys.argv[1]) for x in test[1:]]\n"
+       "sys.exit(subprocess.run(command).returncode)' "
+         + port});
+    return x.code;
+  }
+
   temp_dir folder_{"ziyu-stack-test"};
 };
 
@@ -122,6 +135,10 @@ TEST_F(Stack, StartsServesAndLeavesNothing) {
   else
     EXPECT_NE(started.out.find("without a memory limit"), std::string::npos) << started.out;
 
+  const auto kafka = address("kafka");
+  const auto port = kafka.substr(kafka.rfind(':') + 1);
+  EXPECT_EQ(kafka_health(port), 0) << "compose.yaml's health check";
+
   // Once more: it is there.
   const auto service = pid("service");
   const auto again = up();
@@ -141,6 +158,7 @@ TEST_F(Stack, StartsServesAndLeavesNothing) {
   EXPECT_FALSE(fs::exists(dir() + "/run/service"));
   EXPECT_FALSE(fs::exists(dir() + "/run/cgroup"));
   EXPECT_EQ(run({script, "status", "--dir", dir()}).code, 3);
+  EXPECT_NE(kafka_health(port), 0) << "compose.yaml's health check";
 }
 
 TEST_F(Stack, CleansUpAfterACrashAndGoesOnWithItsData) {

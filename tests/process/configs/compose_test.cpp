@@ -15,6 +15,7 @@
 
 using namespace ziyu;
 using nlohmann::json;
+namespace fs = std::filesystem;
 
 namespace {
 
@@ -38,12 +39,16 @@ outcome shell(const std::string& command) {
   return result;
 }
 
+const std::vector<std::string> ziyu_services{"topics", "service", "feeder", "console"};
+
 /// What docker-compose makes of the file, variables filled in.
-json compose() {
+/// @param variables "NAME=VALUE …" of the environment.
+json compose(const std::string& variables = "") {
   const auto said = shell(
-    "docker-compose -f compose/compose.yaml config | "
-    "/usr/bin/python3 -c 'import json, sys, yaml; json.dump(yaml.safe_load(sys.stdin), "
-    "sys.stdout)'");
+    variables
+    + " docker-compose -f compose/compose.yaml config | "
+      "/usr/bin/python3 -c 'import json, sys, yaml; json.dump(yaml.safe_load(sys.stdin), "
+      "sys.stdout)'");
   return said.code == 0 ? json::parse(said.out, nullptr, false) : json{};
 }
 
@@ -108,23 +113,61 @@ TEST(Compose, UsesTheKafkaThatTheTestsUse) {
 TEST(Compose, StartsWhatTheStackStarts) {
   const auto x = compose();
   auto planned = plan();
-  for (const auto* name : {"topics", "service", "feeder", "console"}) {
+  for (const auto& name : ziyu_services) {
     const auto command = x["services"][name]["command"].get<std::vector<std::string>>();
     auto own = planned[name];
-    if (std::string{name} == "service") {
+    if (name == "service") {
       // The stack's port is any free one.
       ASSERT_EQ(own.size(), 4u);
       EXPECT_EQ(own[2], "--set");
       EXPECT_EQ(own[3], "http.port=0");
       own.resize(2);
     }
-    if (std::string{name} == "feeder") {
+    if (name == "feeder") {
       // The same images, installed elsewhere.
       EXPECT_EQ(own.back(), root + "/tests/data/digits");
       own.back() = "/opt/ziyu/share/ziyu/images/digits";
     }
     EXPECT_EQ(own, command) << name;
   }
+}
+
+TEST(Compose, BuildsItsImageWhicheverServiceIsStarted) {
+  const auto x = compose();
+  for (const auto& name : ziyu_services) {
+    const auto& service = x["services"][name];
+    EXPECT_EQ(service["build"]["dockerfile"], "compose/Dockerfile") << name;
+    EXPECT_EQ(service["pull_policy"], "build") << name << ": no registry has the image";
+    EXPECT_EQ(service["platform"], "linux/amd64") << name;
+  }
+}
+
+TEST(Compose, MountsTheModelThatTheEnvironmentNames) {
+  const std::string inside = ":/opt/ziyu/share/ziyu/models/digits/1:ro";
+  for (const auto& [variables, model] :
+       {std::pair{std::string{}, root + "/models/digits/1"},
+        std::pair{std::string{"ZIYU_MODEL=/data/models/resnet18/1"},
+                  std::string{"/data/models/resnet18/1"}}})
+    EXPECT_NE(compose(variables)["services"]["service"]["volumes"].dump().find(model + inside),
+              std::string::npos)
+      << variables;
+  // It is where the configuration looks for it.
+  EXPECT_EQ(configuration().model.path.lexically_normal(), fs::path{root} / "models/digits/1");
+}
+
+TEST(Compose, AsksKafkaForItsHealthWithoutAJavaMachine) {
+  const auto test = compose()["services"]["kafka"]["healthcheck"]["test"].dump();
+  EXPECT_EQ(test.find("/opt/kafka"), test.npos) << test;
+  EXPECT_EQ(test.find(".sh"), test.npos) << test;
+}
+
+TEST(Dockerfile, RunsAsANumberThatIsNotRoot) {
+  const auto dockerfile = read_file(root + "/compose/Dockerfile").value();
+  std::smatch user;
+  ASSERT_TRUE(
+    std::regex_search(dockerfile, user, std::regex{"\nUSER ([1-9][0-9]*):([1-9][0-9]*)\n"}));
+  EXPECT_NE(dockerfile.find("--uid " + user[1].str() + " --gid " + user[2].str()),
+            std::string::npos);
 }
 
 TEST(Compose, GivesTheServiceMoreTimeToEndThanItTakes) {
@@ -168,4 +211,15 @@ TEST(Compose, NamesAKafkaTopicSizeThatTheBrokerTakes) {
   const auto x = compose();
   const auto& limit = x["services"]["kafka"]["environment"]["KAFKA_MESSAGE_MAX_BYTES"];
   EXPECT_GE(std::stoull(limit.get<std::string>()), configs::max_record_bytes(configuration()));
+}
+
+TEST(ShippedConfiguration, CompressesResultsInAWayThatEveryClientReads) {
+  for (const std::string file : {"/compose/ziyu.json", "/configs/ziyu.json"}) {
+    configuration(); // sets what compose/ziyu.json takes from the environment
+    const auto c = configs::load(root + file).value().values;
+    const auto properties = configs::producer_properties(c);
+    const auto found = properties.find("compression.type");
+    const auto type = found == properties.end() ? std::string{"none"} : found->second;
+    EXPECT_TRUE(type == "none" || type == "gzip") << file << ": " << type;
+  }
 }
