@@ -126,13 +126,17 @@ void supervisor_state::heal(worker_entry& x) {
   switch (step.action) {
   case rung::none: return release(x);
   case rung::trim:
-    // Its next job comes behind the trim, and watches over it, which has no deadline.
+    // Its next job comes behind the trim, and watches over it, which has no deadline; so the
+    // next probe releases one that is held meanwhile.
     if (std::exchange(x.trimming, true))
       return release(x);
     spdlog::info("trimming worker {} (slot {}): {}", x.id, x.slot, step.reason);
     x.before_trim = x.private_bytes;
     tell_worker(x, wire::trim{});
-    return release(x);
+    // At its budget it waits for what the trim brings.
+    if (!step.last_resort)
+      release(x);
+    return;
   case rung::replace:
     want_replacement(x, step.reason);
     x.at_budget = x.at_budget || step.last_resort;
@@ -176,9 +180,9 @@ void supervisor_state::on_trimmed(worker_entry& x, const wire::trimmed& news) {
   if (enough) {
     judge_anew(x);
     x.trimmed = false;
-  } else if (x.state == phase::serving) {
-    heal(x); // its next job may be one too many
   }
+  if (x.state == phase::serving)
+    heal(x); // its next job may be one too many, or may begin now
 }
 
 void supervisor_state::want_replacement(worker_entry& x, const std::string& reason) {

@@ -56,7 +56,7 @@ struct inference_state {
   std::optional<error> kill_reason;          ///< Of the current worker.
   uint64_t killed_at_bytes = 0;    ///< Private bytes of the current worker when it was killed.
   uint64_t last_private_bytes = 0; ///< Of the current worker, after its latest job.
-  supervision::recent_steps steps;           ///< Of the current worker's private memory.
+  supervision::recent_steps steps; ///< Of the current worker's private memory.
   /// The current worker's next job may reach its budget: it takes none before the supervisor,
   /// which may be behind, has looked at it.
   bool held = false;

@@ -81,6 +81,8 @@ std::set<messaging::topic_partition> intake::held_partitions() const {
 void intake::give_up_prefetched(bool on) {
   std::lock_guard guard{mutex_};
   prefetched_given_up_ = on;
+  if (open_locked())
+    opened_.notify_one();
 }
 
 bool intake::prefetched_given_up() const {

@@ -46,8 +46,8 @@ public:
   void hold_partitions(std::set<messaging::topic_partition> x);
   std::set<messaging::topic_partition> held_partitions() const;
 
-  /// While on hold: what is prefetched must go, too, as memory is so short that fetching it
-  /// again is cheaper.
+  /// Nothing is fetched, and what is prefetched must go, too: memory is so short that fetching
+  /// it again is cheaper.
   void give_up_prefetched(bool on);
   bool prefetched_given_up() const;
 
@@ -69,7 +69,9 @@ public:
 
 private:
   void give_locked(uint64_t jobs, uint64_t bytes);
-  bool open_locked() const { return !held_ && jobs_ < granted_.jobs && bytes_ < granted_.bytes; }
+  bool open_locked() const {
+    return !held_ && !prefetched_given_up_ && jobs_ < granted_.jobs && bytes_ < granted_.bytes;
+  }
 
   const limits limits_;
   limits granted_;

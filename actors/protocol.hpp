@@ -159,7 +159,7 @@ struct worker_link {
   int64_t private_offset = 0; ///< private − anonymous bytes at the last reading.
   uint64_t budget_bytes = 0;  ///< Held before a job that may reach it; 0: never held.
   std::shared_ptr<const messaging::model_identity> model; ///< That it was forked with.
-  std::shared_ptr<worker_activity> activity; ///< Never null.
+  std::shared_ptr<worker_activity> activity;              ///< Never null.
 };
 
 struct kill_notice {

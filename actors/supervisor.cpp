@@ -1,7 +1,7 @@
 #include "actors/supervisor.hpp"
 
-#include "base/bytes.hpp"
 #include "actors/log_line.hpp"
+#include "base/bytes.hpp"
 #include "base/log.hpp"
 
 #include <algorithm>
@@ -328,7 +328,8 @@ void supervisor_state::on_channel_closed(const channel_closed& x) {
   // Its slot hears of it from us, with the reason.
   if (entry->generation > 0) {
     if (entry->oom_killed)
-      self->send(slots[entry->slot].actor, kill_notice{entry->id, *entry->killed, entry->private_bytes});
+      self->send(slots[entry->slot].actor,
+                 kill_notice{entry->id, *entry->killed, entry->private_bytes});
     self->send(slots[entry->slot].actor, x);
   }
   if (was == phase::linked) {

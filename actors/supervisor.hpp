@@ -302,7 +302,7 @@ struct supervisor_state {
   uint64_t model_bytes = 0;
   std::shared_ptr<const messaging::model_identity> model; ///< Of the present fork server.
   uint64_t server_anonymous = 0; ///< Of the latest fork server, when its model was loaded.
-  std::string model_sha256; ///< Of the latest fork server's model.
+  std::string model_sha256;      ///< Of the latest fork server's model.
   std::deque<explanation> explanations;
   std::map<uint32_t, known_leak> known_leaks; ///< By slot.
   std::map<uint32_t, leak_name> names;        ///< By slot: of its latest worker with a dump.

@@ -111,7 +111,6 @@ pool::pool(pool_settings settings, std::function<void(const json&)> on_event)
                    messaging::offsets_committed{{{where, 1, x.version, std::nullopt, false}}});
     return expected<void>{};
   };
-  d.model = [] { return messaging::model_identity{}; };
   dispatcher_ = system_.spawn(dispatcher, std::move(d));
   publisher_settings p;
   p.make =

@@ -459,8 +459,8 @@ private:
     const auto id = letters_.at(index);
     if (batch_.at(index).topic == c_.topics.dead_letters)
       return false;
-    const auto& letter = wanted_.at(id).what;
-    refuse({why.code, messaging::to_string(id) + " (job " + letter.job_id
+    const auto& job = wanted_.at(id).what.job_id;
+    refuse({why.code, messaging::to_string(id) + " (job " + job
                         + ") was not replayed and stays a dead letter: topic " + batch_[index].topic
                         + " does not take it: " + why.message});
     for (size_t i = letters_.size(); i-- > 0;)

@@ -188,8 +188,8 @@ private:
       .cell(" STATE", 9, colour::grey)
       .cell("JOBS", 7, colour::grey, true)
       .cell("DELTA", 10, colour::grey, true)
-      .cell("LIVE", 9, colour::grey, true)
-      .cell("PRIVATE", 9, colour::grey, true)
+      .cell("LIVE", 10, colour::grey, true)
+      .cell("PRIVATE", 10, colour::grey, true)
       .add(" ")
       .cell(wide() ? "OF BUDGET" : "BUDGET", bar_columns() + 1, colour::grey);
     if (wide())
@@ -213,7 +213,7 @@ private:
   }
 
   size_t bar_columns() const {
-    constexpr size_t taken = 7 + 8 + 9 + 7 + 10 + 9 + 9 + 1 + 1;
+    constexpr size_t taken = 7 + 8 + 9 + 7 + 10 + 10 + 10 + 1 + 1;
     return wide() ? 14
            : columns_ > taken + verdict_columns + 4
              ? std::min<size_t>(20, columns_ - taken - verdict_columns)
@@ -233,8 +233,8 @@ private:
       .cell(" " + w.state, 9, w.state == "serving" ? colour::green : colour::cyan)
       .cell(w.slot ? std::to_string(w.jobs) : "", 7, {}, true)
       .cell(w.slot ? signed_bytes(delta) : "", 10, delta > 0 ? colour::yellow : colour::grey, true)
-      .cell(w.live_bytes != 0 ? format_bytes(w.live_bytes) : "", 9, {}, true)
-      .cell(format_bytes(w.private_bytes), 9, level_of(share), true)
+      .cell(w.live_bytes != 0 ? format_bytes(w.live_bytes) : "", 10, {}, true)
+      .cell(format_bytes(w.private_bytes), 10, level_of(share), true)
       .add(" ")
       .bar(share, bar_columns(), level_of(share))
       .add(" ");

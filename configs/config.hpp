@@ -78,7 +78,7 @@ struct config {
     uint64_t open_max_ms = 10'000;             ///< …and doubling up to this.
     uint64_t settle_ms = 1'000;                ///< A trigger must stay away so long.
     uint32_t probe_jobs = 4;                   ///< Successes needed in half-open.
-    double error_rate = 0.5;                   ///< Share of failed jobs that opens it.
+    double error_rate = 1;                     ///< Share of failed jobs that opens it.
     uint32_t error_min_jobs = 20;
     uint64_t error_window_ms = 30'000;
   } breaker;

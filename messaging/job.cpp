@@ -173,9 +173,7 @@ public:
                  : field_ == field::job_id ? has_job_id_
                                            : has_image_;
     if (std::exchange(seen, true))
-      twice_ = field_ == field::schema   ? "schema"
-               : field_ == field::job_id ? "job_id"
-                                         : "image";
+      twice_ = field_ == field::schema ? "schema" : field_ == field::job_id ? "job_id" : "image";
     return twice_ == nullptr;
   }
 
@@ -243,9 +241,7 @@ size_t job::bytes() const {
   return source.bytes() + (image == source.value || !image ? 0 : image->size());
 }
 
-bool is_plain_image(const record& x) {
-  return x.value && !x.value->empty() && !looks_like_json(x);
-}
+bool is_plain_image(const record& x) { return x.value && !x.value->empty() && !looks_like_json(x); }
 
 expected<job> decode_job(record source, const job_limits& limits) {
   job result;

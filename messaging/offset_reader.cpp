@@ -132,14 +132,14 @@ void offset_reader::run() {
   for (std::unique_lock lock{mutex_}; !stopping_;) {
     if (!wanted_.empty() && clock::now() >= next_) {
       read_wanted(lock);
+    } else if (!gaps_.empty() && clock::now() >= next_starts_) {
+      read_starts(lock);
     } else if (ends_wanted_) {
       const auto asked = std::exchange(ends_wanted_, std::nullopt);
       lock.unlock();
       auto found = log_ends(client_, *asked, leader_limit_);
       lock.lock();
       ends_ = std::move(found);
-    } else if (!gaps_.empty() && clock::now() >= next_starts_) {
-      read_starts(lock);
     } else if (ids_wanted_) {
       const auto asked = std::exchange(ids_wanted_, std::nullopt);
       const auto mark = ids_mark_;

@@ -58,6 +58,11 @@ private:
     for (size_t i = 0; i < records.size() && !reports_->culprit; ++i) {
       const auto status = try_produce(client_.get(), records[i], i);
       if (status != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        // A record before it may have failed the transaction: its report tells.
+        if (status == RD_KAFKA_RESP_ERR__STATE)
+          rd_kafka_flush(client_.get(), static_cast<int>(limit.count()));
+        if (reports_->culprit)
+          return culprit_of(records, limit);
         abort(limit);
         const auto alone = refusal_of(status) != refusal::none;
         return failed(messaging::to_error(status, "produce to " + records[i].topic),

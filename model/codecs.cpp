@@ -42,12 +42,9 @@ std::string jpeg_version() {
 } // namespace
 
 std::vector<std::pair<std::string, std::string>> codec_versions() {
-  return {{"libjpeg", jpeg_version()},
-          {"libpng", png_get_libpng_ver(nullptr)},
-          {"libtiff", tiff_version()},
-          {"libwebp", webp_version()},
-          {"opencv", CV_VERSION},
-          {"zlib", zlibVersion()}};
+  return {{"libjpeg", jpeg_version()}, {"libpng", png_get_libpng_ver(nullptr)},
+          {"libtiff", tiff_version()}, {"libwebp", webp_version()},
+          {"opencv", CV_VERSION},      {"zlib", zlibVersion()}};
 }
 
 } // namespace ziyu::model

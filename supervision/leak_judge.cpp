@@ -349,7 +349,9 @@ bool leak_judge::outgrows_caches(const channel& x, uint64_t total) const {
     return false;
   const auto budget = settings_.budget_bytes > 0 ? settings_.budget_bytes : default_budget;
   const auto room = static_cast<double>(budget - std::min(budget, first_private_));
-  if (grown * least_cache_entries > room * static_cast<double>(events))
+  // By jobs, as a cache may take its entries in by groups.
+  const auto jobs = jobs_ + 1 - std::clamp<uint64_t>(x.run.onset, 1, jobs_);
+  if (grown * least_cache_entries > room * static_cast<double>(std::max(events, jobs)))
     return grown > few_entries_share * room;
   return (events > settings_.cache_entries && grown > many_entries_share * room)
          || events > most_times_entries * settings_.cache_entries;
@@ -461,8 +463,8 @@ void leak_judge::judge(const job_memory& x) {
   const auto novel = last_novel_growth_ > 0 && jobs_ - last_novel_growth_ < 32;
   last_.kind = leaks && hoards                                      ? growth::mixed
                : leaks                                              ? growth::leak
-               : hoards                                             ? growth::hoarding
                : grows                                              ? growth::growing
+               : hoards                                             ? growth::hoarding
                : leans                                              ? growth::suspected
                : novel                                              ? growth::caching
                : jobs_ < settings_.warmup_jobs + settings_.min_jobs ? growth::warming_up

@@ -9,7 +9,7 @@ base_packages=(
   libssl-dev zlib1g-dev libzstd-dev liblz4-dev libsasl2-dev libcurl4-openssl-dev
 )
 # Other Kafka clients, a check of the compose file, and a terminal for the tests.
-test_packages=(curl kcat docker-compose python3 python3-venv python3-yaml)
+test_packages=(curl prometheus kcat docker-compose python3 python3-venv python3-yaml)
 # For scripts/lint. Debian 12's version 14 decides where a later one differs.
 lint_packages=(git clang-format clang-tidy shellcheck python3)
 

@@ -191,7 +191,7 @@ protected:
   std::shared_ptr<intake> credit = std::make_shared<intake>(intake::limits{});
   std::shared_ptr<supervisor_log> to_supervisor = std::make_shared<supervisor_log>();
   uint64_t generation = 0; ///< Of the worker that died last.
-  int64_t offset = 0;      ///< For a test that counts.
+  int64_t next_offset = 0; ///< For a test that counts.
   std::shared_ptr<std::vector<publication>> published_log =
     std::make_shared<std::vector<publication>>();
   std::vector<std::pair<topic_partition, int64_t>> stored;   ///< Each change of an offset.

@@ -67,7 +67,7 @@ TEST_F(Health, PrintsTheFieldsOfAHealthyService) {
   EXPECT_EQ(x.code, cli::exit_ok);
   EXPECT_EQ(x.out, "healthy  http://" + url()
                      + "\n"
-                       "memory   31.3 % (335.5 MB of 1.1 GB, cgroup2), threshold not exceeded\n"
+                       "memory   31.3 % (320.0 MiB of 1.0 GiB, cgroup2), threshold not exceeded\n"
                        "workers  2 of 2 up, 1 warm, 3 replaced so far\n"
                        "jobs     0 waiting, 1 running; 512 results, 4 dead letters\n"
                        "kafka    consuming, 7 records behind, oldest job in hand 0.4 s\n"

@@ -80,7 +80,7 @@ TEST_F(Leaks, AreListedByTimeWithWhatHealedThem) {
   ASSERT_EQ(lines.size(), 3u) << x.out;
   EXPECT_TRUE(lines[0].starts_with("REPORT "));
   EXPECT_TRUE(lines[1].starts_with("0.3-5f2a91c0 "));
-  EXPECT_NE(lines[1].find(" 1  151.0 MB"), std::string::npos) << lines[1];
+  EXPECT_NE(lines[1].find(" 1 144.0 MiB"), std::string::npos) << lines[1];
   EXPECT_TRUE(lines[2].starts_with("1.7-77aa88bb "));
   EXPECT_NE(lines[2].find(" 0       0 B"), std::string::npos) << lines[2];
 }
@@ -108,7 +108,7 @@ TEST_F(Leaks, ShowPrintsTheOneWhoseIdBeginsSo) {
   const auto x = run({"show", "0.3"});
   EXPECT_EQ(x.code, cli::exit_ok) << x.err;
   for (const auto* part :
-       {"leak 0.3-5f2a91c0  retained_tensors", "model/worker/faults.cpp:42", "151.0 MB recovered"})
+       {"leak 0.3-5f2a91c0  retained_tensors", "model/worker/faults.cpp:42", "144.0 MiB recovered"})
     EXPECT_NE(x.out.find(part), std::string::npos) << part << " in\n" << x.out;
   EXPECT_EQ(x.out.find("operator new"), std::string::npos);
   EXPECT_NE(run({"show", "0.3", "--full"}).out.find("operator new"), std::string::npos);

@@ -252,7 +252,7 @@ INSTANTIATE_TEST_SUITE_P(
   Simulation, Control,
   ::testing::Values(
     control{"CommitOnFetch", with_consumer<commits_on_fetch>(), {"P1"}, 5},
-    control{"NoEpochCheck", with_consumer<hides_revocations>(), {"P2", "ledger"}, 30},
+    control{"NoEpochCheck", with_consumer<hides_revocations>(), {"P2", "ledger", "liveness"}, 30},
     control{
       "EpochsOfEachConsumer", with_consumer<counts_epochs_anew>(), {"healing", "P4", "P8"}, 2'000},
     control{"NoMap", with_consumer<drops_maps>(), {"P3"}, 50},
@@ -262,7 +262,7 @@ INSTANTIATE_TEST_SUITE_P(
     control{"EndlessPause", with_consumer<never_resumes>(), {"P5"}, 100},
     control{"NoFarewell", with_consumer<never_gives_up>(), {"P5"}, 30},
     control{"NoPollWhenGated", with_consumer<does_not_poll_when_gated>(), {"P5"}, 200},
-    control{"NoBudget", without_budget(), {"budget"}, 50},
+    control{"NoBudget", without_budget(), {"budget"}, 500},
     control{"NoGate", with_consumer<ignores_the_gate>(), {"P4"}, 30}),
   [](const auto& i) { return i.param.name; });
 

@@ -430,7 +430,7 @@ TEST_F(Kafka, CheckFindsBrokerAndTopics) {
   program x{arguments};
   EXPECT_EQ(x.finish(), 0) << x.out();
   const auto report = json::parse(x.out());
-  EXPECT_EQ(report["checks"].size(), 8u) << report.dump(2);
+  EXPECT_EQ(report["checks"].size(), 10u) << report.dump(2);
   auto other = arguments;
   other.insert(other.end(), {"--set", "topics.events=nobody.knows"});
   program y{other};

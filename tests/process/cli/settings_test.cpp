@@ -47,7 +47,7 @@ TEST_P(Settings, AreAcceptedByCheckAndServeOrRefusedByBoth) {
   program serve{with({"serve", "--config", file})};
   if (mistake.empty()) {
     // Not before its first worker is ready is everything decided.
-    ASSERT_TRUE(serve.wait_for("worker_ready")) << serve.out() << serve.err();
+    ASSERT_TRUE(serve.wait_for("worker ready")) << serve.out() << serve.err();
     serve.signal(SIGTERM);
     EXPECT_EQ(serve.finish(), 0) << serve.err();
   } else {

@@ -486,6 +486,7 @@ TEST_F(ForkServerModel, TakesAnotherNumberOfChannelsThanItsDescriptionSays) {
 
 TEST(Worker, ShowsItsSlotAndGenerationInTheListOfProcesses) {
   fork_server_process server;
+  server.expect_frame<wire::server_ready>();
   auto x = server.spawn();
   auto shown = [&x](const char* file) {
     const auto text = read_file("/proc/" + std::to_string(x.pid) + "/" + file).value_or("");

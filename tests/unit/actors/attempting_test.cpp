@@ -99,8 +99,8 @@ TEST_F(Dispatcher, ADeathThatFollowsTheJobStaysTheJobsAndItsDeadLetterSaysSo) {
   EXPECT_EQ(header(outbox().at(0), "__connect.errors.exception.message"),
             "3 attempts failed, the last with hard_limit: private memory is 537 MB; the image is "
             "the cause: it ended 3 workers (slot 0, generation 10: hard_limit after 1500 ms at "
-            "537.0 MB; slot 0, generation 11: hard_limit after 1500 ms at 537.0 MB; slot 0, "
-            "generation 12: hard_limit after 1500 ms at 537.0 MB)");
+            "512.1 MiB; slot 0, generation 11: hard_limit after 1500 ms at 512.1 MiB; slot 0, "
+            "generation 12: hard_limit after 1500 ms at 512.1 MiB)");
 }
 
 TEST_F(Dispatcher, OneDeathIsNoProofAgainstAnImage) {

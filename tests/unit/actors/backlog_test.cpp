@@ -83,8 +83,8 @@ TEST_F(Backlog, SaysWhatADisabledBreakerWouldOpenFor) {
   breaker(trigger::publisher, true);
   send(aut, breaker_command{supervision::breaker_mode::disabled, "as the test says"});
   EXPECT_EQ(status().breaker, breaker_state::disabled);
-  EXPECT_EQ(status().breaker_trouble, "as the test says");
-  EXPECT_NE(status().breaker_reason.find("; as the test says"), std::string::npos);
+  EXPECT_EQ(status().breaker_trouble, "publisher: as the test says");
+  EXPECT_NE(status().breaker_reason.find("; publisher: as the test says"), std::string::npos);
 }
 
 } // namespace ziyu::actors

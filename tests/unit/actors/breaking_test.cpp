@@ -101,7 +101,7 @@ TEST_F(Dispatcher, IntakeStopsWhenTheBreakerSaysSoAndNotOtherwise) {
       advance(20s);      // time enough to close but for the probes
       if (share < 0.5) { // closes it
         for (auto i = 0; i < 2 && status().breaker == breaker_state::half_open; ++i) {
-          fetch(make_record(offset++));
+          fetch(make_record(next_offset++));
           succeed();
           acknowledge_last();
         }
@@ -109,7 +109,7 @@ TEST_F(Dispatcher, IntakeStopsWhenTheBreakerSaysSoAndNotOtherwise) {
     }
     slots.clear();
     actors_of_slots.clear();
-    offset = 0;
+    next_offset = 0;
   }
 }
 

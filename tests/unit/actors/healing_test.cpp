@@ -176,6 +176,7 @@ TEST_F(Healing, ASlotAtItsBudgetComesBeforeOneWhoseLeakIsFaster) {
 TEST_F(Healing, LetsAHeldWorkerGoOnWhenItsOwnReadingFindsRoom) {
   start();
   auto& x = serving(0);
+  x.private_bytes = 50 * mib;
   host->on_job = [&](fake_host::worker& w, const wire::job& job) {
     wire::result r; // beyond its budget, by its own word
     r.attempt_id = job.attempt_id;

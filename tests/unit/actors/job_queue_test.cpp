@@ -169,7 +169,7 @@ TEST(Ordering, HasStableNames) {
 }
 
 // Random schedules: per lane one job at a time, started and published in the order of its
-// records; all that is pushed comes out; nobody waits for another lane.
+// records; all that is pushed comes out; nobody waits for another lane; one suspect at a time.
 TEST(JobQueueProperty, KeepsTheOrderOfEachLaneWhateverHappens) {
   for (uint64_t seed = 1; seed <= 3'000; ++seed) {
     SCOPED_TRACE("seed " + std::to_string(seed));
@@ -199,6 +199,8 @@ TEST(JobQueueProperty, KeepsTheOrderOfEachLaneWhateverHappens) {
         now += 1s;
         if (auto e = x.pop(now, all)) {
           ASSERT_EQ(running[e->lane]++, 0) << "two of a lane at a time";
+          for (const auto& other : active)
+            ASSERT_FALSE(e->is_suspect() && other->is_suspect()) << "two suspects at a time";
           ASSERT_LE(started.emplace(e->lane, -1).first->second, offset_of(e));
           started[e->lane] = offset_of(e);
           active.push_back(e);
@@ -210,8 +212,15 @@ TEST(JobQueueProperty, KeepsTheOrderOfEachLaneWhateverHappens) {
           const auto e = active[i];
           active.erase(active.begin() + static_cast<ptrdiff_t>(i));
           --running[e->lane];
-          if (below(4) == 0) {
-            x.push_again(e, now + std::chrono::seconds{below(5)});
+          x.came_back(*e);
+          if (below(8) == 0) {
+            x.push_again(e);
+            break;
+          }
+          if (below(8) == 0) {
+            e->deaths.emplace_back();
+            const auto due = now + std::chrono::seconds{below(5)};
+            x.push_suspect(e, due, due + 5s);
             break;
           }
           x.decide(*e);

@@ -46,7 +46,7 @@ TEST_F(Dispatcher, AResultHasTheKeyOfItsJobToTheByteAndAnIdForIt) {
     {std::nullopt, "image.jobs-0-5"},
   };
   for (const auto& [key, id] : cases) {
-    auto x = make_record(offset++);
+    auto x = make_record(next_offset++);
     x.key = key;
     fetch(x);
     succeed();
@@ -57,7 +57,7 @@ TEST_F(Dispatcher, AResultHasTheKeyOfItsJobToTheByteAndAnIdForIt) {
     EXPECT_FALSE(document.at("duplicate_id").get<bool>()) << id;
     acknowledge_last();
   }
-  auto again = make_record(offset++);
+  auto again = make_record(next_offset++);
   again.key = java_long;
   fetch(again);
   succeed();
@@ -95,7 +95,7 @@ TEST_F(Dispatcher, CarriesHeadersToTheByte) {
 TEST_F(Dispatcher, AResultNamesTheModelOfTheWorkerThatMadeIt) {
   start();
   for (const auto* version : {"1", "2", "1"}) {
-    fetch(make_record(offset++));
+    fetch(make_record(next_offset++));
     auto r = std::make_shared<wire::result>();
     r->top_k = {{3, 0.9f, "三"}};
     attempt_outcome x;

@@ -45,14 +45,15 @@ struct decoder_log {
   }
 };
 
-decoder_actor::behavior_type fake_decoder(decoder_actor::pointer self,
-                                          std::shared_ptr<decoder_log> log) {
+/// Answers the oldest request for each tick: a promise is to be kept within its actor.
+caf::behavior fake_decoder(caf::event_based_actor* self, std::shared_ptr<decoder_log> log) {
   return {
     [self, log](const decode_request& x) -> caf::result<decoded_job> {
       log->asked.push_back(x.source->id);
       log->open.emplace_back(x, self->make_response_promise<decoded_job>());
       return log->open.back().second;
     },
+    [log](atom::tick) { log->answer(); },
   };
 }
 
@@ -61,16 +62,18 @@ protected:
   ~Reading() override { log->open.clear(); }
 
   void start_with_decoder(uint32_t slot_count = 1) {
-    start(slot_count, [this](dispatcher_settings& s) { s.decoder = spawn(fake_decoder, log); });
+    reader = spawn(fake_decoder, log);
+    start(slot_count,
+          [this](dispatcher_settings& s) { s.decoder = caf::actor_cast<decoder_actor>(reader); });
   }
 
   void read() {
     ASSERT_FALSE(log->open.empty());
-    log->answer();
-    run();
+    send(reader, atom::tick{});
   }
 
   std::shared_ptr<decoder_log> log = std::make_shared<decoder_log>();
+  caf::actor reader;
 };
 
 } // namespace

@@ -345,7 +345,7 @@ TEST(JobSource, WaitsLongerEachTimeForAConsumerThatEndsSoonAfterItsRecords) {
       fourth.set_value();
     return x;
   };
-  job_source aut{make, credit, to, {}, env};
+  job_source aut{make, credit, to, env};
   ASSERT_EQ(fourth.get_future().wait_for(60s), std::future_status::ready);
   // 0.1 + 0.2 + 0.4 s are the shortest pauses; without growth three were 0.6 s at most.
   EXPECT_GE(std::chrono::steady_clock::now() - begun, 690ms);

@@ -52,7 +52,7 @@ TEST(CheckLimits, WarnsOfBudgetsThatDoNotFitAsTheServiceStartsWithThem) {
   const auto config = some_config();
   const auto fits = check_limits(config, container_of(1'000'000'000));
   EXPECT_EQ(fits.how, verdict::ok);
-  EXPECT_EQ(fits.detail, "3 workers × 100.0 MB budget = 300.0 MB of 1.0 GB (test)");
+  EXPECT_EQ(fits.detail, "3 workers × 95.4 MiB budget = 286.1 MiB of 953.7 MiB (test)");
   EXPECT_EQ(check_limits(config, container_of(300'000'000)).how, verdict::warning);
   const auto warned = check_limits(config, container_of(299'999'999));
   EXPECT_EQ(warned.how, verdict::warning);

@@ -110,8 +110,8 @@ TEST_F(DemoView, ShowsProgressThroughputMemoryResultsAndHealing) {
   const auto text = joined(draw_demo(account, moment, 100, 30, false));
   for (const auto* part :
        {"150 of 200 jobs", "37.5 jobs/s", "slot 0  generation 5", "slot 1  generation 1",
-        "134.0 MB", "零", "98.7 %", "3.5 ms", "+6.3 MB", "4 workers replaced, 306.0 MB recovered",
-        "12 ms", "dead letters 0", "duplicates 0"})
+        "127.8 MiB", "零", "98.7 %", "3.5 ms", "+6.0 MiB",
+        "4 workers replaced, 291.8 MiB recovered", "12 ms", "dead letters 0", "duplicates 0"})
     EXPECT_NE(text.find(part), text.npos) << part << " in\n" << text;
 }
 
@@ -150,8 +150,8 @@ TEST_F(DemoView, LedgerAddsUpAndComparesWithTheUnhealedRun) {
     EXPECT_LE(display_width(x), 80u);
   for (const auto* part : {"submitted                  200", "results                    150",
                            "lost                        50", "replacements                 4",
-                           "of a budget of 134.0 MB, 75 jobs in slot 0",
-                           "455.0 MB   76 jobs in slot 0\n", "306.0 MB recovered"})
+                           "of a budget of 127.8 MiB, 75 jobs in slot 0",
+                           "433.9 MiB   76 jobs in slot 0\n", "291.8 MiB recovered"})
     EXPECT_NE(text.find(part), text.npos) << part << " in\n" << text;
   outcome.unhealed->at_limit = true;
   const auto ended = joined(draw_ledger(account, outcome, 80, false));

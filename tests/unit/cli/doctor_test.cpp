@@ -207,7 +207,7 @@ TEST(Report, SaysOfGrowthThatEndedWhenItDid) {
   x.verdict.plateau_jobs = 100;
   EXPECT_EQ(exit_code_of(x), 0);
   EXPECT_THAT(summary(x), HasSubstr("grows for 500 jobs, then flat for 100"));
-  EXPECT_THAT(summary(x), HasSubstr("33.0 MB"));
+  EXPECT_THAT(summary(x), HasSubstr("31.5 MiB"));
   x.series = {{1, 0, mib, 2 * mib}, {500, 0, 34 * mib, 35 * mib}, {600, 0, 34 * mib, 35 * mib}};
   EXPECT_EQ(settled_private(x), 35 * mib) << "a worker needs room for its full cache";
 }
@@ -215,7 +215,7 @@ TEST(Report, SaysOfGrowthThatEndedWhenItDid) {
 TEST(Report, SaysOfGrowthThatWentOnThatItIsNotDecided) {
   auto x = of_kind(growth::growing);
   x.verdict.grown_since_birth = 13'000'000;
-  EXPECT_THAT(summary(x), HasSubstr("not decided within 200 jobs: grows by 65.5 kB per job"));
+  EXPECT_THAT(summary(x), HasSubstr("not decided within 200 jobs: grows by 64.0 KiB per job"));
   EXPECT_THAT(summary(x), HasSubstr("--cache"));
   EXPECT_EQ(to_json(x)["health"].get<std::string>(), "unjudged");
   EXPECT_EQ(to_json(x)["verdict"]["kind"].get<std::string>(), "growing");
@@ -226,7 +226,7 @@ TEST(Diagnosis, HoardingIsALeakUnlessATrimGivesItBack) {
   EXPECT_EQ(health_of(x), health::leaks);
   x.trim = diagnosis::trim_effect{100 * mib, 90 * mib, 10 * mib};
   EXPECT_EQ(health_of(x), health::leaks);
-  EXPECT_THAT(summary(x), StartsWith("hoards, and a trim does not help: 70.0 kB per job"));
+  EXPECT_THAT(summary(x), StartsWith("hoards, and a trim does not help: 68.4 KiB per job"));
   x.trim->after = 20 * mib;
   EXPECT_EQ(health_of(x), health::healthy);
   EXPECT_THAT(summary(x), HasSubstr("a trim gives back"));
@@ -272,8 +272,8 @@ TEST(Diagnosis, WhatAWorkerSettlesAtEndsWhereItWouldBeTrimmed) {
 
 TEST(DoctorReport, ShowsSizesAdviceAndTrim) {
   const auto text = drawn(examined());
-  for (const auto* part : {"HEALTHY  digits version 1", "a.png", "1000x1000", "3.0 MB", "9.4 MB",
-                           "4.0 ms", "private memory 9.4 MB → 2.1 MB; no hoarding"})
+  for (const auto* part : {"HEALTHY  digits version 1", "a.png", "1000x1000", "2.9 MiB", "9.0 MiB",
+                           "4.0 ms", "private memory 9.0 MiB → 2.0 MiB; no hoarding"})
     EXPECT_THAT(text, HasSubstr(part));
   EXPECT_THAT(text, HasSubstr("\"worker_budget_bytes\": \"92MiB\""));
   EXPECT_THAT(text, HasSubstr("Fits. 5 slots need a container of"));
@@ -294,7 +294,7 @@ TEST(DoctorReport, ShowsWhereItLeaks) {
   site.relevant = {1, 2};
   x.explanation->sites = {site};
   const auto text = drawn(x);
-  for (const auto* part : {"LEAKS", "65.5 kB (65.0 kB to 66.0 kB)", "after job 12",
+  for (const auto* part : {"LEAKS", "64.0 KiB (63.5 KiB to 64.5 KiB)", "after job 12",
                            "native_allocation", "90 %", "codec::decode", "codec.cpp:42"})
     EXPECT_THAT(text, HasSubstr(part));
   const auto document = to_json(x);

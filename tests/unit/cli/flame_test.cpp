@@ -34,9 +34,9 @@ std::map<std::string, box> frames(const std::string& folded) {
 TEST(Flame, GivesEachFrameTheWidthOfItsBytesUponItsCaller) {
   const auto all = frames("main;a 3000000\nmain;b 1000000\nmain;a;c 4000000\n");
   ASSERT_EQ(all.size(), 5u);
-  const auto &root = all.at("all: 8.0 MB (100.0 %)"), &main = all.at("main: 8.0 MB (100.0 %)"),
-             &a = all.at("a: 7.0 MB (87.5 %)"), &b = all.at("b: 1.0 MB (12.5 %)"),
-             &c = all.at("c: 4.0 MB (50.0 %)");
+  const auto &root = all.at("all: 7.6 MiB (100.0 %)"), &main = all.at("main: 7.6 MiB (100.0 %)"),
+             &a = all.at("a: 6.7 MiB (87.5 %)"), &b = all.at("b: 976.6 KiB (12.5 %)"),
+             &c = all.at("c: 3.8 MiB (50.0 %)");
   EXPECT_NEAR(a.width / root.width, 7. / 8, 0.01);
   EXPECT_NEAR(c.width / root.width, 4. / 8, 0.01);
   EXPECT_LT(main.y, root.y);

@@ -54,7 +54,7 @@ size_t count(const std::string& text, const std::string& part) {
 TEST_F(LeakView, ARowNamesTheLeakItsSiteAndItsHealing) {
   const auto row = leak_row(story(), healed(), false);
   for (const auto* part : {"0.3-5f2a91c0", "11-14 22:13:20.123", " 0.3 ", "retained_tensors",
-                           "+6.3 MB (+6.1 MB to +6.4 MB)", "144.7 MB", " 1  151.0 MB",
+                           "+6.0 MiB (+5.8 MiB to +6.1 MiB)", "138.0 MiB", " 1 144.0 MiB",
                            "97 % ziyu::model::keep_tensor (ziyu_worker)"})
     EXPECT_NE(row.find(part), row.npos) << part << " in " << row;
   EXPECT_EQ(leak_head(false).find("TOP SITE"), display_width(row.substr(0, row.find("97 %"))));
@@ -70,10 +70,10 @@ TEST_F(LeakView, TellsTheNumbersOfTheLeak) {
   const auto shown = text();
   for (const auto* part :
        {"leak 0.3-5f2a91c0  retained_tensors\n", "slot 0 generation 3, pid 4711, of host-1\n",
-        "verdict   leak: leak of 6.3 MB per job: 73.1 MB of 160.0 MB are used\n",
-        "144.7 MB in 23 jobs, +6.3 MB (+6.1 MB to +6.4 MB) per job",
-        "154.0 MB now, 2.8 MB when fresh, 154.1 MB at its peak; the budget is 160.0 MB",
-        "9 jobs left until the budget (8 to 11)", "a sample every 524.3 kB",
+        "verdict   leak: leak of 6.0 MiB per job: 69.7 MiB of 152.6 MiB are used\n",
+        "138.0 MiB in 23 jobs, +6.0 MiB (+5.8 MiB to +6.1 MiB) per job",
+        "146.9 MiB now, 2.6 MiB when fresh, 147.0 MiB at its peak; the budget is 152.6 MiB",
+        "9 jobs left until the budget (8 to 11)", "a sample every 512.0 KiB",
         "scaled to the exact growth"})
     EXPECT_NE(shown.find(part), shown.npos) << part << " in\n" << shown;
 }
@@ -81,8 +81,8 @@ TEST_F(LeakView, TellsTheNumbersOfTheLeak) {
 TEST_F(LeakView, HasARowForEachTenthJobTheFirstAndTheLast) {
   const auto shown = text();
   for (const auto* row :
-       {"\n        2      +6.3 MB     78.3 MB     15.4 MB", "\n       10     +50.3 MB",
-        "\n       20     +62.9 MB", "\n       24     +25.2 MB"})
+       {"\n        2     +6.0 MiB    74.7 MiB    14.7 MiB", "\n       10    +48.0 MiB",
+        "\n       20    +60.0 MiB", "\n       24    +24.0 MiB"})
     EXPECT_NE(shown.find(row), shown.npos) << row << " in\n" << shown;
   EXPECT_EQ(shown.find("\n       11"), shown.npos) << shown;
 }
@@ -113,7 +113,7 @@ TEST_F(LeakView, ShowsAllFramesWhenAsked) {
 
 TEST_F(LeakView, TellsWhatHealedIt) {
   EXPECT_NE(text().find("11-14 22:13:20.400  slot 0 generation 3 replaced by 4 in 92 ms, "
-                        "151.0 MB recovered\n    9 jobs are left until the budget\n"),
+                        "144.0 MiB recovered\n    9 jobs are left until the budget\n"),
             std::string::npos)
     << text();
   book = {};
@@ -149,13 +149,13 @@ TEST_F(LeakView, KeepsTablesWithinTheColumns) {
 TEST_F(LeakView, ChartsGrowthAboveItsLowestWithTheBudgetInReach) {
   const auto c = leak_chart(story());
   ASSERT_EQ(c.series.size(), 3u);
-  EXPECT_EQ(c.y_label, "MB");
+  EXPECT_EQ(c.y_label, "MiB");
   EXPECT_EQ(c.x_label, "jobs of this worker since its job 2");
   EXPECT_EQ(c.series[0].points.front(), (std::pair{0., 0.}));
-  EXPECT_NEAR(c.series[0].points.back().second, 22 * 6.292144, 1e-6);
-  EXPECT_NEAR(c.series[1].points.back().second, 22 * 6.3, 1e-6);
+  EXPECT_NEAR(c.series[0].points.back().second, 22 * 6.292144 / 1.048576, 1e-6);
+  EXPECT_NEAR(c.series[1].points.back().second, 22 * 6.3 / 1.048576, 1e-6);
   ASSERT_TRUE(c.limit);
-  EXPECT_NEAR(c.limit->first, 160 - 15.4, 1e-6);
+  EXPECT_NEAR(c.limit->first, (160 - 15.4) / 1.048576, 1e-6);
   EXPECT_EQ(c.series[2].points.back().first, 22 + 9) << "as far as the forecast";
   EXPECT_NO_THROW(read_xml(to_svg(c)));
 }

@@ -104,7 +104,7 @@ TEST(ResultRow, NotesAttemptsDuplicatesAndGrowth) {
   const auto text = row(x);
   EXPECT_NE(text.find("attempt 2"), text.npos);
   EXPECT_NE(text.find("duplicate id"), text.npos);
-  EXPECT_NE(text.find("+6.3 MB"), text.npos);
+  EXPECT_NE(text.find("+6.0 MiB"), text.npos);
   x.delta_bytes = -16;
   EXPECT_NE(row(x).find("-16 B"), text.npos);
 }

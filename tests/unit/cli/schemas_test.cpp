@@ -60,10 +60,13 @@ TEST(ResultSchema, NoticesWhatDoesNotBelong) {
   document["attempt"] = -7;
   document["surprise"] = true;
   document.erase("job_id");
-  EXPECT_EQ(violations("result.schema.json", document),
-            "job_id is missing: The id of the job, also the key of the record.\n"
-            "attempt: -7 is not at least 0\n"
-            "unknown key surprise\n");
+  EXPECT_EQ(
+    violations("result.schema.json", document),
+    "job_id is missing: The id of the job: its job_id, else its key (hex: and hexadecimal for "
+    "bytes that are no readable UTF-8), else its place. The key of the record is the job's "
+    "key, or else this.\n"
+    "attempt: -7 is not at least 0\n"
+    "unknown key surprise\n");
 }
 
 TEST(EventSchema, KnowsTheTypesAndLeavesTheDetailFree) {

@@ -52,7 +52,7 @@ TEST_F(ServiceView, HeadTellsThroughputPoolBreakerAndMemory) {
   EXPECT_EQ(line("jobs"), "jobs     50.5/s  0 waiting  1 running  512 results  4 dead letters");
   EXPECT_EQ(line("pool"), "pool     healthy  2 of 2 slots up  1 standby warm  3 replaced");
   EXPECT_EQ(line("breaker"), "breaker  closed");
-  EXPECT_EQ(line("memory"), "memory   █████████░░░░░░░░░░░░░░░░░░░░░ 31.2 % of 1.1 GB (cgroup2)");
+  EXPECT_EQ(line("memory"), "memory   █████████░░░░░░░░░░░░░░░░░░░░░ 31.2 % of 1.0 GiB (cgroup2)");
 }
 
 TEST_F(ServiceView, TellsModelAndUptimeWhereTheServiceDoes) {
@@ -91,26 +91,26 @@ TEST_F(ServiceView, HasNoRateAfterTheFirstReading) {
 TEST_F(ServiceView, TellsAWorkerThatIsHeldAtItsBudget) {
   for (auto& w : workers["workers"])
     w["held"] = w["pid"] == 4711;
-  EXPECT_EQ(line("0.3 ").substr(0, 36), "0.3        4711 held         11   +6");
+  EXPECT_EQ(line("0.3 ").substr(0, 36), "0.3        4711 held         11  +6.");
   EXPECT_EQ(line("1.1 ").substr(0, 24), "1.1        4710 serving ");
 }
 
 TEST_F(ServiceView, ShowsAWorkerInTwoLinesWhereThereIsNoRoomForOne) {
   EXPECT_EQ(line("0.3 "),
-            "0.3        4711 serving      11   +6.3 MB 134.9 MB  72.1 MB ████░░░░ leak");
+            "0.3        4711 serving      11  +6.0 MiB 128.7 MiB  68.8 MiB ███░░░ leak");
   EXPECT_EQ(line("1.1 "),
-            "1.1        4710 serving     480       0 B  65.7 MB   2.9 MB ░░░░░░░░ healthy");
-  const auto more = line("       +6.3 MB/job");
-  EXPECT_TRUE(more.starts_with("       +6.3 MB/job +6.1 MB…+6.4 MB       9 jobs left (≥8)    ▁▁▂"))
+            "1.1        4710 serving     480       0 B  62.7 MiB   2.8 MiB ░░░░░░ healthy");
+  const auto more = line("       +6.0 MiB/job");
+  EXPECT_TRUE(more.starts_with("       +6.0 MiB/job +5.8 MiB…+6.1 MiB    9 jobs left (≥8)    ▁▁▂"))
     << more;
 }
 
 TEST_F(ServiceView, ShowsAWorkerInOneLineOnAWideTerminal) {
   const auto all = line("0.3 ", 160);
-  for (const auto* part :
-       {" 4711 serving ", "+6.3 MB/job +6.1 MB…+6.4 MB", "9 jobs left (≥8)", "leak       ▁", "▅"})
+  for (const auto* part : {" 4711 serving ", "+6.0 MiB/job +5.8 MiB…+6.1 MiB", "9 jobs left (≥8)",
+                           "leak       ▁", "▅"})
     EXPECT_NE(all.find(part), all.npos) << part << " in " << all;
-  EXPECT_EQ(line("       +6.3", 160), "");
+  EXPECT_EQ(line("       +6.0", 160), "");
 }
 
 TEST_F(ServiceView, LeavesOutSecondLinesWhereTheyDoNotFit) {
@@ -135,13 +135,13 @@ TEST_F(ServiceView, ShowsTheOtherProcesses) {
      {"pid", 2952},
      {"private_bytes", 80'000'000},
      {"verdict", "suspected"}}};
-  EXPECT_EQ(line("control"), "control       2944       12.3 MB  healthy");
-  EXPECT_EQ(line("fork server"), "fork server   2952       80.0 MB  suspected");
+  EXPECT_EQ(line("control"), "control       2944      11.7 MiB  healthy");
+  EXPECT_EQ(line("fork server"), "fork server   2952      76.3 MiB  suspected");
 }
 
 TEST_F(ServiceView, TakesTheSlopeOfPrivateMemoryWhereOnlyThatGrows) {
   workers["workers"][2]["verdict"] = "hoarding";
-  EXPECT_NE(line("       +6.3 MB/job  "), "") << text();
+  EXPECT_NE(line("       +6.0 MiB/job  "), "") << text();
 }
 
 TEST_F(ServiceView, SaysThatTheServiceIsGoneAboveWhatWasSeenLast) {

@@ -69,7 +69,7 @@ TEST(JobMemory, AskingForMoreThanFitsIsRefusedWithTheNumbersAndWhatToSet) {
   ASSERT_FALSE(x);
   ASSERT_EQ(x.error().size(), 1u);
   const auto& message = x.error()[0].message;
-  for (const auto* part : {"jobs.max_pixels: 24000000", "72.0 MB", "memory.worker_budget_bytes",
+  for (const auto* part : {"jobs.max_pixels: 24000000", "68.7 MiB", "memory.worker_budget_bytes",
                            "memory.worker_hard_limit_bytes", "6422528 at most", "121MiB at least"})
     EXPECT_THAT(message, HasSubstr(part));
   asked[1] = "memory.worker_hard_limit_bytes=121MiB";

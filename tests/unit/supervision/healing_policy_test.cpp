@@ -7,12 +7,12 @@ using namespace ziyu::supervision;
 
 namespace {
 
-constexpr uint64_t mb = 1'000'000;
+constexpr uint64_t mib = 1 << 20;
 
 healing_policy::settings usual() {
   healing_policy::settings s;
-  s.budget_bytes = 200 * mb;
-  s.hard_limit_bytes = 300 * mb;
+  s.budget_bytes = 200 * mib;
+  s.hard_limit_bytes = 300 * mib;
   s.replace_at = 0.5;
   s.forecast_jobs = 4;
   s.min_life_jobs = 4;
@@ -24,8 +24,8 @@ healing_policy::worker healthy() {
   healing_policy::worker x;
   x.verdict.kind = growth::healthy;
   x.verdict.jobs = 50;
-  x.baseline_bytes = 20 * mb;
-  x.private_bytes = 20 * mb;
+  x.baseline_bytes = 20 * mib;
+  x.private_bytes = 20 * mib;
   return x;
 }
 
@@ -33,8 +33,8 @@ healing_policy::worker healthy() {
 healing_policy::worker growing(growth kind, uint64_t private_bytes) {
   auto x = healthy();
   x.verdict.kind = kind;
-  x.verdict.live = {6.0 * mb, 5.9 * mb, 6.1 * mb};
-  x.verdict.private_memory = {3.0 * mb, 2.9 * mb, 3.1 * mb};
+  x.verdict.live = {6.0 * mib, 5.9 * mib, 6.1 * mib};
+  x.verdict.private_memory = {3.0 * mib, 2.9 * mib, 3.1 * mib};
   x.private_bytes = private_bytes;
   return x;
 }
@@ -50,44 +50,45 @@ TEST(HealingPolicy, LeavesAHealthyWorkerAlone) {
   EXPECT_EQ(step.action, rung::none);
   EXPECT_EQ(step.reason, "");
   auto x = healthy();
-  x.private_bytes = 199 * mb;
+  x.private_bytes = 199 * mib;
   EXPECT_EQ(decide(x), rung::none) << "large, but it does not grow";
 }
 
 TEST(HealingPolicy, KillsAtTheHardLimitWhateverTheVerdict) {
   for (auto kind :
        {growth::warming_up, growth::healthy, growth::suspected, growth::leak, growth::hoarding}) {
-    auto x = growing(kind, 300 * mb);
+    auto x = growing(kind, 300 * mib);
     x.verdict.jobs = 0;
     EXPECT_EQ(decide(x), rung::kill) << to_string(kind);
   }
-  const auto step = healing_policy{usual()}.decide(growing(growth::leak, 301 * mb));
-  EXPECT_EQ(step.reason, "private memory is 301.0 MB, the hard limit 300.0 MB");
+  const auto step = healing_policy{usual()}.decide(growing(growth::leak, 301 * mib));
+  EXPECT_EQ(step.reason, "private memory is 301.0 MiB, the hard limit 300.0 MiB");
 }
 
 TEST(HealingPolicy, WithoutAHardLimitNothingIsKilled) {
   auto s = usual();
   s.hard_limit_bytes = 0;
-  EXPECT_EQ(decide(growing(growth::leak, 10'000 * mb), s), rung::replace);
+  EXPECT_EQ(decide(growing(growth::leak, 10'000 * mib), s), rung::replace);
 }
 
 TEST(HealingPolicy, ReplacesALeakAtItsShareOfTheRoom) {
-  // The room is 180 MB; half of it is 90 MB above the baseline.
-  EXPECT_EQ(decide(growing(growth::leak, 110 * mb - 1)), rung::none);
-  const auto step = healing_policy{usual()}.decide(growing(growth::leak, 110 * mb));
+  // The room is 180 MiB; half of it is 90 MiB above the baseline.
+  EXPECT_EQ(decide(growing(growth::leak, 110 * mib - 1)), rung::none);
+  const auto step = healing_policy{usual()}.decide(growing(growth::leak, 110 * mib));
   EXPECT_EQ(step.action, rung::replace);
   EXPECT_EQ(step.reason,
-            "leak of 6.0 MB per job (5.9 MB to 6.1 MB): 110.0 MB of 200.0 MB are used");
+            "leak of 6.0 MiB per job (5.9 MiB to 6.1 MiB): 110.0 MiB of 200.0 MiB are used");
 }
 
 TEST(HealingPolicy, ReplacesALeakWhenTheForecastIsShort) {
-  auto x = growing(growth::leak, 30 * mb);
+  auto x = growing(growth::leak, 30 * mib);
   x.verdict.jobs_left = 5;
   EXPECT_EQ(decide(x), rung::none);
   x.verdict.jobs_left = 4;
   const auto step = healing_policy{usual()}.decide(x);
   EXPECT_EQ(step.action, rung::replace);
-  EXPECT_EQ(step.reason, "leak of 6.0 MB per job (5.9 MB to 6.1 MB): 4 jobs left until 200.0 MB");
+  EXPECT_EQ(step.reason,
+            "leak of 6.0 MiB per job (5.9 MiB to 6.1 MiB): 4 jobs left until 200.0 MiB");
   x.verdict.jobs_left = 0;
   EXPECT_EQ(decide(x), rung::replace);
 }
@@ -98,15 +99,15 @@ TEST(HealingPolicy, ChanceSpreadsWorkersOfOneAge) {
   // They grow alike, and are due in turn: the last where all were without jitter.
   std::vector<uint64_t> due;
   for (auto chance : {0.0, 0.25, 0.5, 0.75, 1.0}) {
-    auto x = growing(growth::leak, 20 * mb);
+    auto x = growing(growth::leak, 20 * mib);
     x.chance = chance;
     while (decide(x, s) == rung::none)
-      x.private_bytes += mb;
-    due.push_back(x.private_bytes / mb);
+      x.private_bytes += mib;
+    due.push_back(x.private_bytes / mib);
   }
   EXPECT_EQ(due, (std::vector<uint64_t>{110, 106, 101, 97, 92}));
   s.jitter = 0;
-  auto x = growing(growth::leak, 109 * mb);
+  auto x = growing(growth::leak, 109 * mib);
   x.chance = 1;
   EXPECT_EQ(decide(x, s), rung::none);
 }
@@ -116,22 +117,22 @@ TEST(HealingPolicy, JitterLeavesTheLastResortAndTheKillAlone) {
   s.jitter = 0.9;
   auto x = healthy();
   x.chance = 1;
-  x.private_bytes = 199 * mb;
+  x.private_bytes = 199 * mib;
   EXPECT_EQ(decide(x, s), rung::none) << "what does not grow is not replaced by chance";
-  x.step_bytes = mb;
-  x.live_grown_bytes = 179 * mb;
+  x.step_bytes = mib;
+  x.live_grown_bytes = 179 * mib;
   EXPECT_EQ(decide(x, s), rung::replace);
-  x.private_bytes = 300 * mb;
+  x.private_bytes = 300 * mib;
   EXPECT_EQ(decide(x, s), rung::kill);
 }
 
 TEST(HealingPolicy, HoldsTheGpusGrowthAgainstTheSameRoom) {
-  auto x = growing(growth::hoarding, 20 * mb);
+  auto x = growing(growth::hoarding, 20 * mib);
   x.verdict.on_gpu = true;
-  x.verdict.gpu = {2.0 * mb, 1.9 * mb, 2.1 * mb};
-  x.gpu_grown_bytes = 89 * mb;
+  x.verdict.gpu = {2.0 * mib, 1.9 * mib, 2.1 * mib};
+  x.gpu_grown_bytes = 89 * mib;
   EXPECT_EQ(decide(x), rung::none);
-  x.gpu_grown_bytes = 90 * mb;
+  x.gpu_grown_bytes = 90 * mib;
   EXPECT_EQ(decide(x), rung::trim);
   x.trimmed = true;
   EXPECT_EQ(decide(x), rung::replace);
@@ -141,17 +142,17 @@ TEST(HealingPolicy, HoldsTheGpusGrowthAgainstTheSameRoom) {
 
 TEST(HealingPolicy, NeedsConfirmedGrowth) {
   for (auto kind : {growth::warming_up, growth::healthy, growth::suspected}) {
-    auto x = growing(kind, 150 * mb);
+    auto x = growing(kind, 150 * mib);
     x.verdict.jobs_left = 0;
     EXPECT_EQ(decide(x), rung::none) << to_string(kind);
   }
 }
 
 TEST(HealingPolicy, SparesAYoungWorkerUnlessTheBudgetIsAtStake) {
-  auto x = growing(growth::leak, 150 * mb);
+  auto x = growing(growth::leak, 150 * mib);
   x.verdict.jobs = 3;
   EXPECT_EQ(decide(x), rung::none);
-  x.step_bytes = 50 * mb;
+  x.step_bytes = 50 * mib;
   EXPECT_EQ(decide(x), rung::replace);
   x.step_bytes = 0;
   x.verdict.jobs = 4;
@@ -160,41 +161,42 @@ TEST(HealingPolicy, SparesAYoungWorkerUnlessTheBudgetIsAtStake) {
 
 TEST(HealingPolicy, ReplacesBeforeTheNextStepReachesTheBudget) {
   for (auto kind : {growth::warming_up, growth::healthy, growth::suspected, growth::leak}) {
-    auto x = growing(kind, 100 * mb);
+    auto x = growing(kind, 100 * mib);
     x.verdict.jobs = 1;
-    x.live_grown_bytes = 80 * mb;
-    x.step_bytes = 100 * mb - 1;
+    x.live_grown_bytes = 80 * mib;
+    x.step_bytes = 100 * mib - 1;
     EXPECT_EQ(decide(x), rung::none) << to_string(kind);
-    x.step_bytes = 100 * mb;
+    x.step_bytes = 100 * mib;
     EXPECT_EQ(decide(x), rung::replace) << to_string(kind);
   }
   auto x = healthy();
-  x.private_bytes = 150 * mb;
-  x.live_grown_bytes = 130 * mb;
-  x.step_bytes = 60 * mb;
-  EXPECT_EQ(healing_policy{usual()}.decide(x).reason,
-            "private memory is 150.0 MB, a job like the largest of late (60.0 MB) would reach the "
-            "budget of 200.0 MB");
+  x.private_bytes = 150 * mib;
+  x.live_grown_bytes = 130 * mib;
+  x.step_bytes = 60 * mib;
+  EXPECT_EQ(
+    healing_policy{usual()}.decide(x).reason,
+    "private memory is 150.0 MiB, a job like the largest of late (60.0 MiB) would reach the "
+    "budget of 200.0 MiB");
   EXPECT_TRUE(healing_policy{usual()}.decide(x).last_resort);
-  x.private_bytes = 250 * mb;
+  x.private_bytes = 250 * mib;
   x.step_bytes = 0;
   EXPECT_EQ(decide(x), rung::replace) << "over the budget already";
 }
 
 TEST(HealingPolicy, TrimsHoardingFirstAndReplacesWhenThatWasNotEnough) {
-  auto x = growing(growth::hoarding, 120 * mb);
+  auto x = growing(growth::hoarding, 120 * mib);
   const auto step = healing_policy{usual()}.decide(x);
   EXPECT_EQ(step.action, rung::trim);
   EXPECT_EQ(step.reason,
-            "hoarding of 3.0 MB per job (2.9 MB to 3.1 MB): 120.0 MB of 200.0 MB are used");
+            "hoarding of 3.0 MiB per job (2.9 MiB to 3.1 MiB): 120.0 MiB of 200.0 MiB are used");
   x.trimmed = true;
   EXPECT_EQ(decide(x), rung::replace);
   x.trimmed = false;
-  x.private_bytes = 30 * mb;
+  x.private_bytes = 30 * mib;
   x.verdict.jobs_left = 2;
   EXPECT_EQ(decide(x), rung::trim) << "the forecast, too";
-  x.private_bytes = 199 * mb;
-  x.step_bytes = 5 * mb;
+  x.private_bytes = 199 * mib;
+  x.step_bytes = 5 * mib;
   EXPECT_EQ(decide(x), rung::trim) << "the last resort, too";
   x.trimmed = true;
   EXPECT_EQ(decide(x), rung::replace);
@@ -202,26 +204,26 @@ TEST(HealingPolicy, TrimsHoardingFirstAndReplacesWhenThatWasNotEnough) {
 
 TEST(HealingPolicy, TrimsWhatIsFreeBeforeItReplacesAWorkerThatIsNotKnownToGrow) {
   for (auto kind : {growth::warming_up, growth::healthy, growth::caching, growth::suspected}) {
-    auto x = growing(kind, 150 * mb); // 130 MB more than when it was ready
-    x.step_bytes = 60 * mb;
-    x.live_grown_bytes = 64 * mb;
+    auto x = growing(kind, 150 * mib); // 130 MiB more than when it was ready
+    x.step_bytes = 60 * mib;
+    x.live_grown_bytes = 64 * mib;
     const auto step = healing_policy{usual()}.decide(x);
     EXPECT_EQ(step.action, rung::trim) << to_string(kind);
     EXPECT_TRUE(step.last_resort);
     x.trimmed = true;
     EXPECT_EQ(decide(x), rung::replace) << to_string(kind);
     x.trimmed = false;
-    x.live_grown_bytes = 65 * mb;
+    x.live_grown_bytes = 65 * mib;
     EXPECT_EQ(decide(x), rung::replace) << "a trim would not bring enough";
   }
 }
 
 TEST(HealingPolicy, OnlyTheHardLimitCountsWhatARunningJobTakes) {
-  auto x = growing(growth::leak, 50 * mb);
-  x.step_bytes = 10 * mb;
-  x.present_bytes = 299 * mb;
+  auto x = growing(growth::leak, 50 * mib);
+  x.step_bytes = 10 * mib;
+  x.present_bytes = 299 * mib;
   EXPECT_EQ(decide(x), rung::none);
-  x.present_bytes = 300 * mb;
+  x.present_bytes = 300 * mib;
   EXPECT_EQ(decide(x), rung::kill);
 }
 
@@ -249,7 +251,7 @@ TEST(RecentSteps, AreForgottenAfterAWhile) {
 
 TEST(HealingPolicy, ALeakIsNeverTrimmed) {
   for (auto trimmed : {false, true}) {
-    auto x = growing(growth::leak, 150 * mb);
+    auto x = growing(growth::leak, 150 * mib);
     x.trimmed = trimmed;
     EXPECT_EQ(decide(x), rung::replace);
   }
@@ -258,29 +260,29 @@ TEST(HealingPolicy, ALeakIsNeverTrimmed) {
 TEST(HealingPolicy, SwitchedOffItDoesNothing) {
   auto s = usual();
   s.enabled = false;
-  for (auto bytes : {150 * mb, 250 * mb, 400 * mb})
+  for (auto bytes : {150 * mib, 250 * mib, 400 * mib})
     EXPECT_EQ(decide(growing(growth::leak, bytes), s), rung::none);
 }
 
 TEST(HealingPolicy, WithoutABudgetOnlyTheHardLimitCounts) {
   auto s = usual();
   s.budget_bytes = 0;
-  EXPECT_EQ(decide(growing(growth::leak, 299 * mb), s), rung::none);
-  EXPECT_EQ(decide(growing(growth::leak, 300 * mb), s), rung::kill);
+  EXPECT_EQ(decide(growing(growth::leak, 299 * mib), s), rung::none);
+  EXPECT_EQ(decide(growing(growth::leak, 300 * mib), s), rung::kill);
 }
 
 TEST(HealingPolicy, RefusesABudgetThatAFreshWorkerFills) {
   const healing_policy policy{usual()};
-  EXPECT_TRUE(policy.check_baseline(199 * mb));
-  const auto refused = policy.check_baseline(200 * mb);
+  EXPECT_TRUE(policy.check_baseline(199 * mib));
+  const auto refused = policy.check_baseline(200 * mib);
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code, ziyu::errc::invalid_config);
   EXPECT_EQ(refused.error().message,
-            "memory.worker_budget_bytes is 200.0 MB, but a fresh worker already has 200.0 MB of "
+            "memory.worker_budget_bytes is 200.0 MiB, but a fresh worker already has 200.0 MiB of "
             "private memory: set a larger budget");
   auto s = usual();
   s.budget_bytes = 0;
-  EXPECT_TRUE(healing_policy{s}.check_baseline(1'000'000 * mb));
+  EXPECT_TRUE(healing_policy{s}.check_baseline(1'000'000 * mib));
 }
 
 TEST(HealingPolicy, ReplacesOnlyAPartAtOnceButAlwaysOne) {
@@ -302,7 +304,7 @@ TEST(LeakCause, IsNamedWhenTheNumbersSingleItOut) {
   x.live_per_job = 6e6;
   x.encoded_per_job = 1e5;
   x.decoded_per_job = 3e6;
-  x.model_bytes = 45 * mb;
+  x.model_bytes = 45 * mib;
   EXPECT_EQ(name_cause(x), leak_cause::unknown) << "tensors look like any other memory";
 
   auto images = x;
@@ -324,7 +326,7 @@ TEST(LeakCause, IsNamedWhenTheNumbersSingleItOut) {
   EXPECT_EQ(name_cause(x), leak_cause::hoarding);
   // An event never says "hoarding" of a worker that is healthy by its own verdict.
   cause_evidence large;
-  large.private_grown = 120. * mb;
+  large.private_grown = 120. * mib;
   for (auto kind : {growth::warming_up, growth::healthy, growth::caching}) {
     large.kind = kind;
     EXPECT_EQ(name_cause(large), leak_cause::budget) << to_string(kind);

@@ -224,6 +224,25 @@ TEST(ChildProcess, GetsOurEnvironmentAndItsOwnOnTop) {
   ::unsetenv("ZIYU_TEST_CHANGED");
 }
 
+TEST(ChildProcess, GetsOnlyTheVariablesThatAreNamed) {
+  ::setenv("ZIYU_TEST_SECRET", "secret", 1);
+  ::setenv("ZIYU_TEST_NAMED", "named", 1);
+  auto spec = shell("echo \"<$ZIYU_TEST_SECRET><$ZIYU_TEST_NAMED><$ZIYU_TEST_OWN>\"");
+  spec.inherit = std::vector<std::string>{"ZIYU_TEST_NAMED"};
+  spec.environment = {{"ZIYU_TEST_OWN", "own"}};
+  EXPECT_EQ(first_line(spec), "<><named><own>");
+  ::unsetenv("ZIYU_TEST_SECRET");
+  ::unsetenv("ZIYU_TEST_NAMED");
+  for (const auto& name : worker_environment())
+    EXPECT_EQ(name.find("ZIYU"), std::string::npos) << name;
+}
+
+TEST(ChildProcess, MayHaveNothingToRead) {
+  auto spec = shell("read line; echo \"$? <$line>\"");
+  spec.no_stdin = true;
+  EXPECT_EQ(first_line(spec), "1 <>");
+}
+
 TEST(ChildProcess, ItsStandardErrorMayGoElsewhere) {
   pipe_pair out;
   auto spec = shell("echo trouble >&2");
