@@ -199,9 +199,13 @@ protected:
     job->image = std::make_shared<const std::string>(std::move(image));
     job->fault = fault;
     attempt_outcome outcome;
-    self->request(slot(), 2 * patience, attempt_request{job, 1})
-      .receive([&](const attempt_outcome& x) { outcome = x; },
-               [](const caf::error&) { ADD_FAILURE() << "the slot does not answer"; });
+    // A slot that is held for a moment takes no job; a dispatcher would wait for it.
+    EXPECT_TRUE(wait_until([&] {
+      self->request(slot(), 2 * patience, attempt_request{job, 1})
+        .receive([&](const attempt_outcome& x) { outcome = x; },
+                 [](const caf::error&) { ADD_FAILURE() << "the slot does not answer"; });
+      return !outcome.failure || outcome.failure->code != errc::unavailable;
+    }));
     return outcome;
   }
 
