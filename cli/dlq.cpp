@@ -305,13 +305,9 @@ public:
     if (which->empty() && !options_.all)
       return give_up({errc::invalid_usage,
                       "which ones? Give --code, --job, --record, --since or --until, or --all"});
-    const auto properties = configs::producer_properties(c_);
     // First of all: whoever else is at it has now ended, and what he committed can be read.
-    auto writer = messaging::open_transactional_writer(
-      properties, "ziyu-dlq-" + c_.topics.dead_letters, options_.limit());
-    if (!writer)
-      return give_up(writer.error());
-    writer_ = std::move(*writer);
+    if (const auto opened = open_writer(); !opened)
+      return give_up(opened.error());
     auto known = messaging::read_metadata(configs::common_properties(c_), options_.limit());
     if (!known)
       return give_up(known.error());
@@ -352,6 +348,16 @@ public:
   }
 
 private:
+  expected<void> open_writer() {
+    writer_.reset();
+    auto writer = messaging::open_transactional_writer(
+      configs::producer_properties(c_), "ziyu-dlq-" + c_.topics.dead_letters, options_.limit());
+    if (!writer)
+      return tl::unexpected(writer.error());
+    writer_ = std::move(*writer);
+    return {};
+  }
+
   std::string question() const {
     std::map<std::string, size_t> targets;
     for (const auto& [id, x] : wanted_)
@@ -427,9 +433,15 @@ private:
       if (ok)
         break;
       const auto& failure = ok.error();
-      if (!failure.culprit || !leave_out(*failure.culprit, failure.reason))
+      // A client that has purged records of a failed transaction may skip sequence numbers in
+      // the next one: another client goes on.
+      if (failure.culprit && leave_out(*failure.culprit, failure.reason)) {
+        if (auto opened = open_writer(); !opened)
+          return opened;
+      } else {
         return fail(failure.reason.code,
                     failure.reason.message + "; what was not told of is as it was: run it again");
+      }
     }
     done_ += ids_.size();
     bar_->show(done_);

@@ -59,8 +59,10 @@ private:
       const auto status = try_produce(client_.get(), records[i], i);
       if (status != RD_KAFKA_RESP_ERR_NO_ERROR) {
         // A record before it may have failed the transaction: its report tells.
-        if (status == RD_KAFKA_RESP_ERR__STATE)
-          rd_kafka_flush(client_.get(), static_cast<int>(limit.count()));
+        const auto deadline = std::chrono::steady_clock::now() + limit;
+        while (status == RD_KAFKA_RESP_ERR__STATE && !reports_->culprit
+               && std::chrono::steady_clock::now() < deadline)
+          rd_kafka_poll(client_.get(), 100);
         if (reports_->culprit)
           return culprit_of(records, limit);
         abort(limit);
