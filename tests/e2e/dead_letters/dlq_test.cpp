@@ -37,7 +37,7 @@ ended dlq(const stage& x, std::vector<std::string> arguments) {
   arguments.insert(arguments.begin(), {std::string{ZIYU_BIN_DIR} + "/ziyu", "dlq"});
   arguments.insert(arguments.end(), {"--config", file.string()});
   test::program p{std::move(arguments)};
-  const auto code = p.finish();
+  const auto code = p.finish(std::chrono::seconds{240});
   return {code, p.out(), p.err()};
 }
 
