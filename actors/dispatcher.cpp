@@ -53,11 +53,11 @@ void dispatcher_state::on_memory(double share) {
 }
 
 void dispatcher_state::hold_credit() {
-  const auto held = breaker->holds();
-  settings.credit->hold(draining || held);
+  const auto holds = breaker->holds();
+  settings.credit->hold(draining || holds);
   // Closing the gate is free; giving up what is prefetched costs fetching it again.
   settings.credit->give_up_prefetched(
-    held && breaker->is_raised(supervision::circuit_breaker::trigger::memory));
+    holds && breaker->is_raised(supervision::circuit_breaker::trigger::memory));
 }
 
 void dispatcher_state::on_breaker(

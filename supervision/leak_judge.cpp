@@ -556,8 +556,8 @@ std::string explain(const leak_judge::verdict& x) {
     case leak_input::new_kinds: with = ", with each new size of image, without a bound"; break;
     }
     const auto gpu = x.on_gpu && x.live.bytes_per_job <= 0;
-    auto line = std::string{gpu ? "GPU memory" : "live bytes"} + " grow by "
-                + with_bounds(gpu ? x.gpu : x.live) + with + since();
+    std::string line = gpu ? "GPU memory grow by " : "live bytes grow by ";
+    line += with_bounds(gpu ? x.gpu : x.live) + with + since();
     if (x.kind == growth::growing)
       line += "; a leak, or a cache that is not full yet";
     if (x.kind == growth::mixed)
