@@ -2,6 +2,7 @@
 
 #include "base/file.hpp"
 #include "supervision/process.hpp"
+#include "support/places.hpp"
 #include "wire/socket.hpp"
 
 #include <gtest/gtest.h>
@@ -23,8 +24,8 @@ using namespace std::chrono_literals;
 /// Bounds a wait that is over much earlier when all is well.
 constexpr auto patience = std::chrono::milliseconds{60'000};
 
-inline const std::filesystem::path source_dir = ZIYU_SOURCE_DIR;
-inline const std::filesystem::path digits_model = source_dir / "models/digits/1";
+inline const std::filesystem::path digits_model = std::filesystem::path{source_dir()}
+                                                  / "models/digits/1";
 
 /// Polls until `done` or the end of all patience.
 inline bool wait_until(const std::function<bool()>& done,
@@ -56,7 +57,7 @@ inline bool gone(int32_t pid) {
 /// A held-out image of `digit`.
 inline std::string digit_image(int digit) {
   std::set<std::filesystem::path> names;
-  for (const auto& x : std::filesystem::directory_iterator{source_dir / "tests/data/digits"})
+  for (const auto& x : std::filesystem::directory_iterator{source_dir() + "/tests/data/digits"})
     if (x.path().filename().string().starts_with(std::to_string(digit) + "_"))
       names.insert(x.path());
   return read_file(*names.begin()).value();
@@ -108,7 +109,7 @@ public:
     supervision::become_subreaper();
     auto pair = wire::socket_pair();
     supervision::child_specification spec;
-    spec.arguments = {std::string{ZIYU_BIN_DIR} + "/ziyu-worker",
+    spec.arguments = {test::program_dir() + "/ziyu-worker",
                       "--fork-server",
                       "--model",
                       model.string(),

@@ -5,6 +5,7 @@
 #include "base/file.hpp"
 #include "supervision/leak_explainer.hpp"
 #include "supervision/process.hpp"
+#include "support/places.hpp"
 #include "wire/socket.hpp"
 
 #include <filesystem>
@@ -20,10 +21,10 @@ public:
   static constexpr auto patience = std::chrono::seconds{60};
 
   explicit real_worker(const std::string& fault = {},
-                       const std::string& model = ZIYU_SOURCE_DIR "/models/digits/1") {
+                       const std::string& model = test::source_dir() + "/models/digits/1") {
     auto control = must(wire::socket_pair());
     supervision::child_specification x;
-    x.arguments = {ZIYU_BIN_DIR "/ziyu-worker", "--fork-server", "--model", model,
+    x.arguments = {test::program_dir() + "/ziyu-worker", "--fork-server", "--model", model,
                    "--faults-allowed"};
     x.control_fd = control.second.get();
     server_ = must(supervision::child_process::start(x));
@@ -104,7 +105,8 @@ private:
 /// A 128×128 image of a digit.
 inline std::string digit() {
   std::string best;
-  for (const auto& file : std::filesystem::directory_iterator{ZIYU_SOURCE_DIR "/tests/data/digits"})
+  for (const auto& file :
+       std::filesystem::directory_iterator{test::source_dir() + "/tests/data/digits"})
     if (file.path().extension() == ".png")
       if (auto bytes = read_file(file.path()); bytes && bytes->size() > best.size())
         best = *bytes;

@@ -3,6 +3,7 @@
 #include "e2e/support/processes.hpp"
 #include "e2e/support/service.hpp"
 #include "e2e/support/stage.hpp"
+#include "support/places.hpp"
 
 #include <gmock/gmock.h>
 #include <nlohmann/json.hpp>
@@ -24,7 +25,7 @@ std::vector<std::string> python(const std::vector<std::string>& arguments) {
 }
 
 std::vector<std::string> suite(const std::string& module, const std::vector<std::string>& options) {
-  auto command = python({"-m", module, "--bin", ZIYU_BIN_DIR});
+  auto command = python({"-m", module, "--bin", test::program_dir()});
   command.insert(command.end(), options.begin(), options.end());
   return command;
 }

@@ -2,6 +2,7 @@
 
 #include "cli/command.hpp"
 #include "support/command_line.hpp"
+#include "support/places.hpp"
 #include "support/service_answers.hpp"
 
 #include <gtest/gtest.h>
@@ -172,14 +173,14 @@ TEST(HealthUsage, SaysThatNobodyAnswers) {
 TEST(HealthUsage, RefusesWhatIsNoAddressOfAService) {
   EXPECT_EQ(run({"https://localhost:8080"}).code, cli::exit_wrong_usage);
   EXPECT_EQ(run({"http://localhost:8080/readyz"}).code, cli::exit_wrong_usage);
-  const std::string config = ZIYU_SOURCE_DIR "/configs/ziyu.json";
+  const std::string config = test::source_dir() + "/configs/ziyu.json";
   const auto x = run({"--config", config, "--set", "http.port=0"});
   EXPECT_EQ(x.code, cli::exit_wrong_usage);
   EXPECT_NE(x.err.find("http.port is 0"), x.err.npos) << x.err;
 }
 
 TEST_F(Health, FindsTheServiceOfAConfiguration) {
-  const std::string config = ZIYU_SOURCE_DIR "/configs/ziyu.json";
+  const std::string config = test::source_dir() + "/configs/ziyu.json";
   // One that listens on all addresses is asked on this machine's own.
   const auto x = run({"--config", config, "--set", "http.host=0.0.0.0", "--set",
                       "http.port=" + std::to_string(port_)});

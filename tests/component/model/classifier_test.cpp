@@ -1,6 +1,7 @@
 #include "model/classifier.hpp"
 
 #include "base/file.hpp"
+#include "support/places.hpp"
 
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
@@ -16,7 +17,7 @@ using namespace ziyu::model;
 
 namespace {
 
-const std::filesystem::path source_dir{ZIYU_SOURCE_DIR};
+const std::filesystem::path source_dir{test::source_dir()};
 
 /// The model of the demo, as it is in the repository.
 class DigitsModel : public ::testing::Test {

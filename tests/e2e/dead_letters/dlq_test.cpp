@@ -5,6 +5,7 @@
 #include "e2e/support/shared_broker.hpp"
 #include "e2e/support/stage.hpp"
 #include "messaging/dead_letter.hpp"
+#include "support/places.hpp"
 #include "support/program.hpp"
 
 #include <gmock/gmock.h>
@@ -34,7 +35,7 @@ struct ended {
 ended dlq(const stage& x, std::vector<std::string> arguments) {
   const auto file = x.folder() / "dlq.json";
   EXPECT_TRUE(write_file(file, x.configuration().dump()));
-  arguments.insert(arguments.begin(), {std::string{ZIYU_BIN_DIR} + "/ziyu", "dlq"});
+  arguments.insert(arguments.begin(), {test::program_dir() + "/ziyu", "dlq"});
   arguments.insert(arguments.end(), {"--config", file.string()});
   test::program p{std::move(arguments)};
   const auto code = p.finish(std::chrono::seconds{240});
@@ -208,8 +209,8 @@ TEST(Dlq, AReplayWaitsForATransactionThatHidesTheMarksOfAnother) {
   open_transaction{x.client(), x.topic("other"), marks}.commit();
   const auto file = x.folder() / "dlq.json";
   ASSERT_TRUE(write_file(file, x.configuration().dump()));
-  test::program p{{std::string{ZIYU_BIN_DIR} + "/ziyu", "dlq", "replay", "--all", "--yes",
-                   "--config", file.string()}};
+  test::program p{
+    {test::program_dir() + "/ziyu", "dlq", "replay", "--all", "--yes", "--config", file.string()}};
   EXPECT_TRUE(p.wait_for("waiting: a transaction is open in topic " + x.topic("dead"))) << p.err();
   open.abort();
   EXPECT_EQ(p.finish(), 0) << p.err();
@@ -234,8 +235,8 @@ TEST(Dlq, AReplayThatIsKilledAndRepeatedReplaysNoJobTwice) {
   const auto file = x.folder() / "dlq.json";
   ASSERT_TRUE(write_file(file, x.configuration().dump()));
   {
-    test::program p{{std::string{ZIYU_BIN_DIR} + "/ziyu", "dlq", "replay", "--all", "--yes",
-                     "--json", "--config", file.string()}};
+    test::program p{{test::program_dir() + "/ziyu", "dlq", "replay", "--all", "--yes", "--json",
+                     "--config", file.string()}};
     ASSERT_TRUE(p.wait_for("\"replayed\"")) << p.err(); // the first transaction is committed
     p.signal(SIGKILL);
     EXPECT_EQ(p.finish(), 128 + SIGKILL);

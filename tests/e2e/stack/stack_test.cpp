@@ -3,6 +3,7 @@
 #include "base/file.hpp"
 #include "base/text.hpp"
 #include "cli/capture.hpp"
+#include "support/places.hpp"
 
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
@@ -22,8 +23,8 @@ namespace fs = std::filesystem;
 
 namespace {
 
-const std::string script = ZIYU_SOURCE_DIR "/scripts/stack";
-const std::string program = ZIYU_BIN_DIR "/ziyu";
+const std::string script = test::source_dir() + "/scripts/stack";
+const std::string program = test::program_dir() + "/ziyu";
 
 struct outcome {
   int code = -1;
@@ -40,7 +41,7 @@ outcome run(std::vector<std::string> arguments, std::chrono::milliseconds limit 
 /// A stack in a folder of its own, ended at the latest with this object.
 class Stack : public ::testing::Test {
 protected:
-  Stack() { ::setenv("ZIYU_BIN", ZIYU_BIN_DIR, 1); }
+  Stack() { ::setenv("ZIYU_BIN", test::program_dir().c_str(), 1); }
   ~Stack() override { run({script, "down", "--dir", dir()}); }
 
   std::string dir() const { return folder_.path() / "stack"; }
@@ -101,11 +102,12 @@ protected:
   static int kafka_health(const std::string& port) {
     const auto x = run(
       {"/bin/sh", "-c",
-       "docker-compose -f '" ZIYU_SOURCE_DIR "/compose/compose.yaml' config | /usr/bin/python3 -c '"
-       "import subprocess, sys, yaml\n"
-       "test = yaml.safe_load(sys.stdin)[\"services\"][\"kafka\"][\"healthcheck\"][\"test\"]\n"
-       "command = [x.replace(\"$$\", \"$\").replace(\"9092\", sys.argv[1]) for x in test[1:]]\n"
-       "sys.exit(subprocess.run(command).returncode)' "
+       "docker-compose -f '" + test::source_dir()
+         + "/compose/compose.yaml' config | /usr/bin/python3 -c '"
+           "import subprocess, sys, yaml\n"
+           "test = yaml.safe_load(sys.stdin)[\"services\"][\"kafka\"][\"healthcheck\"][\"test\"]\n"
+           "command = [x.replace(\"$$\", \"$\").replace(\"9092\", sys.argv[1]) for x in test[1:]]\n"
+           "sys.exit(subprocess.run(command).returncode)' "
          + port});
     return x.code;
   }

@@ -1,6 +1,7 @@
 #include "e2e/support/stage.hpp"
 
 #include "messaging/kafka_producer.hpp"
+#include "support/places.hpp"
 
 #include <gtest/gtest.h>
 
@@ -30,7 +31,7 @@ std::string unique_prefix() {
 } // namespace
 
 std::filesystem::path source_file(const std::string& relative) {
-  return std::filesystem::path{ZIYU_SOURCE_DIR} / relative;
+  return std::filesystem::path{test::source_dir()} / relative;
 }
 
 const std::vector<digit>& digits() {

@@ -6,6 +6,7 @@
 #include "broker/guarded_process.hpp"
 #include "e2e/support/processes.hpp"
 #include "e2e/support/service.hpp"
+#include "support/places.hpp"
 
 #include <gmock/gmock.h>
 #include <nlohmann/json.hpp>
@@ -25,7 +26,7 @@ using namespace std::chrono_literals;
 
 namespace {
 
-const std::filesystem::path sources = ZIYU_SOURCE_DIR;
+const std::filesystem::path sources = test::source_dir();
 
 struct code_block {
   std::string language, text;
@@ -111,7 +112,7 @@ public:
 private:
   static std::string in_sources(const std::string& command) {
     return "exec bash -ec 'cd \"$1\" && export PATH=\"$2:$PATH\" && eval \"$3\"' bash '"
-           + sources.string() + "' '" + ZIYU_BIN_DIR + "' '"
+           + sources.string() + "' '" + test::program_dir() + "' '"
            + std::regex_replace(command, std::regex{"'"}, R"('\'')") + "'";
   }
 

@@ -4,6 +4,7 @@
 
 #include "actors/inference.hpp"
 #include "actors/supervisor.hpp"
+#include "support/places.hpp"
 #include "tests/support/fork_server_process.hpp"
 
 #include <caf/actor_system.hpp>
@@ -122,7 +123,7 @@ protected:
   void start(const std::filesystem::path& model = digits_model,
              const char* program = "ziyu-worker") {
     process_host_settings p;
-    p.executable = std::filesystem::path{ZIYU_BIN_DIR} / program;
+    p.executable = std::filesystem::path{test::program_dir()} / program;
     p.stats = stats;
     p.model = model;
     p.faults_allowed = true;

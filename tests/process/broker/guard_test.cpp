@@ -2,6 +2,7 @@
 
 #include "base/file.hpp"
 #include "broker/guarded_process.hpp"
+#include "support/places.hpp"
 
 #include <gtest/gtest.h>
 
@@ -21,7 +22,7 @@ namespace {
 
 constexpr milliseconds patience{60'000};
 
-const std::string ziyu_program = std::string{ZIYU_BIN_DIR} + "/ziyu";
+const std::string ziyu_program = test::program_dir() + "/ziyu";
 
 bool is_gone(int32_t pid) {
   if (::kill(pid, 0) != 0 && errno == ESRCH)

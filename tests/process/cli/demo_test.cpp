@@ -5,6 +5,7 @@
 
 #include "base/file.hpp"
 #include "supervision/process.hpp"
+#include "support/places.hpp"
 #include "support/xml.hpp"
 
 #include <gtest/gtest.h>
@@ -23,7 +24,7 @@ protected:
 
   std::vector<std::string> command(std::vector<std::string> arguments) const {
     arguments.insert(arguments.begin(),
-                     {std::string{ZIYU_BIN_DIR} + "/ziyu", "demo", "--chart", chart.string()});
+                     {test::program_dir() + "/ziyu", "demo", "--chart", chart.string()});
     return arguments;
   }
 
@@ -100,7 +101,7 @@ TEST_F(Demo, LeavesNoProcessBehindWhenKafkaHasJustBegunToStart) {
 using BrokerCommand = Demo;
 
 TEST_F(BrokerCommand, RunsAKafkaThatTakesTopicsAndEndsOnRequest) {
-  const auto ziyu = std::string{ZIYU_BIN_DIR} + "/ziyu";
+  const auto ziyu = test::program_dir() + "/ziyu";
   const auto folder = (dir.path() / "kafka").string();
   std::string bootstrap;
   {

@@ -4,6 +4,7 @@
 #include "base/file.hpp"
 #include "supervision/process.hpp"
 #include "support/orphans.hpp"
+#include "support/places.hpp"
 #include "support/program.hpp"
 #include "support/xml.hpp"
 
@@ -23,7 +24,7 @@ using ::testing::StartsWith;
 
 namespace {
 
-const std::string sources = ZIYU_SOURCE_DIR;
+const std::string sources = test::source_dir();
 const std::string digits = sources + "/models/digits/1";
 const std::string leaky = sources + "/tests/data/models/leaky/1";
 const std::string caching = sources + "/tests/data/models/caching/1";
@@ -34,7 +35,7 @@ protected:
   static void SetUpTestSuite() { supervision::become_subreaper(); }
 
   static std::vector<std::string> command(std::vector<std::string> arguments) {
-    arguments.insert(arguments.begin(), {std::string{ZIYU_BIN_DIR} + "/ziyu", "doctor"});
+    arguments.insert(arguments.begin(), {test::program_dir() + "/ziyu", "doctor"});
     return arguments;
   }
 

@@ -1,6 +1,7 @@
 // What `cmake --install` lays out runs by itself, wherever it is moved to.
 
 #include "base/file.hpp"
+#include "support/places.hpp"
 
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
@@ -36,7 +37,7 @@ class Installation : public ::testing::Test {
 protected:
   static void SetUpTestSuite() {
     folder_ = new temp_dir{"ziyu-install"};
-    const auto build = fs::path{ZIYU_BIN_DIR}.parent_path().string();
+    const auto build = fs::path{test::program_dir()}.parent_path().string();
     const auto said = shell("cmake --install '" + build + "' --prefix '"
                             + (folder_->path() / "first").string() + "'");
     ASSERT_EQ(said.code, 0) << said.out;
@@ -75,12 +76,12 @@ TEST_F(Installation, UsesNoLibraryOfTheSourceTree) {
     const auto x = shell("ldd " + prefix() + "/bin/" + program);
     EXPECT_EQ(x.code, 0) << x.out;
     EXPECT_EQ(x.out.find("not found"), x.out.npos) << x.out;
-    EXPECT_EQ(x.out.find(ZIYU_SOURCE_DIR), x.out.npos) << x.out;
+    EXPECT_EQ(x.out.find(test::source_dir()), x.out.npos) << x.out;
   }
 }
 
 TEST_F(Installation, NamesTheDebianPackagesThatItNeeds) {
-  const auto x = shell(ZIYU_SOURCE_DIR "/scripts/runtime-packages " + prefix());
+  const auto x = shell(test::source_dir() + "/scripts/runtime-packages " + prefix());
   EXPECT_EQ(x.code, 0) << x.out;
   for (const std::string package : {"libc6\n", "libjemalloc2\n", "libssl3"})
     EXPECT_NE(("\n" + x.out).find("\n" + package), x.out.npos) << package << x.out;

@@ -9,6 +9,7 @@
 #include "messaging/dead_letter.hpp"
 #include "messaging/event.hpp"
 #include "messaging/result.hpp"
+#include "support/places.hpp"
 
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
@@ -30,8 +31,8 @@ messaging::record job_at(int32_t partition, int64_t offset) {
   return x;
 }
 
-const std::string binary = std::string{ZIYU_BIN_DIR} + "/ziyu";
-const std::string digits = std::string{ZIYU_SOURCE_DIR} + "/tests/data/digits";
+const std::string binary = test::program_dir() + "/ziyu";
+const std::string digits = test::source_dir() + "/tests/data/digits";
 const std::string one = digits + "/0_024.png", two = digits + "/0_032.png";
 
 std::vector<std::string> lines_of(const std::string& text) {
@@ -147,7 +148,7 @@ TEST_F(Kafka, SubmitWritesJobsAsTheSchemaHasThem) {
   EXPECT_EQ(messaging::find_header(record.headers, "content-type"), "application/json");
   const auto job = json::parse(*record.value);
   const auto schema = json::parse(
-    read_file(std::string{ZIYU_SOURCE_DIR} + "/configs/job.schema.json").value());
+    read_file(test::source_dir() + "/configs/job.schema.json").value());
   for (const auto& violation : configs::validate(schema, job))
     ADD_FAILURE() << violation.message;
   EXPECT_EQ(job["job_id"], said["job_id"]);
@@ -422,7 +423,7 @@ TEST_F(Kafka, DeadLettersAreCountedByReasonAndAnUnknownReasonIsWrongUsage) {
 // -- check ----------------------------------------------------------------------------
 
 TEST_F(Kafka, CheckFindsBrokerAndTopics) {
-  const auto config = std::string{ZIYU_SOURCE_DIR} + "/configs/ziyu.json";
+  const auto config = test::source_dir() + "/configs/ziyu.json";
   const std::vector<std::string> arguments{binary,  "check",
                                            config,  "--json",
                                            "--set", "kafka.bootstrap.servers=" + kafka.bootstrap(),

@@ -3,6 +3,7 @@
 #include "support/program.hpp"
 
 #include "base/file.hpp"
+#include "support/places.hpp"
 
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
@@ -17,8 +18,8 @@ using nlohmann::json;
 
 namespace {
 
-const std::string binary = std::string{ZIYU_BIN_DIR} + "/ziyu";
-const std::string sources = ZIYU_SOURCE_DIR;
+const std::string binary = test::program_dir() + "/ziyu";
+const std::string sources = test::source_dir();
 const std::string an_image = sources + "/tests/data/digits/0_024.png";
 
 std::vector<std::string> ziyu_with(std::vector<std::string> arguments) {

@@ -1,6 +1,7 @@
 // `ziyu check` and `ziyu serve` agree, with the real programs. The table of what is accepted is
 // in tests/unit/cli/settings_test.cpp.
 
+#include "support/places.hpp"
 #include "support/program.hpp"
 
 #include <gtest/gtest.h>
@@ -23,7 +24,7 @@ std::ostream& operator<<(std::ostream& out, const settings_case& x) {
 class Settings : public testing::TestWithParam<settings_case> {
 protected:
   static std::vector<std::string> with(std::vector<std::string> command) {
-    command.insert(command.begin(), std::string{ZIYU_BIN_DIR} + "/ziyu");
+    command.insert(command.begin(), test::program_dir() + "/ziyu");
     // No broker is there, and none is asked for.
     for (const auto* x : {"kafka.bootstrap.servers=127.0.0.1:1", "http.port=0",
                           "memory.container_limit_bytes=8GiB"})
@@ -34,7 +35,7 @@ protected:
   }
 };
 
-const std::string file = std::string{ZIYU_SOURCE_DIR} + "/configs/ziyu.json";
+const std::string file = test::source_dir() + "/configs/ziyu.json";
 
 } // namespace
 

@@ -1,5 +1,6 @@
 // `ziyu top` as it runs on a terminal and into a pipe.
 
+#include "support/places.hpp"
 #include "support/program.hpp"
 #include "support/service_answers.hpp"
 
@@ -52,7 +53,7 @@ private:
 };
 
 std::vector<std::string> top(const std::string& url) {
-  return {std::string{ZIYU_BIN_DIR} + "/ziyu", "top", url, "--interval", "0.1"};
+  return {test::program_dir() + "/ziyu", "top", url, "--interval", "0.1"};
 }
 
 const std::map<std::string, std::string> environment{

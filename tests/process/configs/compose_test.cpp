@@ -3,6 +3,7 @@
 
 #include "base/file.hpp"
 #include "configs/config.hpp"
+#include "support/places.hpp"
 
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
@@ -19,7 +20,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-const std::string root = ZIYU_SOURCE_DIR;
+const std::string root = test::source_dir();
 
 struct outcome {
   int code = -1;

@@ -3,6 +3,7 @@
 // worker that is only messages.
 
 #include "bench/pool.hpp"
+#include "support/places.hpp"
 
 #include <gmock/gmock.h>
 
@@ -110,7 +111,7 @@ private:
   }
 
   std::shared_ptr<const std::string> picture_ = std::make_shared<const std::string>(
-    need(read_file(ZIYU_SOURCE_DIR "/tests/data/digits/0_024.png")));
+    need(read_file(test::source_dir() + "/tests/data/digits/0_024.png")));
   std::mutex mutex_;
   std::condition_variable changed_;
   std::vector<std::pair<std::string, json>> events_;
@@ -212,7 +213,7 @@ INSTANTIATE_TEST_SUITE_P(
   [](const auto& x) { return std::string{x.param.name}; });
 
 TEST_F(Ladder, AModelThatKeepsStateIsNamed) {
-  settings.model = ZIYU_SOURCE_DIR "/tests/data/models/leaky/1";
+  settings.model = test::source_dir() + "/tests/data/models/leaky/1";
   settings.budget_bytes = 20 * mib;
   start();
   work_until("worker_replaced", 1'000);

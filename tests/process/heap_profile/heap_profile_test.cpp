@@ -1,5 +1,6 @@
 // A real worker leaks; its leak is found where it was injected, with its size.
 
+#include "support/places.hpp"
 #include "support/real_worker.hpp"
 
 #include <gmock/gmock.h>
@@ -30,8 +31,8 @@ class InjectedLeak : public ::testing::TestWithParam<injected> {};
 
 TEST_P(InjectedLeak, IsTheFirstSiteWithItsSizeAndCause) {
   const auto& p = GetParam();
-  const std::string model = *p.fault == '\0' ? ZIYU_SOURCE_DIR "/tests/data/models/leaky/1"
-                                             : ZIYU_SOURCE_DIR "/models/digits/1";
+  const std::string model = *p.fault == '\0' ? test::source_dir() + "/tests/data/models/leaky/1"
+                                             : test::source_dir() + "/models/digits/1";
   real_worker worker{"", model};
   const auto image = test::digit();
   worker.run(image, 5);
@@ -138,7 +139,7 @@ TEST(HeapProfiling, RefusesADumpOfNothing) {
 
 // -- the helper -------------------------------------------------------------------------
 
-constexpr const char* program = ZIYU_BIN_DIR "/ziyu";
+const std::string program = test::program_dir() + "/ziyu";
 
 /// A request of a small leak, recorded once.
 const supervision::leak_request& some_request() {

@@ -2,6 +2,7 @@
 
 #include "base/file.hpp"
 #include "supervision/worker_session.hpp"
+#include "support/places.hpp"
 
 #include <gmock/gmock.h>
 
@@ -16,15 +17,17 @@ using ::testing::HasSubstr;
 
 worker_session::settings of(const std::string& model) {
   worker_session::settings x;
-  x.executable = ZIYU_BIN_DIR "/ziyu-worker";
+  x.executable = test::program_dir() + "/ziyu-worker";
   x.model = model;
   x.faults_allowed = true;
   return x;
 }
 
-const std::string digits = ZIYU_SOURCE_DIR "/models/digits/1";
+const std::string digits = test::source_dir() + "/models/digits/1";
 
-std::string image() { return read_file(ZIYU_SOURCE_DIR "/tests/data/digits/0_024.png").value(); }
+std::string image() {
+  return read_file(test::source_dir() + "/tests/data/digits/0_024.png").value();
+}
 
 bool is_gone(int32_t pid) { return pid != 0 && ::kill(pid, 0) != 0; }
 

@@ -3,6 +3,7 @@
 #include "cli/command.hpp"
 #include "cli/completion.hpp"
 #include "cli/connection.hpp"
+#include "support/places.hpp"
 
 #include <gtest/gtest.h>
 
@@ -194,7 +195,7 @@ TEST(ConnectionOptions, BrokersAloneAreEnough) {
 }
 
 TEST(ConnectionOptions, BrokersAndSetOverrideTheFile) {
-  const auto file = std::string{ZIYU_SOURCE_DIR} + "/configs/ziyu.json";
+  const auto file = test::source_dir() + "/configs/ziyu.json";
   const auto x = loaded_with(
     {"--config", file.c_str(), "-b", "b:2", "--set", "topics.results=other"});
   ASSERT_TRUE(x);

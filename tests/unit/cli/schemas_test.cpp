@@ -7,6 +7,7 @@
 #include "messaging/job.hpp"
 #include "messaging/result.hpp"
 #include "support/leak_events.hpp"
+#include "support/places.hpp"
 
 #include <gtest/gtest.h>
 
@@ -16,7 +17,8 @@ using nlohmann::json;
 namespace {
 
 json schema(const std::string& name) {
-  return json::parse(read_file(std::filesystem::path{ZIYU_SOURCE_DIR} / "configs" / name).value());
+  return json::parse(
+    read_file(std::filesystem::path{test::source_dir()} / "configs" / name).value());
 }
 
 std::string violations(const std::string& name, const json& document) {

@@ -4,6 +4,7 @@
 #include "cli/checks.hpp"
 
 #include "base/file.hpp"
+#include "support/places.hpp"
 
 #include <gtest/gtest.h>
 
@@ -111,7 +112,7 @@ TEST_P(Settings, AreAcceptedOrRefusedBeforeAnythingRuns) {
   std::filesystem::permissions(worker, std::filesystem::perms::owner_all);
   auto overrides = GetParam().overrides;
   overrides.insert(overrides.begin(), "workers.executable=" + worker.string());
-  const auto loaded = load_settings(std::string{ZIYU_SOURCE_DIR} + "/configs/ziyu.json", overrides);
+  const auto loaded = load_settings(test::source_dir() + "/configs/ziyu.json", overrides);
   if (GetParam().mistake.empty()) {
     EXPECT_TRUE(loaded) << loaded.error().front().message;
     return;

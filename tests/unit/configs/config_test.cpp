@@ -4,6 +4,7 @@
 #include "base/file.hpp"
 #include "configs/fields.hpp"
 #include "configs/schema.hpp"
+#include "support/places.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -186,7 +187,7 @@ TEST(Config, TakesEveryKeyFromTheDocumentNotFromItsNeighbour) {
 }
 
 TEST(Config, TheExampleLoadsAndServesTheDigits) {
-  const auto root = fs::path{ZIYU_SOURCE_DIR};
+  const auto root = fs::path{test::source_dir()};
   const auto x = load(root / "configs/ziyu.json");
   ASSERT_TRUE(x) << x.error().front().message;
   EXPECT_EQ(x->values.model.path, root / "models/digits/1");

@@ -2,6 +2,7 @@
 
 #include "base/file.hpp"
 #include "model/image_header.hpp"
+#include "support/places.hpp"
 
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
@@ -15,7 +16,7 @@ using namespace ziyu::model;
 
 namespace {
 
-const std::filesystem::path data = std::filesystem::path{ZIYU_SOURCE_DIR} / "tests/data";
+const std::filesystem::path data = std::filesystem::path{test::source_dir()} / "tests/data";
 
 std::string content(const std::filesystem::path& name) {
   auto result = read_file(data / name);

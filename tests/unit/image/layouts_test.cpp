@@ -3,6 +3,7 @@
 #include "base/file.hpp"
 #include "base/text.hpp"
 #include "support/peak.hpp"
+#include "support/places.hpp"
 
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
@@ -24,7 +25,8 @@ using ziyu::test::in_child;
 
 namespace {
 
-const std::filesystem::path folder = std::filesystem::path{ZIYU_SOURCE_DIR} / "tests/data/layouts";
+const std::filesystem::path folder = std::filesystem::path{test::source_dir()}
+                                     / "tests/data/layouts";
 
 std::string content(const std::string& name) { return read_file(folder / name).value(); }
 
@@ -43,7 +45,7 @@ std::string general(const std::string& message) {
 /// What the table in docs/model-folder.md says of each row.
 std::map<std::string, std::string> documented() {
   const auto text =
-    read_file(std::filesystem::path{ZIYU_SOURCE_DIR} / "docs/model-folder.md").value();
+    read_file(std::filesystem::path{test::source_dir()} / "docs/model-folder.md").value();
   const std::string start = "<!-- layouts -->\n| layout | outcome |\n|---|---|\n";
   const auto from = text.find(start), to = text.find("<!-- end of layouts -->");
   EXPECT_NE(from, std::string::npos);

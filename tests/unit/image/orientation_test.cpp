@@ -1,6 +1,7 @@
 #include "model/orientation.hpp"
 
 #include "base/file.hpp"
+#include "support/places.hpp"
 
 #include <gtest/gtest.h>
 
@@ -15,7 +16,7 @@ using namespace ziyu::model;
 namespace {
 
 std::string content(const std::string& name) {
-  auto result = read_file(std::filesystem::path{ZIYU_SOURCE_DIR} / "tests/data" / name);
+  auto result = read_file(std::filesystem::path{test::source_dir()} / "tests/data" / name);
   EXPECT_TRUE(result) << name;
   return result.value_or("");
 }

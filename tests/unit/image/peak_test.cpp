@@ -4,6 +4,7 @@
 
 #include "base/file.hpp"
 #include "support/peak.hpp"
+#include "support/places.hpp"
 
 #include <gtest/gtest.h>
 
@@ -61,8 +62,8 @@ void expect_bounded(const std::string& name, const std::string& bytes) {
 
 TEST(Peak, OfEachKindOfImageIsWhatItsHeaderTells) {
   size_t seen = 0;
-  for (const auto& file : std::filesystem::directory_iterator(std::filesystem::path{ZIYU_SOURCE_DIR}
-                                                              / "tests/data/peaks")) {
+  for (const auto& file : std::filesystem::directory_iterator(
+         std::filesystem::path{test::source_dir()} / "tests/data/peaks")) {
     expect_bounded(file.path().filename().string(), read_file(file.path()).value());
     ++seen;
   }

@@ -1,6 +1,7 @@
 #include "model/resample.hpp"
 
 #include "base/file.hpp"
+#include "support/places.hpp"
 
 #include <gtest/gtest.h>
 
@@ -18,7 +19,8 @@ using enum preprocessing::interpolation;
 
 decoded_image load(const std::string& name) {
   return decode_image(
-           read_file(std::filesystem::path{ZIYU_SOURCE_DIR} / "tests/data/parity" / name).value())
+           read_file(std::filesystem::path{test::source_dir()} / "tests/data/parity" / name)
+             .value())
     .value();
 }
 

@@ -1,6 +1,7 @@
 #include "model/weights_format.hpp"
 
 #include "base/file.hpp"
+#include "support/places.hpp"
 
 #include <gtest/gtest.h>
 
@@ -61,7 +62,7 @@ protected:
 
 TEST_F(WeightsFormat, SaysNothingOfTorchScript) {
   EXPECT_EQ(
-    said(read_file(std::filesystem::path{ZIYU_SOURCE_DIR} / "models/digits/1/model.pt").value()),
+    said(read_file(std::filesystem::path{test::source_dir()} / "models/digits/1/model.pt").value()),
     "");
   EXPECT_EQ(said(archive({"m/data.pkl", "m/code/__torch__.py", "m/constants.pkl"})), "");
   EXPECT_EQ(said(archive({"m/data.pkl", "m/constants.pkl"}, true)), "");

@@ -1,6 +1,7 @@
 #include "model/image_header.hpp"
 
 #include "base/file.hpp"
+#include "support/places.hpp"
 
 #include <gtest/gtest.h>
 
@@ -17,7 +18,7 @@ using namespace ziyu::model;
 
 namespace {
 
-const std::filesystem::path data = std::filesystem::path{ZIYU_SOURCE_DIR} / "tests/data";
+const std::filesystem::path data = std::filesystem::path{test::source_dir()} / "tests/data";
 
 std::string content(const std::string& name) {
   auto result = read_file(data / name);

@@ -1,6 +1,7 @@
 #include "model/preprocess.hpp"
 
 #include "base/file.hpp"
+#include "support/places.hpp"
 
 #include <ATen/core/Tensor.h>
 #include <gtest/gtest.h>
@@ -14,7 +15,8 @@ using namespace ziyu::model;
 
 namespace {
 
-const std::filesystem::path folder = std::filesystem::path{ZIYU_SOURCE_DIR} / "tests/data/parity";
+const std::filesystem::path folder = std::filesystem::path{test::source_dir()}
+                                     / "tests/data/parity";
 
 decoded_image load(const std::string& name) {
   auto image = decode_image(read_file(folder / name).value());

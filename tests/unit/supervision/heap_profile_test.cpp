@@ -1,6 +1,7 @@
 #include "supervision/heap_profile.hpp"
 
 #include "base/file.hpp"
+#include "support/places.hpp"
 
 #include <gmock/gmock.h>
 
@@ -185,7 +186,7 @@ TEST(HeapProfile, SamplesSmallLeaksFinerThanLargeOnes) {
 
 TEST(HeapProfile, ReadsWhatARealWorkerDumped) {
   // 50 jobs with native_malloc:64KiB between the two dumps.
-  const std::string folder = ZIYU_SOURCE_DIR "/tests/data/heap/";
+  const std::string folder = test::source_dir() + "/tests/data/heap/";
   const auto before = parsed(read_file(folder + "native_malloc_64KiB.before.heap").value());
   const auto after = parsed(read_file(folder + "native_malloc_64KiB.after.heap").value());
   const auto growth = diff(before, after);

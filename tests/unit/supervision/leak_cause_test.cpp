@@ -1,6 +1,7 @@
 #include "supervision/leak_report.hpp"
 
 #include "base/file.hpp"
+#include "support/places.hpp"
 
 #include <gmock/gmock.h>
 #include <nlohmann/json.hpp>
@@ -167,7 +168,7 @@ struct recorded {
 class RecordedLeak : public ::testing::TestWithParam<recorded> {};
 
 TEST_P(RecordedLeak, IsNamedAndSized) {
-  const auto path = std::string{ZIYU_SOURCE_DIR "/tests/data/heap/"} + GetParam().name + ".json";
+  const auto path = (test::source_dir() + "/tests/data/heap/") + GetParam().name + ".json";
   const auto data = nlohmann::json::parse(read_file(path).value());
   std::vector<named_growth> stacks;
   double sum = 0;
