@@ -5,9 +5,9 @@
 
 namespace ziyu {
 
-/// The port to wall-clock time and to randomness. Actors take deadlines and
-/// delays from CAF's actor clock; everything else that would make a run
-/// unrepeatable comes through here, so that a simulation can supply it.
+/// The port to wall-clock time and to randomness. Actors take deadlines and delays from CAF's actor
+/// clock. Everything else that would make a run unrepeatable comes through this port, so that a
+/// simulation can supply it.
 class environment {
 public:
   virtual ~environment() = default;

@@ -2,13 +2,13 @@
 
 namespace ziyu {
 
-/// For a process that runs for months: keeps glibc's heap from growing to the largest mess
-/// it has ever been in. Two arenas instead of eight per core, as what one thread frees must
-/// serve the next; blocks of 256 KiB and more (images, heap dumps) come from the system
-/// and go back to it, instead of leaving holes of their size, which glibc would come to
-/// prefer by itself (its threshold follows what is freed). Costs page faults per large block: a
-/// millisecond per 16 MB or so. Call first in main(), before there are threads. Does
-/// nothing with another C library.
+/// Keeps glibc's heap small in a process that runs for months: the heap does not stay at the
+/// largest size that it has ever needed. Sets two arenas instead of eight per core, so that memory
+/// which one thread frees serves the next one. Blocks of 256 KiB and more (images, heap dumps)
+/// come from the system and go back to it, so that they leave no holes; glibc would raise this
+/// threshold by itself when such blocks are freed. Costs page faults per large block: about a
+/// millisecond per 16 MB. Call it first in main(), before there are threads. Does nothing with
+/// another C library.
 void keep_heap_compact();
 
 } // namespace ziyu

@@ -15,7 +15,7 @@ namespace {
 
 bool as_json = false;
 
-/// Of the line that this thread is writing; null: none.
+/// The additional members of the line that this thread is writing; null: none.
 thread_local const std::string* more_members = nullptr;
 
 /// %~ in a pattern: what `log_with_members` adds.

@@ -37,8 +37,8 @@ std::string sha256_hex(std::string_view bytes);
 /// The SHA-256 of a file's content, read in blocks.
 expected<std::string> sha256_file(const std::string& path);
 
-/// The candidate nearest to `word` by edit distance, or an empty string when
-/// none is near enough to be a slip of the hand.
+/// The candidate nearest to `word` by edit distance, or an empty string when none is so near that
+/// `word` may be a typing error.
 std::string closest(std::string_view word, std::span<const std::string> candidates);
 
 } // namespace ziyu

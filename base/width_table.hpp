@@ -1,8 +1,8 @@
 #pragma once
 
-// How wide characters are in a terminal, from the Unicode character database
-// 14.0.0. Ranges are sorted; unassigned code points between two of a kind count
-// with them.
+// How wide characters are in a terminal, from the Unicode character database 14.0.0.
+// Ranges are sorted. Unassigned code points between two ranges of one kind belong to that
+// kind.
 
 #include <cstdint>
 

@@ -96,7 +96,7 @@ tl::expected<loaded, std::vector<error>> parse(const std::string& text, const fs
     return only(document.error());
   auto errors = expand_environment(*document);
   resolve_paths(schema(), *document, base);
-  // What is said on a command line is relative to where it is said.
+  // Relative paths on a command line are relative to the current folder.
   for (const auto& x : overrides)
     if (auto applied = apply_override(schema(), *document, x); !applied)
       errors.push_back(applied.error());
@@ -116,20 +116,20 @@ tl::expected<loaded, std::vector<error>> parse(const std::string& text, const fs
 
 properties consumer_properties(const config& x) {
   auto result = merged(x.kafka.common, x.kafka.consumer);
-  // librdkafka's default, or more for larger jobs: what is larger could never be fetched.
+  // At least librdkafka's default; more for larger jobs, since a record above it is never fetched.
   result.try_emplace("receive.message.max.bytes",
                      std::to_string(std::max(default_receive_bytes, least_receive_bytes(x))));
   return result;
 }
 
 uint64_t least_receive_bytes(const config& x) {
-  constexpr uint64_t of_an_answer = 512; // librdkafka wants as much
+  constexpr uint64_t of_an_answer = 512; // librdkafka's least value
   return max_record_bytes(x) + of_an_answer;
 }
 
 properties producer_properties(const config& x) {
   auto result = merged(common_properties(x), x.kafka.producer);
-  // Of librdkafka's range; a dead letter has more headers than its job had.
+  // Within librdkafka's range. A dead letter has more headers than its job had.
   result.try_emplace("message.max.bytes",
                      std::to_string(std::min<uint64_t>(2 * max_record_bytes(x), 1'000'000'000)));
   return result;
@@ -164,7 +164,7 @@ std::chrono::milliseconds transaction_timeout(const config& x) {
 
 properties common_properties(const config& x) {
   auto result = x.kafka.common;
-  result.erase("group.id"); // A property of consumers, shared for the file's sake.
+  result.erase("group.id"); // A consumer's property: it is in the common section of the file.
   return result;
 }
 

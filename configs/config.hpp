@@ -20,7 +20,7 @@ using properties = std::map<std::string, std::string>;
 
 struct config {
   struct kafka {
-    /// librdkafka properties, verbatim: for both clients, and for one of them.
+    /// librdkafka properties, unchanged: for both clients, and for one of them.
     properties common, consumer, producer;
   } kafka;
   struct topics {
@@ -41,8 +41,8 @@ struct config {
   struct memory {
     uint64_t worker_budget_bytes = 0;     ///< Private; replaced before this.
     uint64_t worker_hard_limit_bytes = 0; ///< Private; killed at this.
-    /// Live bytes that the model's own caches hold when they are full; 0: not declared,
-    /// 1: it has none.
+    /// Live bytes that the model's own caches hold when they are full; 0: not declared, 1: the
+    /// model has no cache.
     uint64_t model_cache_bytes = 0;
     uint64_t container_limit_bytes = 0; ///< 0: the cgroup's, else the host's.
     uint64_t probe_interval_ms = 1'000; ///< Supervisor's own readings.
@@ -72,11 +72,11 @@ struct config {
   } restart;
   struct breaker {
     std::string mode = "auto";                 ///< "auto", "open", "disable": at the start.
-    double ease_at = 0.6, tighten_at = 0.8;    ///< Shares of container memory: less credit.
-    double open_at = 0.95, close_below = 0.85; ///< …and none.
-    uint64_t open_ms = 2'000;                  ///< At least so long before half-open…
-    uint64_t open_max_ms = 10'000;             ///< …and doubling up to this.
-    uint64_t settle_ms = 1'000;                ///< A trigger must stay away so long.
+    double ease_at = 0.6, tighten_at = 0.8;    ///< Shares of memory: less credit.
+    double open_at = 0.95, close_below = 0.85; ///< Shares that open the breaker and let it close.
+    uint64_t open_ms = 2'000;                  ///< Least time before half-open.
+    uint64_t open_max_ms = 10'000;             ///< The open time doubles up to this.
+    uint64_t settle_ms = 1'000;                ///< How long a trigger must stay lowered.
     uint32_t probe_jobs = 4;                   ///< Successes needed in half-open.
     double error_rate = 1;                     ///< Share of failed jobs that opens it.
     uint32_t error_min_jobs = 20;
@@ -109,7 +109,7 @@ struct config {
     std::string level, format;
   } log;
   struct shutdown {
-    // Of each stage, one after the other.
+    // The time of each stage; the stages follow one another.
     uint64_t gate_ms = 1'000, drain_ms = 10'000, flush_ms = 5'000, commit_ms = 5'000,
              close_ms = 5'000;
   } shutdown;
@@ -122,12 +122,12 @@ struct loaded {
   config values;
 };
 
-/// Reads `file` (JSON, `//` and `/* */` comments allowed), applies each
-/// `key.path=value` of `overrides` (value: JSON, else text), expands `${NAME}` in
-/// every text from the environment (unset: an error; `$$` is a dollar sign),
-/// fills in defaults and validates. Relative paths are relative to the file's
-/// folder, in `overrides` to the current one. Returns all errors found, each with the path of its key (e.g.,
-/// `workers.slots`) and, for unknown keys, the nearest known one.
+/// Reads `file` (JSON, `//` and `/* */` comments allowed), applies each `key.path=value` of
+/// `overrides` (value: JSON, else text), expands `${NAME}` in every text from the environment
+/// (unset: an error; `$$` is a dollar sign), fills in defaults and validates. Relative paths are
+/// relative to the file's folder, those in `overrides` to the current folder. Returns all errors
+/// found, each with the path of its key (e.g., `workers.slots`) and, for unknown keys, the nearest
+/// known one.
 tl::expected<loaded, std::vector<error>> load(const std::filesystem::path& file,
                                               const std::vector<std::string>& overrides = {});
 
@@ -139,30 +139,30 @@ tl::expected<loaded, std::vector<error>> parse(const std::string& text,
 /// The schema, as JSON text.
 const char* schema_text() noexcept;
 
-/// Kafka properties for one client: common, then its own; secrets not masked. And
-/// `receive.message.max.bytes`, unless set, so that any job can be fetched.
+/// Kafka properties for one client: the common ones, then its own. Secrets are not masked. Sets
+/// `receive.message.max.bytes`, unless given, so that any job can be fetched.
 properties consumer_properties(const config& x);
 
 /// librdkafka's default of `receive.message.max.bytes`.
 inline constexpr uint64_t default_receive_bytes = 100'000'000;
 
-/// The least value of it with which the largest job can be fetched.
+/// The least `receive.message.max.bytes` with which the largest job can be fetched.
 uint64_t least_receive_bytes(const config& x);
 
-/// …and `message.max.bytes`, unless set, so that any job fits as a dead letter.
+/// Its `message.max.bytes`, unless given, lets any job fit as a dead letter.
 properties producer_properties(const config& x);
 
-/// …and `transactional.id`, for `delivery.guarantee` exactly_once. Without a name of its own
-/// an instance is known by its host and HTTP port, or, with port 0, by its process id.
+/// `producer_properties` and `transactional.id`, for exactly_once. An id that is not configured is
+/// the group id with the instance id, else with the host and the HTTP port (0: the process id).
 properties transactional_properties(const config& x, const std::string& host, int32_t pid);
 
 /// How long a transaction may take at most.
 std::chrono::milliseconds transaction_timeout(const config& x);
 
-/// …for clients that neither consume nor produce (metadata, admin).
+/// The same for clients that neither consume nor produce (metadata, admin).
 properties common_properties(const config& x);
 
-/// Bytes of the largest record that the topics of jobs and dead letters must take:
+/// Bytes of the largest record that the job topic and the dead-letter topic must take:
 /// `jobs.max_bytes` as base64 in JSON, with headers.
 uint64_t max_record_bytes(const config& x);
 

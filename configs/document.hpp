@@ -9,12 +9,12 @@
 
 namespace ziyu::configs {
 
-/// Parses JSON with comments. The error has line and column; a key that is
-/// written twice in one object is an error, since one of both would be lost.
+/// Parses JSON with comments. The error has line and column. A key that occurs twice in one object
+/// is an error, since one of its values would be lost.
 expected<nlohmann::json> parse_document(const std::string& text);
 
-/// Applies `key.path=value` to `document`. The value is taken as JSON, or as a text
-/// where it is no JSON or where the schema wants a text; then expanded.
+/// Applies `key.path=value` to `document`. The value is parsed as JSON. It is a text where it is
+/// not JSON or where the schema wants a text. Then variables in it are expanded.
 expected<void> apply_override(const nlohmann::json& schema, nlohmann::json& document,
                               const std::string& assignment);
 

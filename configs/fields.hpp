@@ -4,9 +4,9 @@
 
 namespace ziyu::configs {
 
-/// Calls `f("section.key", member)` for every value of a (const or not) `config`
-/// that one key of the document sets; the free-form maps under `kafka` and
-/// `faults.slots` are not among them.
+/// Calls `f("section.key", member)` for every value of a `config` (const or not) that is set
+/// by one key of the document. The free-form maps under `kafka` and `faults.slots` are left
+/// out.
 template <class Config, class F>
 void for_each_field(Config& x, F&& f) {
   f("topics.jobs", x.topics.jobs);

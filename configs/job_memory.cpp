@@ -25,7 +25,7 @@ uint64_t fitting_pixels(uint64_t budget, uint64_t hard_limit) {
 
 uint64_t least_hard_limit(uint64_t budget, uint64_t pixels) {
   const auto room = bytes_per_pixel * pixels;
-  // The reserve is an eighth of all, so that seven eighths must hold the room.
+  // The reserve is an eighth of the difference, so that the room is seven eighths of it.
   const auto whole = std::min(room + most_reserve, (room * 8 + 6) / 7 + 7);
   return (budget + whole + mebibyte - 1) / mebibyte * mebibyte;
 }

@@ -5,9 +5,9 @@
 namespace ziyu::configs {
 
 // How `jobs.max_pixels`, `memory.worker_budget_bytes` and `memory.worker_hard_limit_bytes` are
-// related (docs/decisions/0013). A worker is killed at its hard limit. It may keep as much as its
-// budget when a job begins, so that a job may take what is between the two, less a reserve. All
-// in bytes; pure.
+// related (docs/decisions/0013). A worker is killed at its hard limit. When a job begins, the
+// worker may hold as much as its budget. So a job may take the difference between the two, less a
+// reserve. All values are in bytes. Pure.
 
 /// Pixels that a job may have when nothing else bounds them.
 inline constexpr uint64_t most_pixels = 100'000'000;
@@ -15,11 +15,11 @@ inline constexpr uint64_t most_pixels = 100'000'000;
 /// Bytes of a decoded pixel: three channels of 8 bits.
 inline constexpr uint64_t bytes_per_pixel = 3;
 
-/// What a job takes beside its decoded image (its encoded bytes, rows of the resampler, tensors
-/// beyond those of the warm-up), and what allocators lose: an eighth of the room, 16 MiB at most.
+/// What a job takes beside its decoded image (encoded bytes, rows of the resampler, tensors beyond
+/// those of the warm-up) and what allocators waste: an eighth of the room, 16 MiB at most.
 uint64_t job_reserve(uint64_t budget, uint64_t hard_limit);
 
-/// What the decoding of one image may take of a worker that is at its budget.
+/// The memory that decoding one image may take in a worker that is at its budget.
 uint64_t job_room(uint64_t budget, uint64_t hard_limit);
 
 /// The largest image that fits into that room, at most `most_pixels`, at least 1.

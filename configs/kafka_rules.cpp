@@ -16,10 +16,10 @@ namespace {
 
 using nlohmann::json;
 
-/// A librdkafka property and the only values that we can live with.
+/// A librdkafka property and the only values that Ziyu works with.
 struct reserved_property {
   std::string_view name;
-  std::string_view allowed[3]; ///< None: not to be set at all.
+  std::string_view allowed[3]; ///< Empty: the property must not be set.
   std::string_view reason;
   std::string_view forbidden = {}; ///< If given, only this value is refused.
 };
@@ -88,13 +88,13 @@ void check_properties(const json& map, const std::string& path, std::vector<viol
   }
 }
 
-/// Properties that are numbers, as one client sees them: of all clients, then its own.
+/// Numeric properties as one client sees them: the common ones, then its own.
 class client_numbers {
 public:
   client_numbers(const json& kafka, const char* client) : kafka_(kafka), client_(client) {}
 
   struct number {
-    std::string path; ///< Of the key that sets it; empty for a default.
+    std::string path; ///< The path of the key that sets it; empty for a default.
     int64_t value = 0;
   };
 
@@ -120,7 +120,7 @@ private:
     char* end = nullptr;
     const auto value = std::strtoll(text.c_str(), &end, 10);
     if (text.empty() || *end != 0)
-      return std::nullopt; // librdkafka will say so
+      return std::nullopt; // librdkafka reports it
     return number{std::move(path), value};
   }
 
@@ -130,17 +130,17 @@ private:
 
 using number = client_numbers::number;
 
-/// Beside which key the user will look: the one that is set, else the other.
+/// Reports the violation at the key that is set, since the user looks there.
 void refuse(std::vector<violation>& found, const number& x, const number& other,
             const std::string& text) {
   const auto& path = x.path.empty() ? other.path : x.path;
-  if (!path.empty()) // two defaults fit together
+  if (!path.empty()) // The defaults of two properties agree.
     found.push_back({path, path + "=" + std::to_string(x.path.empty() ? other.value : x.value)
                              + " is refused: " + text});
 }
 
-/// Properties that librdkafka knows by two names. Which one wins when both are given depends on
-/// their alphabet.
+/// Properties that librdkafka knows by two names. When both are given, the alphabetical order of
+/// the names decides which one wins.
 constexpr std::pair<const char*, const char*> aliases[] = {
   {"message.timeout.ms", "delivery.timeout.ms"},
   {"linger.ms", "queue.buffering.max.ms"},
@@ -154,7 +154,7 @@ constexpr std::pair<const char*, const char*> aliases[] = {
 };
 
 void check_aliases(const json& kafka, const char* client, std::vector<violation>& found) {
-  // The path and the text of a property, as that client gets it.
+  // The path and the text of a property as that client gets it.
   const auto given = [&](const char* name) -> std::optional<std::pair<std::string, std::string>> {
     if (const auto own = kafka.find(client); own != kafka.end() && own->is_object())
       if (const auto i = own->find(name); i != own->end())
@@ -164,7 +164,7 @@ void check_aliases(const json& kafka, const char* client, std::vector<violation>
     return std::nullopt;
   };
   for (const auto& [name, alias] : aliases) {
-    // They are set in the order of their names: the later one wins.
+    // They are set in the order of their names, and the later one wins.
     std::string loser{name}, winner{alias};
     if (winner < loser)
       std::swap(loser, winner);
@@ -198,8 +198,8 @@ void check_group(const client_numbers& consumer, std::vector<violation>& found) 
              + ", or a slow moment looks like a death");
 }
 
-/// A resume that was lost is given again, and a broker that is back is noticed, with the next
-/// statistics: well within the 30 s after which a silent partition counts as stalled.
+/// With each statistics callback a lost resume is repeated, and a broker that is back is noticed.
+/// This interval is well below the 30 s after which a silent partition counts as stalled.
 constexpr int64_t longest_statistics_interval_ms = 10'000;
 
 void check_statistics(const client_numbers& consumer, std::vector<violation>& found) {
@@ -211,7 +211,8 @@ void check_statistics(const client_numbers& consumer, std::vector<violation>& fo
                "prefetched, and repeats a resume that was lost");
 }
 
-/// Of a frame between the processes, for what goes with a job's image (`wire::max_body_size`).
+/// The bound of a frame between processes, and what a frame holds beside a job's image
+/// (`wire::max_body_size`).
 constexpr int64_t frame_limit = int64_t{256} << 20, frame_overhead = int64_t{1} << 20;
 
 /// `jobs.max_bytes` of the document, or its default.
@@ -244,7 +245,7 @@ void check_job_size(const client_numbers& consumer, const json& document,
              + std::to_string(least) + ", or none: then it follows jobs.max_bytes");
 }
 
-/// Results and events are below this, whatever their labels and series.
+/// Results and events are smaller than this, whatever their labels and series are.
 constexpr int64_t least_message_bytes = 65'536;
 
 void check_message_size(const client_numbers& producer, std::vector<violation>& found) {
@@ -256,14 +257,14 @@ void check_message_size(const client_numbers& producer, std::vector<violation>& 
                "dead letter, or the event is dropped");
 }
 
-/// Below this an election of a leader, or a broker's restart, fails results that would
-/// have arrived: each is then produced again, perhaps a second time.
+/// With a shorter timeout, an election of a leader or a broker's restart makes deliveries fail that
+/// would have succeeded. Each such result is then produced again, perhaps twice.
 constexpr int64_t least_message_timeout_ms = 10'000;
 
-/// Of a stop, from its drain to its commit: what a transaction may have to last.
+/// The time of a stop, from its drain to its commit, which a transaction may have to last.
 struct stop_time {
   int64_t total_ms = 0;
-  number longest; ///< The stage that is longest beside its default.
+  number longest; ///< The stage that exceeds its default most.
 };
 
 stop_time read_stop_time(const json& document) {
@@ -278,7 +279,7 @@ stop_time read_stop_time(const json& document) {
         std::pair{"commit_ms", usual.commit_ms}}) {
     const auto i = shutdown->find(stage);
     if (i == shutdown->end() || !i->is_number_integer())
-      continue; // the schema says so
+      continue; // the schema reports it
     const auto ms = i->get<int64_t>();
     result.total_ms += ms;
     if (const auto more = ms - static_cast<int64_t>(usual_ms); more > excess) {
@@ -289,7 +290,7 @@ stop_time read_stop_time(const json& document) {
   return result;
 }
 
-/// The most that a record may have, in bytes, as our producers are told.
+/// The largest record, in bytes, that the producers are configured for.
 int64_t message_limit(const client_numbers& producer, const json& document) {
   if (const auto given = producer.find({"message.max.bytes"}))
     return given->value;

@@ -4,11 +4,11 @@
 
 namespace ziyu::configs {
 
-/// A transaction may be written at several partitions' leaders while one of them changes.
+/// Time for a transaction on several partitions while one of their leaders changes.
 inline constexpr int64_t default_transaction_timeout_ms = 30'000;
 
-/// What of the librdkafka properties of a (completed) document could lose a job, stall its
-/// partition or break the accounting: each with the reason.
+/// Finds librdkafka properties of a (completed) document that could lose a job, stall its partition
+/// or break the accounting. Each violation has its reason.
 std::vector<violation> check_kafka_rules(const nlohmann::json& document);
 
 } // namespace ziyu::configs

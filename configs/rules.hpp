@@ -4,8 +4,8 @@
 
 namespace ziyu::configs {
 
-/// Replaces `jobs.max_pixels` 0 by as many as fit (`fitting_pixels`). `document` is complete;
-/// nothing is done when a key that matters is in `broken`.
+/// Replaces a `jobs.max_pixels` of 0 by the largest number that fits (`fitting_pixels`). `document`
+/// is complete. Does nothing when a key that matters is in `broken`.
 void fit_pixels(nlohmann::json& document, const std::vector<violation>& broken);
 
 /// The rules that tie several keys together, and the librdkafka properties that

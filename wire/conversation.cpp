@@ -18,7 +18,7 @@ constexpr size_t type_of() {
     return type_of<T, I + 1>();
 }
 
-/// What an answer repeats of its question.
+/// The number that an answer repeats from its question.
 uint64_t number_of(const frame& x) {
   if (const auto answer = std::get_if<result>(&x))
     return answer->attempt_id;
@@ -32,10 +32,10 @@ uint64_t number_of(const frame& x) {
 void conversation::tell(std::string_view encoded) {
   const auto head = decode_header(encoded);
   if (!head)
-    return; // not of our making
+    return; // Ziyu did not encode this frame.
   const auto body = encoded.substr(header_size);
   question next;
-  if (head->type == type_of<job>()) { // begins with its attempt_id
+  if (head->type == type_of<job>()) { // The body begins with its attempt_id.
     next.answer = type_of<result>();
     std::memcpy(&next.number, body.data(), std::min(body.size(), sizeof next.number));
   } else if (head->type == type_of<profile>()) {
@@ -44,7 +44,7 @@ void conversation::tell(std::string_view encoded) {
   } else if (head->type == type_of<trim>()) {
     next.answer = type_of<trimmed>();
   } else {
-    return; // nothing answers it
+    return; // This frame has no answer.
   }
   open_.push_back(next);
 }

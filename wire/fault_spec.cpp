@@ -36,7 +36,7 @@ struct entry {
   std::string_view name;
   fault_spec::kind what;
   takes value;
-  uint64_t bytes = 0; ///< Without an amount.
+  uint64_t bytes = 0; ///< The default when no amount is given.
 };
 
 using kind = fault_spec::kind;

@@ -7,7 +7,7 @@
 
 namespace ziyu::wire {
 
-/// A fault to inject into a worker's jobs, to prove that it heals.
+/// A fault to inject into a worker's jobs, to prove that the service heals.
 struct fault_spec {
   enum class kind : uint8_t {
     none,
@@ -31,7 +31,7 @@ struct fault_spec {
   uint64_t every = 1;
 };
 
-/// Parses a fault or the empty text (none); amounts of bytes as in `parse_bytes`:
+/// Parses a fault or the empty text (no fault). Amounts of bytes are as in `parse_bytes`:
 ///
 ///     retain_tensors[:bytes]   the output alone without an amount
 ///     retain_images[:bytes]    the job's own image without an amount

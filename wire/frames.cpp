@@ -132,7 +132,7 @@ public:
     uint32_t size = 0;
     (*this)(size);
     for (uint32_t i = 0; i < size && ok_; ++i)
-      (*this)(x.emplace_back()); // fails long before it could outgrow the body
+      (*this)(x.emplace_back()); // fails long before the vector could outgrow the body
   }
 
   bool complete() const { return ok_ && in_.empty(); }
@@ -253,7 +253,7 @@ expected<frame> decode_body(header head, std::string_view body) {
 }
 
 void frame_reader::feed(std::string_view bytes) {
-  // Dropped in one go when most of the buffer is spent: linear in the stream.
+  // Erases the used bytes only when they are half of the buffer: linear in the stream's length.
   if (consumed_ > 0 && consumed_ >= buffer_.size() / 2) {
     buffer_.erase(0, consumed_);
     consumed_ = 0;

@@ -1,8 +1,8 @@
 #pragma once
 
-// The frames on the sockets between the control process, the fork server and
-// the workers. Both ends are always of the same build: a peer that speaks
-// another version is refused, never guessed at.
+// The frames on the sockets between the control process, the fork server and the
+// workers. Both ends are always of the same build: a peer of another version is
+// refused.
 
 #include "base/error.hpp"
 
@@ -25,10 +25,10 @@ inline constexpr uint8_t version = 2;
 /// (4), all little-endian. The body follows.
 inline constexpr size_t header_size = 8;
 
-/// No body of any type is larger. Each type has its own bound: see `max_body_of`.
+/// The bound for the bodies of all types. Each type has its own bound: see `max_body_of`.
 inline constexpr uint32_t max_body_size = 256u << 20;
 
-/// Whose words a reader reads: decides which types of frames may come.
+/// The sender whose frames a reader reads. It decides which types of frames may come.
 enum class stream : uint8_t {
   any,         ///< Not known; for tests.
   to_worker,   ///< assign, job, trim, stop, profile
@@ -39,7 +39,7 @@ enum class stream : uint8_t {
 
 // -- what a worker says of its memory --------------------------------------------
 
-/// All in bytes. A field that cannot be had is 0.
+/// All in bytes. A field that is not available is 0.
 struct memory_reading {
   uint64_t live = 0;          ///< Allocated − deallocated, exact (jemalloc).
   uint64_t rss_anon = 0;      ///< Resident anonymous memory (/proc/self/statm).
@@ -72,13 +72,13 @@ struct trim {
   bool operator==(const trim&) const = default;
 };
 
-/// Heap-profile sampling; answered with `profiled`. Between two jobs only, like
+/// Controls heap-profile sampling; answered with `profiled`. Comes only between two jobs, like
 /// every frame.
 struct profile {
   enum action : uint8_t {
     start, ///< Forgets what was sampled before and samples from now on.
-    dump,  ///< Hands over what has been allocated since `start` and is still held.
-    stop,  ///< Samples no more; what was sampled stays in later dumps.
+    dump,  ///< Returns what was allocated since `start` and is still held.
+    stop,  ///< Stops sampling; stacks sampled so far stay in later dumps.
   };
   uint8_t what = start;
   /// For `start`: one sample per 2^`log2_sample` bytes allocated, on average.
@@ -94,7 +94,7 @@ struct stop {
 
 // -- worker -> control process -----------------------------------------------------
 
-/// The worker has its first inference behind it and takes jobs.
+/// The worker has finished its first inference and takes jobs.
 struct ready {
   int32_t pid = 0;
   uint64_t warmup_us = 0; ///< From fork to now.
@@ -117,8 +117,8 @@ struct result {
   std::vector<score> top_k;       ///< Best first.
   uint32_t width = 0, height = 0; ///< Of the image as decoded (EXIF applied).
   uint64_t decode_us = 0, preprocess_us = 0, inference_us = 0;
-  // These two come last on the wire, so that a worker can fill them in when it has
-  // freed everything else: see `patch_memory`.
+  // These two come last on the wire, so that a worker can fill them in after it has freed
+  // everything else: see `patch_memory`.
   int64_t delta_live = 0; ///< Live bytes after − before this job.
   memory_reading memory;  ///< After this job.
   bool operator==(const result&) const = default;
@@ -132,12 +132,12 @@ struct trimmed {
 
 /// Answer to `profile`. On failure `error_message` says why and `heap` is empty.
 struct profiled {
-  uint8_t what = profile::start; ///< Of the request.
+  uint8_t what = profile::start; ///< Copied from the request.
   std::string error_message;
   uint64_t duration_us = 0; ///< How long the worker's jobs had to wait for this.
   uint64_t jobs = 0;        ///< Answered since `start`.
-  /// So many of them were sampled: as many as a tenth of the time allows, chosen at
-  /// random. What they hold stands for all.
+  /// How many of these jobs were sampled: as many as a tenth of the time allows, chosen at random.
+  /// Their samples stand for all jobs.
   uint64_t sampled_jobs = 0;
   uint64_t live = 0; ///< Exact live bytes when the dump was taken.
   std::string heap;  ///< jemalloc's heap_v2 text without its MAPPED_LIBRARIES.
@@ -191,8 +191,8 @@ struct exited {
 using frame = std::variant<assign, job, trim, stop, ready, result, trimmed, spawn, server_ready,
                            server_failed, spawned, exited, profile, profiled>;
 
-/// The largest body of a frame of this type (index into `frame`), in bytes: jobs are as large
-/// as images, answers are small, and only a heap dump has megabytes.
+/// The largest body of a frame of this type (index into `frame`), in bytes. Jobs are as large as
+/// images, and heap dumps take megabytes; all other frames are small.
 uint32_t max_body_of(size_t type);
 
 /// "result", "profiled", …
@@ -204,18 +204,18 @@ std::string encode(const frame& x);
 /// Overwrites `delta_live` and `memory` in an encoded `result` of `size` bytes.
 void patch_memory(char* encoded, size_t size, int64_t delta_live, const memory_reading& memory);
 
-/// What a header announces.
+/// The content of a frame header.
 struct header {
   uint8_t type = 0; ///< Index into `frame`.
   uint32_t body_size = 0;
 };
 
-/// Reads the first `header_size` bytes of a frame. `errc::bad_frame` for rubbish, for a type
-/// that `from` does not have, and for a body above its type's bound.
+/// Reads the first `header_size` bytes of a frame. `errc::bad_frame` for invalid bytes, for a type
+/// that `from` does not send, and for a body above its type's bound.
 expected<header> decode_header(std::string_view bytes, stream from = stream::any);
 
-/// Reads a body; every byte of it must be used. Never reads past its end and
-/// never allocates more than a few times the body's size, whatever the bytes are.
+/// Reads a body; every byte of it must be used. Never reads past the body's end and never allocates
+/// more than a few times the body's size, whatever the bytes are.
 expected<frame> decode_body(header head, std::string_view body);
 
 /// Cuts frames out of a stream of bytes. Not thread-safe.
@@ -229,7 +229,7 @@ public:
   /// the stream is unusable.
   expected<std::optional<frame>> next();
 
-  /// Bytes of a frame that has not come whole; 0 between two frames.
+  /// Received bytes of an incomplete frame; 0 between two frames.
   size_t pending() const { return buffer_.size() - consumed_; }
 
 private:

@@ -19,8 +19,8 @@ tl::unexpected<error> failed(const char* what) {
   return fail(code, std::string{what} + ": " + std::strerror(errno));
 }
 
-/// Waits until `fd` has something to read, up to `deadline`; what is there already is
-/// never too late.
+/// Waits until `fd` has something to read, up to `deadline`. Bytes that are there already are read
+/// even after the deadline.
 expected<void> wait_readable(int fd, const std::optional<clock::time_point>& deadline) {
   for (;;) {
     auto wait_ms = -1;
@@ -39,7 +39,7 @@ expected<void> wait_readable(int fd, const std::optional<clock::time_point>& dea
   }
 }
 
-/// Reads exactly `size` bytes; a descriptor that comes along goes to `passed`.
+/// Reads exactly `size` bytes. A descriptor that comes with them goes to `passed`.
 expected<void> read_exactly(int fd, char* to, size_t size,
                             const std::optional<clock::time_point>& deadline, unique_fd& passed) {
   size_t done = 0;
@@ -119,7 +119,7 @@ expected<void> send_frame(int fd, const frame& x, std::optional<int> pass_fd) {
     if (n < 0 && errno == EINTR)
       continue;
     if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
-      // A non-blocking socket whose peer is slow: bounded patience.
+      // A non-blocking socket whose peer reads slowly: waits for a bounded time.
       pollfd entry{fd, POLLOUT, 0};
       if (::poll(&entry, 1, 5'000) > 0)
         continue;

@@ -44,10 +44,10 @@ struct received {
   unique_fd fd;
 };
 
-/// Blocks for the next frame. `errc::unavailable` at end of file, `timeout`
-/// when `limit` (if given) passes first, `bad_frame` for rubbish. A limit of 0 takes
-/// what is there. Memory for a body is taken as its bytes come.
-/// @param from Whose frames these are.
+/// Blocks for the next frame. Errors: `unavailable` at end of file, `timeout` when `limit` (if
+/// given) passes first, `bad_frame` for invalid bytes. A limit of 0 takes only what has arrived
+/// already. Memory for a body is allocated as its bytes arrive.
+/// @param from The sender of these frames.
 expected<received> receive_frame(int fd, std::optional<std::chrono::milliseconds> limit = {},
                                  stream from = stream::any);
 
