@@ -12,23 +12,23 @@
 
 namespace ziyu::messaging {
 
-/// We own these partitions from now on, under assignment number `epoch`, which no other
-/// assignment of this process has or had, not even one of another consumer: work that
-/// was begun under it is told from later work on the same records by it alone. They are
-/// told as it becomes known what is committed for them, not all at once: another
-/// `partitions_assigned` of the same epoch may follow. A partition that is ours already gets
-/// a new epoch when its log went back behind what it had brought: other records have
-/// taken the offsets of those that were lost.
+/// These partitions are ours from now on, under assignment number `epoch`. No other assignment
+/// of this process has or had this number, not even one of another consumer: the epoch alone
+/// tells work that was begun under it from later work on the same records. Partitions are
+/// announced when it is known what is committed for them, not all at once: another
+/// `partitions_assigned` of the same epoch may follow. A partition that is ours already gets a
+/// new epoch when its log went back behind what was read of it: other records have taken the
+/// offsets of those that were lost.
 struct partitions_assigned {
   uint64_t epoch = 0;
   std::vector<topic_partition> partitions;
-  /// What was found committed; nothing of those without a commit. Fetching begins at its
-  /// offset.
+  /// What was found committed, by partition. Partitions without a commit are not in it. Fetching
+  /// begins at the committed offset.
   std::map<topic_partition, committed_state> committed;
 };
 
-/// These partitions are going (or, when `lost`, gone already: nothing can be
-/// committed any more). The consumer holds the rebalance until
+/// These partitions will be taken from us (or, when `lost`, have been taken already:
+/// nothing can be committed any more). The consumer holds the rebalance until
 /// `finish_revoke()`.
 struct partitions_revoked {
   uint64_t epoch = 0; ///< The assignment that they belonged to.
@@ -36,8 +36,8 @@ struct partitions_revoked {
   bool lost = false;
 };
 
-/// Something to log and show in `/readyz`, e.g., all brokers are down or a topic
-/// is missing. The consumer keeps trying unless the code is `kafka_fatal`.
+/// Trouble to log and to show in `/readyz`, e.g., all brokers are down or a topic is missing. The
+/// consumer keeps trying unless the code is `kafka_fatal`.
 struct consumer_failed {
   error reason;
 };
@@ -48,20 +48,20 @@ struct offsets_committed {
     topic_partition where;
     uint64_t epoch = 0;
     uint64_t version = 0;         ///< Of the `commit_point`.
-    std::optional<error> failure; ///< Not committed; it is tried again if it is still ours.
-    bool without_map = false;     ///< The broker refused the metadata: only the offset is.
+    std::optional<error> failure; ///< Why not; tried again while the partition is ours.
+    bool without_map = false;     ///< The broker refused the metadata, not the offset.
   };
   std::vector<item> items;
 };
 
-/// Records that the log no longer had when they were to be fetched: its retention was faster.
+/// Records that retention deleted before they were fetched.
 struct records_lost {
   topic_partition where;
   int64_t from = 0, past = 0; ///< Their offsets: [from, past).
   int64_t log_start = 0;      ///< The lowest offset that the log had after that.
 };
 
-/// A broker answers again after a `consumer_failed` that told of none.
+/// A broker answers again after a `consumer_failed` that said that no broker answers.
 struct consumer_recovered {};
 
 /// A poll brought nothing within its time.
@@ -71,8 +71,9 @@ using consumer_event =
   std::variant<nothing, record, partitions_assigned, partitions_revoked, offsets_committed,
                records_lost, consumer_failed, consumer_recovered>;
 
-/// Who a consumer is in its group at one moment (group, generation, member): fences the
-/// transaction of a member that is none any more (KIP-447). Opaque; may outlive its consumer.
+/// The identity of a consumer in its group at one moment (group, generation, member). It fences the
+/// transaction of a consumer that is not a member any more (KIP-447). Opaque; may outlive its
+/// consumer.
 class group_membership {
 public:
   virtual ~group_membership() = default;
@@ -82,13 +83,13 @@ public:
 struct partition_view {
   topic_partition where;
   uint64_t epoch = 0;
-  /// The next record to bring, if there is one; -1: nothing was committed, and none came yet,
-  /// nor word that there is none.
+  /// The next record to fetch; -1: nothing was committed, and neither a record nor the log's end
+  /// has come yet.
   int64_t position = -1;
-  int64_t log_end = -1; ///< As last told; -1: not known.
+  int64_t log_end = -1; ///< As a broker last told it; -1: not known.
   bool held = false;
-  bool known = true; ///< What is committed for it; before, it brings nothing.
-  /// Of its topic; another one when that is deleted and made again. Empty: not known.
+  bool known = true; ///< Whether its committed offset is known; it brings no record before.
+  /// The topic's id; it changes when the topic is deleted and made again. Empty: not known.
   std::string topic_id = {};
 };
 
@@ -99,22 +100,22 @@ public:
   virtual ~consumer() = default;
 
   /// Waits up to `limit` for the next event. Must be called often (well within
-  /// `max.poll.interval.ms`) even when gated, or the group evicts us.
+  /// `max.poll.interval.ms`), also while gated; otherwise the group evicts this consumer.
   virtual consumer_event poll(std::chrono::milliseconds limit) = 0;
 
-  /// Closed: `poll` brings no records, but everything else; what is prefetched
-  /// stays prefetched (nothing is fetched twice). Open again: it goes on.
+  /// While the gate is closed, `poll` brings no records, but all other events. Prefetched records
+  /// stay (nothing is fetched twice). When the gate opens, fetching goes on.
   virtual void gate(bool closed) = 0;
 
-  /// Brings no records of these partitions until told otherwise, though they stay
-  /// prefetched; the other ones go on. Replaces what was held before.
+  /// Brings no records of these partitions until the next call. Their prefetched records stay, and
+  /// other partitions go on. Replaces the partitions held before.
   virtual void hold(const std::set<topic_partition>& partitions) = 0;
 
-  /// The partitions that are ours. To be called every few seconds: logs' ends are those that
-  /// were asked for by the last call.
+  /// The partitions that are ours. Call it every few seconds: the logs' ends are those that the
+  /// previous call asked for.
   virtual std::vector<partition_view> view() { return {}; }
 
-  /// Drops what is prefetched of `where` and fetches from `offset` on, within `limit`.
+  /// Drops the prefetched records of `where` and fetches from `offset` on, within `limit`.
   /// @param offset Below 0: the beginning of the log.
   virtual expected<void> seek(const topic_partition& where, int64_t offset,
                               std::chrono::milliseconds limit) {
@@ -123,21 +124,21 @@ public:
                                      + " of " + where.topic);
   }
 
-  /// Paused: what is prefetched is dropped, to be fetched again later, and nothing more is
-  /// fetched. Costs bytes on the network; only a gate is free.
+  /// While paused, nothing is fetched, and prefetched records are dropped, to be fetched again
+  /// later. That costs bytes on the network; only a gate is free.
   virtual void pause(bool on) { static_cast<void>(on); }
 
   /// Bytes that had to be fetched again because of a pause or a seek.
   virtual uint64_t refetched_bytes() const { return 0; }
 
-  /// Takes over what is to be committed: at once when it is urgent, else with the next
-  /// commit (each second or so); the latest wins. An `offsets_committed` answers each
-  /// commit. `errc::revoked` when the partition is not ours, or not in that epoch.
+  /// Takes over what is to be committed: at once when it is urgent, else with the next commit
+  /// (about once a second). The latest point wins. An `offsets_committed` answers each commit.
+  /// `errc::revoked` when the partition is not ours, or not in that epoch.
   virtual expected<void> store(const topic_partition& where, commit_point point) = 0;
 
-  /// Who we are in the group, if all of these partitions are ours under these epochs now,
-  /// else null: what is committed with it is refused as soon as one of them can be
-  /// somebody else's. Thread-safe.
+  /// Our identity in the group if all of these partitions are ours under these epochs now, else
+  /// null. The broker refuses a commit with it as soon as one of them may belong to another member.
+  /// Thread-safe.
   virtual std::shared_ptr<const group_membership> membership(
     const std::map<topic_partition, uint64_t>& epochs) const {
     static_cast<void>(epochs);

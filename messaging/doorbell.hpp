@@ -12,7 +12,7 @@
 
 namespace ziyu::messaging {
 
-/// Wakes whoever waits for it, from any thread.
+/// Wakes the thread that waits for it, from any thread.
 class doorbell {
 public:
   doorbell() : fd_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}

@@ -19,12 +19,12 @@ std::string id_of_key(std::string_view key);
 /// The inverse of `id_of_key`; nothing for a text that it never returns.
 std::optional<std::string> key_of_id(std::string_view id);
 
-/// The id of the job in the record at `at` with this key. A record with no key, or with an
-/// empty one, is called after its place: "topic-partition-offset". A key that looks like a
-/// place in its own topic is written in hexadecimal, so that it does not stand for that place.
+/// The id of the job in the record at `at` with this key. The id of a record with no key, or with
+/// an empty one, is its place: "topic-partition-offset". A key that looks like a place in its own
+/// topic is written in hexadecimal, so that it does not stand for that place.
 std::string job_id_of(const record_id& at, std::string_view key);
 
-/// The id that a record's job has, unless its JSON names another.
+/// The id of a record's job, unless its JSON names another.
 std::string job_id_of(const record& source);
 
 } // namespace ziyu::messaging

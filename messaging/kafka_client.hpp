@@ -1,6 +1,6 @@
 #pragma once
 
-// The plumbing that all Kafka clients share: handles, configuration, metadata.
+// What all Kafka clients share: handles, configuration, metadata.
 
 #include "base/error.hpp"
 #include "messaging/producer.hpp"
@@ -30,50 +30,51 @@ using kafka_ptr = std::unique_ptr<rd_kafka_t, destroy_with<rd_kafka_destroy>>;
 using queue_ptr = std::unique_ptr<rd_kafka_queue_t, destroy_with<rd_kafka_queue_destroy>>;
 using event_ptr = std::unique_ptr<rd_kafka_event_t, destroy_with<rd_kafka_event_destroy>>;
 using error_ptr = std::unique_ptr<rd_kafka_error_t, destroy_with<rd_kafka_error_destroy>>;
-/// Must not outlive the client it was used with: it keeps partition references
-/// that hang rd_kafka_destroy.
+/// Must not outlive the client it was used with: it holds references to partitions, and
+/// rd_kafka_destroy waits for those.
 using partition_list_ptr = std::unique_ptr<rd_kafka_topic_partition_list_t,
                                            destroy_with<rd_kafka_topic_partition_list_destroy>>;
 
-/// A configuration from `properties`; the error names the property. Logs go to
-/// our log.
+/// A configuration from `properties`; the error names the property. The client's logs go to our
+/// log.
 expected<conf_ptr> make_conf(const kafka_properties& properties);
 
-/// How much a producer with these properties may hold unless told otherwise, for
-/// `queue.buffering.max.kbytes`: 64 MiB, or one record of `message.max.bytes` if that is more.
-/// One larger than the whole queue would be refused as if the queue were full, for ever.
+/// A producer's default of `queue.buffering.max.kbytes` with these properties: 64 MiB, or one
+/// record of `message.max.bytes` if that is more. A record larger than the whole queue would be
+/// refused as if the queue were full, for ever.
 std::string default_queue_kbytes(const kafka_properties& properties);
 
-/// For `batch.size`. A batch that is too large for its topic (`max.message.bytes`) is refused
-/// as a whole, as if each of its records were too large; hardly a topic takes less than this.
+/// Our default of `batch.size`. A broker refuses a whole batch that is above its topic's
+/// `max.message.bytes`, as if each of its records were too large. Few topics have a bound below
+/// this.
 inline constexpr size_t default_batch_bytes = 128 << 10;
 
-/// `x` as one of our errors: what librdkafka says and whether it is fatal.
+/// `x` as one of our errors: librdkafka's text and whether it is fatal.
 error to_error(rd_kafka_resp_err_t x, const std::string& what);
 
-/// How far `x`, an answer to a record, reaches.
+/// Whether `x`, a broker's answer to a record, refuses the record or its topic.
 refusal refusal_of(rd_kafka_resp_err_t x) noexcept;
 
-/// As `record::leader_epoch`.
+/// The leader epoch of a fetched message, as in `record::leader_epoch`.
 int32_t leader_epoch_of(const rd_kafka_message_t& x) noexcept;
 
-/// The same of an offset to commit or that is committed.
+/// The leader epoch of an offset that is or will be committed.
 int32_t leader_epoch_of(const rd_kafka_topic_partition_t& x) noexcept;
 void set_leader_epoch(rd_kafka_topic_partition_t& x, int32_t epoch) noexcept;
 
-/// A copy of a fetched message, so that its fetch buffer can go.
+/// A copy of a fetched message, so that its fetch buffer can be freed.
 record to_record(const rd_kafka_message_t& message, uint64_t epoch);
 
 /// Gives `x` to a producing client without blocking and copies its bytes. Its delivery
 /// report carries `opaque` (as `_private`). Errors as those of `producer::produce`.
 expected<void> produce_record(rd_kafka_t* client, const outgoing& x, uint64_t opaque);
 
-/// The same, with librdkafka's word for what went wrong.
+/// The same, with librdkafka's error code.
 rd_kafka_resp_err_t try_produce(rd_kafka_t* client, const outgoing& x, uint64_t opaque);
 
-/// A topic that does not exist is believed in for so long, as it may have been made just now;
-/// for `topic.metadata.propagation.max.ms` of producers. Less than the 10 s after which a
-/// silent producer raises the breaker.
+/// Our producers' default of `topic.metadata.propagation.max.ms`: for so long a missing
+/// topic counts as just made. Less than the 10 s after which a silent producer opens the
+/// breaker.
 inline constexpr const char* default_propagation_ms = "5000";
 
 struct topic_metadata {
@@ -87,7 +88,7 @@ struct cluster_metadata {
   const topic_metadata* find(const std::string& topic) const;
 };
 
-/// Asks the cluster who it is. `unavailable` when nobody answers within `limit`.
+/// Reads the cluster's id and brokers. `unavailable` when no broker answers within `limit`.
 expected<cluster_metadata> read_metadata(const kafka_properties& properties,
                                          std::chrono::milliseconds limit);
 
@@ -98,8 +99,8 @@ struct topic_specification {
   std::map<std::string, std::string> settings; ///< E.g., "max.message.bytes".
 };
 
-/// Creates the topics that do not exist yet; returns the names of the new ones, when
-/// all clients can see them.
+/// Creates the topics that do not exist yet. Returns the names of the new ones when all clients can
+/// see them.
 expected<std::vector<std::string>> create_topics(const kafka_properties& properties,
                                                  const std::vector<topic_specification>& topics,
                                                  std::chrono::milliseconds limit);

@@ -7,8 +7,8 @@
 
 namespace ziyu::messaging {
 
-// The properties that our clients run with: those given, those that are ours to say, and
-// defaults for the rest. A property that is given by another of its names has no default.
+// The properties that our clients run with: those given, those that Ziyu sets itself, and defaults
+// for the rest. A property that is given by its other name gets no default.
 
 kafka_properties with_consumer_defaults(kafka_properties given);
 kafka_properties with_producer_defaults(kafka_properties given);
@@ -17,7 +17,7 @@ kafka_properties with_producer_defaults(kafka_properties given);
 kafka_properties with_transactional_defaults(kafka_properties given,
                                              std::chrono::milliseconds limit);
 
-/// What a service runs.
+/// The properties of all Kafka clients of a service.
 struct client_properties {
   kafka_properties consumer, producer;
   /// For `delivery.guarantee` exactly_once.
@@ -25,9 +25,9 @@ struct client_properties {
   std::chrono::milliseconds transaction_limit{15'000}; ///< As `transaction_settings::limit`.
 };
 
-/// Makes each of these clients and ends it again: librdkafka relates many properties to each
-/// other, and tells only then. Asks no broker; takes some ms each. The error names the client
-/// and, in librdkafka's words, the property.
+/// Makes each of these clients and ends it again: librdkafka relates many properties to each other,
+/// and checks that only then. Contacts no broker; takes some ms each. The error names the client
+/// and quotes librdkafka's text, which names the property.
 expected<void> check_clients(const client_properties& x);
 
 } // namespace ziyu::messaging

@@ -6,7 +6,7 @@
 
 namespace ziyu::messaging {
 
-/// As librdkafka passes it on.
+/// A membership as librdkafka passes it on.
 struct kafka_membership : group_membership {
   explicit kafka_membership(rd_kafka_consumer_group_metadata_t* x) : what(x) {}
   ~kafka_membership() override {
@@ -19,7 +19,7 @@ struct kafka_membership : group_membership {
   rd_kafka_consumer_group_metadata_t* what;
 };
 
-/// The name that the coordinator has given to `consumer`; empty while it has none.
+/// The member id that the coordinator has given to `consumer`; empty while it has none.
 /// Thread-safe.
 std::string member_name(rd_kafka_t* consumer);
 

@@ -5,23 +5,23 @@
 
 namespace ziyu::messaging {
 
-/// The steps of a transaction, each named before it is taken.
+/// The steps of a transaction; each is announced before it is taken.
 enum class transaction_step : uint8_t { begin, produce, send_offsets, commit, end };
 
 struct transaction_settings {
   std::string group; ///< The consumer group whose offsets are committed.
-  /// For each of: becoming a producer, delivery of all records, sending the offsets, the
-  /// commit. Must be below the broker's `transaction.timeout.ms`, which ours is twice of.
+  /// Bounds each of: initialisation, delivery of all records, sending the offsets, the commit. Must
+  /// be below `transaction.timeout.ms`, which is twice this by default.
   std::chrono::milliseconds limit{15'000};
   /// Called on the producer's thread before each step; for tests and traces.
   std::function<void(transaction_step)> on_step;
 };
 
-/// A producer that survives: after a fatal error, and after one that leaves open how a
-/// commit ended (KIP-890 tells of both), it makes itself anew under the same
-/// `transactional.id`, which ends the old transaction one way or the other, and then asks the
-/// group's committed offsets which. `properties` need `transactional.id`. The report handler
-/// is called on the producer's own thread, at the latest from the destructor (`aborted`).
+/// A producer that recovers: after a fatal error, and after an error that leaves it unknown how a
+/// commit ended (KIP-890 describes both), it makes a new client under the same `transactional.id`.
+/// That ends the old transaction one way or the other. The group's committed offsets then tell
+/// which way. `properties` need `transactional.id`. The report handler is called on the producer's
+/// own thread, at the latest from the destructor (`aborted`).
 expected<std::unique_ptr<transactional_producer>> make_kafka_transactional_producer(
   kafka_properties properties, transaction_settings settings,
   transactional_producer::report_handler on_report);

@@ -5,17 +5,17 @@
 
 namespace ziyu::messaging {
 
-/// Where a reader is in the log of a partition, and what a record that comes says of the log.
-/// A log may go back behind what was read of it: it was cut off (an election of a leader that
-/// was not in sync) or the topic was made anew, and other records took the offsets of those that
-/// were lost. Pure.
+/// Where a reader is in a partition's log, and what the next record says of the log. A log may go
+/// back behind what was read of it: it was cut off (by an election of a leader that was not in
+/// sync) or its topic was made anew, and other records took the offsets of those that were lost.
+/// Pure.
 class log_position {
 public:
   enum class verdict : uint8_t {
     next,      ///< The next record.
-    repeat,    ///< The one that came last, once more: a pause inside librdkafka may do so.
-    went_back, ///< The log was cut off at its offset, or before.
-    made_anew, ///< It is of another log: all of that one is new.
+    repeat,    ///< The latest record once more: a pause inside librdkafka may repeat it.
+    went_back, ///< The log was cut off at this record's offset, or before.
+    made_anew, ///< The record is of another log: everything in that log is new.
   };
 
   /// Offsets [from, past) of which no record came.
@@ -23,33 +23,34 @@ public:
     int64_t from = 0, past = 0;
   };
 
-  /// Reading begins at `next`, where an earlier reader was; below 0: it is not known where. The
-  /// log may not reach it any more, which is no surprise.
-  /// @param leader_epoch Of the record before it; -1: not known.
+  /// Reading begins at `next`, where an earlier reader was; below 0: not known. If the log does not
+  /// reach `next` any more, that is no loss.
+  /// @param leader_epoch Of the record before `next`; -1: not known.
   void begin(int64_t next, int32_t leader_epoch = -1);
 
   /// Reading goes on at `next` in a log that went back.
   void restart(int64_t next);
 
-  /// A record came. Moves on for `next` and `repeat`.
+  /// A record came. The position moves on for `next` and `repeat`.
   /// @param leader_epoch As in `record`.
   verdict see(int64_t offset, int32_t leader_epoch);
 
-  /// There is nothing (more) before `offset`: also behind what brings no record, as the marker of
-  /// a transaction, what was aborted, compacted or expired.
+  /// There is no (further) record before `offset`. Called also behind offsets without a record: the
+  /// marker of a transaction, aborted, compacted or expired records.
   void see_end(int64_t offset);
 
-  /// What was passed over since the last call. It is no loss by itself: see `see_end`.
+  /// The offsets that were passed over since the last call. They are not necessarily a loss: see
+  /// `see_end`.
   std::optional<gap> take_gap();
 
   int64_t next() const { return next_; }           ///< -1: not known.
-  int64_t past_last() const { return past_last_; } ///< Behind the last that came; -1: none.
+  int64_t past_last() const { return past_last_; } ///< Behind the latest record; -1: none came.
 
 private:
   void pass_over(int64_t to);
 
   int64_t next_ = -1, past_last_ = -1;
-  int32_t leader_epoch_ = -1; ///< Of the last that came.
+  int32_t leader_epoch_ = -1; ///< Of the latest record.
   std::optional<gap> gap_;
 };
 

@@ -13,28 +13,28 @@
 
 namespace ziyu::messaging {
 
-/// Which partitions are ours, and the commits of their offsets: explicit ones with metadata,
-/// one at a time, so that an older one cannot overtake a newer one. `store` and `membership`
-/// are for any thread, `commit` for one at a time, the rest for the polling thread.
+/// Which partitions are ours, and the commits of their offsets: explicit ones with metadata, one at
+/// a time, so that an older commit cannot overtake a newer one. Any thread may call `store` and
+/// `membership`, one thread at a time `commit`, and only the polling thread the rest.
 class offset_commits {
 public:
   using clock = std::chrono::steady_clock;
 
-  /// @param client Outlives this, as does `bell`, which rings when there is something to do.
+  /// @param client Outlives this object, as does `bell`, which rings when there is something to do.
   offset_commits(rd_kafka_t* client, doorbell& bell, std::chrono::milliseconds interval);
   ~offset_commits();
 
   // -- whose they are ---------------------------------------------------------------------
 
   void own(const std::vector<topic_partition>& partitions, uint64_t epoch);
-  /// With what waits to be committed for them.
+  /// Also drops what waits to be committed for them.
   void disown(const std::vector<topic_partition>& partitions);
   void disown_all();
   bool owns(const topic_partition& where) const;
-  /// Nobody is told of a membership any more: a closed group answers no question.
+  /// From now on `membership` returns null: a closed group answers no request.
   void close();
 
-  /// Who we are in the group, while all of these are ours; else null.
+  /// Our identity in the group while all of these partitions are ours; else null.
   std::shared_ptr<const group_membership> membership(
     const std::map<topic_partition, uint64_t>& epochs) const;
 
@@ -42,18 +42,18 @@ public:
 
   expected<void> store(const topic_partition& where, commit_point point);
   void send_if_due();
-  /// When to look again; an answer to a commit under way rings.
+  /// When to look again; `bell` rings when a commit is answered earlier.
   clock::time_point due();
-  /// `offsets_committed`, if a commit was answered.
+  /// An `offsets_committed`, if a commit was answered.
   std::optional<consumer_event> next_answer();
-  /// All that is stored, now.
+  /// Commits all that is stored, now.
   expected<void> commit(std::chrono::milliseconds limit);
 
 private:
   struct pending {
     commit_point point;
     uint64_t epoch = 0;
-    bool without_map = false; ///< The broker refuses as much metadata.
+    bool without_map = false; ///< The broker refuses metadata of this size.
   };
 
   bool any_without_map() const;
@@ -74,7 +74,7 @@ private:
   std::deque<consumer_event> news_; ///< For the next polls.
 
   mutable std::mutex mutex_;                   ///< Guards what `store` touches from other threads:
-  std::map<topic_partition, uint64_t> epochs_; ///< Of those that are ours.
+  std::map<topic_partition, uint64_t> epochs_; ///< Of the partitions that are ours.
   std::map<topic_partition, pending> pending_;
   bool urgent_ = false;
   bool closed_ = false;

@@ -18,15 +18,15 @@ enum class record_state : uint8_t {
   publishing,    ///< Its result or dead letter is at the producer.
   done,          ///< Its result has a delivery report.
   dead_lettered, ///< Its dead letter has a delivery report.
-  handed_back,   ///< Its partition went, or we stop: somebody else's again.
+  handed_back,   ///< Its partition was taken from us, or we stop: another owner does it.
 };
 
 std::string_view to_string(record_state x) noexcept;
 
-/// What `offset_ledger::fetched` says to a record.
+/// What `offset_ledger::fetched` decides for a record.
 enum class arrival : uint8_t {
-  fresh,        ///< Ours to do.
-  already_done, ///< Finished before, by whoever had the partition then: nothing to do.
+  fresh,        ///< To be done here.
+  already_done, ///< Finished before, by an earlier owner of the partition: nothing to do.
   refused,      ///< Of a stale epoch, or fetched before: not counted.
 };
 
@@ -37,12 +37,12 @@ struct commit_point {
 
   int64_t next;         ///< All offsets below are finished.
   std::string metadata; ///< The map of what is beyond (`encode_offset_map`); may be empty.
-  uint64_t version;     ///< Of what the ledger knew; grows within an epoch.
-  uint64_t epoch = 0;   ///< For which it was said; 0: whichever is ours.
-  /// Of the leader that appended the last record below `next`; -1: not known. A broker is asked
-  /// with it whether its log still is the one that was read.
+  uint64_t version;     ///< Version of the ledger's state; grows within an epoch.
+  uint64_t epoch = 0;   ///< The epoch that it is for; 0: the present one.
+  /// Of the leader that appended the last record below `next`; -1: not known. A broker compares it
+  /// with its log, to tell whether that is the log that was read.
   int32_t leader_epoch = -1;
-  bool urgent = false; ///< Something waits for its acknowledgement.
+  bool urgent = false; ///< A record waits for the acknowledgement of this commit.
 };
 
 /// What was found committed for a partition when it was assigned.
@@ -53,21 +53,21 @@ struct committed_state {
   int32_t leader_epoch = -1; ///< As in `commit_point`.
 };
 
-/// What of `x` holds for a log that was cut off at `end`, where other records stand now;
-/// nothing if all below `x.next` is not there any more.
+/// The part of `x` that holds for a log that was cut off at `end` and then written on. Nothing if
+/// no record below `x.next` is left.
 std::optional<committed_state> within(committed_state x, int64_t end);
 
-/// Accounts for every fetched offset per (topic, partition, assignment epoch), knows what
-/// may be committed (the contiguous prefix of finished offsets and a map of those beyond
-/// it) and which attempts are on record. Pure: no I/O, no clock. Not thread-safe; lives in
-/// the dispatcher.
+/// Accounts for every fetched offset per (topic, partition, assignment epoch). Knows what may be
+/// committed: the contiguous prefix of finished offsets and a map of those beyond it. Knows
+/// which attempts are on record. Pure: no I/O, no clock. Not thread-safe; lives in the
+/// dispatcher.
 ///
-/// Attempts on record: a job may be what kills the whole service, and whoever starts again
-/// must learn of it. A first attempt begins only below `begun_below` of an acknowledged
-/// commit, which runs ahead of what is fetched so that nothing waits for it. When an owner
-/// dies, the open records below it are suspects of the next one: their attempts, and all
-/// attempts after a failed one, begin only when a commit that announces them has been
-/// acknowledged. An owner that says goodbye leaves no suspects.
+/// Attempts on record: a job may kill the whole service, and the next owner of its partition must
+/// learn that. A first attempt begins only below the `begun_below` of an acknowledged commit. That
+/// mark runs ahead of what is fetched, so that no job waits for it. When an owner dies, the open
+/// records below the mark are suspects of the next owner. The attempts at suspects, and all
+/// attempts after a failed one, begin only when a commit that announces them has been acknowledged.
+/// An owner that ends in good order leaves no suspects.
 class offset_ledger {
 public:
   struct balance {
@@ -78,11 +78,11 @@ public:
     balance& operator+=(const balance& x);
   };
 
-  /// @param lookahead How many offsets beyond the highest fetched `begun_below` runs ahead.
+  /// @param lookahead How many offsets `begun_below` is ahead of the highest fetched offset.
   explicit offset_ledger(int64_t lookahead = 64) : lookahead_(lookahead) {}
 
-  /// Starts an assignment of `where`. Replaces an older one (its open records
-  /// count as handed back).
+  /// Starts an assignment of `where`. Replaces an older assignment, whose open records count as
+  /// handed back.
   /// @param found What was committed, if that is known.
   void assign(const topic_partition& where, uint64_t epoch,
               const std::optional<committed_state>& found = std::nullopt);
@@ -90,79 +90,80 @@ public:
   /// Ends the assignment of `where`; returns the open records, now handed back.
   std::vector<record_id> revoke(const topic_partition& where);
 
-  /// True if `where` is assigned under `epoch`: only then is work on it ours.
+  /// True if `where` is assigned under `epoch`: only then does work on it count.
   bool owns(const topic_partition& where, uint64_t epoch) const;
 
-  /// Of the assignment of `where`; nothing when it is not assigned.
+  /// The epoch under which `where` is assigned; nothing when it is not assigned.
   std::optional<uint64_t> epoch_of(const topic_partition& where) const;
 
   /// A record was fetched. @param leader_epoch As in `record`.
   arrival fetched(const record_id& id, uint64_t epoch, int32_t leader_epoch = -1);
 
-  /// Moves a record on. False when the epoch is stale or the record is final
-  /// already: the caller drops its news, it no longer counts.
+  /// Moves a record to its next state. False when the epoch is stale or the record is final: the
+  /// caller then drops the outcome.
   bool advance(const record_id& id, uint64_t epoch, record_state to);
 
   // -- attempts ---------------------------------------------------------------------
 
-  /// Attempts that an open record has spent: those that failed here, and those that former
-  /// owners had announced and did not survive.
+  /// Attempts that an open record has used up: those that failed here, and those that earlier
+  /// owners announced and did not survive.
   uint32_t spent_attempts(const record_id& id) const;
 
-  /// True if an owner before us died with an attempt at this record: it should run while
-  /// no other such record does.
+  /// True if an earlier owner died during an attempt at this record. Such a record should run while
+  /// no other such record runs.
   bool killed_an_owner(const record_id& id) const;
 
-  /// An attempt has failed: it is spent.
+  /// An attempt has failed: it is used up.
   void fail_attempt(const record_id& id, uint64_t epoch);
 
-  /// Whether the next attempt at an open record is on record. If not, `announce` it and
-  /// ask again when a commit has been acknowledged.
+  /// Whether the next attempt at an open record is on record. If not, call `announce` and ask again
+  /// when a commit has been acknowledged.
   bool may_begin(const record_id& id) const;
 
-  /// Puts the next attempt at an open record on the next commit. True if that is news;
-  /// false when it is announced already or waits for no announcement of its own.
+  /// Puts the next attempt at an open record on the next commit. True if that changes the commit;
+  /// false when it is announced already or needs no announcement.
   bool announce(const record_id& id);
 
   // -- commits ----------------------------------------------------------------------
 
-  /// What to commit next for `where`, if that differs from what is committed or on its way.
-  /// @param finishing Offsets of open records that are committed as finished together with
-  /// their results, in one transaction: `advance` follows when that has succeeded.
+  /// The next commit point of `where`, if it differs from what is committed or on its way.
+  /// @param finishing Offsets of open records that are committed as finished in one transaction
+  /// with their results: `advance` follows when the transaction has succeeded.
   std::optional<commit_point> take_progress(const topic_partition& where,
                                             const std::set<int64_t>& finishing = {});
 
-  /// Whether `take_progress` may have news, and whether something waits for them.
+  /// Whether `take_progress` may return a point, and whether a record waits for its commit.
   bool has_progress(const topic_partition& where) const;
   bool is_urgent(const topic_partition& where) const;
 
-  /// The last commit point that was taken came to nothing: it will be offered again.
+  /// The commit point taken last was not committed: it will be offered again.
   void progress_lost(const topic_partition& where);
 
-  /// What to commit before the partition goes in good order: nothing of ours runs on.
-  /// Nothing if that is committed already.
+  /// The commit before the partition goes in good order: none of our attempts runs on. Nothing if
+  /// that is committed already.
   std::optional<commit_point> farewell(const topic_partition& where,
                                        const std::set<int64_t>& finishing = {});
 
   /// A commit point of `where` has been acknowledged.
   void committed(const topic_partition& where, uint64_t epoch, uint64_t version);
 
-  /// Whether an extension of `begun_below` of `where` has not been acknowledged yet.
+  /// Whether a raised `begun_below` of `where` has not been acknowledged yet.
   bool awaits_mark(const topic_partition& where) const;
 
-  /// First attempts of `where` begin from now on though commits are not acknowledged: the
-  /// wait was too long. True if anything had been waiting.
+  /// First attempts of `where` begin from now on without an acknowledged commit, since the wait was
+  /// too long. True if any attempt had been waiting.
   bool begin_unrecorded(const topic_partition& where);
 
-  /// Whether the map of `where` needs so much of a commit's metadata (75 %) that no new
-  /// records should be taken. Records that the map leaves open are never in question.
+  /// Whether the map of `where` needs 75 % of a commit's metadata or more, so that no new records
+  /// should be taken. False while fetching is below the end of the restored map: those records are
+  /// always taken.
   bool congested(const topic_partition& where) const;
 
   // -- the account ------------------------------------------------------------------
 
   balance total() const; ///< Over all epochs since the start.
 
-  /// Where an assigned partition is.
+  /// Where an assigned partition stands.
   struct progress {
     uint64_t in_flight = 0;
     int64_t fetch_next = -1; ///< Behind the highest offset fetched or committed; -1: neither.
@@ -170,7 +171,7 @@ public:
   /// Nothing when `where` is not assigned.
   std::optional<progress> progress_of(const topic_partition& where) const;
 
-  /// What is wrong with the account, or empty: an internal error.
+  /// An internal error in the account, or empty.
   std::string audit() const;
 
   /// For `GET /ledger` and the exit report: the total, and a row per partition and epoch,
@@ -181,8 +182,8 @@ private:
   struct open_record {
     record_state state = record_state::queued;
     uint32_t spent = 0;
-    uint32_t announced = 0;    ///< Number of the attempt on its way to the metadata.
-    uint64_t announced_at = 0; ///< The version that has it first.
+    uint32_t announced = 0;    ///< Number of the attempt that is on its way to the metadata.
+    uint64_t announced_at = 0; ///< The first version that has it.
     bool killed_an_owner = false;
   };
   struct partition {
@@ -191,20 +192,20 @@ private:
     int64_t next = -1;    ///< Lowest offset not finished; -1 before it is known.
     int64_t highest = -1; ///< Highest offset fetched; `next` - 1 before the first.
     bool any_fetched = false;
-    std::map<int64_t, open_record> open; ///< Fetched, not finished; also handed back ones.
-    offset_map restored;                 ///< Of it, what is beyond `highest`.
+    std::map<int64_t, open_record> open; ///< Fetched, not finished; also those handed back.
+    offset_map restored;                 ///< The restored map, as far as it is beyond `highest`.
     int64_t suspects_below = -1;
-    std::string ignored; ///< Why the metadata found was not used.
-    // What commits say of beginning, and since which version.
+    std::string ignored; ///< Why the metadata that was found was not used.
+    // The `begun_below` of commits, and since which version.
     int64_t begun_below = -1, durable_begun_below = -1;
     uint64_t begun_at = 0;
     uint64_t version = 0, offered = 0, durable = 0;
     int64_t offered_next = -1, durable_next = -1;
-    std::string offered_map; ///< As metadata.
+    std::string offered_map; ///< The map offered last, as metadata.
     std::optional<std::string> durable_map;
     bool urgent = false;
-    size_t map_bytes = 0; ///< At the last offer.
-    /// From which offset on records are of which leader: as far as commits may ask.
+    size_t map_bytes = 0; ///< At the latest offer.
+    /// The first offset of each leader's records, as far as commits may need it.
     std::map<int64_t, int32_t> leader_epochs;
     balance sums; ///< Of this epoch.
   };
@@ -229,8 +230,8 @@ private:
 
   int64_t lookahead_;
   std::map<topic_partition, partition> partitions_;
-  std::deque<account> ended_; ///< The latest epochs that are over.
-  balance ended_sums_;        ///< Of all that are over.
+  std::deque<account> ended_; ///< The latest epochs that have ended.
+  balance ended_sums_;        ///< Of all epochs that have ended.
 };
 
 } // namespace ziyu::messaging

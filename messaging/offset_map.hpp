@@ -16,19 +16,19 @@ struct offset_range {
   bool operator==(const offset_range&) const = default;
 };
 
-/// What an owner of a partition leaves in the metadata of its commits, for whoever goes
-/// on from the committed offset. All of it only ever saves work: without it everything
-/// from the committed offset on is done (again).
+/// What an owner of a partition leaves in the metadata of its commits for the next owner, which
+/// goes on from the committed offset. The map only saves work: without it everything from the
+/// committed offset on is done again.
 struct offset_map {
-  /// Finished already, out of order. Ascending, neither overlapping nor touching; all
-  /// beyond the committed offset, which itself is not finished.
+  /// Offsets finished out of order. Ascending; ranges neither overlap nor touch. All are beyond the
+  /// committed offset, which itself is not finished.
   std::vector<offset_range> finished;
 
   /// Attempts begun at records that are not finished; at least 1 each.
   std::map<int64_t, uint32_t> attempts;
 
-  /// No record at or beyond this offset has been begun. Only an owner that died leaves it
-  /// behind: any open record below it may be what killed it.
+  /// No attempt has begun at or beyond this offset. Only an owner that died leaves it in a commit:
+  /// any open record below it may have killed that owner.
   std::optional<int64_t> begun_below;
 
   bool operator==(const offset_map&) const = default;
@@ -38,15 +38,15 @@ struct offset_map {
   bool has_finished(int64_t offset) const;
 };
 
-/// What a Kafka broker accepts as metadata of a commit unless it is told otherwise
+/// A Kafka broker's default bound for the metadata of a commit
 /// (`offset.metadata.max.bytes`).
 inline constexpr size_t max_offset_metadata_bytes = 4096;
 
-/// Of these, what a map leaves to the mark of a transaction.
+/// The part of these bytes that a map leaves free for the mark of a transaction.
 inline constexpr size_t max_transaction_mark_bytes = 32;
 
-/// Bytes that the whole of `x` takes as metadata beside the committed offset `base`,
-/// however many; 0 when it is empty.
+/// Bytes of the whole of `x` as metadata beside the committed offset `base`, without any bound; 0
+/// when it is empty.
 size_t offset_map_bytes(const offset_map& x, int64_t base);
 
 /// `x` as metadata of at most `limit` bytes for a commit of offset `base`; empty for an
@@ -64,8 +64,8 @@ std::string encode_offset_map(const offset_map& x, int64_t base,
                               size_t limit = max_offset_metadata_bytes
                                              - max_transaction_mark_bytes);
 
-/// `metadata`, a map or nothing, with the mark of the transaction that commits it: by it one
-/// is told from all others that may have put the same there.
+/// `metadata` (a map or empty) with the mark of the transaction that commits it. The mark tells
+/// this commit from others with the same map.
 /// @param mark Not empty, without ';' and ':', shorter than `max_transaction_mark_bytes`.
 std::string with_transaction_mark(std::string_view metadata, std::string_view mark);
 
@@ -74,14 +74,14 @@ std::string_view transaction_mark(std::string_view metadata);
 
 struct decoded_offset_map {
   offset_map map;
-  /// Not empty: the metadata was not used (foreign, of another version, corrupt, or it
-  /// speaks of records that the log does not have), and why. `map` is empty then.
+  /// Not empty: why the metadata was not used (foreign, of another version, corrupt, or about
+  /// records that the log does not have). `map` is empty then.
   std::string ignored;
 };
 
-/// Reads the metadata of a commit of offset `base`. Never fails: what cannot be trusted in
-/// full is ignored in full, as if nothing beyond `base` had been finished.
-/// @param log_end The partition's end; a map that says otherwise is of another log.
+/// Reads the metadata of a commit of offset `base`. Never fails: metadata that is not valid in full
+/// is ignored in full, as if nothing beyond `base` had been finished.
+/// @param log_end The partition's end; a map that goes beyond it is of another log.
 decoded_offset_map decode_offset_map(std::string_view metadata, int64_t base,
                                      std::optional<int64_t> log_end = std::nullopt);
 

@@ -15,19 +15,19 @@ struct outgoing {
   std::optional<std::string> value; ///< Nothing for a tombstone.
   header_list headers;
   uint64_t token = 0;
-  std::optional<int32_t> partition; ///< Nothing: by the key.
+  std::optional<int32_t> partition; ///< Nothing: chosen by the key.
 
   size_t bytes() const;
 };
 
-/// How far it reaches that a broker did not take a record.
+/// What a broker's refusal of a record applies to.
 enum class refusal : uint8_t {
-  none,   ///< No refusal, or the surroundings are to blame: a retry may mend it.
-  record, ///< This record: others of its topic may be taken.
-  topic,  ///< Its topic takes none at present: it is missing, forbidden or has no leader.
+  none,   ///< No refusal, or another failure that a retry may mend.
+  record, ///< This record; the topic may take others.
+  topic,  ///< The whole topic at present: it is missing, forbidden or has no leader.
 };
 
-/// What became of an `outgoing`: acknowledged by all in-sync replicas, or not.
+/// The outcome of an `outgoing`: acknowledged by all in-sync replicas, or not.
 struct delivery_report {
   uint64_t token = 0;
   std::optional<error> failure;
@@ -40,12 +40,12 @@ class producer {
 public:
   using report_handler = std::function<void(delivery_report)>;
 
-  /// May take seconds: each record that is pending gets its report before.
+  /// May take seconds: each pending record gets its report before.
   virtual ~producer() = default;
 
-  /// Queues `x` without blocking. `errc::queue_full`: nothing was queued, try
-  /// again after some reports; `kafka_fatal`: re-create the producer; `kafka`:
-  /// this record cannot be produced. Exactly one report follows a success.
+  /// Queues `x` without blocking. Errors: `queue_full`: nothing was queued, try again after some
+  /// reports; `kafka_fatal`: make a new producer; `kafka`: this record cannot be produced. Exactly
+  /// one report follows a success.
   virtual expected<void> produce(const outgoing& x) = 0;
 
   /// Waits until every report has been handed out, up to `limit`.

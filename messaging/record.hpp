@@ -35,19 +35,19 @@ using header_list = std::vector<std::pair<std::string, std::optional<std::string
 /// The value of the last header called `name`; a null value reads as "".
 std::optional<std::string> find_header(const header_list& headers, const std::string& name);
 
-/// A record as fetched. The bytes are copied out of librdkafka's buffers, which
-/// must not be held on to (a single message pins its whole fetch response).
+/// A fetched record. Its bytes are copied out of librdkafka's buffers, since a single message keeps
+/// its whole fetch response in memory.
 struct record {
   record_id id;
-  uint64_t epoch = 0; ///< Number of the assignment that it was fetched under.
+  uint64_t epoch = 0; ///< Number of the assignment under which it was fetched.
   std::optional<std::string> key;
   std::shared_ptr<const std::string> value; ///< Null for a tombstone.
   header_list headers;
-  int64_t timestamp_ms = 0; ///< Since the Unix epoch; of the broker or producer.
+  int64_t timestamp_ms = 0; ///< Since the Unix epoch; set by the broker or the producer.
   /// Number of the leader that appended it (KIP-320); -1: not known. Never falls in a log.
   int32_t leader_epoch = -1;
 
-  /// What it weighs in memory: key, value and headers.
+  /// Its bytes in memory: key, value and headers.
   size_t bytes() const;
 };
 

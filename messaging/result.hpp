@@ -17,8 +17,8 @@ struct model_identity {
   std::string name, version, sha256, precision;
 };
 
-/// The outcome of a job: what goes to the result topic (schema
-/// `configs/result.schema.json`, "ziyu.result.v1").
+/// The outcome of a job, as it goes to the result topic (schema `configs/result.schema.json`,
+/// "ziyu.result.v1").
 struct result {
   std::string job_id;
   bool ok = true;

@@ -8,9 +8,9 @@
 
 namespace ziyu::messaging {
 
-/// Why nobody could write to `topic` now: it is missing, forbidden or without a leader, also
-/// after the second that a new topic may take to find one. Nothing if it can be written to, and
-/// when no broker tells before `deadline`.
+/// Why nothing can be written to `topic` now: it is missing, forbidden or without a leader (a new
+/// topic gets a second to find one). Empty if it can be written to, and when no broker answers
+/// before `deadline`.
 std::optional<error> unwritable(rd_kafka_t* client, const std::string& topic,
                                 std::chrono::steady_clock::time_point deadline);
 

@@ -9,7 +9,7 @@
 
 namespace ziyu::messaging {
 
-/// What a partition's committed offset becomes together with a transaction's records.
+/// The offset to commit for a partition together with a transaction's records.
 struct offset_commit {
   topic_partition where;
   int64_t next = 0; ///< The first offset that is not done.
@@ -22,8 +22,8 @@ struct offset_commit {
 struct transaction {
   uint64_t id = 0; ///< Named in the report.
   std::vector<outgoing> records;
-  /// With the transaction's mark in their metadata: after a failure that leaves the end open,
-  /// the committed offsets tell how it ended.
+  /// Their metadata carries the transaction's mark. After a failure that leaves the end unknown,
+  /// the committed offsets tell how the transaction ended.
   std::vector<offset_commit> offsets;
   std::shared_ptr<const group_membership> member;
 };
@@ -31,7 +31,7 @@ struct transaction {
 enum class transaction_end : uint8_t {
   committed,
   aborted, ///< Nothing of it is visible to read-committed readers; it may be tried again.
-  fenced,  ///< Aborted, and we are no longer who we were in the group: its work is not ours.
+  fenced,  ///< Aborted, and our group membership is no longer valid: its work is not ours any more.
 };
 std::string_view to_string(transaction_end x) noexcept;
 
@@ -39,11 +39,11 @@ struct transaction_report {
   uint64_t id = 0;
   transaction_end end = transaction_end::aborted;
   error reason; ///< Unless committed.
-  /// The record that can never be delivered as it is.
+  /// Index of the record that can never be delivered as it is.
   std::optional<size_t> culprit;
-  /// `topic`: that of the culprit takes none; without a culprit, one of the topics does.
+  /// `topic`: the topic of the culprit, or, without a culprit, one of the topics takes no records.
   refusal refused = refusal::none;
-  /// The broker refused the maps (`offset.metadata.max.bytes`): what was committed has none.
+  /// The broker refused the maps (`offset.metadata.max.bytes`): offsets were committed without.
   bool without_maps = false;
 };
 

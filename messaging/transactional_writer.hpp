@@ -5,27 +5,27 @@
 
 namespace ziyu::messaging {
 
-/// Writes records in transactions: all of a call or none, also when the process dies in the
-/// middle. Whoever opens a second one with the same id ends the first one's. Not thread-safe.
+/// Writes records in transactions: all records of a call or none, also when the process dies in the
+/// middle. Opening a second writer with the same id ends the first one. Not thread-safe.
 class transactional_writer {
 public:
   virtual ~transactional_writer() = default;
 
   struct failure {
     error reason;
-    /// Which record its topic does not take. Others may be written without it.
+    /// Index of the record that its topic does not take. The others may be written without it.
     std::optional<size_t> culprit;
   };
 
-  /// Waits until all records are committed. `kafka_fatal`: another writer with this id took
-  /// over, or the client is unusable; `timeout`: nobody knows whether it was committed;
-  /// else nothing was.
+  /// Waits until all records are committed. Errors: `kafka_fatal`: another writer with this id took
+  /// over, or the client is unusable; `timeout`: it is not known whether they were committed; any
+  /// other: nothing was committed.
   virtual tl::expected<void, failure> write(const std::vector<outgoing>& records,
                                             std::chrono::milliseconds limit) = 0;
 };
 
-/// Ends what an earlier writer with this id has left open. `unavailable` when no broker
-/// answers within `limit`.
+/// Opens a writer and ends the transaction that an earlier writer with this id has left open.
+/// `unavailable` when no broker answers within `limit`.
 expected<std::unique_ptr<transactional_writer>> open_transactional_writer(
   kafka_properties properties, const std::string& id, std::chrono::milliseconds limit);
 
