@@ -5,9 +5,9 @@
 
 namespace ziyu::supervision {
 
-/// Exponential backoff with full jitter: the n-th delay is uniform in
-/// [cap/2, cap] where cap = min(max, initial · 2^n). Pure: the caller brings the
-/// random number.
+/// Exponential backoff with full jitter: the n-th delay is uniform in [cap/2,
+/// cap] where cap = min(max, initial · 2^n). Pure: the caller passes the random
+/// number.
 class backoff {
 public:
   using duration = std::chrono::milliseconds;

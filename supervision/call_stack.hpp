@@ -12,19 +12,19 @@ namespace ziyu::supervision {
 /// Named locations, the innermost first.
 using call_stack = std::vector<code_location>;
 
-/// What a frame is to somebody who looks for a leak.
+/// The role of a frame in the search for a leak.
 enum class frame_role : uint8_t {
   allocator, ///< malloc, operator new, a container growing, a tensor's storage.
-  code,      ///< Whatever may be responsible.
-  loop,      ///< main(), the worker's loop, a thread's start: below everything.
+  code,      ///< Code that may be responsible.
+  loop,      ///< main(), the worker's loop, a thread's start: at the bottom of every stack.
 };
 
 /// By the tables in call_stack.cpp.
 frame_role role_of(const code_location& x);
 
-/// The part of a stack that is worth reading first, as indices [begin, end): without
-/// the allocator's frames at its top and the loop's at its bottom. Never empty for a
-/// stack that is not.
+/// The part of a stack to show first, as indices [begin, end): without the allocator's
+/// frames at its top and the loop's frames at its bottom. Empty only for an empty
+/// stack.
 struct stack_range {
   size_t begin = 0, end = 0;
 };

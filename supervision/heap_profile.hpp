@@ -19,11 +19,11 @@ struct mapping {
   bool operator==(const mapping&) const = default;
 };
 
-/// Reads lines of `/proc/<pid>/maps`; only executable mappings of files are kept, in
-/// the order of their addresses. Lines that make no sense are skipped. At most 16384.
+/// Reads lines of `/proc/<pid>/maps`. Keeps only executable mappings of files, at most 16384, in
+/// the order of their addresses. Skips invalid lines.
 std::vector<mapping> parse_maps(std::string_view text);
 
-/// What one call stack has allocated and still holds, as sampled (biased).
+/// Memory that one call stack has allocated and still holds, as sampled (biased).
 struct heap_stack {
   std::vector<uint64_t> addresses; ///< Return addresses, the innermost first.
   uint64_t objects = 0, bytes = 0; ///< Of the samples.
@@ -40,7 +40,7 @@ struct heap_profile {
   bool operator==(const heap_profile&) const = default;
 };
 
-/// Bounds on what a dump may make us hold: about 30 MB at the most.
+/// Bounds for a dump that is read: it takes at most about 30 MB.
 struct heap_limits {
   size_t max_dump_bytes = 64u << 20;
   size_t max_stacks = 50'000;
@@ -62,8 +62,8 @@ struct heap_limits {
 /// middle of a line or of a stack.
 expected<heap_profile> parse_heap_profile(std::string_view text, const heap_limits& limits = {});
 
-/// Reads the same text and holds none of it: each stack is passed to `visit`, valid during
-/// the call. For processes that must not grow by what they read.
+/// Reads the same text without storing it: each stack is passed to `visit` and is valid during the
+/// call. For processes whose memory must not grow with the text.
 expected<void> visit_heap_profile(
   std::string_view text, const heap_limits& limits,
   const std::function<void(const heap_stack&, uint64_t sample_bytes)>& visit);
@@ -73,13 +73,13 @@ struct heap_amount {
   double objects = 0, bytes = 0;
 };
 
-/// Removes the sampling's bias. jemalloc samples a Poisson process along the
-/// allocated bytes, so that an object of s bytes is seen with probability
-/// 1 − e^(−s/R), R = `sample_bytes`. Hence both numbers are divided by
-/// 1 − e^(−m/R), with m the mean size of the sampled objects. This is the formula of
-/// jeprof (AdjustSamples, "heap_v2"). It would be wrong for stacks whose objects
-/// vary in size, but since 5.3.0 jemalloc removes the bias object by object and puts
-/// it back for the mean (prof_do_unbias), so that dividing gives the true estimate.
+/// Removes the sampling's bias. jemalloc samples a Poisson process along the allocated bytes,
+/// so that an object of s bytes is seen with probability 1 − e^(−s/R), R = `sample_bytes`.
+/// Hence both numbers are divided by 1 − e^(−m/R), where m is the mean size of the sampled
+/// objects. This is the formula of jeprof (AdjustSamples, "heap_v2"). It would be wrong for
+/// stacks whose objects vary in size. But since 5.3.0 jemalloc removes the bias object by
+/// object and adds it again for the mean (prof_do_unbias), so that the division gives the true
+/// estimate.
 heap_amount remove_bias(uint64_t objects, uint64_t bytes, uint64_t sample_bytes);
 
 /// How much more one call stack holds than before.
@@ -95,10 +95,10 @@ struct stack_growth {
 /// `before` stands for the moment when sampling was switched on.
 expected<std::vector<stack_growth>> diff(const heap_profile& before, const heap_profile& after);
 
-/// The log2 of the sampling rate to use for a leak of about `bytes_per_job` that is to
-/// be watched over `jobs` jobs: as many samples as make an estimate good to ±10 % (two
-/// standard errors). In 9..19. That this costs too much is not to be feared: the
-/// worker samples only as many jobs as it can afford.
+/// The log2 of the sampling rate for a leak of about `bytes_per_job` that is watched over
+/// `jobs` jobs: enough samples for an estimate good to ±10 % (two standard errors). In
+/// 9..19. The cost is bounded elsewhere: a worker samples only as many jobs as it can
+/// afford.
 uint8_t choose_sample_rate(double bytes_per_job, uint64_t jobs);
 
 } // namespace ziyu::supervision

@@ -7,11 +7,11 @@
 
 namespace ziyu::supervision {
 
-/// How far the container's memory is used up, in steps: each shrinks the credit for jobs
-/// further, long before the breaker stops intake altogether.
+/// How far the container's memory is used up, in steps. Each step reduces the credit for jobs
+/// further, long before the breaker stops intake.
 ///
-/// A step is entered at its mark and left only `margin` below it, one step at a reading, so
-/// that memory which swings around a mark does not make the credit swing. Pure. Not
+/// A step is entered at its mark and left only `margin` below it, one step at a reading.
+/// So memory that swings around a mark does not make the credit swing. Pure. Not
 /// thread-safe.
 class memory_pressure {
 public:
@@ -19,7 +19,7 @@ public:
     none,     ///< All credit.
     eased,    ///< Half of it.
     tight,    ///< An eighth of it.
-    critical, ///< As little; the breaker opens.
+    critical, ///< Also an eighth; the breaker opens.
   };
 
   struct settings {

@@ -9,10 +9,10 @@
 
 namespace ziyu::supervision {
 
-/// What a process's pages are, in bytes: from `/proc/<pid>/smaps_rollup`, else (a kernel or a
-/// sandbox without it) summed up from `smaps`, else from `statm`, where all that is not a
-/// file's counts as private. Takes up to 5 ms for a large process: on a timer and at verdicts
-/// only.
+/// A process's pages by kind, in bytes: from `/proc/<pid>/smaps_rollup`, else (a kernel or a
+/// sandbox without it) the sum of `smaps`, else from `statm`, where all pages that are not a
+/// file's count as private. Takes up to 5 ms for a large process: read it on a timer and at
+/// verdicts only.
 struct process_memory {
   uint64_t rss = 0, pss = 0;
   uint64_t private_bytes = 0; ///< Private_Clean + Private_Dirty (USS).
@@ -32,8 +32,8 @@ std::optional<uint64_t> read_oom_kills(const std::filesystem::path& root = "/");
 
 /// The memory that this container (else this host) uses and may use, in bytes.
 struct container_memory {
-  /// What the kernel cannot have back, be it in memory or swapped out: without the cache of
-  /// files, active or not, which it takes back before it kills.
+  /// Memory that the kernel cannot reclaim, in memory or swapped out. Active and inactive pages of
+  /// files are left out: the kernel reclaims them before it kills.
   uint64_t used = 0;
   uint64_t limit = 0;
   std::string source; ///< "cgroup2", "cgroup1" or "host".
@@ -43,11 +43,11 @@ struct container_memory {
   }
 };
 
-/// Reads the memory controller of our own cgroup, of the ancestor with the tightest limit: v2
+/// Reads the memory controller of our own cgroup or of the ancestor with the tightest limit: v2
 /// (memory.current − inactive_file − active_file − slab_reclaimable + memory.swap.current −
 /// swapcached, against memory.max), else v1 (usage_in_bytes − total_inactive_file −
-/// total_active_file + what is swapped out), else /proc/meminfo (MemTotal − MemAvailable;
-/// without swap, which other services of the host fill as well).
+/// total_active_file + swapped-out memory), else /proc/meminfo (MemTotal − MemAvailable; without
+/// swap, which other services of the host fill as well).
 /// @param root Where `/proc` and `/sys` are found (tests bring their own).
 /// @param limit_override Used as the limit unless 0.
 expected<container_memory> read_container_memory(const std::filesystem::path& root = "/",

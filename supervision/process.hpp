@@ -23,7 +23,7 @@ struct exit_status {
 struct child_specification {
   std::vector<std::string> arguments;             ///< The first is the program's path.
   std::map<std::string, std::string> environment; ///< Added to what it inherits.
-  /// Names of the variables of ours that it gets; unset: all of them.
+  /// Names of the variables that the child inherits from us; unset: all of them.
   std::optional<std::vector<std::string>> inherit = std::nullopt;
   bool no_stdin = false;                   ///< Reads end of file instead of our standard input.
   std::optional<int> stdout_fd, stderr_fd; ///< Else inherited.
@@ -31,12 +31,13 @@ struct child_specification {
   bool new_session = false;                ///< setsid: a terminal's Ctrl-C does not reach it.
 };
 
-/// The variables that workers, and what reads their words, get of ours. Secrets (e.g., those
-/// that a configuration names) stay here: a model or a decoder may be anybody's.
+/// The variables that workers, and processes that read workers' data, inherit from us. Secrets
+/// (e.g., those that a configuration names) are not among them: a model or a decoder may come from
+/// anybody.
 std::vector<std::string> worker_environment();
 
-/// One child process, ended and reaped by the destructor at the latest
-/// (SIGTERM, grace, SIGKILL). Move-only. Not thread-safe.
+/// One child process. The destructor ends it (SIGTERM, grace, SIGKILL) and reaps it. Move-only. Not
+/// thread-safe.
 class child_process {
 public:
   static expected<child_process> start(const child_specification& x);
@@ -46,8 +47,8 @@ public:
   ~child_process();
 
   int32_t pid() const { return pid_; }
-  bool running();          ///< Reaps when it has ended.
-  void signal(int number); ///< Nothing when it has ended.
+  bool running();          ///< Reaps the child when it has ended.
+  void signal(int number); ///< Does nothing when the child has ended.
   /// Waits for the end up to `limit`; empty when it still runs.
   std::optional<exit_status> wait(std::chrono::milliseconds limit);
   /// SIGTERM, up to `grace`, SIGKILL; always returns with the child reaped.
@@ -58,8 +59,8 @@ private:
   std::optional<exit_status> status_;
 };
 
-/// A handle that stays with one process even when its pid is used again
-/// (pidfd_open(2)). Move-only.
+/// A handle that refers to one process even when its pid is used again (pidfd_open(2)).
+/// Move-only.
 class process_handle {
 public:
   static expected<process_handle> open(int32_t pid);
@@ -67,7 +68,7 @@ public:
   int32_t pid() const { return pid_; }
   /// False when the process is gone.
   bool signal(int number) const;
-  /// True when the process has ended (it may still wait to be reaped).
+  /// True when the process has ended (it may not have been reaped yet).
   bool ended() const;
 
 private:

@@ -7,12 +7,12 @@
 
 namespace ziyu::supervision {
 
-/// What a worker's latest jobs have each added to its private memory, bytes. Allocators take
-/// pages in lumps: many jobs of a steady leak add nothing, and one adds all of it. So the next
-/// job is expected to add what the largest of many has, not what the last one has. Pure.
+/// The private memory that each of a worker's latest jobs has added, bytes. Allocators take pages
+/// in lumps: with a steady leak many jobs add nothing, and one adds all of it. So the next job is
+/// expected to add as much as the largest of many, not as much as the last one. Pure.
 class recent_steps {
 public:
-  /// So many jobs are remembered.
+  /// How many jobs are remembered.
   static constexpr size_t jobs = 32;
 
   void add(uint64_t bytes) {

@@ -6,13 +6,13 @@
 
 namespace ziyu::supervision {
 
-/// The pause before a child that died is started again: a backoff whose series ends when
-/// nothing has died for a while, so that rare deaths never add up to long pauses. Pure.
+/// The pause before a child that died is started again: a backoff whose series ends when no child
+/// has died for a while. So rare deaths never add up to long pauses. Pure.
 class restart_pause {
 public:
   using clock = std::chrono::steady_clock;
 
-  /// @param calm Between two deaths so far apart the series begins anew.
+  /// @param calm The series begins anew when so much time passes between two deaths.
   /// @pre 0 < initial <= max, calm > 0
   restart_pause(backoff::duration initial, backoff::duration max, clock::duration calm)
     : backoff_(initial, max), calm_(calm) {}

@@ -53,16 +53,16 @@ private:
   double mean_ = 0, squares_ = 0;
 };
 
-/// Two-sided CUSUM (Page 1954) about a reference that it learns from its first
-/// `learn` values (median and MAD): tells when the level has shifted by about
-/// `drift` or more standard deviations for some time. Pure.
+/// Two-sided CUSUM (Page 1954) about a reference that it learns from its first `learn` values
+/// (median and MAD). It detects that the level has shifted by about `drift` or more standard
+/// deviations for some time. Pure.
 class cusum {
 public:
-  /// `drift` and `limit` in standard deviations; `least_deviation` keeps a
-  /// reference that did not vary from making everything a shift.
+  /// `drift` and `limit` are in standard deviations. `least_deviation` is the least deviation
+  /// assumed, for a reference that did not vary.
   cusum(size_t learn, double drift, double limit, double least_deviation);
 
-  /// Takes one more value. True when a shift is found: it then learns anew.
+  /// Takes one more value. True when a shift is found; the reference is then learned anew.
   bool observe(double x);
 
 private:

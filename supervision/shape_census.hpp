@@ -11,8 +11,8 @@ namespace ziyu::supervision {
 /// Pure; O(1) per call.
 class shape_census {
 public:
-  /// Remembers at most `capacity` kinds (a power of two, at least 8); later ones
-  /// count as new each time.
+  /// Remembers at most `capacity` kinds (a power of two, at least 8). Each input of a later kind
+  /// counts as new.
   explicit shape_census(size_t capacity = 2048);
 
   /// Takes one more job of kind `key` (any number); returns which visit of this
@@ -22,8 +22,8 @@ public:
   /// Kinds seen so far.
   uint64_t distinct() const { return distinct_; }
 
-  /// How many kinds there will be at least: Chao's lower bound from those seen once
-  /// and twice (Chao 1984, bias-corrected form).
+  /// Least number of kinds to expect: Chao's lower bound from the kinds seen once and twice (Chao
+  /// 1984, bias-corrected form).
   double expected() const;
 
   /// Probability that the next job is of a new kind (Good 1953).

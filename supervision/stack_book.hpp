@@ -11,36 +11,36 @@
 
 namespace ziyu::supervision {
 
-/// Recognises leaks that were explained before by their call stacks. Workers of one fork
-/// server have all code at the same addresses, so that a stack which was named once is
-/// known by its addresses alone: without symbols and without a helper process, in the time
-/// that it takes to read the dump. Pure; not thread-safe. Its memory (16 bytes per stack) is
-/// taken at the start.
+/// Recognises leaks by the call stacks of earlier explanations. Workers of one fork server have
+/// all code at the same addresses, so that a stack that was named once is known by its
+/// addresses alone. This needs neither symbols nor a helper process, and takes only the time to
+/// read the dump. Pure; not thread-safe. Allocates its memory (16 bytes per stack) at the
+/// start.
 class stack_book {
 public:
-  /// @param capacity Stacks remembered, rounded up to a power of two, at least 4; one that
-  /// finds no place takes that of the oldest of four.
+  /// @param capacity Stacks remembered, rounded up to a power of two, at least 4. A stack without a
+  /// free place replaces the oldest of four.
   explicit stack_book(size_t capacity = 16'384);
 
-  /// Remembers the stacks of a report that has been published as `report`; those of cause
-  /// `unknown` are not worth it.
+  /// Remembers the stacks of a report that has been published as `report`, except those of cause
+  /// `unknown`.
   void learn(const std::vector<stack_cause>& stacks, const std::string& report);
 
-  /// Forgets everything: after a new fork server other code may be at these addresses.
+  /// Forgets everything: in a new fork server other code may be at these addresses.
   void clear();
 
-  /// What is known of some growth.
+  /// The known part of some growth.
   struct recognition {
-    /// A site per cause with the bytes and objects known to be its, the largest first; for
-    /// `name_cause`, which wants at least half of the growth. Stacks that are not known
-    /// make one of cause `unknown`.
+    /// One site per cause with the bytes and objects of its known stacks, the largest first; for
+    /// `name_cause`, which requires at least half of the growth. Unknown stacks make one site of
+    /// cause `unknown`.
     std::vector<leak_site> sites;
-    std::string report; ///< That named the largest known stack; empty: too long ago.
+    std::string report; ///< The report that named the largest known stack; empty: forgotten.
     double known = 0;   ///< Share of the growth whose stacks are known, 0..1.
   };
 
   /// @param heap heap_v2 text of a worker that was sampled since it began to leak.
-  /// @returns nothing when less than half of the growth is known, or `heap` is no dump.
+  /// @returns Nothing when less than half of the growth is known, or `heap` is not a dump.
   std::optional<recognition> recognise(std::string_view heap) const;
 
   size_t size() const; ///< Stacks that are known.
@@ -51,7 +51,7 @@ private:
   struct entry {
     uint64_t fingerprint = 0;
     uint32_t report = 0;                    ///< Index from the first of `reports_` ever.
-    leak_cause cause = leak_cause::unknown; ///< Then there is none.
+    leak_cause cause = leak_cause::unknown; ///< `unknown`: the place is free.
   };
 
   const entry* find(uint64_t fingerprint) const;
@@ -59,7 +59,7 @@ private:
 
   size_t sets_;
   std::vector<entry> table_;
-  std::vector<uint8_t> next_; ///< Per set: whose place is taken next.
+  std::vector<uint8_t> next_; ///< Per set: which place is replaced next.
   std::deque<std::string> reports_;
   uint32_t dropped_reports_ = 0;
 };

@@ -17,20 +17,20 @@ struct code_location {
   bool operator==(const code_location&) const = default;
 };
 
-/// What of some process's addresses can be said from the files that it has mapped.
-/// Functions come from the symbol tables, lines and inlined functions from DWARF
-/// where a file (or its separate debug file below /usr/lib/debug/.build-id) has it.
+/// Names addresses of a process from the files that it has mapped. Functions come from the symbol
+/// tables; lines and inlined functions come from DWARF where a file (or its separate debug file
+/// below /usr/lib/debug/.build-id) has it.
 ///
-/// One pass over a library's symbol table serves all addresses in it, so ask for
-/// many at once: hundreds of addresses in libtorch (545 000 symbols) take about 0.1 s. Holds
-/// some MB while it works, tens with DWARF: meant for a helper process. Touches only
-/// the files, never the process.
+/// One pass over a library's symbol table serves all addresses in it, so ask for many at once:
+/// hundreds of addresses in libtorch (545 000 symbols) take about 0.1 s. Takes some MB while
+/// it works, tens with DWARF: meant for a helper process. Reads only the files, never the
+/// process.
 class symbolizer {
 public:
   explicit symbolizer(std::vector<mapping> mappings);
 
-  /// For each return address the locations that it stands for: the function itself
-  /// comes last, what was inlined into it before, the innermost first. Never empty.
+  /// For each return address, the locations that it stands for: first the functions that were
+  /// inlined, the innermost first, and last the function itself. Never empty.
   std::vector<std::vector<code_location>> resolve(const std::vector<uint64_t>& addresses) const;
 
 private:

@@ -7,23 +7,23 @@
 
 namespace ziyu::supervision {
 
-/// A handle that stays with one process even when its pid is used again: a `process_handle`;
-/// where pidfd_open(2) is refused (an old kernel, a sandbox, no descriptor left), the
-/// process's start time in `/proc`; where that is not known either, its pid. Move-only.
+/// A handle that refers to one process even when its pid is used again: a `process_handle`. Where
+/// pidfd_open(2) is refused (an old kernel, a sandbox, no descriptor left), it is the process's
+/// start time in `/proc`; where that is not known either, the pid. Move-only.
 class worker_handle {
 public:
   /// Fails (`unavailable`) only when there is no such process.
   static expected<worker_handle> open(int32_t pid);
-  /// The same as if pidfd_open(2) were refused.
+  /// The same, as if pidfd_open(2) were refused.
   static expected<worker_handle> open_without_pidfd(int32_t pid);
 
   worker_handle() = default;
   int32_t pid() const { return pid_; }
   /// False when the process is gone.
   bool signal(int number) const;
-  /// True when the process has ended (it may still wait to be reaped).
+  /// True when the process has ended (it may not have been reaped yet).
   bool ended() const;
-  /// True when it is stopped (SIGSTOP, a debugger) and answers nobody.
+  /// True when it is stopped (SIGSTOP, a debugger), so that it cannot answer.
   bool stopped() const;
 
 private:

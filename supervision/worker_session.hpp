@@ -11,14 +11,14 @@
 
 namespace ziyu::supervision {
 
-/// A fork server and one worker of it, without actors: for tools that run a model alone.
+/// A fork server and one of its workers, without actors: for tools that run a model alone.
 ///
 ///     auto session = worker_session::start({.executable = "ziyu-worker", .model = folder});
 ///     session->spawn();
 ///     auto answer = session->run(image);
 ///
-/// All calls block, at most for the limits of the settings. Both processes are gone when
-/// this is; when our own process dies, they end by themselves. Move-only, one thread at a
+/// All calls block, at most for the limits of the settings. The destructor ends both
+/// processes; when our own process dies, they end by themselves. Move-only, one thread at a
 /// time.
 class worker_session {
 public:
@@ -29,34 +29,34 @@ public:
     std::chrono::milliseconds start_limit{60'000};  ///< Model loaded; worker ready.
     std::chrono::milliseconds answer_limit{30'000}; ///< A job, a trim, a dump.
     std::chrono::milliseconds grace{2'000};         ///< Between SIGTERM and SIGKILL.
-    /// Asked ten times a second while something is awaited; true ends the wait with
+    /// Called ten times a second during each wait; true ends the wait with
     /// `errc::stopping`.
     std::function<bool()> cancelled{};
   };
 
-  /// Starts the fork server and waits until its model is loaded. Errors: what the fork
-  /// server says of the model (`model_missing`, …), `io`, `timeout`, `stopping`.
+  /// Starts the fork server and waits until its model is loaded. Errors: the fork server's about
+  /// the model (`model_missing`, …), `io`, `timeout`, `stopping`.
   static expected<worker_session> start(settings x);
 
   worker_session(worker_session&&) noexcept = default;
   worker_session& operator=(worker_session&&) = delete;
   ~worker_session();
 
-  /// Forks a worker, with the one before it ended, and waits until it is ready.
+  /// Ends the previous worker, forks another one and waits until it is ready.
   /// @param fault Injected into each of its jobs, if faults are allowed.
   expected<void> spawn(const std::string& fault = {});
 
-  /// One job. A job that ends in an error is a result, too. Errors: `worker_died` with how
-  /// it ended and the last that it said, `deadline_exceeded`, `bad_frame`, `stopping`: the
-  /// worker has to be spawned anew.
+  /// Runs one job. A job that ends in an error is a result, too. Errors: `worker_died` with how the
+  /// worker ended and its last output, `deadline_exceeded`, `bad_frame`, `stopping`. After an error
+  /// the worker must be spawned anew.
   expected<wire::result> run(std::string image, uint32_t top_k = 1);
 
-  /// Errors as for `run`, and `io` with the worker's words.
+  /// Errors as for `run`, and `io` with the worker's message.
   expected<wire::profiled> profile(wire::profile::action what, uint8_t log2_sample = 19);
 
   expected<wire::trimmed> trim();
 
-  /// Pages of the worker.
+  /// The worker's pages.
   expected<process_memory> memory() const { return read_process_memory(pid_); }
 
   const wire::server_ready& server() const { return server_news_; }
@@ -64,10 +64,10 @@ public:
   int32_t server_pid() const { return server_.pid(); }
   int32_t pid() const { return pid_; } ///< Of the worker; 0: none.
 
-  /// What both processes have written to standard output and error, its first 64 KiB.
+  /// The first 64 KiB of what both processes have written to standard output and error.
   std::string output() const;
 
-  /// Ends worker and fork server and reaps them; the destructor does it, too.
+  /// Ends worker and fork server and reaps them; so does the destructor.
   void end();
 
 private:
