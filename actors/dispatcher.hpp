@@ -22,12 +22,12 @@ struct dispatcher_settings {
   std::string results_topic, dead_letters_topic;
   uint32_t slots = 1;
   uint32_t max_attempts = 3;
-  /// Beyond so many records, or bytes of them, that their topic does not take at present,
-  /// their partitions are not fetched from.
+  /// Bounds for records that are set aside, in number and bytes. Above a bound their partitions are
+  /// not fetched from.
   uint64_t max_aside = 1'024, max_aside_bytes = uint64_t{64} << 20;
   std::chrono::milliseconds job_timeout{30'000};
-  /// Between two attempts at a job: doubles from the first to the second, with jitter. 0:
-  /// none.
+  /// The pause between two attempts at a job: doubles from the first to the second value, with
+  /// jitter. 0: no pause.
   std::chrono::milliseconds retry_backoff{0}, retry_backoff_max{0};
   ordering order = ordering::unordered;
   supervision::circuit_breaker::settings breaker;
@@ -35,22 +35,22 @@ struct dispatcher_settings {
   messaging::dead_letter_style dead_letter_style = messaging::dead_letter_style::connect;
   std::shared_ptr<intake> credit;
   std::shared_ptr<reporter> report;
-  /// Remembers what is to be committed (the job source's `store`). Commits are answered by
-  /// `offsets_committed`.
+  /// Takes over what is to be committed (the job source's `store`). An `offsets_committed` answers
+  /// each commit.
   std::function<expected<void>(const messaging::topic_partition&, const messaging::commit_point&)>
     store;
-  /// Set (the job source's `membership`): the publisher commits offsets with its
-  /// transactions, and nothing is stored.
+  /// If set (the job source's `membership`), the publisher commits offsets with its transactions,
+  /// and nothing is stored.
   std::function<std::shared_ptr<const messaging::group_membership>(
     const std::map<messaging::topic_partition, uint64_t>&)>
     membership;
   messaging::job_limits limits;
-  /// Reads JSON jobs and claim checks. Null: the dispatcher does, where it may block.
+  /// Reads JSON jobs and claim checks. Null: the dispatcher reads them itself and may block.
   decoder_actor decoder;
 };
 
-/// Where each fetched record is, from the source's hands until its result or
-/// dead letter is acknowledged.
+/// Tracks each fetched record from the source until its result or dead letter is
+/// acknowledged.
 struct dispatcher_state {
   dispatcher_state() = default;
 
@@ -65,28 +65,28 @@ struct dispatcher_state {
   // fetching.cpp
   void on_fetched(const fetched_job& x);
   void on_assigned(const messaging::partitions_assigned& x);
-  /// @param done Called when the partitions can go: at once when they are lost, else as soon
-  /// as what the producer has of them is acknowledged, or has had its time.
+  /// @param done Called when the partitions may go: at once when they are lost, else when the
+  /// records at the producer are acknowledged or have timed out.
   void on_revoked(const messaging::partitions_revoked& x, std::function<void()> done);
   void on_consumer_failed(const error& reason);
   void set_reachable();
-  /// The id of a job is known: whether another record had it.
+  /// The id of a job is known: notes whether another record had it.
   void note_id(job_entry& x, const std::string& id);
 
   // committing.cpp
-  /// Hands what is new for `where` to the source.
+  /// Hands new progress of `where` to the source.
   void store_progress(const messaging::topic_partition& where);
   void store(const messaging::topic_partition& where, const messaging::commit_point& point);
   void on_committed(const messaging::offsets_committed& x);
   transaction_plan plan(const plan_request& x);
   void want_transaction();
-  /// What is due on a tick: progress, marks that nobody acknowledges, held partitions, the
-  /// audit of the ledger.
+  /// The work of a tick: progress, marks without acknowledgement, held partitions, the audit of the
+  /// ledger.
   void look_after_commits();
 
   // attempting.cpp
   void on_slot_up(uint32_t index, inference_actor actor);
-  /// Starts queued jobs on free slots as far as breaker, order and ledger admit.
+  /// Starts queued jobs on free slots, as far as breaker, order and ledger allow it.
   void dispatch();
   void begin_what_may();
   bool is_on_record(const job_entry& x);
@@ -99,16 +99,16 @@ struct dispatcher_state {
   void try_again(const entry_ptr& x, std::chrono::milliseconds delay);
 
   // reading.cpp
-  /// Has the next job read that could begin. True if it has been read on the spot.
+  /// Has the next job read that could begin. True if it was read at once.
   bool read_ahead();
   void on_read(const entry_ptr& x, decoded_job content);
-  /// Takes over what is known of a record's content now.
+  /// Takes over the content of a record.
   void take_content(job_entry& x, decoded_job content);
 
   // blaming.cpp
-  /// Notes that a worker has ended with `x`, and tells the supervisor.
+  /// Notes that a worker ended during `x`, and tells the supervisor.
   void suspect(job_entry& x, const attempt_outcome& outcome);
-  /// The job is not what ended its workers.
+  /// The job did not end its workers.
   void clear(job_entry& x);
   /// Why a job is given up after its last attempt.
   std::string why_given_up(const job_entry& x, const error& last) const;
@@ -121,19 +121,19 @@ struct dispatcher_state {
   void put_aside(const entry_ptr& x, publication_kind kind);
   void take_back(const entry_ptr& x);
   void leave_lane(const entry_ptr& x);
-  bool all_published() const; ///< But for what is set aside.
-  /// The job is final or no longer ours: gives back its credit and its place.
+  bool all_published() const; ///< Except for what is set aside.
+  /// The job is final or no longer ours: releases its credit and its place.
   void release(const entry_ptr& x);
 
   // departing.cpp
-  /// Begins nothing more of `going`, and hands back what is left of them when the producer's
-  /// word on the rest is heard, or after `limit`.
+  /// Begins no more jobs of `going`. Hands back what is left of them when the producer has reported
+  /// on the rest, or after `limit`.
   void depart(std::vector<messaging::topic_partition> going, std::chrono::milliseconds limit,
               std::function<void(uint64_t handed_back)> done);
   bool departs(const messaging::topic_partition& where, uint64_t epoch) const;
   void drop_queued(const std::function<bool(const job_entry&)>& gone);
   void look_after_departures();
-  /// Commits in good order and gives up what is left of `going`.
+  /// Commits in good order and hands back what is left of `going`.
   uint64_t hand_back(const std::vector<messaging::topic_partition>& going, bool lost);
 
   // dispatcher.cpp
@@ -141,18 +141,18 @@ struct dispatcher_state {
   void on_breaker_input(const breaker_input& x);
   void on_breaker_command(const breaker_command& x);
   void on_memory(double share);
-  void hold_credit(); ///< As breaker and drain want it.
+  void hold_credit(); ///< As breaker and drain require it.
   void begin_drain(uint64_t limit_ms);
   void finish_drain_if_idle(bool timed_out);
   void resume();
-  /// By partition, records without a result or dead letter; none where the log's end or our
-  /// place in it is not known yet.
+  /// Records without a result or dead letter, by partition; empty where the log's end or our
+  /// position is not known yet.
   std::map<messaging::topic_partition, std::optional<uint64_t>> lag() const;
   int64_t oldest_unfinished_us() const;
   void update_gauges();
   dispatcher_status status() const;
 
-  /// Partitions that go, under which epoch.
+  /// Partitions that go, and under which epoch.
   struct departure {
     std::map<messaging::topic_partition, uint64_t> partitions;
     std::chrono::steady_clock::time_point deadline;
@@ -171,33 +171,33 @@ struct dispatcher_state {
   std::vector<slot> slots;
   supervisor_actor supervisor;
   bool reading = false;      ///< The decoder has a job.
-  size_t unread = 0;         ///< Jobs that wait for the decoder, or are there.
-  uint64_t pixels_bytes = 0; ///< Of all that runs.
-  /// Announced, not begun: their commit is under way. At most one for each free slot.
+  size_t unread = 0;         ///< Jobs that wait for the decoder or are at it.
+  uint64_t pixels_bytes = 0; ///< Of all running jobs.
+  /// Announced, but not begun: their commit is under way. At most one for each free slot.
   std::set<messaging::record_id> announced;
-  /// The one job that killed an owner and is announced or running now.
+  /// The job that killed an owner and is announced or running now; there is one at a time.
   std::optional<messaging::record_id> isolated;
-  /// The suspect that is announced and not begun yet: the others wait, as one runs at a time.
+  /// The suspect that is announced but not begun. The other suspects wait, as one runs at a time.
   std::optional<messaging::record_id> next_suspect;
-  /// Since when a commit is missing that first attempts wait for.
+  /// Since when the commit that first attempts wait for is missing.
   std::map<messaging::topic_partition, job_entry::clock::time_point> unacknowledged;
-  std::set<messaging::topic_partition> held;            ///< Told to the intake.
+  std::set<messaging::topic_partition> held;            ///< As told to the intake.
   std::map<messaging::topic_partition, uint64_t> aside; ///< Records that are set aside.
-  uint64_t aside_bytes = 0;                             ///< Of them.
+  uint64_t aside_bytes = 0;                             ///< Of the records that are set aside.
   std::vector<departure> departures;
-  /// The version of the last farewell in a transaction, and whether it has been committed.
+  /// The version of the last farewell in a transaction, and whether it is committed.
   struct farewell {
     uint64_t version = 0;
     bool said = false;
   };
   std::map<messaging::topic_partition, farewell> farewells;
   bool balanced = true;
-  bool map_refused = false; ///< Told of by an event.
-  /// At the publisher, by record and epoch: released on acknowledgement.
+  bool map_refused = false; ///< An event has reported it.
+  /// At the publisher, by record and epoch; released when acknowledged.
   std::map<std::pair<messaging::record_id, uint64_t>, entry_ptr> publishing;
   std::set<messaging::topic_partition> partitions; ///< Assigned now.
   recent_ids seen{65'536};
-  bool assigned = false; ///< Joined the group at least once since the last trouble.
+  bool assigned = false; ///< Has joined the group since the last trouble.
   std::string trouble;
   bool draining = false;
   std::chrono::steady_clock::time_point drain_until{};

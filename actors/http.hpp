@@ -21,16 +21,16 @@ struct http_settings {
   dispatcher_actor dispatcher;
   supervisor_actor supervisor;
   std::shared_ptr<metrics> stats;
-  /// The model that serves, for `/health`; an empty name: not loaded yet.
+  /// The model that serves, for `/health`; its name is empty before it is loaded.
   std::function<messaging::model_identity()> model;
   std::chrono::steady_clock::time_point started = std::chrono::steady_clock::now();
   double threshold = 0.8; ///< Share of container memory, for `/health`.
 };
 
-/// Serves `/health /livez /readyz /metrics /workers /ledger /breaker`, and `POST /breaker`
-/// for operators on this machine. Each answer is measured by asking the actors that do the
-/// work, with a deadline: a service that is stuck cannot look alive. The probes `/livez` and
-/// `/readyz` have a thread of their own. No client can hold up another one
+/// Serves `/health /livez /readyz /metrics /workers /ledger /breaker`, and `POST
+/// /breaker` for operators on this machine. Each answer asks the actors that do the work,
+/// with a deadline: a service that is stuck cannot look alive. The probes `/livez` and
+/// `/readyz` have a thread of their own. No client can delay another client
 /// (`http_front`).
 class http_server {
 public:
@@ -42,7 +42,7 @@ public:
 
   uint16_t port() const;
 
-  /// Ends all connections and threads, within about 2 s whatever clients and actors do.
+  /// Ends all connections and threads within about 2 s, whatever clients and actors do.
   void stop();
 
 private:

@@ -9,8 +9,8 @@
 
 namespace ziyu::actors {
 
-/// What a client may send. A request that exceeds a bound is refused with the status that
-/// names the bound.
+/// Bounds for a client's request. A request above a bound is refused with the status that names the
+/// bound.
 struct http_limits {
   size_t line_bytes = 2048;      ///< The request line: 414.
   size_t head_bytes = 16 * 1024; ///< The request line and all headers: 431.
@@ -33,22 +33,22 @@ struct http_request {
   const std::string* header(std::string_view lower_case_name) const;
 };
 
-/// Reads one HTTP/1 request from bytes as they come, strictly: what two readers could
-/// understand differently is refused. Holds at most `head_bytes` and `body_bytes` at a time.
+/// Reads one HTTP/1 request from bytes as they arrive. It is strict: a request that two readers
+/// could understand differently is refused. Holds at most `head_bytes` and `body_bytes` at a time.
 /// Pure. Not thread-safe.
 class http_request_reader {
 public:
   enum class step : uint8_t {
     more,   ///< Feed more bytes.
-    head,   ///< The head is complete: returned once, before the body is looked at.
-    done,   ///< The request is complete; what follows it is ignored.
+    head,   ///< The head is complete: returned once, before the body is read.
+    done,   ///< The request is complete; bytes after it are ignored.
     failed, ///< `status()` and `reason()` say why.
   };
 
   explicit http_request_reader(http_limits limits = {}) : limits_(limits) {}
 
-  /// Goes on with `bytes`, of which those are kept that the bounds admit. After `head` it
-  /// is called again, with no bytes if there are none.
+  /// Takes more `bytes` and keeps as many as the bounds allow. Call it again after `head`, with no
+  /// bytes if there are none.
   step feed(std::string_view bytes);
 
   http_request& request() { return request_; }
@@ -65,7 +65,7 @@ private:
   http_limits limits_;
   http_request request_;
   std::string buffer_;
-  size_t scanned_ = 0; ///< Of `buffer_`: holds no end of the head.
+  size_t scanned_ = 0; ///< So much of `buffer_` contains no end of the head.
   bool head_done_ = false;
   int status_ = 0;
   std::string reason_;

@@ -19,11 +19,11 @@ struct inference_settings {
   supervisor_actor supervisor;
 };
 
-/// One slot's shell around whichever worker process serves it.
+/// The actor of one slot, around the worker process that serves it at present.
 struct inference_state {
   inference_state() = default;
 
-  // Whoever asked hears at once that we died, not at its own timeout.
+  // Answers an open request at once; otherwise the asker would wait for its own timeout.
   ~inference_state();
 
   caf::result<attempt_outcome> on_request(const attempt_request& x);
@@ -47,20 +47,20 @@ struct inference_state {
   inference_settings settings;
   std::optional<worker_link> current, next;
   uint64_t attempt_id = 0; ///< Number of the latest attempt of this slot.
-  /// When it runs out of time.
+  /// The deadline of the running attempt.
   std::chrono::steady_clock::time_point due{};
-  /// One timer for all attempts, which goes on to the next one: one each would be kept for the
-  /// whole of its time, 10 MB of them at 1,000 jobs/s.
+  /// Whether the timer runs. One timer serves all attempts: a timer for each would be kept until
+  /// its deadline, 10 MB of them at 1,000 jobs/s.
   bool timer_runs = false;
   std::shared_ptr<const messaging::job> job; ///< Of the running attempt.
   std::optional<error> kill_reason;          ///< Of the current worker.
-  uint64_t killed_at_bytes = 0;    ///< Private bytes of the current worker when it was killed.
-  uint64_t last_private_bytes = 0; ///< Of the current worker, after its latest job.
-  supervision::recent_steps steps; ///< Of the current worker's private memory.
-  /// The current worker's next job may reach its budget: it takes none before the supervisor,
-  /// which may be behind, has looked at it.
+  uint64_t killed_at_bytes = 0;              ///< Its private bytes when it was killed.
+  uint64_t last_private_bytes = 0;           ///< Of the current worker, after its latest job.
+  supervision::recent_steps steps;           ///< Of the current worker's private memory.
+  /// The current worker's next job may reach its budget. The worker takes no job before the
+  /// supervisor, which may be behind, has looked at it.
   bool held = false;
-  bool hold_once = false; ///< Whatever it takes: the supervisor wants to see it idle.
+  bool hold_once = false; ///< In any case: the supervisor wants to read it idle.
   caf::typed_response_promise<attempt_outcome> promise;
   static inline const char* name = "inference";
 };

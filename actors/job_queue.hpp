@@ -11,14 +11,14 @@ namespace ziyu::actors {
 
 /// In which order the results of an instance appear (`delivery.ordering`).
 enum class ordering : uint8_t {
-  unordered, ///< As they are ready.
-  key,       ///< Those of one record key as their records; records without a key in any order.
-  partition, ///< Those of one partition as their records.
+  unordered, ///< In the order in which they are ready.
+  key,       ///< Results of one key in their records' order; those without a key in any order.
+  partition, ///< Results of one partition in their records' order.
 };
 
 std::string_view to_string(ordering x) noexcept;
 
-/// False when `name` is none.
+/// False when `name` is not an ordering.
 bool from_string(std::string_view name, ordering& x) noexcept;
 
 /// A fetched job on its way through the dispatcher.
@@ -26,44 +26,44 @@ struct job_entry {
   using clock = std::chrono::steady_clock;
 
   fetched_job job;
-  uint32_t attempts = 0; ///< Begun or spent, also by former owners.
+  uint32_t attempts = 0; ///< Attempts begun or used up, also by earlier owners.
   bool duplicate_id = false;
   int64_t started_us = 0; ///< Of the latest attempt.
   error last_failure;
-  /// A worker that ended while it had this job.
+  /// The death of a worker during this job.
   struct death {
     uint32_t slot = 0;
     uint64_t generation = 0;
     errc code{};
-    uint64_t ms = 0;            ///< After the attempt began.
-    uint64_t private_bytes = 0; ///< 0: nobody read it.
+    uint64_t ms = 0;            ///< From the attempt's beginning.
+    uint64_t private_bytes = 0; ///< 0: not read.
   };
   std::vector<death> deaths;
   std::optional<uint32_t> failed_slot;         ///< Of the latest attempt that failed.
   supervision::circuit_breaker::ticket ticket; ///< Of the latest attempt.
   std::optional<publication> held;             ///< Ready, but waits for its turn.
   bool unread = false;                         ///< Waits for the decoder.
-  uint64_t image_bytes = 0;                    ///< Of the image that the decoder made.
-  uint32_t vain_reads = 0;                     ///< So often the decoder did not answer in time.
-  uint64_t pixels_bytes = 0;                   ///< That an attempt takes in its worker.
-  bool set_aside = false; ///< Its topic does not take it at present: holds no credit.
-  bool off_lane = false;  ///< Those behind it in its lane do not wait for it any more.
+  uint64_t image_bytes = 0;                    ///< Bytes of the image that the decoder made.
+  uint32_t vain_reads = 0;                     ///< How often the decoder did not answer in time.
+  uint64_t pixels_bytes = 0;                   ///< What an attempt takes in its worker.
+  bool set_aside = false; ///< Its topic takes no records at present: it holds no credit.
+  bool off_lane = false;  ///< Later jobs of its lane do not wait for it any more.
 
-  // The queue's own:
+  // Used by the queue only:
   std::string lane;               ///< Empty: none.
   bool decided = false;           ///< No attempt will follow.
-  clock::time_point not_before{}; ///< Of a retry.
-  clock::time_point overdue{};    ///< Of a suspect: waits no longer for fresh jobs.
+  clock::time_point not_before{}; ///< For a retry.
+  clock::time_point overdue{};    ///< For a suspect: it waits for fresh jobs no longer than this.
 
-  /// Whether workers have ended with it, so that it may be what ends them.
+  /// Whether workers ended during it, so that it may be the cause.
   bool is_suspect() const { return !deaths.empty(); }
 };
 
-/// Decides which job may start next, and whose result may be published. Jobs with an order
-/// among them share a lane: the next one starts when all attempts at the one before are
-/// over, and is published when that one is final. A retry that waits for its time blocks
-/// nobody but its lane. A suspect waits until no other job does, but not for ever, and only
-/// one suspect is out at a time. Pure: the caller brings the time.
+/// Decides which job may start next, and whose result may be published. Jobs with an order among
+/// them share a lane. The next job of a lane starts when all attempts at the job before it are
+/// over, and is published when that job is final. A retry that waits for its time blocks only its
+/// lane. A suspect waits until no other job waits, but for a bounded time, and only one suspect
+/// runs at a time. Pure: the caller passes the time.
 class job_queue {
 public:
   using entry_ptr = std::shared_ptr<job_entry>;
@@ -74,40 +74,40 @@ public:
   /// Adds a fresh job behind all others.
   void push(entry_ptr x);
 
-  /// Takes back a job that could not begin: it goes ahead of the fresh ones.
+  /// Takes back a job that could not begin; it goes before the fresh ones.
   void push_again(entry_ptr x);
 
-  /// Takes a suspect back. It may start from `not_before` on, behind the fresh ones, and ahead
-  /// of them from `overdue` on.
+  /// Takes a suspect back. It may start from `not_before` on, behind the fresh jobs. From `overdue`
+  /// on it goes before them.
   void push_suspect(entry_ptr x, time_point not_before, time_point overdue);
 
   /// The next job that may start at `now` and that `admit` lets through; null if there is
   /// none. A job that is not admitted keeps its place.
   entry_ptr pop(time_point now, const std::function<bool(job_entry&)>& admit);
 
-  /// The same, left where it is.
+  /// The same, but the job stays in the queue.
   entry_ptr find(time_point now, const std::function<bool(job_entry&)>& pick);
 
-  /// An attempt at this job, which was popped, is over.
+  /// An attempt at this popped job is over.
   void came_back(const job_entry& x);
 
-  /// No attempt at this job will follow: the next of its lane may start.
+  /// No further attempt at this job will follow: the next of its lane may start.
   void decide(job_entry& x);
 
-  /// Whether all before it in its lane are final.
+  /// Whether all jobs before it in its lane are final.
   bool may_publish(const job_entry& x) const;
 
-  /// A started job is final, or no longer ours. Returns the job whose held result is to be
-  /// published now, or null.
+  /// A started job is final, or no longer ours. Returns the job whose held result may be published
+  /// now, or null.
   entry_ptr finish(const job_entry& x);
 
-  /// Takes out those waiting jobs for which `pick` says so.
+  /// Takes out the waiting jobs for which `pick` is true.
   std::vector<entry_ptr> remove_if(const std::function<bool(const job_entry&)>& pick);
 
   size_t size() const { return fresh_.size() + retries_.size() + suspects_.size(); }
 
-  /// Waiting jobs that only wait for one before them, and since when the one that has
-  /// waited longest was fetched (monotonic µs; 0: none).
+  /// How many waiting jobs wait only for a job before them, and when the oldest of those was
+  /// fetched (monotonic µs; 0: none).
   struct head_of_line {
     size_t blocked = 0;
     int64_t oldest_us = 0;
@@ -116,8 +116,8 @@ public:
 
 private:
   struct lane {
-    std::deque<entry_ptr> order; ///< Not yet final.
-    size_t decided = 0;          ///< So many of its front are decided.
+    std::deque<entry_ptr> order; ///< Jobs that are not final.
+    size_t decided = 0;          ///< How many at its front are decided.
   };
   using queue = std::deque<entry_ptr>;
   bool first_in_lane(const job_entry& x) const;
@@ -126,7 +126,7 @@ private:
 
   ordering ordering_;
   queue fresh_, retries_, suspects_;
-  const job_entry* suspect_out_ = nullptr; ///< Popped, and not back yet.
+  const job_entry* suspect_out_ = nullptr; ///< Popped, and not yet back.
   std::unordered_map<std::string, lane> lanes_;
 };
 

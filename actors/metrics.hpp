@@ -16,9 +16,9 @@
 
 namespace ziyu::actors {
 
-/// All metrics of the service, for `GET /metrics`. Names follow Prometheus'
-/// conventions: seconds, bytes, `_total`. Each series whose label is known beforehand (a
-/// code, a cause, a state) exists from the start, so that its first event is an increase.
+/// All metrics of the service, for `GET /metrics`. Names follow Prometheus' conventions:
+/// seconds, bytes, `_total`. Each series whose label is known beforehand (a code, a cause, a
+/// state) exists from the start, so that its first event is seen as an increase.
 /// Thread-safe.
 class metrics {
 public:
@@ -27,19 +27,19 @@ public:
   /// The exposition format, version 0.0.4.
   std::string text() const;
 
-  /// Series of `slots` slots, as they are before their first workers.
+  /// Makes the series of `slots` slots, with the values before their first workers.
   void begin_slots(uint32_t slots);
 
-  /// The model that serves from now on, instead of another one.
+  /// The model that serves from now on; replaces the previous one.
   void serve_model(const messaging::model_identity& x);
 
-  /// Records that are not finished, of the partitions assigned now; instead of others.
+  /// Unfinished records of the partitions assigned now; replaces all others.
   void set_lag(const std::map<messaging::topic_partition, uint64_t>& records);
 
-  /// Jobs until the budget of the worker of `slot`; without a forecast +Inf.
+  /// Jobs until the worker of `slot` reaches its budget; +Inf without a forecast.
   void set_jobs_left(uint32_t slot, std::optional<uint64_t> jobs);
 
-  /// Reads what the kernel says of this process.
+  /// Reads the kernel's figures of this process.
   void read_process();
 
 private:
@@ -68,7 +68,7 @@ public:
   prometheus::Family<prometheus::Counter>& dead_letters;    ///< code
   prometheus::Family<prometheus::Counter>& failed_attempts; ///< code
   prometheus::Counter& duplicate_ids;
-  prometheus::Counter& stale; ///< Outcomes that came after their partition went.
+  prometheus::Counter& stale; ///< Outcomes that came after their partition was taken away.
   prometheus::Counter& already_done;
   prometheus::Counter& inference_saved;
   prometheus::Counter& withdrawn;

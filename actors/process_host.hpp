@@ -11,13 +11,13 @@
 
 namespace ziyu::actors {
 
-/// What a fork server is started with.
+/// The settings of a fork server.
 struct process_host_settings {
   std::filesystem::path executable; ///< ziyu-worker
   std::filesystem::path model;      ///< Folder `<name>/<version>`.
   uint64_t max_pixels = 0;
-  uint64_t max_peak_bytes = 0; ///< That decoding one image may take; 0: any.
-  /// Of each worker, private; 0: none.
+  uint64_t max_peak_bytes = 0; ///< Bound for decoding one image; 0: none.
+  /// Private memory of each worker; 0: no bound.
   uint64_t budget_bytes = 0, hard_limit_bytes = 0;
   bool faults_allowed = false;
   uint64_t container_limit_bytes = 0; ///< 0: the cgroup's, else the host's.
@@ -26,8 +26,8 @@ struct process_host_settings {
   std::filesystem::path explainer = executable_dir() / "ziyu";
 };
 
-/// Real processes: one `ziyu-worker --fork-server` and what it forks. They get of our
-/// environment only what `worker_environment` names; what they write is logged.
+/// Real processes: one `ziyu-worker --fork-server` and the workers that it forks. They inherit only
+/// the environment variables that `worker_environment` names. Their output is logged.
 class process_host : public worker_host {
 public:
   process_host(caf::actor_system& system, process_host_settings settings);
@@ -54,7 +54,7 @@ private:
   caf::actor_system& system_;
   process_host_settings settings_;
   std::shared_ptr<process_names> names_ = std::make_shared<process_names>();
-  std::unique_ptr<worker_output> output_; ///< From the first fork server on.
+  std::unique_ptr<worker_output> output_; ///< Exists from the first fork server on.
   supervision::child_process server_;
   caf::actor control_;
   wire::unique_fd control_socket_; ///< For frames with descriptors; CAF reads a duplicate.

@@ -33,12 +33,12 @@ namespace ziyu::actors {
 
 // -- job source -> dispatcher -----------------------------------------------------
 
-/// A record that was fetched. Nothing of its content is read before the ledger has it: what
-/// that does to this process must count as an attempt.
+/// A record that was fetched. Its content is read only after the ledger knows the record: if the
+/// content kills this process, that must count as an attempt.
 struct fetched_job {
   std::shared_ptr<const messaging::record> source; ///< Never null.
   std::shared_ptr<const messaging::job> job;       ///< Null before it is read, and for bad input.
-  std::optional<error> reason;                     ///< Why it is no job.
+  std::optional<error> reason;                     ///< Why the record is not a job.
   uint64_t cost = 0;                               ///< Credit that it holds, in bytes.
   int64_t fetched_us = 0;                          ///< Monotonic.
 };
@@ -51,21 +51,21 @@ struct revocation {
 
 // -- dispatcher <-> decoder -----------------------------------------------------------
 
-/// Read this record.
+/// Asks the decoder to read this record.
 struct decode_request {
   std::shared_ptr<const messaging::record> source;
 };
 
-/// A job, or the reason why a record is none.
+/// A job, or the reason why a record is not a job.
 struct decoded_job {
   std::shared_ptr<const messaging::job> job;
   std::optional<error> reason;
-  uint64_t image_bytes = 0;  ///< Of the image, where the record's value is not the image itself.
-  uint64_t pixels_bytes = 0; ///< That a worker takes for the pixels, as the image's header says.
+  uint64_t image_bytes = 0;  ///< Of the image, if the record's value is not the image itself.
+  uint64_t pixels_bytes = 0; ///< Of a worker for the pixels, as the image's header says.
 };
 
-/// The DECODER actor: reads JSON jobs and claim checks, on a thread of its own, as both may
-/// take long.
+/// The DECODER actor: reads JSON jobs and claim checks on a thread of its own, as both may take
+/// long.
 using decoder_actor = caf::typed_actor<caf::replies_to<decode_request>::with<decoded_job>>;
 
 // -- dispatcher <-> inference -------------------------------------------------------
@@ -79,17 +79,17 @@ struct attempt_request {
 /// How an attempt ended. Without `failure`, `answer` is set.
 struct attempt_outcome {
   std::shared_ptr<const wire::result> answer;
-  std::optional<error> failure; ///< Codes of a worker's fault, or `unavailable`.
+  std::optional<error> failure; ///< A code of a worker's fault, or `unavailable`.
   bool slot_up = true;          ///< Whether the slot can take another job now.
   uint32_t slot = 0;
   uint64_t generation = 0;
   int32_t pid = 0;
-  uint64_t private_bytes = 0; ///< After the job; of a worker that was killed: when it was.
-  std::shared_ptr<const messaging::model_identity> model; ///< That the worker was forked with.
+  uint64_t private_bytes = 0; ///< After the job; of a killed worker: when it was killed.
+  std::shared_ptr<const messaging::model_identity> model; ///< Of the worker.
 };
 
-/// The INFERENCE actor: one per slot, for the life of the service. Stands for
-/// whichever worker process serves the slot at present.
+/// The INFERENCE actor: one per slot, for the life of the service. It represents the worker process
+/// that serves the slot at present.
 struct worker_link;
 struct kill_notice;
 struct private_reading;
@@ -115,8 +115,8 @@ using inference_actor = caf::typed_actor<
 
 // -- worker channels ---------------------------------------------------------------
 
-/// When a worker has a job: written by the slot that it serves, read by the supervisor, which
-/// must not take what a running job holds for what the worker keeps. Any thread.
+/// Whether a worker has a job. The slot writes it, the supervisor reads it: what a running job
+/// takes must not count as what the worker keeps. Any thread.
 class worker_activity {
 public:
   void begin_job() { ++moment_; }
@@ -141,14 +141,14 @@ struct channel_frame {
   std::shared_ptr<const wire::frame> content;
 };
 
-/// The worker's socket is closed, or it sent rubbish (`reason` set). To the
+/// The worker's socket is closed, or the worker sent invalid bytes (`reason` is set). Goes to the
 /// owner and to the supervisor.
 struct channel_closed {
   uint64_t worker = 0;
   std::optional<error> reason;
 };
 
-/// A worker handed to a slot.
+/// A worker that is given to a slot.
 struct worker_link {
   uint64_t worker = 0;
   int32_t pid = 0;
@@ -158,7 +158,7 @@ struct worker_link {
   uint64_t private_bytes = 0; ///< At the last reading.
   int64_t private_offset = 0; ///< private − anonymous bytes at the last reading.
   uint64_t budget_bytes = 0;  ///< Held before a job that may reach it; 0: never held.
-  std::shared_ptr<const messaging::model_identity> model; ///< That it was forked with.
+  std::shared_ptr<const messaging::model_identity> model; ///< The model of its fork server.
   std::shared_ptr<worker_activity> activity;              ///< Never null.
 };
 
@@ -171,32 +171,32 @@ struct kill_notice {
 struct private_reading {
   uint64_t worker = 0;
   int64_t private_offset = 0;
-  /// All readings of late fell into jobs: it is to be held after its job, for one that does not.
+  /// All recent readings fell into jobs: hold the worker after its job, for a reading without one.
   bool hold_once = false;
 };
 
-/// Ends the hold that a `job_done` told of: the supervisor does not want the worker replaced.
+/// Ends the hold that a `job_done` reported: the supervisor does not replace the worker.
 struct go_ahead {
   uint64_t worker = 0;
 };
 
 // -- inference -> supervisor --------------------------------------------------------
 
-/// A job is over on a worker: what the judge needs.
+/// A job is over on a worker: the input of the judge.
 struct job_done {
   uint64_t worker = 0;
   uint32_t slot = 0;
   int64_t delta_live = 0;
   wire::memory_reading memory;
   uint64_t private_bytes = 0;
-  /// The most that one of its latest jobs has added to its private memory.
+  /// The largest amount that one of its latest jobs has added to its private memory.
   uint64_t step_bytes = 0;
-  uint64_t moment = 0; ///< Of its activity, when the job was over.
+  uint64_t moment = 0; ///< Its activity's moment when the job was over.
   uint64_t encoded_bytes = 0, decoded_bytes = 0;
   uint32_t batch = 1; ///< Jobs run together with it, itself included.
   bool ok = true;
-  /// The next job may reach the budget: the slot takes none before it is given another
-  /// worker or a `go_ahead`.
+  /// The next job may reach the budget: the slot takes no job before it gets another worker or a
+  /// `go_ahead`.
   bool held = false;
 };
 
@@ -214,8 +214,8 @@ struct worker_hung {
 
 // -- dispatcher -> supervisor --------------------------------------------------------
 
-/// Whose fault the death of a worker is that had a job. While it may be the job's, it does not
-/// count for the restart intensity; it counts when the job has succeeded elsewhere.
+/// Who caused the death of a worker that had a job. While the job may be the cause, the death does
+/// not count for the restart intensity; it counts when the job has succeeded elsewhere.
 struct death_verdict {
   uint32_t slot = 0;
   uint64_t generation = 0;
@@ -252,20 +252,20 @@ struct published {
   publication_kind kind = publication_kind::result;
   messaging::record_id source;
   uint64_t epoch = 0;
-  bool withdrawn = false;       ///< Its partition went before the producer had it.
+  bool withdrawn = false;       ///< Its partition was taken away before the producer had it.
   std::optional<error> refused; ///< The broker will never take it.
-  /// Its topic does not take it at present, others take theirs: it is tried again from time to
-  /// time, and another `published` tells how that ended.
+  /// Its topic does not take it at present, while other topics take theirs: it is tried again from
+  /// time to time. Another `published` reports how that ended.
   std::optional<error> set_aside = {};
 };
 
-/// These partitions have gone: their results and dead letters that the producer does not
-/// have yet are dropped, and told of as `published` with `withdrawn`.
+/// These partitions were taken away. Their results and dead letters that the producer does not have
+/// yet are dropped, and reported as `published` with `withdrawn`.
 struct withdrawal {
   std::vector<messaging::topic_partition> partitions;
 };
 
-/// What a transactional publisher would put into its next transaction.
+/// What a transactional publisher would like to put into its next transaction.
 struct plan_request {
   struct item {
     messaging::record_id source;
@@ -274,14 +274,14 @@ struct plan_request {
   std::vector<item> records;
 };
 
-/// What may be in it.
+/// What the transaction may contain.
 struct transaction_plan {
-  /// For each record asked for: still ours? The dispatcher has let go of the others.
+  /// For each record asked for: whether it is still ours. The dispatcher has released the others.
   std::vector<bool> ours;
-  /// What is to be committed with those: as if they were finished.
+  /// The offsets to commit with those records, as if they were finished.
   std::vector<messaging::offset_commit> offsets;
   messaging::offsets_committed points; ///< The same, for the dispatcher, when it is done.
-  /// Who commits; null when the group has not settled: nothing can be committed.
+  /// Our membership; null when the group has not settled: nothing can be committed then.
   std::shared_ptr<const messaging::group_membership> member;
 };
 
@@ -295,7 +295,7 @@ struct breaker_input {
   supervision::circuit_breaker::numbers values = {}; ///< Of the reason, for its event.
 };
 
-/// An operator decides for the breaker.
+/// An operator's order to the breaker.
 struct breaker_command {
   supervision::breaker_mode mode{};
   std::string why;
@@ -303,7 +303,7 @@ struct breaker_command {
 
 // -- status -------------------------------------------------------------------------------
 
-/// What the dispatcher says of itself, measured by asking it.
+/// The dispatcher's state, in answer to a request.
 struct dispatcher_status {
   std::string ledger;     ///< JSON
   bool consuming = false; ///< In the group, brokers reachable.
@@ -313,13 +313,13 @@ struct dispatcher_status {
   supervision::breaker_state breaker{};
   supervision::breaker_mode breaker_mode{};
   std::string breaker_reason;
-  std::string breaker_trouble;  ///< What its raised triggers say, in whatever state it is.
+  std::string breaker_trouble;  ///< The reasons of its raised triggers, in any state.
   bool intake_given_up = false; ///< Memory is so short that nothing is fetched.
   supervision::memory_pressure::level pressure{};
   uint64_t credit_jobs = 0, credit_bytes = 0; ///< Granted at present.
   bool maintenance = false;                   ///< Drained, and may be resumed.
   uint64_t queued = 0, running = 0, slots_up = 0;
-  /// Of all assigned partitions: records without a result or dead letter. None: not known.
+  /// Records of all assigned partitions without a result or dead letter. Empty: not known.
   std::optional<uint64_t> lag_records;
   int64_t oldest_unfinished_us = 0; ///< Age of the oldest fetched job that is not finished.
   uint64_t results = 0, dead_letters = 0;
@@ -330,7 +330,7 @@ struct supervisor_status {
   bool model_ready = false;
   std::string trouble;
   uint64_t slots = 0, slots_up = 0, standbys = 0, replacements = 0;
-  uint64_t slots_held = 0; ///< Of `slots_up`: at their budget, they wait for a standby.
+  uint64_t slots_held = 0; ///< Of `slots_up`: they are at their budget and wait for a standby.
   uint64_t container_used = 0, container_limit = 0;
   std::string container_source;
 };
@@ -341,7 +341,7 @@ using publisher_actor =
   caf::typed_actor<caf::reacts_to<publication>, caf::reacts_to<withdrawal>,
                    // From the producer's thread.
                    caf::reacts_to<messaging::delivery_report>,
-                   // Offsets wait for a transaction. Without transactions nobody says so.
+                   // Offsets wait for a transaction. Is not sent without transactions.
                    caf::reacts_to<caf::atom_constant<caf::atom("commit")>>,
                    // Answers true when nothing is pending, false after so many milliseconds.
                    caf::replies_to<caf::atom_constant<caf::atom("drain")>, uint64_t>::with<bool>,
@@ -363,16 +363,16 @@ using supervisor_actor = caf::typed_actor<
   // Ends all workers and the fork server; answers when they are gone.
   caf::replies_to<caf::atom_constant<caf::atom("drain")>, uint64_t>::with<bool>,
   caf::reacts_to<caf::atom_constant<caf::atom("tick")>>,
-  // INTERNAL: try again to start a fork server; or to spawn.
+  // INTERNAL: start a fork server again, or spawn again.
   caf::reacts_to<caf::atom_constant<caf::atom("restart")>>,
-  // INTERNAL: worker `id` had time enough for this phase of its life.
+  // INTERNAL: the time of worker `id` for this phase of its life is over.
   caf::reacts_to<caf::atom_constant<caf::atom("deadline")>, uint64_t>>;
 
 /// The DISPATCHER actor: owns the ledger, the queue, the credit and the breaker.
 using dispatcher_actor = caf::typed_actor<
   // Results and dead letters go here. Comes before the first record.
   caf::reacts_to<publisher_actor>,
-  // Is told whose fault a death is.
+  // The actor that is told who caused a death.
   caf::reacts_to<supervisor_actor>, caf::reacts_to<fetched_job>,
   caf::reacts_to<messaging::partitions_assigned>, caf::reacts_to<revocation>,
   caf::reacts_to<messaging::offsets_committed>, caf::reacts_to<messaging::consumer_failed>,
@@ -383,7 +383,7 @@ using dispatcher_actor = caf::typed_actor<
   // The broker answers again.
   caf::reacts_to<caf::atom_constant<caf::atom("reachable")>>,
   caf::replies_to<caf::atom_constant<caf::atom("status")>>::with<dispatcher_status>,
-  // Answers what is so from now on.
+  // Answers the status after the order.
   caf::replies_to<breaker_command>::with<dispatcher_status>,
   // Starts no more jobs; answers true when the running ones are published, false
   // when that took longer than so many milliseconds. Then all is handed back.

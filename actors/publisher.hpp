@@ -15,25 +15,25 @@
 
 namespace ziyu::actors {
 
-/// Makes a producer whose reports go to the handler.
+/// Makes a producer that reports to the handler.
 using producer_factory = std::function<expected<std::unique_ptr<messaging::producer>>(
   messaging::producer::report_handler)>;
 
 struct publisher_settings {
   producer_factory make;
-  /// Ends a producer that is given up, which may take seconds: elsewhere than on this thread.
-  /// Unset: here.
+  /// Ends a producer that is given up, which may take seconds, on another thread. Unset: on this
+  /// one.
   std::function<void(std::unique_ptr<messaging::producer>)> end;
   dispatcher_actor dispatcher;
   std::shared_ptr<reporter> report;
-  /// Events are dropped (and counted) when so many bytes of them are pending.
-  /// Results and dead letters never are: the dispatcher's credit bounds them.
+  /// Events are dropped (and counted) while so many bytes of them are pending. Results and dead
+  /// letters are never dropped: the dispatcher's credit bounds them.
   uint64_t max_event_bytes = 8u << 20;
-  /// No acknowledgement for so long while results or dead letters are pending raises
-  /// the breaker, and so does a topic that takes no results. Events alone never do: without
-  /// them the service is poorer, not stuck.
+  /// The breaker opens when nothing is acknowledged for so long while results or dead letters are
+  /// pending, and when a topic takes no results for so long. Events alone never open it: jobs can
+  /// be worked on without them.
   std::chrono::milliseconds stall_limit{10'000};
-  /// A topic that acknowledges nothing for so long while others do is set aside.
+  /// A topic that acknowledges nothing for so long, while others do, is set aside.
   std::chrono::milliseconds silence_limit{5'000};
 };
 
@@ -44,9 +44,9 @@ struct publisher_state {
   void pump();
   void accept(publication x);
   void on_report(const messaging::delivery_report& x);
-  /// Drops what the producer does not have yet of partitions that have gone.
+  /// Drops those records of departed partitions that the producer does not have yet.
   void withdraw(const withdrawal& x);
-  /// Time for retries, and to look for a stall.
+  /// Makes retries that are due, and looks for a stall.
   void on_tick();
   void finish_drain_if_empty(bool timed_out);
 
@@ -55,25 +55,25 @@ struct publisher_state {
     std::chrono::steady_clock::time_point not_before{};
     uint32_t tries = 0;
     uint64_t producer = 0;                         ///< Number of the producer that has it.
-    std::chrono::steady_clock::time_point given{}; ///< To that producer.
+    std::chrono::steady_clock::time_point given{}; ///< When it was given to that producer.
     bool set_aside = false;                        ///< The dispatcher has been told.
   };
 
   publisher_actor::pointer self = nullptr;
   publisher_settings settings;
   std::unique_ptr<messaging::producer> producer;
-  uint64_t producers = 0; ///< Made so far; the number of the present one.
+  uint64_t producers = 0; ///< Number made so far, which is the number of the present one.
   uint64_t next_token = 1;
   std::map<uint64_t, pending_publication> in_flight; ///< By token.
   std::deque<pending_publication> backlog;
   uint64_t event_bytes = 0; ///< Of pending events.
-  /// Results and dead letters in flight or in the backlog, but for those that are set aside.
+  /// Results and dead letters in flight or in the backlog, without those that are set aside.
   uint64_t pending_jobs = 0;
   actors::set_aside aside;
   /// When each topic last acknowledged a result or dead letter.
   std::map<std::string, std::chrono::steady_clock::time_point> acknowledged;
   std::optional<supervision::backoff> retry;
-  std::chrono::steady_clock::time_point not_before{};    ///< No produce before this.
+  std::chrono::steady_clock::time_point not_before{};    ///< Nothing is produced before this.
   std::chrono::steady_clock::time_point last_progress{}; ///< Of results and dead letters.
   bool failing = false;                                  ///< The breaker has been told.
   caf::typed_response_promise<bool> drained;
@@ -84,30 +84,30 @@ private:
   void give_up_producer();
   void on_delivered(const pending_publication& x);
   void forget(const pending_publication& x);
-  /// Hands `x` to the producer; false when nothing more can be handed on for now.
+  /// Hands `x` to the producer; false when it takes no more for now.
   bool hand_on(pending_publication x);
-  /// Until the broker, or its topic, takes it.
+  /// Sets `x` aside until the broker, or its topic, takes it.
   void put_aside(pending_publication x, const error& why, bool whole_topic);
   void tell_set_aside(pending_publication& x, const error& why);
   void report_set_aside(const publication& x, const error& why, bool whole_topic);
-  /// `x` has been delivered: what waited with it goes on.
+  /// `x` has been delivered: records that waited with it go on.
   void take_up(const publication& x);
   void look_for_silent_topics();
   void look_for_a_stall();
   void set_failing(bool on, const std::string& reason,
                    supervision::circuit_breaker::numbers values = {});
-  /// Of results and dead letters that wait, for the breaker's event: `silent_ms` (since the
-  /// last delivery report), `pending_records`, `pending_bytes`.
+  /// For the breaker's event, of waiting results and dead letters: `silent_ms` (since the last
+  /// delivery report), `pending_records`, `pending_bytes`.
   supervision::circuit_breaker::numbers pressure() const;
-  /// What becomes of a result, dead letter or event that was not delivered.
+  /// Handles a result, dead letter or event that was not delivered.
   void on_failure(pending_publication x, const error& why, messaging::refusal refused);
-  /// Plans another try.
+  /// Plans a retry.
   void put_off(pending_publication& x, const error& why);
-  /// Makes a dead letter that is too large smaller; false for what cannot be.
+  /// Makes a dead letter that is too large smaller; false if that is not possible.
   bool slim(pending_publication& x, const error& why);
-  /// True for a result that no retry can deliver: the dispatcher makes a dead letter of it.
+  /// True for a result that no retry can deliver: the dispatcher then makes a dead letter.
   bool hand_back(const pending_publication& x, const error& why);
-  /// True (and it is counted) for an event that no retry can deliver.
+  /// True for an event that no retry can deliver; the drop is counted.
   bool drop_hopeless(const pending_publication& x, const error& why);
 };
 

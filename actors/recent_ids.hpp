@@ -10,9 +10,9 @@
 
 namespace ziyu::actors {
 
-/// Remembers (as hashes) the latest `capacity` job ids and the records that they
-/// came with. All of its memory (24 bytes per id) is taken at the start, so that it
-/// does not look like a leak while it fills. Pure; not thread-safe.
+/// Remembers (as hashes) the latest `capacity` job ids and the records that they came with.
+/// Allocates all of its memory (24 bytes per id) at the start, so that filling it does not look
+/// like a leak. Pure; not thread-safe.
 class recent_ids {
 public:
   /// @param capacity 1 to 2^31.
@@ -21,8 +21,8 @@ public:
     // nop
   }
 
-  /// Notes that `source` carries job `id`; true if another record did so before.
-  /// The same record fetched again is no duplicate.
+  /// Notes that `source` has job id `id`. True if another record had it before. The same record
+  /// fetched again is no duplicate.
   bool seen_elsewhere(const std::string& id, const messaging::record_id& source) {
     const auto hash = std::hash<std::string>{}(id);
     const auto origin = std::hash<std::string>{}(messaging::to_string(source));
@@ -32,7 +32,7 @@ public:
         return ring_[table_[place]].origin != origin;
     if (size_ == ring_.size()) {
       forget(next_);
-      // The gap may have opened before the place that was found.
+      // The gap may have opened before the place found above.
       for (place = hash & mask_; table_[place] != nothing;)
         place = (place + 1) & mask_;
     } else {
@@ -50,8 +50,8 @@ private:
   };
   static constexpr uint32_t nothing = UINT32_MAX;
 
-  /// Takes an entry of the ring out of the table; what was placed behind it moves up
-  /// (Knuth 6.4, algorithm R), so that no search ends too early.
+  /// Takes an entry of the ring out of the table. Entries behind it move up (Knuth 6.4, algorithm
+  /// R), so that no search ends too early.
   void forget(size_t index) {
     auto gap = ring_[index].id & mask_;
     while (table_[gap] != index)

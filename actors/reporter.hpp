@@ -10,23 +10,23 @@
 
 namespace ziyu::actors {
 
-/// Tells the world what happened: each event is a log line, a metric and a record
-/// on the events topic. Thread-safe.
+/// Reports what happened: each event is a log line, a metric and a record of the event topic.
+/// Thread-safe.
 class reporter {
 public:
   /// @param instance Names this service in its events.
-  /// @param topic Of the events.
+  /// @param topic The event topic.
   reporter(environment& env, std::string instance, std::string topic,
            std::shared_ptr<metrics> stats);
 
-  /// Events are published through `to` from now on.
+  /// From now on events are published through `to`.
   void connect(publisher_actor to);
 
   /// Drops the handle to the publisher, so that its actor can end.
   void disconnect();
 
   /// @param type One of those listed at `messaging::event`.
-  /// @param detail Named values, units in the names (`_bytes`, `_ms`).
+  /// @param detail Named values with units in their names (`_bytes`, `_ms`).
   void emit(spdlog::level::level_enum level, const char* type, nlohmann::json detail);
 
   metrics& stats() { return *stats_; }

@@ -5,19 +5,19 @@
 
 namespace ziyu::actors {
 
-/// Runs the service until SIGTERM, SIGINT or a fatal error (a second such signal ends the
-/// process at once with 1); SIGUSR1 drains it for maintenance, SIGUSR2 resumes. Returns the exit code: 0
-/// stopped in good order, 1 failed (e.g., no usable model), 2 wrong configuration.
-/// Prints one JSON line on standard output when it serves:
-/// `{"serving":true,"http":"127.0.0.1:8080","pid":1}`. Call it from the main thread
-/// before any other thread exists.
+/// Runs the service until SIGTERM, SIGINT or a fatal error. A second such signal ends the process
+/// at once with exit code 1. SIGUSR1 drains the service for maintenance, SIGUSR2 resumes it.
+/// Returns the exit code: 0 stopped in good order, 1 failed (e.g., no usable model), 2 wrong
+/// configuration. When it serves, it prints one JSON line on standard output:
+/// `{"serving":true,"http":"127.0.0.1:8080","pid":1}`. Call it from the main thread before any
+/// other thread exists.
 int serve(const configs::loaded& settings);
 
-/// Of the clients that `serve` would make.
+/// The properties of the clients that `serve` would make.
 messaging::client_properties client_properties_of(const configs::config& c);
 
-/// Mistakes in the settings that only the programs can see: `serve` does not start with them, and
-/// `check` tells of them.
+/// Finds mistakes in the settings that only the programs can see. `serve` does not start with them,
+/// and `check` reports them.
 expected<void> check_settings(const configs::config& x);
 
 } // namespace ziyu::actors

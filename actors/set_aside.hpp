@@ -14,48 +14,48 @@
 
 namespace ziyu::actors {
 
-/// Results and dead letters that cannot be delivered at present while others can: their topic
-/// is missing, forbidden or without a leader, or the broker does not take this one record.
-/// They wait here, so that nothing else waits for them; one of each topic is tried again from
-/// time to time. Pure: the caller brings time and chance.
+/// Results and dead letters that cannot be delivered at present, while others can: their topic is
+/// missing, forbidden or without a leader, or the broker refuses this one record. They wait here,
+/// so that no other record waits for them. From time to time one record of each topic is tried
+/// again. Pure: the caller passes the time and random numbers.
 class set_aside {
 public:
   using clock = std::chrono::steady_clock;
 
-  /// Between two tries of a topic or record: doubles from the first to the last.
+  /// The pause between two tries of a topic or record: doubles from the first to the last value.
   static constexpr std::chrono::milliseconds first_pause{1'000}, longest_pause{30'000};
 
-  /// What goes on again.
+  /// Records that go on again.
   struct release {
-    error reason; ///< Why it had waited.
+    error reason; ///< Why they waited.
     clock::time_point since;
     bool whole_topic = false;
-    std::vector<publication> records; ///< Without the one that was taken.
+    std::vector<publication> records; ///< Without the one that was delivered.
   };
 
-  /// Why `topic` takes no records at present; null if nothing is known against it.
+  /// Why `topic` takes no records at present; null if no trouble is known.
   const error* trouble_of(const std::string& topic) const;
 
-  /// Puts `x` where the other records of its topic are.
-  /// @pre `trouble_of` its topic
+  /// Puts `x` with the other records of its topic.
+  /// @pre `trouble_of` its topic is not null
   void take(publication x);
 
   /// `x` was refused. @param random Any 64-bit number.
-  /// @returns True if that is news: of its topic, or of this record.
+  /// @returns True if that was not known, of its topic or of this record.
   bool refuse(publication x, const error& why, bool whole_topic, clock::time_point now,
               uint64_t random);
 
-  /// The topic of `x`, which the producer still has, is silent while others are not. What
-  /// becomes of `x` decides when the topic goes on. False if that was known.
+  /// The topic of `x` is silent while others are not; the producer still has `x`. The outcome of
+  /// `x` decides when the topic goes on. False if that was known.
   bool suspect(const publication& x, const error& why, clock::time_point now);
 
-  /// A record of each topic, and each single record, whose time has come to be tried again.
+  /// A record of each topic, and each single record, that is due for another try.
   std::vector<publication> due(clock::time_point now);
 
-  /// `x` has been delivered: what waited with it goes on.
+  /// `x` has been delivered: records that waited with it go on.
   std::optional<release> accept(const publication& x);
 
-  /// Takes out what `gone` says of it.
+  /// Takes out the records for which `gone` is true.
   template <class F>
   std::vector<publication> remove_if(F gone) {
     std::vector<publication> result;
@@ -69,18 +69,18 @@ public:
       });
       if (i->second.probe && gone(*i->second.probe))
         i->second.probe.reset();
-      // What is known of a topic holds for its next records.
+      // The trouble of a topic also holds for its next records.
       i = waiting.empty() && !i->second.probe && !i->second.whole_topic ? lanes_.erase(i) : ++i;
     }
     return result;
   }
 
-  /// The topic, and why, that has held results back for `limit`.
+  /// A topic that has held back results for `limit`, and why.
   std::optional<std::pair<std::string, error>> results_held(clock::time_point now,
                                                             std::chrono::milliseconds limit) const;
 
   bool empty() const { return lanes_.empty(); }
-  size_t size() const; ///< Records that wait.
+  size_t size() const; ///< Number of waiting records.
 
 private:
   struct lane {
@@ -89,11 +89,11 @@ private:
     error reason;
     clock::time_point since, next_try;
     supervision::backoff pause{first_pause, longest_pause};
-    std::optional<publication> probe; ///< Is being tried.
+    std::optional<publication> probe; ///< The record that is being tried.
     std::deque<publication> waiting;
-    bool results = false; ///< Some of them are, or were, results.
+    bool results = false; ///< Some of the records are, or were, results.
   };
-  /// A topic; or a topic and the record that alone is refused.
+  /// A topic; or a topic and a record that is refused by itself.
   using lane_key = std::pair<std::string, std::optional<messaging::record_id>>;
 
   lane& lane_of(const publication& x, const error& why, bool whole_topic, clock::time_point now,

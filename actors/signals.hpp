@@ -11,26 +11,27 @@
 
 namespace ziyu::actors {
 
-/// What the main thread of a service waits for: signals, and a fatal error from inside.
+/// The events that a service's main thread waits for: signals, and a fatal error from inside.
 class wakeups {
 public:
   enum class kind { stop, fatal, drain, resume };
 
-  /// Blocks the signals for this thread and those that it starts: comes before all of them.
+  /// Blocks the signals for this thread and the threads that it starts: construct it before any
+  /// thread.
   wakeups();
 
-  /// Thread-safe; the first one counts.
+  /// Thread-safe; only the first error counts.
   void fail_with(error x);
 
   /// Blocks until there is a reason to do something.
   kind wait();
 
-  /// Whether `wait` would say `stop` or `fatal` soon: for the main thread, while it waits for
-  /// something else. `wait` still tells of it.
+  /// Whether `wait` would return `stop` or `fatal` now: for the main thread while it waits for
+  /// something else. `wait` still returns it later.
   bool stop_is_due();
 
-  /// Waits for a SIGTERM or SIGINT beyond the first `expected` ones, or until `done` can be
-  /// read: false then. `wait` still tells of what came before.
+  /// Waits for a SIGTERM or SIGINT beyond the first `expected` ones, or until `done` can be read
+  /// (then false). `wait` still returns the earlier signals.
   bool stopped_again(int done, int expected);
 
   std::optional<error> fatal() const;
@@ -48,11 +49,11 @@ private:
 };
 
 /// While it lives, a second SIGTERM or SIGINT ends the process at once, with exit code 1: for
-/// whoever cannot wait for the drain. Nothing is lost by it: what is not acknowledged is not
-/// committed, and the workers end with their sockets.
+/// operators who cannot wait for the drain. Nothing is lost: records without an acknowledgement are
+/// not committed, and the workers end when their sockets close.
 class impatience {
 public:
-  /// @param expected 0 when the first one has been heard already, else 1.
+  /// @param expected 0 when the first signal has been received already, else 1.
   impatience(wakeups& signals, int expected);
   ~impatience();
   impatience(const impatience&) = delete;

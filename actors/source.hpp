@@ -13,33 +13,33 @@
 
 namespace ziyu::actors {
 
-/// Without a record for so long, though the partition has some and there is credit, a remedy
-/// is due. Longer than a change of leader takes.
+/// A remedy is due after so long without a record, if the partition has records and there is
+/// credit. Longer than a change of leader takes.
 constexpr std::chrono::milliseconds stall_patience{30'000};
 
-/// One turn of the JOB SOURCE: polls `from` once (gated without credit) and hands what came
-/// to `to`, unread. Called in a loop by `job_source`, or by a simulation. Helps a
-/// consumer on that brings nothing though it should.
+/// One turn of the JOB SOURCE: polls `from` once (gated without credit) and hands its event to
+/// `to`, unread. Called in a loop by `job_source` or by a simulation. Applies remedies to a
+/// consumer that brings nothing although it should.
 class source_loop {
 public:
-  /// @param watchdog Outlives the loop, as the next one goes on with it; null: nobody
-  /// watches. With it comes `report`.
+  /// @param watchdog Outlives the loop, since the next loop goes on with it; null: no remedies.
+  /// Requires `report`.
   source_loop(messaging::consumer& from, intake& credit, dispatcher_actor to, environment& env,
               messaging::stall_watchdog* watchdog = nullptr,
               std::shared_ptr<reporter> report = nullptr);
 
   /// @param limit How long to wait for the next event.
-  /// @returns False after a fatal error of the consumer, or when a fresh one may help.
+  /// @returns False after a fatal error of the consumer, or when a fresh consumer may help.
   bool turn(std::chrono::milliseconds limit);
 
-  /// Partitions are going, and the dispatcher has not let go of them yet.
+  /// Partitions are going, and the dispatcher has not released them yet.
   bool handing_over() const { return handing_over_.has_value(); }
 
 private:
   struct departure {
     std::future<void> handled;
     int64_t until_us = 0;
-    bool reopen = false; ///< Then a fresh consumer is to be made.
+    bool reopen = false; ///< A fresh consumer is to be made.
   };
   void on_record(messaging::record x);
   void on_records_lost(const messaging::records_lost& x);
@@ -54,12 +54,12 @@ private:
   dispatcher_actor to_;
   environment& env_;
   std::optional<std::set<messaging::topic_partition>> held_; ///< As told to the consumer.
-  bool paused_ = false;                                      ///< The same.
+  bool paused_ = false;                                      ///< As told to the consumer.
   std::optional<departure> handing_over_;
   messaging::stall_watchdog* watchdog_;
   std::shared_ptr<reporter> report_;
   int64_t last_turn_us_ = 0, next_watch_us_ = 0;
-  int64_t open_us_ = 0; ///< For so long records could come.
+  int64_t open_us_ = 0; ///< How long records could have come.
 };
 
 /// Runs a `source_loop` on its own thread, the only one that polls Kafka.
@@ -72,7 +72,7 @@ public:
              std::shared_ptr<reporter> report = nullptr);
   ~job_source();
 
-  /// Stores what is to be committed with the present consumer; `errc::revoked` without one.
+  /// Stores what is to be committed at the present consumer; `errc::revoked` without one.
   /// Thread-safe.
   expected<void> store(const messaging::topic_partition& where, messaging::commit_point point);
 

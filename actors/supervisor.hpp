@@ -37,17 +37,17 @@ struct supervisor_settings {
   dispatcher_actor dispatcher;
   /// Called when a fork server has loaded its model. Any thread.
   std::function<void(const messaging::model_identity&)> on_model;
-  /// Called once when the service cannot ever work (e.g., no model). Any thread.
+  /// Called once when the service can never work (e.g., no model). Any thread.
   std::function<void(error)> on_fatal;
 };
 
 /// One worker process as the supervisor sees it.
 struct worker_entry {
   enum class phase : uint8_t {
-    spawning, ///< The fork server was asked.
-    warming,  ///< Forked; its first inference is still ahead.
-    standby,  ///< Ready, serves no slot.
-    linked,   ///< Given to a slot that has not switched yet.
+    spawning, ///< The fork server has been asked.
+    warming,  ///< Forked; its first inference is not finished.
+    standby,  ///< Ready; serves no slot.
+    linked,   ///< Given to a slot that has not switched to it yet.
     serving,
     ending, ///< Told to stop, or killed.
   };
@@ -59,20 +59,20 @@ struct worker_entry {
   uint32_t slot = 0;
   uint64_t generation = 0;
   uint64_t baseline_bytes = 0, private_bytes = 0, live_bytes = 0, peak_bytes = 0;
-  uint64_t live_baseline = 0; ///< Live, when it was ready.
-  uint64_t present_bytes = 0; ///< Private right now, with what a running job takes.
-  uint64_t step_bytes = 0;    ///< The most that one of its latest jobs has added.
-  /// private − anonymous while its fork server lived. Afterwards it stays: pages that nobody
-  /// else has any more are private by the kernel's count, and are no growth.
+  uint64_t live_baseline = 0; ///< Live bytes when it was ready.
+  uint64_t present_bytes = 0; ///< Private memory at present, with that of a running job.
+  uint64_t step_bytes = 0;    ///< The largest amount that one of its latest jobs has added.
+  /// private − anonymous while its fork server lived; unchanged afterwards. The kernel counts pages
+  /// that no other process has any more as private, but they are no growth.
   int64_t private_offset = 0;
-  uint64_t server = 0; ///< The fork server that it came from.
+  uint64_t server = 0; ///< Number of the fork server that forked it.
   std::shared_ptr<worker_activity> activity = std::make_shared<worker_activity>();
   bool seen_idle = false;       ///< No job ran during the latest reading.
-  uint64_t seen_moment = 0;     ///< Of its activity at that reading.
-  uint64_t reported_moment = 0; ///< Of its activity at its latest report.
+  uint64_t seen_moment = 0;     ///< Its activity's `moment` at that reading.
+  uint64_t reported_moment = 0; ///< Its activity's `moment` at its latest report.
   uint64_t comparable_from = 0; ///< Earlier reports may be older than its latest trim.
-  uint32_t probes_in_jobs = 0;  ///< In a row.
-  /// Of the GPU, by its own word: nobody else can say. Reserved when it was ready.
+  uint32_t probes_in_jobs = 0;  ///< Probes in a row that fell into jobs.
+  /// Of the GPU, as it reports them: there is no other source. Reserved bytes when it was ready.
   uint64_t gpu_allocated = 0, gpu_reserved = 0, gpu_baseline = 0;
   uint64_t jobs = 0;
   int64_t last_delta = 0;
@@ -87,47 +87,47 @@ struct worker_entry {
   static constexpr size_t recent_limit = 64;
   std::deque<point> recent; ///< Its latest jobs.
   bool trimmed = false, trimming = false;
-  uint64_t before_trim = 0; ///< Private, when its trim was decided on.
-  std::string doomed;       ///< Why it is to be replaced, once decided.
+  uint64_t before_trim = 0; ///< Private memory when its trim was decided.
+  std::string doomed;       ///< Why it will be replaced, once that is decided.
   bool at_budget = false;   ///< Doomed, and its next job may reach the budget.
-  bool held = false;        ///< Its next job may reach the budget: it gets none.
-  double chance = 0;        ///< For the jitter of its replacement.
+  bool held = false;        ///< Its next job may reach the budget: it gets no job.
+  double chance = 0;        ///< A random number for the jitter of its replacement.
   int64_t serving_since_us = 0;
-  /// Of its allocations, to explain a leak.
+  /// Sampling of its allocations, to explain a leak.
   enum class sampling_phase : uint8_t { off, asked, on, dumping };
   sampling_phase sampled = sampling_phase::off;
-  uint64_t sampled_from = 0;                       ///< Its jobs when sampling began.
+  uint64_t sampled_from = 0;                       ///< Its number of jobs when sampling began.
   uint64_t sampled_from_live = 0;                  ///< Its live bytes then.
-  std::chrono::steady_clock::time_point dump_by{}; ///< While dumping.
+  std::chrono::steady_clock::time_point dump_by{}; ///< Deadline of the dump.
   bool end_after_dump = false;                     ///< Another worker serves its slot.
   bool dumped = false;                             ///< For a report, while it served.
   bool sampled_enough = false;                     ///< Not to be sampled again.
-  uint64_t reported_anonymous = 0;                 ///< What it said after its latest job.
-  uint64_t seen_anonymous = 0;                     ///< What we have read ourselves.
-  uint64_t seen_swapped = 0;                       ///< Of it, what is not resident.
-  uint32_t lies = 0;                               ///< Readings in a row that contradict ours.
+  uint64_t reported_anonymous = 0;                 ///< As reported after its latest job.
+  uint64_t seen_anonymous = 0;                     ///< As the supervisor has read it.
+  uint64_t seen_swapped = 0;                       ///< The part of it that is not resident.
+  uint32_t lies = 0;                               ///< Reports in a row that contradict ours.
   bool closed = false;                             ///< Its channel is closed.
   uint32_t gone_ticks = 0;                         ///< Ticks since its process was seen ended.
   bool expected_end = false;                       ///< We ended it: no restart is counted.
   std::optional<error> killed;                     ///< Why we, or the kernel, killed it.
-  bool oom_killed = false;                         ///< For lack of memory, by its counter.
+  bool oom_killed = false;                         ///< For lack of memory, by the counter.
   bool grace_over = false;                         ///< SIGKILL was sent at the end of its grace.
   std::shared_ptr<const messaging::model_identity> model; ///< That it was forked with.
 
-  /// Pearson's, over `recent`; 0 when one of the two does not vary.
+  /// Pearson's correlation over `recent`; 0 when one of the two does not vary.
   double delta_image_correlation() const;
 };
 std::string_view to_string(worker_entry::phase x) noexcept;
 
-/// Of a slot's worker by another one: wanted, then switched, then done when the old worker
-/// is gone.
+/// The replacement of a slot's worker: wanted, then switched, then done when the old worker is
+/// gone.
 struct replacement {
   uint32_t slot = 0;
   uint64_t old_worker = 0;
   std::string cause, reason;
   int64_t decided_us = 0;
   uint64_t old_private = 0;
-  int64_t switched_us = 0; ///< From here on: of the switch.
+  int64_t switched_us = 0; ///< When it switched; the members below are of that moment.
   uint64_t new_generation = 0;
   int32_t new_pid = 0;
   uint64_t new_private = 0;
@@ -140,35 +140,35 @@ struct supervisor_state {
   struct slot {
     inference_actor actor;
     uint64_t generation = 0;
-    uint64_t worker = 0;               ///< That serves it; 0: none.
-    uint64_t linked = 0;               ///< On its way to it; 0: none.
+    uint64_t worker = 0;               ///< The worker that serves the slot; 0: none.
+    uint64_t linked = 0;               ///< The worker on its way to the slot; 0: none.
     std::optional<replacement> wanted; ///< Waits for a standby and the switch.
     uint64_t replacements = 0;
     supervision::growth_history history;
   };
 
-  /// The cause of the memory of one generation of a slot's worker.
+  /// The cause of the growth of one generation of a slot's worker.
   struct leak_name {
     uint64_t generation = 0;
     std::string cause;  ///< Empty: its stacks are not known.
-    std::string report; ///< That has the numbers; may be of another worker; may be empty.
+    std::string report; ///< The report with the numbers; may be of another worker; may be empty.
     nlohmann::json sites;
     double bytes_per_job = 0; ///< Of that generation.
   };
 
-  /// A heap dump of a slot's worker that a helper is, or will be, reading.
+  /// A heap dump of a slot's worker that a helper reads or will read.
   struct explanation {
     uint32_t slot = 0;
     uint64_t generation = 0;
-    std::string report; ///< Its id.
+    std::string report; ///< The report's id.
     double bytes_per_job = 0;
-    bool recognised = false;           ///< The report is wanted for its numbers.
-    supervision::leak_request request; ///< Until it is handed over.
-    std::optional<uint64_t> number;    ///< The host's, once handed over.
-    nlohmann::json detail;             ///< Of the worker when it was dumped.
+    bool recognised = false;           ///< The report is only for its numbers.
+    supervision::leak_request request; ///< Kept until it is handed to a helper.
+    std::optional<uint64_t> number;    ///< The host's number, once it is handed over.
+    nlohmann::json detail;             ///< The worker's figures when it was dumped.
     std::chrono::steady_clock::time_point give_up_at{};
     int64_t asked_us = 0;
-    std::vector<nlohmann::json> waiting; ///< Replacements that want its cause.
+    std::vector<nlohmann::json> waiting; ///< Replacements that wait for its cause.
   };
 
   /// The latest leak of a slot that has a report.
@@ -178,7 +178,7 @@ struct supervisor_state {
     std::chrono::steady_clock::time_point when{};
   };
 
-  /// A process of ours that is judged like a worker, by its private memory.
+  /// One of our own processes, judged like a worker by its private memory.
   struct own_process {
     explicit own_process(std::string what) : name(std::move(what)) {}
     std::string name; ///< "control" or "fork_server"
@@ -192,8 +192,8 @@ struct supervisor_state {
   void start_server();
   void on_server_frame(const server_frame& x);
   void on_server_closed(const server_closed& x);
-  void note_server_death(); ///< Unasked: starts another, the later the more have died.
-  void trust_server();      ///< Once it has lived for a while.
+  void note_server_death(); ///< It died unasked: starts another, later with each death.
+  void trust_server();      ///< When it has lived for a while.
   // -- workers' lives (supervisor.cpp)
   void fill();   ///< Spawns what is missing.
   void supply(); ///< Gives ready standbys to slots.
@@ -203,15 +203,15 @@ struct supervisor_state {
   void on_deadline(uint64_t worker);
   void end(worker_entry& x); ///< Soft, grace, hard.
   void kill(worker_entry& x, error why);
-  /// Takes its slot from a worker that not even SIGKILL has ended yet.
+  /// Takes the slot from a worker that even SIGKILL has not ended yet.
   void abandon(worker_entry& x);
-  /// Whether the kernel killed it for lack of memory: then that is why it died.
+  /// Checks whether the kernel killed it for lack of memory; then that is the cause of its death.
   void ask_the_kernel(worker_entry& x);
-  /// Kills a standby that is stopped: it would take a slot and answer nothing.
+  /// Kills a standby that is stopped: it would take a slot and not answer.
   bool is_fit(worker_entry& x);
-  /// Reports the replacement whose old worker is gone, or given up.
+  /// Reports the replacement whose old worker is gone or given up.
   void finish_relieved(uint64_t old_worker);
-  /// Of a worker that should have lived; `x` is null for one that nobody had heard of.
+  /// Notes the death of a worker that should have lived; `x` is null for an unknown worker.
   void note_death(const worker_entry* x = nullptr);
   void on_death_verdict(const death_verdict& x);
   void escalate_deaths();
@@ -229,16 +229,16 @@ struct supervisor_state {
   /// Begins the replacements that are due, those nearest to their budget first.
   void start_replacements();
   void begin_replacement(worker_entry& x);
-  /// Reports the replacement of `slot` once it serves again and `old` is gone.
+  /// Reports the replacement of `slot` once the slot serves again and the old worker is gone.
   void finish_replacement(replacement done);
   nlohmann::json evidence_of(const worker_entry& x) const;
   supervision::cause_evidence counters_of(const worker_entry& x) const;
   // -- readings (probing.cpp)
   bool read_private(worker_entry& x); ///< The supervisor's own reading.
   void probe();
-  /// Kills a worker whose word and our reading of its memory do not agree.
+  /// Kills a worker whose reports of its memory contradict the supervisor's readings.
   void distrust(worker_entry& x);
-  /// Has it held after its job when no reading of late found it idle.
+  /// Has it held after its job when no recent reading found it idle.
   void look_closer(worker_entry& x);
   /// Judges our own processes.
   void watch_ourselves();
@@ -253,7 +253,7 @@ struct supervisor_state {
   void on_profiled(worker_entry& x, const wire::profiled& news);
   void stop_sampling(worker_entry& x);
   void begin_explanation(const worker_entry& x, const wire::profiled& news);
-  /// By stacks that were explained before.
+  /// Names the cause by stacks that were explained before.
   std::optional<leak_name> recognise(const explanation& e) const;
   explanation* explanation_of(uint32_t slot, uint64_t generation);
   void follow_explanations();
@@ -289,7 +289,7 @@ struct supervisor_state {
 
   uint64_t server = 0; ///< Number of the latest fork server.
   bool server_up = false, server_ready = false;
-  bool server_troubled = false;           ///< Its trigger is raised.
+  bool server_troubled = false;           ///< Its trigger of the breaker is raised.
   bool server_intensity_exceeded = false; ///< Too many have died within the period.
   std::chrono::steady_clock::time_point server_ready_since{};
   int32_t server_pid = 0;
@@ -309,7 +309,7 @@ struct supervisor_state {
   std::map<std::string, leak_name> reports;   ///< By id.
   std::deque<std::string> report_order;       ///< Of `reports`, the oldest first.
   supervision::stack_book stacks;
-  std::optional<supervision::restart_intensity> helpers; ///< So many may be started.
+  std::optional<supervision::restart_intensity> helpers; ///< Bounds how many may be started.
   int64_t next_dump_us = 0;
   own_process control{"control"}, fork_server{"fork_server"};
   uint64_t jobs_done = 0; ///< By all workers.

@@ -15,7 +15,7 @@
 
 namespace ziyu::actors {
 
-/// Makes a transactional producer whose reports go to the handler.
+/// Makes a transactional producer that reports to the handler.
 using transactional_producer_factory =
   std::function<expected<std::unique_ptr<messaging::transactional_producer>>(
     messaging::transactional_producer::report_handler)>;
@@ -25,13 +25,13 @@ struct transactional_publisher_settings {
   dispatcher_actor dispatcher;
   std::shared_ptr<reporter> report;
   messaging::transaction_pace::settings pace;
-  /// No transaction for so long while results or dead letters are pending raises the
-  /// breaker, and so does a topic that takes no results.
+  /// The breaker opens when nothing is committed for so long while results or dead letters are
+  /// pending, and when a topic takes no results for so long.
   std::chrono::milliseconds stall_limit{10'000};
 };
 
-/// One transaction after the other. Each is planned by the dispatcher, who knows which of
-/// the records are still ours and which offsets go with them.
+/// Runs one transaction after the other. The dispatcher plans each: it knows which of the records
+/// are still ours and which offsets belong to them.
 struct transactional_publisher_state {
   transactional_publisher_state() = default;
 
@@ -58,8 +58,8 @@ struct transactional_publisher_state {
   std::deque<publication> pending;
   uint64_t pending_bytes = 0;
   actors::set_aside aside;
-  /// One of the topics of a transaction takes nothing, and nobody knows which: until this time
-  /// each transaction is of one topic.
+  /// An unknown topic of a transaction takes nothing: until this time each transaction is of one
+  /// topic only.
   std::chrono::steady_clock::time_point apart_until{};
   std::string last_apart;         ///< The topic of the last such transaction.
   std::vector<publication> batch; ///< Of the transaction under way.
@@ -75,7 +75,7 @@ struct transactional_publisher_state {
   std::string last_trouble; ///< Why the next transaction waits.
   bool failing = false;     ///< The breaker has been told.
 
-  /// Waits until all that is pending is committed, and offsets with it.
+  /// Waits until all pending records and their offsets are committed.
   struct waiter {
     caf::typed_response_promise<bool> answer;
     std::chrono::steady_clock::time_point deadline;
@@ -91,7 +91,7 @@ private:
   void take_batch();
   void on_committed(const messaging::transaction_report& x);
   void put_back();
-  /// `x` was refused, alone or (`whole_topic`) as its whole topic is.
+  /// `x` was refused, by itself or (`whole_topic`) with its whole topic.
   void refuse(publication x, const error& why, bool whole_topic);
   void refuse_topic(const std::string& topic, const error& why);
   void put_aside(publication x, const error& why, bool whole_topic);
@@ -99,7 +99,7 @@ private:
   void take_up();
   void put_off(const error& why);
   std::string trouble() const; ///< Why nothing is committed, for people.
-  /// For the breaker's event: `silent_ms` (since something was committed, or nothing waited),
+  /// For the breaker's event: `silent_ms` (since the last commit, or since nothing was waiting),
   /// `pending_records`, `pending_bytes`.
   supervision::circuit_breaker::numbers pressure() const;
   void set_failing(bool on, const std::string& reason,

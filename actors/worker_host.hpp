@@ -8,25 +8,25 @@
 
 namespace ziyu::actors {
 
-/// The port to worker processes, their memory readings and the fork server. Behind
-/// it stand real processes (`process_host`) or a simulation. Never blocks; used by
-/// the supervisor only.
+/// The port to worker processes, their memory readings and the fork server. Real processes
+/// (`process_host`) or a simulation stand behind it. Never blocks; only the supervisor uses
+/// it.
 class worker_host {
 public:
   virtual ~worker_host() = default;
 
   /// Starts fork server number `server`; returns its pid. Its frames come to
-  /// `supervisor` as `server_frame`, its end as `server_closed`. Replaces an
-  /// older one, which must be gone.
+  /// `supervisor` as `server_frame`, its end as `server_closed`. An older fork server
+  /// must be gone.
   virtual expected<int32_t> start_server(uint64_t server, caf::actor supervisor) = 0;
 
-  /// Asks the fork server to end (leaving its workers), or kills it.
+  /// Asks the fork server to end (its workers stay), or kills it.
   virtual void stop_server(bool kill) = 0;
 
   /// False when the fork server has ended (and is reaped).
   virtual bool server_running() = 0;
 
-  /// False from when a fork server that ends begins to let go of its pages.
+  /// False from the moment when an ending fork server begins to release its pages.
   virtual bool server_has_memory() { return server_running(); }
 
   /// Asks the fork server for worker number `worker`; returns its channel.
@@ -36,35 +36,35 @@ public:
   /// Worker number `worker` runs as `pid`: from now on it can be signalled.
   virtual void adopt(uint64_t worker, int32_t pid) = 0;
 
-  /// Sends a signal; nothing when the worker is gone.
+  /// Sends a signal; does nothing when the worker is gone.
   virtual void signal(uint64_t worker, int number) = 0;
 
   /// True when the process of an adopted worker has ended.
   virtual bool gone(uint64_t worker) = 0;
 
-  /// True when its process is stopped: it would take a job and answer nothing.
+  /// True when its process is stopped: it would take a job and not answer.
   virtual bool stopped(uint64_t worker) {
     static_cast<void>(worker);
     return false;
   }
 
-  /// Forgets a worker that is gone (and reaps it if it has become an orphan).
+  /// Forgets a worker that is gone (and reaps it if it has become our child).
   virtual void forget(uint64_t worker) = 0;
 
   virtual expected<supervision::process_memory> read_memory(int32_t pid) = 0;
   virtual expected<supervision::container_memory> read_container() = 0;
 
-  /// How many processes the kernel has killed for lack of memory; empty: nothing counts them.
+  /// How many processes the kernel has killed for lack of memory; empty: there is no counter.
   virtual std::optional<uint64_t> oom_kills() { return std::nullopt; }
 
-  /// Has a leak explained outside of this process; returns the explanation's number.
+  /// Has a leak explained in another process; returns the explanation's number.
   virtual expected<uint64_t> explain(const supervision::leak_request& x) = 0;
 
-  /// The report of that number once it is there, or why there is none; it is given out
+  /// The report of that number when it is complete, or why there is none. It is returned
   /// once.
   virtual std::optional<expected<supervision::leak_report>> explained(uint64_t number) = 0;
 
-  /// Gives an explanation up.
+  /// Abandons an explanation.
   virtual void stop_explaining(uint64_t number) = 0;
 };
 

@@ -15,7 +15,7 @@
 
 namespace ziyu::actors {
 
-/// Which process is which: for the log. Thread-safe.
+/// Names processes for the log. Thread-safe.
 class process_names {
 public:
   struct name {
@@ -26,9 +26,9 @@ public:
 
   void is_server(int32_t pid);
   void is_worker(uint64_t worker, int32_t pid);
-  /// @param worker One that may not be known yet.
+  /// @param worker May not be known yet.
   void serves(uint64_t worker, uint32_t slot, uint64_t generation);
-  /// Its last words may still be on their way: its name stays for a while.
+  /// The worker has ended. Its last output may still arrive, so its name stays for a while.
   void is_gone(uint64_t worker);
 
   name find(int32_t pid) const;
@@ -37,23 +37,23 @@ private:
   mutable std::mutex mutex_;
   std::map<uint64_t, int32_t> pids_;   ///< By worker.
   std::map<uint64_t, name> workers_;   ///< By worker.
-  std::map<int32_t, uint64_t> by_pid_; ///< Worker of a pid; 0: a fork server.
-  std::map<uint64_t, uint64_t> gone_;  ///< Order of going, worker.
+  std::map<int32_t, uint64_t> by_pid_; ///< Worker by pid; 0: a fork server.
+  std::map<uint64_t, uint64_t> gone_;  ///< Worker by order of ending.
   uint64_t goings_ = 0;
 };
 
-/// Logs what the fork server and its workers write to standard output and error, a line each,
-/// with slot, generation and pid. Who wrote it is told by the kernel (SO_PASSCRED), not by the
-/// writer. A writer never waits: what comes faster than it is read is lost.
+/// Logs the fork server's and the workers' standard output and error, line by line, with slot,
+/// generation and pid. The kernel (SO_PASSCRED), not the writer, tells who wrote a line. A writer
+/// never waits: output that comes faster than it is read is lost.
 class worker_output {
 public:
   static expected<std::unique_ptr<worker_output>> start(std::shared_ptr<process_names> names,
                                                         std::shared_ptr<metrics> stats);
 
-  /// Logs what is left.
+  /// Logs the remaining output.
   ~worker_output();
 
-  /// The end to write to, for a child's descriptors 1 and 2.
+  /// The write end, for a child's descriptors 1 and 2.
   int writer() const { return writer_.get(); }
 
 private:
