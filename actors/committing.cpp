@@ -133,7 +133,7 @@ void dispatcher_state::look_after_commits() {
     if (now - since < record_patience || !ledger.begin_unrecorded(where))
       continue;
     settings.report->stats().unrecorded_attempts.Increment();
-    spdlog::warn("no commit of {} has been acknowledged for {} s: first attempts go on without",
+    spdlog::warn("no commit of {} has been acknowledged for {} s: first attempts begin without it",
                  name_of(where),
                  std::chrono::duration_cast<std::chrono::seconds>(now - since).count());
   }
@@ -142,7 +142,7 @@ void dispatcher_state::look_after_commits() {
       if (!held.contains(where))
         spdlog::warn("intake of {} waits: {}", name_of(where),
                      ledger.congested(where)
-                       ? "the map of what is finished out of order fills its commit's metadata"
+                       ? "the map of records finished out of order fills the commit's metadata"
                        : "too many of its results and dead letters are set aside, as their topic "
                          "does not take them");
     settings.credit->hold_partitions(full);

@@ -50,11 +50,12 @@ condition assess(const dispatcher_status& d, const supervisor_status& v, double 
   x.begins = beginnings == why.size();
   // Jobs are taken, but what they come to may be lost on its way, or kill the service.
   if (d.breaker == breaker_state::disabled && !d.breaker_trouble.empty())
-    x.concerns.push_back("the breaker is disabled, and there is: " + d.breaker_trouble);
+    x.concerns.push_back("the breaker is disabled, although it has a reason to open: "
+                         + d.breaker_trouble);
   if (const auto share = memory_share(v); share >= tighten_at) {
     char text[96];
     std::snprintf(text, sizeof text,
-                  "memory: %.1f %% of the limit are used, breaker.tighten_at is %.1f %%",
+                  "memory: %.1f %% of the limit is used, breaker.tighten_at is %.1f %%",
                   share * 100, tighten_at * 100);
     x.concerns.emplace_back(text);
   }

@@ -56,10 +56,11 @@ void dispatcher_state::on_fetched(const fetched_job& x) {
     return;
   }
   if (item->attempts >= settings.max_attempts) {
-    dead_letter(item, error{errc::max_attempts,
-                            std::to_string(item->attempts)
-                              + " attempts were spent before; the last ended with the service "
-                                "that made it"});
+    dead_letter(
+      item,
+      error{errc::max_attempts,
+            std::to_string(item->attempts)
+              + " attempts failed before; the instance that made the last one ended during it"});
     return;
   }
   item->unread = !x.job && !messaging::is_plain_image(*x.source);

@@ -46,7 +46,7 @@ http_reply refuse(const error& reason) { return refuse(503, reason.describe()); 
 std::string why_forbidden(const http_request& req) {
   const auto& from = req.from;
   if (!from.starts_with("127.") && from != "::1" && !from.starts_with("::ffff:127."))
-    return "the breaker is switched from this machine only, not from " + from;
+    return "the breaker can be switched only from this machine, not from " + from;
   for (const auto& [name, shown] : {std::pair{"origin", "Origin"},
                                     {"forwarded", "Forwarded"},
                                     {"x-forwarded-for", "X-Forwarded-For"}})
@@ -81,7 +81,7 @@ expected<breaker_command> parse_command(const std::string& text) {
   if (!body.is_object() || !body.contains("mode") || !body["mode"].is_string()
       || !from_string(body["mode"].get<std::string>(), result.mode))
     return fail(errc::invalid_usage,
-                R"(expected {"mode": "auto"}, or "open" or "disable", and if you like a "reason")");
+                R"(expected {"mode": "auto"}, or "open" or "disable", and optionally a "reason")");
   if (const auto why = body.find("reason"); why != body.end() && !why->is_null()) {
     if (!why->is_string())
       return fail(errc::invalid_usage, "reason must be a text");

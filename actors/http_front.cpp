@@ -287,7 +287,7 @@ private:
       if (now < x->second.deadline)
         continue;
       if (x->second.at == phase::reading)
-        answer(x, refusal(408, "the request did not come within its time"));
+        answer(x, refusal(408, "the request did not arrive in time"));
       else if (x->second.at == phase::answering)
         answer(x, refusal(503, "no answer was ready in time"));
       else
@@ -333,7 +333,7 @@ private:
           return;
         }
       } else if (n == 0) {
-        answer(i, refusal(400, "the connection ended within the request"));
+        answer(i, refusal(400, "the connection ended before the request was complete"));
         return;
       } else if (!advance(i, {buffer, static_cast<size_t>(n)})) {
         return;

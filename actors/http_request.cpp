@@ -155,7 +155,7 @@ bool http_request_reader::read_request_line(std::string_view line) {
   }
   const auto target = line.substr(a + 1, b - a - 1), version = line.substr(b + 1);
   if (version != "HTTP/1.1" && version != "HTTP/1.0") {
-    version.starts_with("HTTP/") ? fail(505, "only HTTP/1.1 and HTTP/1.0 are spoken here")
+    version.starts_with("HTTP/") ? fail(505, "only HTTP/1.1 and HTTP/1.0 are supported")
                                  : fail(400, "the request line does not end with HTTP/1.1");
     return false;
   }

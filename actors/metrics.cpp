@@ -58,10 +58,11 @@ double read_start_time() {
 } // namespace
 
 metrics::metrics()
-  : build_info(gauges(registry_, "ziyu_build_info", "Always 1: which Ziyu this is")),
-    model_info(gauges(registry_, "ziyu_model_info", "Always 1: the model that serves")),
+  : build_info(gauges(registry_, "ziyu_build_info", "Always 1; the label is Ziyu's version")),
+    model_info(
+      gauges(registry_, "ziyu_model_info", "Always 1; the labels name the model that serves")),
     ready(gauges(registry_, "ziyu_ready",
-                 "1: a job that is submitted now is worked on, as /readyz says it")
+                 "1: a job that is submitted now would be worked on, as in /readyz")
             .Add({})),
     process_start(gauges(registry_, "process_start_time_seconds",
                          "Start of the control process since the Unix epoch")
@@ -75,11 +76,12 @@ metrics::metrics()
     process_fds(
       gauges(registry_, "process_open_fds", "Open descriptors of the control process").Add({})),
     process_max_fds(
-      gauges(registry_, "process_max_fds", "Most descriptors that it may open").Add({})),
+      gauges(registry_, "process_max_fds", "Most descriptors that the control process may open")
+        .Add({})),
     lag(gauges(registry_, "ziyu_consumer_lag_records",
                "Records of an assigned partition without a result or dead letter yet")),
     oldest_unfinished(gauges(registry_, "ziyu_oldest_unfinished_job_seconds",
-                             "Age since its fetch of the oldest fetched job that is not finished")
+                             "Time since the oldest unfinished job was fetched")
                         .Add({})),
     fetched(counters(registry_, "ziyu_jobs_fetched_total", "Records fetched").Add({})),
     results(counters(registry_, "ziyu_results_total", "Results acknowledged by the broker")),
@@ -89,22 +91,23 @@ metrics::metrics()
       counters(registry_, "ziyu_duplicate_job_ids_total", "Records whose job id came before")
         .Add({})),
     stale(counters(registry_, "ziyu_stale_outcomes_total",
-                   "Outcomes dropped because their partition was gone")
+                   "Outcomes dropped because their partition had been taken away")
             .Add({})),
     already_done(counters(registry_, "ziyu_jobs_already_done_total",
                           "Records fetched again that an earlier owner had finished")
                    .Add({})),
     inference_saved(counters(registry_, "ziyu_inference_saved_total",
-                             "Jobs not inferred because their partition had gone")
+                             "Jobs not inferred because their partition had been taken away")
                       .Add({})),
-    withdrawn(counters(registry_, "ziyu_publications_withdrawn_total",
-                       "Results and dead letters not produced because their partition had gone")
-                .Add({})),
+    withdrawn(
+      counters(registry_, "ziyu_publications_withdrawn_total",
+               "Results and dead letters not produced because their partition had been taken away")
+        .Add({})),
     commit_failures(counters(registry_, "ziyu_commit_failures_total",
                              "Commits of a partition's offset that failed and were tried again")
                       .Add({})),
     unrecorded_attempts(counters(registry_, "ziyu_unrecorded_attempts_total",
-                                 "Times that first attempts began without a commit behind them")
+                                 "Times that first attempts began without an acknowledged commit")
                           .Add({})),
     refetched_bytes(gauges(registry_, "ziyu_refetched_bytes",
                            "Prefetched bytes that the present consumer dropped by a pause or seek "
@@ -114,21 +117,22 @@ metrics::metrics()
       gauges(registry_, "ziyu_ledger_balanced", "1: every fetched record is accounted for")
         .Add({})),
     held_partitions(gauges(registry_, "ziyu_intake_held_partitions",
-                           "Partitions that wait for room in their commit's metadata, or for what "
-                           "is set aside of them")
+                           "Partitions held back: their commit's metadata is full, or too many of "
+                           "their records are set aside")
                       .Add({})),
     set_aside_records(gauges(registry_, "ziyu_set_aside_records",
                              "Results and dead letters that their topic does not take at present")
                         .Add({})),
-    lost_to_retention(counters(registry_, "ziyu_records_lost_to_retention_total",
-                               "Records of the jobs topic deleted before they were fetched")
-                        .Add({})),
+    lost_to_retention(
+      counters(registry_, "ziyu_records_lost_to_retention_total",
+               "Records of the job topic that retention deleted before they were fetched")
+        .Add({})),
     head_of_line_jobs(gauges(registry_, "ziyu_head_of_line_jobs",
                              "Jobs that only wait for an earlier one of their key or partition")
                         .Add({})),
-    head_of_line_seconds(
-      gauges(registry_, "ziyu_head_of_line_seconds", "Age of the oldest such job since its fetch")
-        .Add({})),
+    head_of_line_seconds(gauges(registry_, "ziyu_head_of_line_seconds",
+                                "Time since the oldest of ziyu_head_of_line_jobs was fetched")
+                           .Add({})),
     queued_seconds(histogram(registry_, "ziyu_job_queued_seconds",
                              "From fetch to the start of the last attempt")),
     decode_seconds(histogram(registry_, "ziyu_job_decode_seconds", "Image decoding")),
@@ -144,7 +148,7 @@ metrics::metrics()
     slots_up(gauges(registry_, "ziyu_slots_up", "Slots that take jobs").Add({})),
     slots_held(
       gauges(registry_, "ziyu_slots_held",
-             "Slots whose worker's next job may reach its budget, which wait for a standby")
+             "Slots that wait for a standby, since their worker's next job may reach its budget")
         .Add({})),
     standbys(gauges(registry_, "ziyu_standbys_ready", "Warm standbys").Add({})),
     worker_live_bytes(gauges(registry_, "ziyu_worker_live_bytes",
@@ -164,8 +168,9 @@ metrics::metrics()
     container_used_bytes(gauges(registry_, "ziyu_container_memory_used_bytes",
                                 "Memory used by the container (else the host)")
                            .Add({})),
-    container_limit_bytes(
-      gauges(registry_, "ziyu_container_memory_limit_bytes", "Its limit").Add({})),
+    container_limit_bytes(gauges(registry_, "ziyu_container_memory_limit_bytes",
+                                 "Memory limit of the container (else the host)")
+                            .Add({})),
     control_private_bytes(
       gauges(registry_, "ziyu_control_private_bytes", "Private memory of the control process")
         .Add({})),
@@ -173,12 +178,12 @@ metrics::metrics()
       gauges(registry_, "ziyu_fork_server_private_bytes", "Private memory of the fork server")
         .Add({})),
     breaker_state(gauges(registry_, "ziyu_breaker_state",
-                         "0 closed, 1 open, 2 half-open, 3 forced open, 4 disabled")
+                         "0 closed, 1 open, 2 half-open, 3 forced_open, 4 disabled")
                     .Add({})),
     breaker_transitions(
       counters(registry_, "ziyu_breaker_transitions_total", "Changes of the breaker's state")),
-    breaker_openings(counters(registry_, "ziyu_breaker_openings_total",
-                              "Openings of the breaker by what opened it")),
+    breaker_openings(
+      counters(registry_, "ziyu_breaker_openings_total", "Openings of the breaker by cause")),
     memory_pressure(gauges(registry_, "ziyu_memory_pressure",
                            "Of the container: 0 none, 1 eased, 2 tight, 3 critical")
                       .Add({})),
@@ -191,7 +196,7 @@ metrics::metrics()
                             "Events not published because too many were pending")
                      .Add({})),
     output_dropped(counters(registry_, "ziyu_worker_output_dropped_lines_total",
-                            "Lines of workers' output that were too many to log")
+                            "Lines of workers' output that were dropped, since there were too many")
                      .Add({})),
     publish_retries(counters(registry_, "ziyu_publish_retries_total",
                              "Records produced again after a failed delivery")

@@ -63,8 +63,8 @@ void supervisor_state::distrust(worker_entry& x) {
   const auto apart = said > seen ? said - std::min(said, seen + x.seen_swapped) : seen - said;
   x.lies = apart > honest_difference ? x.lies + 1 : 0;
   if (x.lies >= max_lies)
-    kill(x, error{errc::misreported, "the worker says that it has " + amount(said)
-                                       + " of anonymous memory, and has " + amount(seen)});
+    kill(x, error{errc::misreported, "the worker reports " + amount(said)
+                                       + " of anonymous memory, but has " + amount(seen)});
 }
 
 void supervisor_state::look_closer(worker_entry& x) {

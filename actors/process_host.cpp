@@ -25,8 +25,9 @@ process_host::process_host(caf::actor_system& system, process_host_settings sett
     spdlog::warn("pidfd_open is refused ({}): workers are told apart by their start times",
                  trouble);
   if (const auto own = supervision::read_process_memory(::getpid()); !own)
-    spdlog::warn("the memory of processes cannot be read: {}; healing goes by the workers' word",
-                 own.error().describe());
+    spdlog::warn(
+      "the memory of processes cannot be read: {}; healing relies on the workers' own reports",
+      own.error().describe());
   else if (own->source != "smaps_rollup")
     spdlog::warn("/proc/PID/smaps_rollup is refused: private memory is read from {}", own->source);
 }

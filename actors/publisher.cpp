@@ -333,7 +333,7 @@ void publisher_state::look_for_a_stall() {
   else if (pending_jobs > 0 && now - last_progress > settings.stall_limit)
     set_failing(true,
                 "no delivery report for " + std::to_string(settings.stall_limit.count())
-                  + " ms: is the broker reachable and the topic there?",
+                  + " ms: is the broker reachable, and does the topic exist?",
                 pressure());
   else if (failing && pending_jobs == 0 && producer && !aside.results_held(now, 0ms))
     set_failing(false, ""); // what could not be published has gone elsewhere

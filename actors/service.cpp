@@ -551,7 +551,7 @@ int serve(const configs::loaded& settings) {
   if (fatal)
     spdlog::critical("cannot go on: {}", fatal->describe());
   else
-    spdlog::info("signal {}: stopping; once more to stop at once", stop.signal());
+    spdlog::info("signal {}: stopping; a second signal stops at once", stop.signal());
   impatience watch{stop, 0};
   x.stop();
   return fatal ? fatal->code == errc::invalid_config ? 2 : 1 : 0;

@@ -97,7 +97,8 @@ bool wakeups::stopped_again(int done, int expected) {
     if (number == SIGTERM || number == SIGINT) {
       if (expected-- == 0)
         return true;
-      spdlog::info("signal {}: stopping when the drain is over; once more to stop at once", number);
+      spdlog::info("signal {}: stopping when the drain is over; a second signal stops at once",
+                   number);
     }
     std::lock_guard guard{mutex_};
     if (number != 0)
@@ -121,8 +122,8 @@ impatience::impatience(wakeups& signals, int expected)
   : done_(::eventfd(0, EFD_CLOEXEC)), thread_([this, &signals, expected] {
       if (!signals.stopped_again(done_.get(), expected))
         return;
-      spdlog::critical("signal {} again: stopping at once; what was not finished is not committed "
-                       "and will be done again",
+      spdlog::critical("signal {} again: stopping at once; unfinished jobs are not committed and "
+                       "will be done again",
                        signals.signal());
       spdlog::default_logger()->flush();
       ::_exit(forced_exit_code);

@@ -174,8 +174,9 @@ bool source_loop::finish_hand_over(std::chrono::milliseconds limit) {
   if (handing_over_->handled.wait_for(limit) != std::future_status::ready) {
     if (env_.monotonic_us() < handing_over_->until_us)
       return true;
-    spdlog::warn("the dispatcher did not confirm a revocation within {} s; going on without",
-                 revoke_limit.count());
+    spdlog::warn(
+      "the dispatcher did not confirm a revocation within {} s; going on without an answer",
+      revoke_limit.count());
   }
   const auto reopen = handing_over_->reopen;
   handing_over_.reset();

@@ -251,9 +251,9 @@ void supervisor_state::kill(worker_entry& x, error why) {
 }
 
 void supervisor_state::abandon(worker_entry& x) {
-  spdlog::error(
-    "worker {} (pid {}) hangs in the kernel, not even SIGKILL ends it: its slot goes on", x.id,
-    x.pid);
+  spdlog::error("worker {} (pid {}) hangs in the kernel, even SIGKILL does not end it: its slot "
+                "gets another worker",
+                x.id, x.pid);
   on_channel_closed(channel_closed{x.id, {}});
 }
 
@@ -262,7 +262,7 @@ bool supervisor_state::is_fit(worker_entry& x) {
     return false;
   if (!settings.host->stopped(x.id))
     return true;
-  kill(x, error{errc::timeout, "the standby is stopped: it would answer to nothing"});
+  kill(x, error{errc::timeout, "the standby is stopped: it could not answer"});
   return false;
 }
 
@@ -540,8 +540,8 @@ uint64_t supervisor_state::slots_held() const {
 supervisor_status supervisor_state::status() const {
   supervisor_status x;
   x.model_ready = ever_ready;
-  x.trouble = intensity_exceeded          ? "too many workers died of late"
-              : server_intensity_exceeded ? "too many fork servers died of late"
+  x.trouble = intensity_exceeded          ? "too many workers died recently"
+              : server_intensity_exceeded ? "too many fork servers died recently"
                                           : trouble;
   x.slots = slots.size();
   x.slots_held = slots_held();

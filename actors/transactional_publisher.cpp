@@ -331,10 +331,10 @@ std::string transactional_publisher_state::trouble() const {
   switch (state) {
   case phase::planning: return "the dispatcher has not planned the next one";
   case phase::running:
-    return "the one under way has taken " + std::to_string(since.count()) + " ms already";
+    return "the current one has taken " + std::to_string(since.count()) + " ms already";
   case phase::idle: break;
   }
-  return last_trouble.empty() ? "is the broker reachable and the topic there?" : last_trouble;
+  return last_trouble.empty() ? "is the broker reachable, and does the topic exist?" : last_trouble;
 }
 
 // -- the surroundings -------------------------------------------------------------------

@@ -80,7 +80,7 @@ int main(int argc, char** argv) {
   app.add_option("--without", a.without, "Faults that do not happen, separated by commas")
     ->delimiter(',')
     ->check([](const std::string& x) {
-      return parse_fault(x) ? std::string{} : "there is no fault '" + x + "'";
+      return parse_fault(x) ? std::string{} : "there is not a fault '" + x + "'";
     });
   CLI11_PARSE(app, argc, argv);
   if (auto ok = ziyu::init_log("error", "text"); !ok)

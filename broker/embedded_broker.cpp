@@ -283,9 +283,8 @@ expected<fs::path> find_jars() {
       return at / ".deps/kafka/lib";
   if (complete("/usr/share/ziyu/kafka"))
     return fs::path{"/usr/share/ziyu/kafka"};
-  return fail(errc::unavailable,
-              "the jars of Kafka are not there: run scripts/deps (it puts them into"
-              " .deps/kafka/lib), or set ZIYU_KAFKA_LIB");
+  return fail(errc::unavailable, "Kafka's jars are missing: run scripts/deps (it puts them into"
+                                 " .deps/kafka/lib), or set ZIYU_KAFKA_LIB");
 }
 
 expected<embedded_broker> embedded_broker::start(broker_settings settings) {

@@ -26,21 +26,22 @@ struct reserved_property {
 
 // Boolean texts of librdkafka: "true", "t", "1".
 constexpr std::array reserved{
-  reserved_property{
-    "enable.auto.offset.store",
-    {"false", "f", "0"},
-    "offsets are stored only when the result has been acknowledged, or a crash would lose jobs"},
+  reserved_property{"enable.auto.offset.store",
+                    {"false", "f", "0"},
+                    "offsets are stored only when the result has been acknowledged; otherwise a "
+                    "crash would lose jobs"},
   reserved_property{"enable.auto.commit",
                     {"false", "f", "0"},
-                    "ziyu commits itself, with a map of what is finished out of order"},
+                    "ziyu commits offsets itself, with a map of records finished out of order"},
   reserved_property{"auto.commit.enable", {"false", "f", "0"}, "an old name of enable.auto.commit"},
   reserved_property{"auto.commit.interval.ms", {}, "0 would switch commits off", "0"},
   reserved_property{
     "offset.store.method", {"broker"}, "offsets in a file are lost with its machine"},
-  reserved_property{"auto.offset.reset",
-                    {"earliest", "smallest", "beginning"},
-                    "a partition without a committed offset (new, or longer idle than the broker "
-                    "keeps offsets) would skip the jobs that it holds already"},
+  reserved_property{
+    "auto.offset.reset",
+    {"earliest", "smallest", "beginning"},
+    "in a partition without a committed offset (a new one, or one that was idle for longer than "
+    "the broker keeps offsets) ziyu would skip the jobs that are there already"},
   reserved_property{
     "acks", {"all", "-1"}, "a result must be on all in-sync replicas before its job is done"},
   reserved_property{"request.required.acks",
@@ -60,8 +61,8 @@ constexpr std::array reserved{
   reserved_property{"enable.partition.eof", {}, "ziyu sets it itself"},
   reserved_property{"isolation.level",
                     {"read_committed"},
-                    "a job of a transaction that was aborted would be worked on, and `ziyu dlq` "
-                    "would take marks for made that never were"},
+                    "jobs of aborted transactions would be worked on, and `ziyu dlq` would read "
+                    "marks that were never committed"},
   reserved_property{"delivery.report.only.error",
                     {"false", "f", "0"},
                     "without delivery reports no job would ever be done"},
@@ -195,7 +196,7 @@ void check_group(const client_numbers& consumer, std::vector<violation>& found) 
     refuse(found, poll, session,
            "max.poll.interval.ms " + std::to_string(poll.value)
              + " must be at least session.timeout.ms " + std::to_string(session.value)
-             + ", or a slow moment looks like a death");
+             + ", or a short delay looks like a death");
 }
 
 /// With each statistics callback a lost resume is repeated, and a broker that is back is noticed.
@@ -207,8 +208,8 @@ void check_statistics(const client_numbers& consumer, std::vector<violation>& fo
   if (interval && (interval->value < 1 || interval->value > longest_statistics_interval_ms))
     refuse(found, *interval, {},
            "it must be 1 to " + std::to_string(longest_statistics_interval_ms)
-             + ", as the consumer learns from statistics whether a broker is up and what it has "
-               "prefetched, and repeats a resume that was lost");
+             + ": with each statistics callback the consumer learns whether a broker is up and "
+               "what is prefetched, and repeats a lost resume");
 }
 
 /// The bound of a frame between processes, and what a frame holds beside a job's image
@@ -240,9 +241,9 @@ void check_job_size(const client_numbers& consumer, const json& document,
   if (receive && receive->value < least)
     refuse(found, *receive, job,
            "a record with a job of jobs.max_bytes " + std::to_string(job.value)
-             + " (base64 in JSON) would never come in, and its partition would stand still. Give "
+             + " (base64 in JSON) could never be fetched, and its partition would stall. Set it to "
                "at least "
-             + std::to_string(least) + ", or none: then it follows jobs.max_bytes");
+             + std::to_string(least) + ", or leave it out: then it follows jobs.max_bytes");
 }
 
 /// Results and events are smaller than this, whatever their labels and series are.
@@ -253,8 +254,8 @@ void check_message_size(const client_numbers& producer, std::vector<violation>& 
   if (limit && limit->value < least_message_bytes)
     refuse(found, *limit, {},
            "results and events need up to " + std::to_string(least_message_bytes)
-             + " bytes: what is larger than message.max.bytes is never sent, and its job becomes a "
-               "dead letter, or the event is dropped");
+             + " bytes: a result larger than message.max.bytes is never sent and its job becomes a "
+               "dead letter; a larger event is dropped");
 }
 
 /// With a shorter timeout, an election of a leader or a broker's restart makes deliveries fail that
@@ -311,8 +312,8 @@ void check_queue(const client_numbers& producer, const json& document,
   if (queue->value < least)
     refuse(found, *queue, {},
            "the producer's queue must hold one record of message.max.bytes " + std::to_string(limit)
-             + ", which follows jobs.max_bytes unless set: such a record would be refused for "
-               "ever, and all behind it stand still. Give at least "
+             + ", which follows jobs.max_bytes unless set: such a record would be refused for ever "
+               "and block all records behind it. Set it to at least "
              + std::to_string(least));
 }
 
@@ -322,8 +323,8 @@ void check_producer(const client_numbers& producer, const json& document,
   if (message && message->value != 0 && message->value < least_message_timeout_ms)
     refuse(found, *message, {},
            "a result must be given " + std::to_string(least_message_timeout_ms)
-             + " ms at least, or an election of a leader fails it that would have arrived, and it "
-               "is published twice");
+             + " ms at least; otherwise an election of a leader makes a delivery fail that would "
+               "have succeeded, and the result is published twice");
   const auto in_flight = producer.find({"max.in.flight.requests.per.connection", "max.in.flight"});
   if (in_flight && in_flight->value > 5)
     refuse(found, *in_flight, {}, "an idempotent producer keeps at most 5 requests in flight");
@@ -344,7 +345,7 @@ void check_producer(const client_numbers& producer, const json& document,
     refuse(found, *message, {},
            "message.timeout.ms must be at most transaction.timeout.ms "
              + std::to_string(transaction->value)
-             + ", or a transaction is aborted with results on their way");
+             + ", or a transaction is aborted while its results are being sent");
   const auto stop = read_stop_time(document);
   if (transaction->value >= stop.total_ms)
     return;

@@ -187,10 +187,11 @@ expected<outgoing> replay_of(const record& x) {
     return fail(errc::unknown_schema,
                 to_string(x.id) + " does not say which topic its job came from");
   if (letter.incomplete)
-    return fail(errc::job_too_large, to_string(x.id)
-                                       + " is not complete, for its topic was too small for it; "
-                                         "the job itself may still be at "
-                                       + to_string(letter.source));
+    return fail(
+      errc::job_too_large,
+      to_string(x.id)
+        + " is not complete, since it was too large for its topic; the job itself may still be at "
+        + to_string(letter.source));
   auto history = history_of(x);
   history.push_back({{"code", shorten(letter.code, 64)},
                      {"attempts", letter.attempts},

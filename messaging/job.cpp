@@ -99,7 +99,7 @@ expected<std::string> read_dataref(const std::string& uri, const job_limits& lim
                 "ce_dataref " + excerpt(uri) + " is outside of jobs.dataref_root");
   // Opening a pipe would wait for whoever writes to it.
   if (!fs::is_regular_file(file, status))
-    return fail(errc::bad_dataref, "ce_dataref " + excerpt(uri) + " is no file");
+    return fail(errc::bad_dataref, "ce_dataref " + excerpt(uri) + " is not a file");
   if (const auto size = fs::file_size(file, status); !status && size > limits.max_bytes)
     return too_large(size, limits);
   auto content = read_file(file, limits.max_bytes);
@@ -125,7 +125,7 @@ public:
     if (no_object_)
       return wrong("the JSON is not an object");
     if (ill_formed_)
-      return wrong("the value begins like JSON but is none");
+      return wrong("the value begins like JSON but is not JSON");
     if (twice_ != nullptr)
       return wrong(std::string{"the JSON has the field \""} + twice_ + "\" twice");
     if (schema_ && *schema_ != job_schema)

@@ -216,7 +216,7 @@ expected<void> await_topics(rd_kafka_t* client, const std::vector<std::string>& 
       return {};
     if (std::chrono::steady_clock::now() >= deadline)
       return fail(errc::timeout,
-                  "the new topics do not show within " + std::to_string(limit.count()) + " ms");
+                  "the new topics are not visible within " + std::to_string(limit.count()) + " ms");
     std::this_thread::sleep_for(std::chrono::milliseconds{20});
   }
 }

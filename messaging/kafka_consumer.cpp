@@ -453,7 +453,7 @@ private:
   /// go on.
   void begin_anew(partition& x, int64_t offset) {
     spdlog::warn(
-      "the log of {}-{} went back from offset {} to {}: what comes now are other records",
+      "the log of {}-{} went back from offset {} to {}: the records from there on are other ones",
       x.where.topic, x.where.partition, x.at.next(), offset);
     x.epoch = ++last_epoch;
     x.announced = false;

@@ -173,7 +173,7 @@ private:
     if (failure->how == step_failure::severity::stuck)
       close();
     if (failure->how == step_failure::severity::indefinite) {
-      spdlog::warn("a transaction's end is open, a new producer will tell: {}",
+      spdlog::warn("it is not known how a transaction ended, a new producer will find out: {}",
                    failure->reason.describe());
       close();
       resolve(x, report);

@@ -274,7 +274,7 @@ decoded_offset_map decode_offset_map(std::string_view metadata, int64_t base,
   if (metadata.starts_with(only_mark) && metadata.find(':') == std::string_view::npos)
     return {};
   if (!metadata.starts_with(prefix))
-    return ignored("it is of a version that is not known here");
+    return ignored("its version is not known");
   if (base < 0 || metadata.size() > max_offset_metadata_bytes * 16)
     return ignored("it is corrupt");
   metadata = metadata.substr(0, metadata.find(mark_begin));
@@ -293,7 +293,7 @@ decoded_offset_map decode_offset_map(std::string_view metadata, int64_t base,
   if (!read_body(content, base, result.map))
     return ignored("it is corrupt: its content makes no sense");
   if (log_end && !result.map.finished.empty() && result.map.finished.back().past > *log_end)
-    return ignored("it tells of finished records beyond the end of the log: another log");
+    return ignored("it has finished records beyond the end of the log, so it is of another log");
   return result;
 }
 

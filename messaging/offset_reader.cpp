@@ -195,7 +195,7 @@ void offset_reader::read_wanted(std::unique_lock<std::mutex>& lock) {
   lock.unlock();
   auto found = read_committed(client_, partitions_of(asked), limit_, leader_limit_);
   lock.lock();
-  const std::string reason = found ? "not all was told" : found.error().message;
+  const std::string reason = found ? "the answer was incomplete" : found.error().message;
   if (found)
     pass_on(asked, std::move(*found));
   const auto now = clock::now();
@@ -208,8 +208,7 @@ void offset_reader::read_wanted(std::unique_lock<std::mutex>& lock) {
   }
   if (now - told_ >= told_each) {
     told_ = now;
-    spdlog::warn("{} partitions wait until it is known what is committed for them: {}", open,
-                 reason);
+    spdlog::warn("{} partitions wait for their committed offsets: {}", open, reason);
   }
   next_ = std::min(next_, now + pause_);
   limit_ = std::min(2 * limit_, longest_question);

@@ -76,7 +76,7 @@ std::string or_the_other(const std::string& encoding, std::string_view content) 
       || less < 0.7 * more)
     return {};
   return std::string{" (or "} + (encoding == "BIG5" ? "GBK" : "BIG5")
-         + ", should the labels then read as nonsense)";
+         + ", if the labels then make no sense)";
 }
 
 std::string not_utf8(const std::string& encoding, std::string_view content,

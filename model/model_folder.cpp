@@ -156,7 +156,7 @@ void read_resizing(const object_reader& in, preprocessing& result) {
   } else {
     result.resize = in.number_or("resize", 0, 0, 16384);
     if (in.has("fit"))
-      throw bad_value{"input.fit goes with input.resize as a list [height, width]"};
+      throw bad_value{"input.fit requires input.resize as a list [height, width]"};
   }
   if (result.squash && (result.resize != 0 || result.resize_height != 0))
     throw bad_value{"input.resize and input.squash exclude each other"};
@@ -197,8 +197,8 @@ void read_output(const json& root, const object_reader& in, model_folder& result
   if (!in.has("threshold"))
     return;
   if (result.output == activation::softmax)
-    throw bad_value{"threshold goes with \"activation\": \"sigmoid\" or \"none\", while softmax "
-                    "answers the best label of each image"};
+    throw bad_value{"threshold requires \"activation\": \"sigmoid\" or \"none\"; softmax always "
+                    "answers the best label of an image"};
   const auto& value = root.at("threshold");
   const auto number = value.is_number() ? value.get<float>() : NAN;
   if (!std::isfinite(number)

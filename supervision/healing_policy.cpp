@@ -59,7 +59,7 @@ healing_step healing_policy::decide(const worker& x) const {
     return {rung::replace, std::move(reason), last_resort};
   };
   if (last_resort)
-    return replace_or_trim("private memory is " + owned + ", a job like the largest of late ("
+    return replace_or_trim("private memory is " + owned + ", a job like the largest recent one ("
                            + amount(static_cast<double>(x.step_bytes))
                            + ") would reach the budget of " + budget);
   if (!confirmed || x.verdict.jobs < settings_.min_life_jobs)

@@ -197,7 +197,7 @@ error worker_session::describe_loss(const error& x) {
     auto news = next(control_.get(), deadline);
     if (!news) {
       if (news.error().code == errc::timeout)
-        why = {errc::deadline_exceeded, "the worker has stopped to talk: " + x.message};
+        why = {errc::deadline_exceeded, "the worker does not communicate any more: " + x.message};
       break;
     }
     const auto* exited = std::get_if<wire::exited>(&*news);

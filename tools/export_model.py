@@ -400,7 +400,7 @@ def activation_of(options, origin: source, model, example) -> tuple[str, float |
     if threshold is None and chosen == "sigmoid":
         threshold = 0.5
     if threshold is not None and chosen == "softmax":
-        raise SystemExit("--threshold goes with --activation sigmoid or none")
+        raise SystemExit("--threshold requires --activation sigmoid or none")
     if threshold is not None and chosen == "sigmoid" and not 0 <= threshold <= 1:
         raise SystemExit("--threshold must be from 0 to 1 with --activation sigmoid")
     return chosen, threshold

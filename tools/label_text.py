@@ -64,7 +64,7 @@ def _or_the_other(encoding: str, content: bytes) -> str:
     less, more = sorted(_scores(content))
     if encoding not in ("GBK", "BIG5") or not _is(content, "gb18030") or not _is(content, "big5") or less < 0.7 * more:
         return ""
-    return f" (or {'GBK' if encoding == 'BIG5' else 'BIG5'}, should the labels then read as nonsense)"
+    return f" (or {'GBK' if encoding == 'BIG5' else 'BIG5'}, if the labels then make no sense)"
 
 
 def read_labels(path: Path) -> list[str]:

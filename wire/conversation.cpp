@@ -60,7 +60,7 @@ expected<void> conversation::hear(const frame& x) {
   if (!ready_)
     return fail(errc::bad_frame, "the worker sent \"" + name + "\" before it was ready");
   if (open_.empty())
-    return fail(errc::bad_frame, "the worker sent \"" + name + "\", which nobody had asked for");
+    return fail(errc::bad_frame, "the worker sent \"" + name + "\", which answers no question");
   const auto& asked = open_.front();
   if (asked.answer != type || asked.number != number_of(x))
     return fail(errc::bad_frame, "the worker sent \"" + name + "\" (" + std::to_string(number_of(x))

@@ -17,7 +17,8 @@ constexpr std::string_view known =
 
 tl::unexpected<error> unknown(std::string_view text) {
   return fail(errc::invalid_config,
-              "\"" + std::string{text} + "\" is no fault; known are: " + std::string{known});
+              "\"" + std::string{text}
+                + "\" is not a fault; known faults are: " + std::string{known});
 }
 
 std::optional<uint64_t> parse_number(std::string_view text) {

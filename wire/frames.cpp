@@ -225,7 +225,7 @@ expected<header> decode_header(std::string_view bytes, stream from) {
   std::memcpy(&result.type, bytes.data() + 3, 1);
   std::memcpy(&result.body_size, bytes.data() + 4, 4);
   if (found_magic != magic)
-    return fail(errc::bad_frame, "rubbish where a frame should begin");
+    return fail(errc::bad_frame, "invalid bytes where a frame should begin");
   if (found_version != version)
     return fail(errc::bad_frame, "the peer speaks protocol version " + std::to_string(found_version)
                                    + ", we speak " + std::to_string(version));
@@ -234,7 +234,7 @@ expected<header> decode_header(std::string_view bytes, stream from) {
   const auto& rule = rules[result.type];
   if (from != stream::any && from != rule.from && from != rule.also_from)
     return fail(errc::bad_frame,
-                std::string{"a frame \""} + rule.name + "\", which this peer has no use for");
+                std::string{"a frame \""} + rule.name + "\", which this peer does not take");
   if (result.body_size > rule.max_body)
     return fail(errc::bad_frame, std::string{"a frame \""} + rule.name + "\" of "
                                    + std::to_string(result.body_size) + " bytes, at most "

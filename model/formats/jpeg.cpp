@@ -27,8 +27,8 @@ std::string reason_of(int code) {
   case JWRN_BOGUS_PROGRESSION: return "is damaged: its scans do not follow each other";
   case JERR_NO_HUFF_TABLE:
   case JERR_NO_QUANT_TABLE: return "is damaged: it lacks a table";
-  case JERR_BAD_HUFF_TABLE: return "is damaged: it has a Huffman table that cannot be";
-  case JERR_CONVERSION_NOTIMPL: return "has a combination of colours that is unknown";
+  case JERR_BAD_HUFF_TABLE: return "is damaged: it has an invalid Huffman table";
+  case JERR_CONVERSION_NOTIMPL: return "has an unknown combination of colours";
   }
   return "is damaged (libjpeg's error " + std::to_string(code) + ")";
 }

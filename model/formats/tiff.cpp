@@ -261,7 +261,7 @@ expected<pixel_grid> decode_tiff(std::string_view bytes, const image_size& size)
   if (!file)
     return refuse("is damaged: its directory cannot be read");
   if (!agrees(file.get(), *layout))
-    return refuse("says two things of its pixels");
+    return refuse("contradicts itself about its pixels");
   if (layout->colours == kind::ycbcr)
     TIFFSetField(file.get(), TIFFTAG_JPEGCOLORMODE, JPEGCOLORMODE_RGB);
   converter by;
@@ -276,7 +276,7 @@ expected<pixel_grid> decode_tiff(std::string_view bytes, const image_size& size)
   if (!x.named.empty())
     return refuse(std::move(x.named));
   if (!whole || x.complained)
-    return refuse("is damaged or truncated: its data are not those of its pixels");
+    return refuse("is damaged or truncated: its data do not match its pixels");
   return pixels;
 }
 

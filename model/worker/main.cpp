@@ -100,14 +100,14 @@ int main(int argc, char** argv) {
   app.add_option("--control-fd", control_fd, "Socket to the control process (internal)");
   app.add_option("--max-pixels", limits.max_pixels, "Largest image, width x height");
   app.add_option("--max-peak-bytes", limits.max_peak_bytes,
-                 "What decoding an image may take (internal)");
+                 "Memory that decoding an image may take (internal)");
   app.add_option("--budget-bytes", settings.budget_bytes, "Private memory of a worker (internal)");
   app.add_option("--hard-limit-bytes", settings.hard_limit_bytes,
                  "Private memory that no worker may reach (internal)");
   app.add_flag("--faults-allowed", settings.faults_allowed, "Obey fault injection");
   app.add_option("--check-model", check, "Load a model folder and describe it as JSON");
   app.add_option("--classify", images, "Classify these files with --model; a JSON line each");
-  app.add_option("--top-k", top_k, "Of --classify: so many of the best labels (default 5)");
+  app.add_option("--top-k", top_k, "Number of best labels that --classify prints (default 5)");
   app.add_flag("--version", show_version, "Versions of the libraries as JSON");
   CLI11_PARSE(app, argc, argv);
   if (show_version) {

@@ -130,7 +130,8 @@ private:
     const auto own = read_private_bytes().value_or(0);
     if (settings.hard_limit_bytes > own
         && !limit_growth(settings.hard_limit_bytes - own - settings.hard_limit_bytes / 64))
-      std::fprintf(stderr, "ziyu-worker %d: the kernel sets no ceiling of memory\n", ::getpid());
+      std::fprintf(stderr, "ziyu-worker %d: the kernel does not limit this worker's memory\n",
+                   ::getpid());
     return own;
   }
 

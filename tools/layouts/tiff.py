@@ -228,7 +228,7 @@ def tiff() -> None:
     refused("tiff_no_size.tiff", "TIFF without a width", tiff_of({k: v for k, v in layout().items() if k != 256},
                                                             [PIXELS.tobytes()]), "TIFF without a size")
     # Cut and damaged.
-    damaged = "… is damaged or truncated: its data are not those of its pixels"
+    damaged = "… is damaged or truncated: its data do not match its pixels"
     bits = (NOISE[..., 0] > 128).astype(np.uint8)
     fax = Image.open(io.BytesIO(encoded(Image.fromarray(bits * 255).convert("1"), "TIFF", compression="group4")))
     lzw_source = encoded(Image.fromarray(NOISE), "TIFF", compression="tiff_lzw")

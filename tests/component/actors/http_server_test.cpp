@@ -268,8 +268,9 @@ TEST_F(HttpServer, IsDegradedWithTheReasonWhereverNoJobCanBeWorkedOn) {
   d.breaker_trouble = "no delivery report for 10 s";
   x = get("/health");
   EXPECT_EQ(x.body["status"], "degraded");
-  EXPECT_EQ(x.body["reasons"],
-            json{"the breaker is disabled, and there is: no delivery report for 10 s"});
+  EXPECT_EQ(
+    x.body["reasons"],
+    json{"the breaker is disabled, although it has a reason to open: no delivery report for 10 s"});
   EXPECT_EQ(get("/readyz").status, 200) << "jobs are worked on";
   EXPECT_NE(get("/metrics").text.find("ziyu_ready 1\n"), std::string::npos);
 }
@@ -286,7 +287,7 @@ TEST_F(HttpServer, IsReadyWhileItsSlotsWaitForStandbys) {
 
 TEST_F(HttpServer, GivesEachReasonWhyItIsNotReady) {
   to_supervisor->status.model_ready = false;
-  to_supervisor->status.trouble = "too many workers died of late";
+  to_supervisor->status.trouble = "too many workers died recently";
   to_dispatcher->status.slots_up = 0;
   to_dispatcher->status.consuming = false;
   to_dispatcher->status.trouble = "all brokers are down";
@@ -297,7 +298,7 @@ TEST_F(HttpServer, GivesEachReasonWhyItIsNotReady) {
   EXPECT_EQ(get("/readyz").status, 503);
   EXPECT_EQ(reasons(), (std::vector<std::string>{
                          "the model is not loaded yet", "no worker is up",
-                         "kafka: all brokers are down", "too many workers died of late",
+                         "kafka: all brokers are down", "too many workers died recently",
                          "the breaker is open: memory: 91 %", "shutting down"}));
   EXPECT_EQ(get("/livez").status, 200) << "it lives nevertheless";
 }

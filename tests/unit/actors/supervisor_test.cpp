@@ -348,7 +348,7 @@ TEST_F(Supervisor, RaisesTheBreakerOnceWhenTooManyDieAndLowersItLater) {
   EXPECT_EQ(triggers(trigger::restart_intensity, true), 1u);
   EXPECT_EQ(triggers(trigger::restart_intensity, false), 0u);
   EXPECT_EQ(details("restart_intensity_exceeded").size(), 1u);
-  EXPECT_EQ(status().trouble, "too many workers died of late");
+  EXPECT_EQ(status().trouble, "too many workers died recently");
   advance(61s);
   EXPECT_EQ(triggers(trigger::restart_intensity, false), 1u);
   EXPECT_TRUE(status().trouble.empty());
@@ -523,7 +523,7 @@ TEST_F(Supervisor, EscalatesWhenTheForkServerDiesRightAfterEachReady) {
   ASSERT_EQ(details("restart_intensity_exceeded").size(), 1u) << "told once";
   EXPECT_EQ(details("restart_intensity_exceeded")[0]["of"], "fork_server");
   EXPECT_EQ(details("restart_intensity_exceeded")[0]["deaths"], 4);
-  EXPECT_EQ(status().trouble, "too many fork servers died of late");
+  EXPECT_EQ(status().trouble, "too many fork servers died recently");
   EXPECT_TRUE(fatal.empty());
   // One that lives ends it all.
   advance(70s);

@@ -78,8 +78,8 @@ TEST_F(ServiceView, HasALineForKafkaThatSaysHowFarBehindOrWhyNothingComes) {
 
 TEST_F(ServiceView, SaysWhyTheServiceIsDegradedWhereNoOtherLineDoes) {
   health["status"] = "degraded";
-  health["reasons"] = {"kafka: no broker answers", "too many workers died of late"};
-  EXPECT_EQ(line("because"), "because  too many workers died of late");
+  health["reasons"] = {"kafka: no broker answers", "too many workers died recently"};
+  EXPECT_EQ(line("because"), "because  too many workers died recently");
   EXPECT_TRUE(line("pool").starts_with("pool     degraded "));
 }
 

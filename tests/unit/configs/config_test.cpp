@@ -421,13 +421,13 @@ INSTANTIATE_TEST_SUITE_P(
     wrong_case{"kafka.producer.queue.buffering.max.kbytes=45738",
                "kafka.producer.queue.buffering.max.kbytes=45738 is refused: the producer's queue "
                "must hold one record of message.max.bytes 46836392, which follows jobs.max_bytes "
-               "unless set: such a record would be refused for ever, and all behind it stand "
-               "still. Give at least 45739"},
+               "unless set: such a record would be refused for ever and block all records behind "
+               "it. Set it to at least 45739"},
     wrong_case{"kafka.queue.buffering.max.kbytes=65536",
                "kafka.queue.buffering.max.kbytes=65536 is refused", "jobs.max_bytes=24MiB"},
     wrong_case{"kafka.producer.queue.buffering.max.kbytes=976",
                "hold one record of message.max.bytes 1000000,", "kafka.message.max.bytes=1000000"},
-    wrong_case{"kafka.auto.offset.reset=latest", "would skip the jobs that it holds already"},
+    wrong_case{"kafka.auto.offset.reset=latest", "ziyu would skip the jobs that are there already"},
     wrong_case{"kafka.consumer.auto.offset.reset=largest", "is refused"},
     wrong_case{"kafka.consumer.auto.commit.enable=true", "is refused"},
     wrong_case{"kafka.consumer.offset.store.method=file", "are lost with its machine"},
@@ -446,8 +446,8 @@ INSTANTIATE_TEST_SUITE_P(
                "kafka.consumer.statistics.interval.ms=10001 is refused"},
     wrong_case{"kafka.producer.transactional.id=x", "is refused"},
     wrong_case{"kafka.isolation.level=read_uncommitted",
-               "kafka.isolation.level=read_uncommitted is refused: a job of a transaction that was "
-               "aborted would be worked on"},
+               "kafka.isolation.level=read_uncommitted is refused: jobs of aborted transactions "
+               "would be worked on"},
     wrong_case{"kafka.consumer.isolation.level=read_uncommitted", "is refused"},
     wrong_case{
       "kafka.producer={\"message.timeout.ms\": 30000, \"delivery.timeout.ms\": 40000}",
@@ -462,7 +462,7 @@ INSTANTIATE_TEST_SUITE_P(
                "delivery.guarantee=exactly_once"},
     wrong_case{"kafka.message.max.bytes=1000",
                "kafka.message.max.bytes=1000 is refused: results and events need up to 65536"},
-    wrong_case{"kafka.producer.message.max.bytes=65535", "or the event is dropped"},
+    wrong_case{"kafka.producer.message.max.bytes=65535", "a larger event is dropped"},
     wrong_case{"kafka.consumer.receive.message.max.bytes=20000000",
                "kafka.consumer.receive.message.max.bytes=20000000 is refused: a record with a job "
                "of jobs.max_bytes 16777216"},

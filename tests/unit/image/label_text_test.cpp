@@ -63,8 +63,8 @@ TEST(LabelText, TellsUtf16WithAndWithoutAByteOrderMark) {
 
 TEST(LabelText, ErrorsGiveTheCommandThatConverts) {
   EXPECT_EQ(message_of(gbk, "/m/labels.txt"),
-            "/m/labels.txt line 1 is not UTF-8, but likely GBK (or BIG5, should the labels then "
-            "read as nonsense); convert the file: iconv -f GBK -t "
+            "/m/labels.txt line 1 is not UTF-8, but likely GBK (or BIG5, if the labels then make "
+            "no sense); convert the file: iconv -f GBK -t "
             "UTF-8 /m/labels.txt > /m/labels.txt.utf8 && mv /m/labels.txt.utf8 /m/labels.txt");
   EXPECT_NE(message_of(big5).find("iconv -f BIG5 -t UTF-8 "), std::string::npos);
   EXPECT_NE(message_of(wide("cat\n", false)).find("labels.txt is not UTF-8, but likely UTF-16LE"),

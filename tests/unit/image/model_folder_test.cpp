@@ -205,7 +205,7 @@ TEST_F(ModelFolder, AnswersBySoftmaxUnlessItSaysOtherwise) {
 
 TEST_F(ModelFolder, RefusesAThresholdThatMeansNothing) {
   description["threshold"] = 0.5;
-  expect_error(errc::model_corrupt, "threshold goes with \"activation\": \"sigmoid\"");
+  expect_error(errc::model_corrupt, "threshold requires \"activation\": \"sigmoid\"");
   description["activation"] = "sigmoid";
   for (const json& wrong : {json(1.5), json(-0.1), json("0.5"), json(nullptr)}) {
     description["threshold"] = wrong;
@@ -254,7 +254,7 @@ TEST_F(ModelFolder, RefusesABoxThatIsNotWhole) {
   input["resize"] = {292, 0};
   expect_error(errc::model_corrupt, "input.resize must be a list of 2");
   input["resize"] = 256;
-  expect_error(errc::model_corrupt, "input.fit goes with input.resize as a list");
+  expect_error(errc::model_corrupt, "input.fit requires input.resize as a list");
   input.erase("fit");
   input["fill"] = {0, 0, 256};
   expect_error(errc::model_corrupt, "input.fill must be a list of 3 whole numbers from 0 to 255");

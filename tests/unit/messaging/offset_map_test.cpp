@@ -118,8 +118,8 @@ TEST(OffsetMap, MetadataOfOthersIsIgnoredWithTheReason) {
     return x.ignored;
   };
   EXPECT_EQ(reason("spark checkpoint 7"), "it was not written by ziyu");
-  EXPECT_EQ(reason("ziyu2:AAAA"), "it is of a version that is not known here");
-  EXPECT_EQ(reason("ziyu"), "it is of a version that is not known here");
+  EXPECT_EQ(reason("ziyu2:AAAA"), "its version is not known");
+  EXPECT_EQ(reason("ziyu"), "its version is not known");
   EXPECT_EQ(reason("ziyu1:"), "it is corrupt: not base64, or cut off");
   EXPECT_EQ(reason("ziyu1:%%%"), "it is corrupt: not base64, or cut off");
   EXPECT_EQ(reason("ziyu1:AQIcBBUCAAEGAtglvPo="),
@@ -133,6 +133,7 @@ TEST(OffsetMap, AMapThatRunsPastTheEndOfTheLogIsOfAnotherLog) {
   const auto text = encode_offset_map(some_map(), 10);
   EXPECT_EQ(decode_offset_map(text, 10, 21).ignored, "");
   const auto x = decode_offset_map(text, 10, 20);
-  EXPECT_EQ(x.ignored, "it tells of finished records beyond the end of the log: another log");
+  EXPECT_EQ(x.ignored,
+            "it has finished records beyond the end of the log, so it is of another log");
   EXPECT_TRUE(x.map.empty());
 }

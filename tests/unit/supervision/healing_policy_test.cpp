@@ -175,7 +175,7 @@ TEST(HealingPolicy, ReplacesBeforeTheNextStepReachesTheBudget) {
   x.step_bytes = 60 * mib;
   EXPECT_EQ(
     healing_policy{usual()}.decide(x).reason,
-    "private memory is 150.0 MiB, a job like the largest of late (60.0 MiB) would reach the "
+    "private memory is 150.0 MiB, a job like the largest recent one (60.0 MiB) would reach the "
     "budget of 200.0 MiB");
   EXPECT_TRUE(healing_policy{usual()}.decide(x).last_resort);
   x.private_bytes = 250 * mib;

@@ -68,7 +68,7 @@ TEST(FrameBounds, AStreamTakesOnlyTheTypesOfItsWriter) {
   EXPECT_EQ(taken[4], 4u); // server_ready, server_failed, spawned, exited
   const auto refused = decode_header(encode(job{}), stream::from_worker);
   ASSERT_FALSE(refused);
-  EXPECT_EQ(refused.error().message, "a frame \"job\", which this peer has no use for");
+  EXPECT_EQ(refused.error().message, "a frame \"job\", which this peer does not take");
 }
 
 TEST(FrameBounds, AReaderRefusesALargeFrameAtItsHeader) {

@@ -146,7 +146,7 @@ TEST(Frames, TheHeaderSaysWhatIsWrongWithIt) {
     EXPECT_EQ(head ? errc::io : head.error().code, errc::bad_frame);
     return head ? std::string{} : head.error().message;
   };
-  EXPECT_EQ(message_of("GET / HTTP/1.1"), "rubbish where a frame should begin");
+  EXPECT_EQ(message_of("GET / HTTP/1.1"), "invalid bytes where a frame should begin");
   EXPECT_EQ(message_of(header_bytes(magic, version + 1, 0, 0)),
             "the peer speaks protocol version " + std::to_string(version + 1) + ", we speak "
               + std::to_string(version));
