@@ -87,7 +87,7 @@ void add_verbose_flags(CLI::App& app) {
     if (x->get_require_subcommand_min() == 0)
       x->add_flag_callback(
         "-v,--verbose", [] { spdlog::set_level(spdlog::level::debug); },
-        "Also what the Kafka clients log, on standard error");
+        "Also show the Kafka clients' log on standard error");
     add_verbose_flags(*x);
   }
 }

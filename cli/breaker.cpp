@@ -82,22 +82,23 @@ void add_breaker_command(CLI::App& app, int& exit_code) {
   auto options = std::make_shared<breaker_options>();
   command
     ->add_option("mode", options->mode,
-                 "show; auto: it decides by itself; open: no intake until told otherwise; "
-                 "disable: intake whatever happens")
+                 "show: change nothing; auto: the breaker decides; open: stop intake until the "
+                 "mode changes; disable: never stop intake")
     ->check(CLI::IsMember({"show", "auto", "open", "disable"}))
     ->capture_default_str();
   options->service.add_to(*command);
   command->add_option("--reason", options->reason, "Why, for the event and for /readyz")
     ->type_name("TEXT");
-  command->add_option("--timeout", options->timeout_s, "Give the answer so many seconds")
+  command->add_option("--timeout", options->timeout_s, "Wait so many seconds for the answer")
     ->check(CLI::Range(0.001, 1e6))
     ->type_name("SECONDS")
     ->capture_default_str();
   command->add_flag("--json", options->as_json, "The answer as JSON");
-  command->footer("The service is told only from its own machine; after a restart breaker.mode of\n"
-                  "its configuration counts again.\n"
-                  "Exit codes: 0 done, 1 refused, 2 wrong usage, 4 nobody answers.\n"
-                  "Example: ziyu breaker open localhost:8080 --reason \"new disks\"");
+  command->footer(
+    "Only the service's own machine can change the mode. After a restart breaker.mode of\n"
+    "the configuration applies again.\n"
+    "Exit codes: 0 done, 1 refused, 2 wrong usage, 4 no answer.\n"
+    "Example: ziyu breaker open localhost:8080 --reason \"new disks\"");
   command->callback([options, &exit_code] { exit_code = breaker(*options); });
 }
 

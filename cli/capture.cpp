@@ -52,7 +52,8 @@ expected<captured> capture(std::vector<std::string> arguments, std::chrono::mill
       break;
     if (n < 0 || result.output.size() + static_cast<size_t>(n) > max_output) {
       child->end(grace);
-      return fail(errc::timeout, program + (n < 0 ? " did not finish in time" : " says too much"));
+      return fail(errc::timeout,
+                  program + (n < 0 ? " did not finish in time" : " writes too much"));
     }
     result.output.append(block, static_cast<size_t>(n));
   }

@@ -61,7 +61,7 @@ finding check_limits(const configs::config& x, const supervision::container_memo
     return {"memory", verdict::warning,
             detail
               + ": does not fit, intake stops (breaker.open_at) before workers reach their "
-                "budgets; fewer workers.slots or a smaller memory.worker_budget_bytes"};
+                "budgets; set fewer workers.slots or a smaller memory.worker_budget_bytes"};
   if (sum > limit * x.breaker.open_at)
     return {"memory", verdict::warning,
             detail + ": the breaker may open (breaker.open_at) before a worker is replaced"};

@@ -90,7 +90,7 @@ void add_config_command(CLI::App& app, int& exit_code) {
   auto* group = app.add_subcommand("config", "Configuration files");
   group->require_subcommand(1);
   group->footer("Exit codes: those of its commands.");
-  auto* command = group->add_subcommand("init", "Write a configuration to begin with");
+  auto* command = group->add_subcommand("init", "Write a configuration to start with");
   auto options = std::make_shared<init_options>();
   command->add_option("file", options->file, "Where to write it; - is standard output")
     ->type_name("FILE")

@@ -499,7 +499,7 @@ private:
 
 void add_demo_command(CLI::App& app, int& exit_code) {
   auto* command = app.add_subcommand(
-    "demo", "Show it: a real Kafka, real jobs, a leaking worker, its healing");
+    "demo", "Show Ziyu at work: a real Kafka, real jobs, a leaking worker, its healing");
   auto options = std::make_shared<demo_options>();
   command->add_option("--jobs", options->jobs, "How many jobs to submit")
     ->check(CLI::Range(1, 10'000'000))
@@ -528,9 +528,10 @@ void add_demo_command(CLI::App& app, int& exit_code) {
     ->type_name("DIR");
   command->add_flag("--serve", options->serve, "Keep serving after the jobs, until Ctrl-C");
   command->add_flag("!--no-comparison", options->comparison,
-                    "Leave out the second run, without healing");
-  command->footer("Exit codes: 0 nothing was lost, 1 something was (or failed), 2 wrong usage, 4 "
-                  "no broker, 130 interrupted.");
+                    "Leave out the second run, which is without healing");
+  command->footer(
+    "Exit codes: 0 nothing was lost, 1 something was lost or failed, 2 wrong usage, 4 "
+    "no broker, 130 interrupted.");
   command->callback([options, &exit_code] {
     if (options->leak == "none")
       options->leak.clear();

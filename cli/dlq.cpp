@@ -56,15 +56,16 @@ struct dlq_options {
         ->allow_extra_args(false)
         ->type_name("PARTITION-OFFSET");
       command
-        .add_option("--since", since, "Only from this time on: 2026-11-25T10:30, 15m, 2h, 7d ago")
+        .add_option("--since", since,
+                    "Only from this time on: 2026-11-25T10:30, or 15m, 2h, 7d ago")
         ->type_name("TIME");
-      command.add_option("--until", until, "Only from before this time")->type_name("TIME");
+      command.add_option("--until", until, "Only before this time")->type_name("TIME");
     }
-    command.add_option("--timeout", timeout_s, "Give the broker so many seconds to answer")
+    command.add_option("--timeout", timeout_s, "Wait so many seconds for the broker")
       ->check(CLI::Range(0.001, 1e6))
       ->type_name("SECONDS")
       ->capture_default_str();
-    command.add_flag("--json", json, "A JSON object a line");
+    command.add_flag("--json", json, "Print one JSON object per line");
   }
 
   std::chrono::milliseconds limit() const {
@@ -76,8 +77,8 @@ struct dlq_options {
     for (const auto& code : codes)
       if (errc known{}; !from_string(code, known))
         return fail(errc::invalid_usage, "--code " + code
-                                           + " is no reason code; `ziyu dlq summary` shows those "
-                                             "that are there, docs/messages.md all");
+                                           + " is not a reason code; `ziyu dlq summary` shows the "
+                                             "codes in use, docs/messages.md lists all");
     result.codes.insert(codes.begin(), codes.end());
     result.jobs.insert(jobs.begin(), jobs.end());
     for (const auto& text : records) {
@@ -274,7 +275,7 @@ int show(const dlq_options& options) {
   else
     print(it);
   if (found.size() > 1)
-    std::fprintf(stderr, "%s of this job; this is the latest, `ziyu dlq list --job` has all\n",
+    std::fprintf(stderr, "%s of this job; this is the latest, `ziyu dlq list --job` lists all\n",
                  count_of(found.size()).c_str());
   return exit_ok;
 }
@@ -284,8 +285,7 @@ int show(const dlq_options& options) {
 /// Asks on the terminal. `invalid_usage` without one.
 expected<bool> confirm(const std::string& question) {
   if (!is_terminal(STDIN_FILENO))
-    return fail(errc::invalid_usage,
-                question + " Nobody is there to be asked: give --yes to do it");
+    return fail(errc::invalid_usage, question + " There is no terminal to ask on: give --yes");
   std::fprintf(stderr, "%s [y/N] ", question.c_str());
   std::string answer;
   std::getline(std::cin, answer);
@@ -341,7 +341,7 @@ public:
     if (!ok)
       return give_up(ok.error());
     if (interrupted() && done_ + refused_ < total_) {
-      std::fprintf(stderr, "interrupted; the rest is as it was: run it again\n");
+      std::fprintf(stderr, "interrupted; the rest is unchanged: run it again\n");
       return exit_interrupted;
     }
     return done_ == total_ ? exit_ok : exit_failed;
@@ -440,7 +440,8 @@ private:
           return opened;
       } else {
         return fail(failure.reason.code,
-                    failure.reason.message + "; what was not told of is as it was: run it again");
+                    failure.reason.message
+                      + "; dead letters that were not reported are unchanged: run it again");
       }
     }
     done_ += ids_.size();
@@ -507,7 +508,8 @@ int handle(const dlq_options& options, dead_letter_action what) {
 } // namespace
 
 void add_dlq_command(CLI::App& app, int& exit_code) {
-  auto* group = app.add_subcommand("dlq", "Dead letters: jobs that could not be done");
+  auto* group = app.add_subcommand("dlq",
+                                   "Show, replay or drop dead letters: jobs that were given up");
   group->require_subcommand(1);
   group->footer("Exit codes: those of its commands.");
   const auto add = [&](const char* name, const char* text, bool with_filters) {
@@ -525,8 +527,7 @@ void add_dlq_command(CLI::App& app, int& exit_code) {
     command->callback([options = options, &exit_code] { exit_code = list(*options); });
   }
   {
-    auto [command, options] = add("summary", "How many dead letters there are of each reason",
-                                  true);
+    auto [command, options] = add("summary", "Count dead letters by reason", true);
     command->add_flag("--handled", options->handled, "Also those that were replayed or dropped");
     command->footer("Exit codes: 0 shown, 2 wrong usage, 4 no broker or topic.");
     command->callback([options = options, &exit_code] { exit_code = summary(*options); });
@@ -539,19 +540,19 @@ void add_dlq_command(CLI::App& app, int& exit_code) {
       ->type_name("RECORD|JOB");
     command->add_option("--payload", options->payload, "Save its payload to this file")
       ->type_name("FILE");
-    command->footer("Of several with one job id the latest.\n"
+    command->footer("If several dead letters have the job id, the latest one is shown.\n"
                     "Exit codes: 0 shown, 1 there is none, 2 wrong usage, 4 no broker or topic.");
     command->callback([options = options, &exit_code] { exit_code = show(*options); });
   }
   {
-    auto [command, options] = add("replay", "Put jobs back into their topic, to be tried again",
-                                  true);
+    auto [command, options] = add(
+      "replay", "Put the jobs of dead letters back into their topic, to be tried again", true);
     command->add_flag("--all", options->all, "Every dead letter that is open");
     command->add_flag("-y,--yes", options->yes, "Do not ask");
     command->footer(
-      "Key, payload and headers are as they were; ziyu-replays and ziyu-history tell the past.\n"
-      "Each job and the mark that its letter is dealt with are written in one transaction: run\n"
-      "it again after an interruption, and no job is replayed twice.\n"
+      "Keys, payloads and headers do not change; ziyu-replays and ziyu-history are added.\n"
+      "A job and the mark that hides its dead letter are written in one transaction: run it\n"
+      "again after an interruption, and no job is replayed twice.\n"
       "Exit codes: 0 all that match, 1 some could not, 2 wrong usage, 4 no broker or topic.\n"
       "Example: ziyu dlq replay -c ziyu.json --code inference_failed --since 1d");
     command->callback([options = options, &exit_code] {
@@ -563,9 +564,9 @@ void add_dlq_command(CLI::App& app, int& exit_code) {
                                   true);
     command->add_flag("--all", options->all, "Every dead letter that is open");
     command->add_flag("-y,--yes", options->yes, "Do not ask");
-    command->footer("They are hidden, not deleted: the topic's retention does that.\n"
-                    "Exit codes: 0 all that match, 1 some could not, 2 wrong usage, 4 no broker or "
-                    "topic.");
+    command->footer(
+      "Marked dead letters are hidden; the topic's retention deletes them.\n"
+      "Exit codes: 0 all that match, 1 some could not, 2 wrong usage, 4 no broker or topic.");
     command->callback([options = options, &exit_code] {
       exit_code = handle(*options, dead_letter_action::dropped);
     });

@@ -45,7 +45,7 @@ expected<int64_t> parse_moment(const std::string& text, int64_t now_ms) {
   }
   return fail(errc::invalid_usage,
               "\"" + text
-                + "\" is no time: try 2026-11-25T10:30 (with Z for UTC), 15m, 2h, 7d, or "
+                + "\" is not a time: try 2026-11-25T10:30 (with Z for UTC), 15m, 2h, 7d, or "
                   "milliseconds since 1970");
 }
 
@@ -62,8 +62,9 @@ expected<std::pair<int32_t, int64_t>> parse_record(const std::string& text,
   };
   if (dash == std::string::npos || !read(0, dash, partition)
       || !read(dash + 1, rest.size(), offset))
-    return fail(errc::invalid_usage, "\"" + text + "\" is no record: expected PARTITION-OFFSET, as "
-                                       + "`ziyu dlq list` has them");
+    return fail(errc::invalid_usage, "\"" + text
+                                       + "\" is not a record: expected PARTITION-OFFSET, as "
+                                       + "`ziyu dlq list` shows it");
   return std::pair{partition, offset};
 }
 

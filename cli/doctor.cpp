@@ -54,11 +54,11 @@ expected<examination> to_examination(const doctor_options& o) {
     const auto folder = std::filesystem::path{file}.parent_path();
     if (std::error_code ignored; !folder.empty() && !std::filesystem::is_directory(folder, ignored))
       return fail(errc::invalid_usage,
-                  std::string{flag} + " " + file + ": " + folder.string() + " is no folder");
+                  std::string{flag} + " " + file + ": " + folder.string() + " is not a folder");
   }
   if (o.images.empty()) {
     x.images = synthetic_images();
-    x.source = "made here, 1x1 to 4000x3000 (--images DIR for your own)";
+    x.source = "generated, 1x1 to 4000x3000 (--images DIR for your own)";
     return x;
   }
   auto images = images_of(o.images);
@@ -121,34 +121,36 @@ int run_doctor(const doctor_options& o) {
 
 void add_doctor_command(CLI::App& app, int& exit_code) {
   auto* command = app.add_subcommand(
-    "doctor", "Examine a model without Kafka: does it leak, where, how much memory it needs");
+    "doctor",
+    "Examine a model without Kafka: whether it leaks, where, and how much memory it needs");
   auto options = std::make_shared<doctor_options>();
   command->add_option("model", options->model, "Model folder <name>/<version>")
     ->required()
     ->type_name("MODEL_FOLDER");
   command
     ->add_option("--images", options->images,
-                 "Images of your own, from this folder and below (default: made here)")
+                 "Use the images of this folder and below (default: generated images)")
     ->type_name("DIR");
   command
     ->add_option("--jobs", options->jobs,
-                 "How many jobs to judge by; up to ten times as many while growth goes on of\n"
-                 "which it is not known whether it ends")
+                 "How many jobs to judge by; up to ten times as many while it is not known\n"
+                 "whether growth ends")
     ->check(CLI::Range(1, 10'000'000))
     ->capture_default_str();
   command
-    ->add_option("--container", options->container,
-                 "Recommend for a container with this memory, e.g., 2GiB (default: this one)")
+    ->add_option(
+      "--container", options->container,
+      "Recommend settings for a container of this memory, e.g., 2GiB (default: this one)")
     ->type_name("BYTES");
   command
     ->add_option("--cache", options->cache,
                  "What the model's own caches hold when they are full, e.g., 32MiB; 0: it has\n"
                  "none (default: not known)")
     ->type_name("BYTES");
-  command->add_option("--slots", options->slots, "Recommend for so many slots")
+  command->add_option("--slots", options->slots, "Recommend settings for so many slots")
     ->check(CLI::Range(1, 1024))
     ->type_name("N");
-  command->add_option("--timeout", options->timeout_s, "Give each job so many seconds")
+  command->add_option("--timeout", options->timeout_s, "Wait so many seconds for each job")
     ->check(CLI::Range(0.001, 1e6))
     ->type_name("SECONDS")
     ->capture_default_str();
@@ -164,8 +166,8 @@ void add_doctor_command(CLI::App& app, int& exit_code) {
                  "Inject this fault into each job, to try the doctor, e.g., native_malloc:64KiB")
     ->type_name("FAULT");
   command->footer(
-    "Exit codes: 0 healthy (growth that ended included), 1 the worker failed or it could\n"
-    "not be judged (growth of which the end is not known included), 2 wrong usage or\n"
+    "Exit codes: 0 healthy (also if it grew and the growth ended), 1 the worker failed or\n"
+    "there is no verdict (also if it is not known whether growth ends), 2 wrong usage or\n"
     "no usable model, 3 it leaks, 130 interrupted.");
   command->callback([options, &exit_code] { exit_code = run_doctor(*options); });
 }

@@ -137,9 +137,9 @@ void draw_sizes(const diagnosis& x, drawing& to) {
     to.line(row({printable(r.name), std::to_string(r.width) + "x" + std::to_string(r.height),
                  bytes(r.decoded_bytes), bytes(r.peak_private), bytes(r.over_idle()),
                  ms(r.decode_us) + " ms", ms(r.inference_us) + " ms"}));
-  to.paragraph("  ", "Peak: private memory of a worker of its own during that job, by the "
-                     "kernel's count. What it is over an idle"
-                     " worker includes pages copied from the fork server. Times: medians.");
+  to.paragraph("  ", "Peak: private memory of a separate worker during that job, by the kernel's "
+                     "count. Over idle: the peak less the memory of an idle worker; this includes "
+                     "pages copied from the fork server. Times: medians.");
 }
 
 /// A worker that was not judged has a peak of which nobody knows whether it is the last.

@@ -50,14 +50,14 @@ void follow_options::add_to(CLI::App& command) {
                 "Where to start: beginning or end (only what comes from now on; the default)")
     ->check(CLI::IsMember({"beginning", "end"}));
   command.add_option("-n,--count", count,
-                     "End after so many; exit code 1 if they do not come in time");
+                     "End after so many records; exit code 1 if they do not come in time");
   command.add_option("--timeout", timeout_s, "End after so many seconds")
     ->check(CLI::Range(0.001, 1e6))
     ->type_name("SECONDS");
   command.add_option("--idle", idle_s, "End when nothing came for so many seconds")
     ->check(CLI::Range(0.001, 1e6))
     ->type_name("SECONDS");
-  command.add_flag("--json", json, "A JSON object a line, as in the topic");
+  command.add_flag("--json", json, "Print one JSON object per line, as in the topic");
 }
 
 int follow(const follow_options& options,
@@ -138,7 +138,7 @@ expected<void> read_all(const configs::config& x, const std::string& topic,
     return tl::unexpected(reader.error());
   const auto open_limit = configs::transaction_timeout(x);
   const auto open = "a transaction is open in topic " + topic
-                    + ", of a service at work or one that was killed: it ends by itself within its "
+                    + ", by a running service or one that was killed: it ends by itself within its "
                       "transaction.timeout.ms ("
                     + std::to_string(open_limit.count()) + " here)";
   auto last = clock::now();

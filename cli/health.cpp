@@ -154,26 +154,25 @@ int health(const health_options& options) {
 } // namespace
 
 void add_health_command(CLI::App& app, int& exit_code) {
-  auto* command = app.add_subcommand("health", "Ask a running service how it is");
+  auto* command = app.add_subcommand("health", "Show the health of a running service");
   auto options = std::make_shared<health_options>();
   options->service.add_to(*command);
   command->add_flag("--ready", options->ready,
-                    "Ask instead whether a job submitted now would be worked on, and why not");
+                    "Ask only whether a job submitted now would be worked on, and if not, why");
   command
     ->add_flag("--live", options->live,
-               "Ask only whether its actors answer: for whoever restarts it when they do not")
+               "Ask only whether its actors answer: if they do not, restart the service")
     ->excludes("--ready");
-  command->add_option("--wait", options->wait_s, "Ask again until all is well, for so many seconds")
+  command->add_option("--wait", options->wait_s, "Ask again for so many seconds, until all is well")
     ->check(CLI::Range(0.0, 1e6))
     ->type_name("SECONDS");
-  command->add_option("--timeout", options->timeout_s, "Give each answer so many seconds")
+  command->add_option("--timeout", options->timeout_s, "Wait so many seconds for each answer")
     ->check(CLI::Range(0.001, 1e6))
     ->type_name("SECONDS")
     ->capture_default_str();
   command->add_flag("--json", options->as_json, "The answer as JSON");
-  command->footer(
-    "Exit codes: 0 healthy (or ready, or alive), 1 not, 2 wrong usage, 4 nobody answers.\n"
-    "Example: ziyu health --ready --wait 60 localhost:8080");
+  command->footer("Exit codes: 0 healthy (or ready, or alive), 1 not, 2 wrong usage, 4 no answer.\n"
+                  "Example: ziyu health --ready --wait 60 localhost:8080");
   command->callback([options, &exit_code] { exit_code = health(*options); });
 }
 

@@ -134,10 +134,10 @@ void add_leaks_command(CLI::App& app, int& exit_code) {
   static constexpr auto exit_codes =
     "Exit codes: 0 done, 1 no such report or not written, 2 wrong usage, 4 no broker or topic.";
   auto* command = app.add_subcommand(
-    "leaks", "The leaks that were found, from the events: where they are, what healed them");
+    "leaks", "Show the leaks that were found: where they are, what healed them");
   auto options = std::make_shared<leaks_options>();
   options->connection.add_to(*command);
-  command->add_flag("--json", options->as_json, "A JSON object a line");
+  command->add_flag("--json", options->as_json, "Print one JSON object per line");
   command->footer(std::string{exit_codes}
                   + "\nExample: ziyu leaks -b localhost:9092; then ziyu leaks show ID -b …");
   command->require_subcommand(0, 1);
@@ -146,24 +146,26 @@ void add_leaks_command(CLI::App& app, int& exit_code) {
       exit_code = list(*options);
   });
 
-  auto* one = command->add_subcommand("show", "One leak: its numbers, call stacks, and what healed"
-                                              " it");
+  auto* one = command->add_subcommand(
+    "show", "Show one leak: its numbers, its call stacks, what healed it");
   add_id(*one, *options);
   options->connection.add_to(*one);
   one->add_flag("--full", options->full, "All frames of the call stacks, the allocator's included");
-  one->add_option("--svg", options->chart_file, "Also a chart of its memory; - is standard output")
+  one
+    ->add_option("--svg", options->chart_file,
+                 "Also write a chart of its memory; - is standard output")
     ->type_name("FILE");
   one->add_flag("--json", options->as_json, "The report as JSON");
   one->footer(std::string{exit_codes} + "\nExample: ziyu leaks show 0.3 -b localhost:9092");
   one->callback([options, &exit_code] { exit_code = show(*options); });
 
   auto* graph = command->add_subcommand(
-    "flame", "The growth as folded stacks, for any tool that draws flame graphs");
+    "flame", "Write the growth as folded stacks, for tools that draw flame graphs");
   add_id(*graph, *options);
-  graph->add_option("file", options->flame_file, "Where to; default: standard output")
+  graph->add_option("file", options->flame_file, "Output file (default: standard output)")
     ->type_name("FILE");
   options->connection.add_to(*graph);
-  graph->add_flag("--svg", options->svg, "The flame graph itself, as SVG");
+  graph->add_flag("--svg", options->svg, "Write the flame graph itself, as SVG");
   graph->footer(std::string{exit_codes}
                 + "\nExample: ziyu leaks flame 0.3 leak.svg --svg -b localhost:9092");
   graph->callback([options, &exit_code] { exit_code = flame(*options); });

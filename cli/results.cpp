@@ -37,12 +37,12 @@ void add_results_command(CLI::App& app, int& exit_code) {
   options->add_to(*command);
   command
     ->add_option("--job", options->jobs,
-                 "Only of this job id, from the beginning unless --from says else, and end when it "
-                 "came; may be repeated")
+                 "Show only the result of this job id, then end; reads from the beginning unless "
+                 "--from is given; may be repeated")
     ->allow_extra_args(false)
     ->type_name("ID");
   command->footer(
-    "Exit codes: 0 all that was asked for came, 1 less came, 2 wrong usage, 4 no broker or topic,\n"
+    "Exit codes: 0 all requested records came, 1 fewer came, 2 wrong usage, 4 no broker or topic,\n"
     "130 interrupted with --count or --job.\n"
     "Example: ziyu results -b localhost:9092 --from beginning --count 10 --json");
   command->callback([options, &exit_code] {

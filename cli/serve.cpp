@@ -26,8 +26,8 @@ void add_serve_command(CLI::App& app, int& exit_code) {
     ->type_name("FILE");
   add_override_option(*command, options->overrides);
   command->footer(
-    "Ends after SIGTERM or SIGINT, when the jobs in flight are done or handed back; at once\n"
-    "after a second one. SIGUSR1 takes it out of its group for maintenance, SIGUSR2\n"
+    "SIGTERM or SIGINT ends it when the jobs in flight are done or handed back; a second\n"
+    "signal ends it at once. SIGUSR1 takes it out of its group for maintenance, SIGUSR2\n"
     "lets it join again.\n"
     "Exit codes: 0 stopped in good order, 1 failed, 2 wrong usage or configuration.");
   command->callback([options, &exit_code] {

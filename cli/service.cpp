@@ -13,12 +13,12 @@ namespace {
 /// "http://host:port" out of what was given: with or without scheme and last slash.
 expected<std::string> normalised(std::string url) {
   if (url.starts_with("https://"))
-    return fail(errc::invalid_usage, url + ": the service speaks http only");
+    return fail(errc::invalid_usage, url + ": the service supports http only");
   if (!url.starts_with("http://"))
     url = "http://" + url;
   const auto slash = url.find('/', std::string_view{"http://"}.size());
   if (slash != std::string::npos && slash + 1 != url.size())
-    return fail(errc::invalid_usage, url + ": no path, please; --ready asks /readyz");
+    return fail(errc::invalid_usage, url + ": give no path; --ready asks /readyz");
   return url.substr(0, slash);
 }
 
@@ -39,7 +39,7 @@ expected<std::string> address_of(const configs::config& x) {
 void service_options::add_to(CLI::App& command) {
   command
     .add_option("url", url_,
-                "host:port or http://host:port; default: as the configuration says, else "
+                "host:port or http://host:port; default: the address of the configuration, else "
                 "http://127.0.0.1:8080")
     ->type_name("URL");
   command.add_option("-c,--config", file_, "Configuration file of the service")

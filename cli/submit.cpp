@@ -300,8 +300,8 @@ void add_submit_command(CLI::App& app, int& exit_code) {
     ->capture_default_str();
   command
     ->add_option("--id-prefix", options->prefix,
-                 "Job ids are this (may be empty) and the file's name, the same in each run; else "
-                 "unique ones")
+                 "Make job ids of this prefix (may be empty) and the file's name, the same in each "
+                 "run (default: unique ids)")
     ->type_name("TEXT");
   command
     ->add_option("--header", options->headers,
@@ -313,12 +313,12 @@ void add_submit_command(CLI::App& app, int& exit_code) {
     ->capture_default_str();
   command
     ->add_option("--rate", options->rate,
-                 "At most so many jobs a second; else as fast as the broker takes them")
+                 "At most so many jobs a second (default: as fast as the broker takes them)")
     ->check(CLI::Range(0.001, 1e6))
     ->type_name("NUMBER");
   command
     ->add_option("--timeout", options->timeout_s,
-                 "Give up when nothing was acknowledged, or answered, for so many seconds")
+                 "Give up when no job was acknowledged, or answered, for so many seconds")
     ->check(CLI::Range(0.001, 1e6))
     ->type_name("SECONDS")
     ->capture_default_str();
@@ -327,9 +327,9 @@ void add_submit_command(CLI::App& app, int& exit_code) {
     "Wait for the result or dead letter of each job, and print that instead of ids");
   command->add_flag(
     "--json", options->json,
-    "A JSON object a line: topic, partition and offset too; with --wait the answer");
+    "Print one JSON object per line, with topic, partition and offset; with --wait the answer");
   command->footer(
-    "Exit codes: 0 all acknowledged (with --wait: all have a result), 1 some not\n"
+    "Exit codes: 0 all acknowledged (with --wait: all have a result), 1 some failed\n"
     "(standard error says which), 2 wrong usage, 4 no broker or topic, 130 interrupted.\n"
     "Example: ziyu submit -b localhost:9092 tests/data/digits | head -3");
   command->callback([options, &exit_code] { exit_code = submit(*options); });

@@ -284,16 +284,17 @@ void add_top_command(CLI::App& app, int& exit_code) {
   auto* command = app.add_subcommand("top", "Watch the memory of a running service's workers");
   auto options = std::make_shared<top_options>();
   options->service.add_to(*command);
-  command->add_option("--interval", options->interval_s, "Look again after so many seconds")
+  command->add_option("--interval", options->interval_s, "Ask the service every so many seconds")
     ->check(CLI::Range(0.05, 3600.0))
     ->type_name("SECONDS")
     ->capture_default_str();
-  command->add_flag("--once", options->once, "Look once");
+  command->add_flag("--once", options->once, "Ask once and end");
   command->add_flag("--json", options->as_json,
-                    "What /health, /workers and /ledger say, a JSON object a line");
+                    "Print /health, /workers and /ledger, one JSON object per line");
   command->footer(
-    "On a terminal q ends it. A service that does not answer is asked again, except with --once.\n"
-    "Exit codes: 0 seen, 1 it is not ziyu that answers, 2 wrong usage, 4 nobody answers (--once).\n"
+    "On a terminal the key q ends it. A service that does not answer is asked again, except with "
+    "--once.\n"
+    "Exit codes: 0 seen, 1 the answer is not ziyu's, 2 wrong usage, 4 no answer (--once).\n"
     "Example: ziyu top --interval 0.5 localhost:8080");
   command->callback([options, &exit_code] {
     const auto url = options->service.find();

@@ -100,16 +100,16 @@ void add_common(CLI::App& command, topics_options& options) {
     ->check(CLI::Range(0.001, 1e6))
     ->type_name("SECONDS")
     ->capture_default_str();
-  command.add_flag("--json", options.json, "A JSON object a topic and line");
+  command.add_flag("--json", options.json, "Print one JSON object per line for each topic");
 }
 
 } // namespace
 
 void add_topics_command(CLI::App& app, int& exit_code) {
-  auto* group = app.add_subcommand("topics", "The topics of a configuration");
+  auto* group = app.add_subcommand("topics", "List or create the topics of a configuration");
   group->require_subcommand(1);
   group->footer("Exit codes: those of its commands.");
-  auto* showing = group->add_subcommand("list", "Which of the four topics exist");
+  auto* showing = group->add_subcommand("list", "Show which of the four topics exist");
   auto shown = std::make_shared<topics_options>();
   shown->timeout_s = 10;
   add_common(*showing, *shown);
@@ -117,13 +117,12 @@ void add_topics_command(CLI::App& app, int& exit_code) {
     "Exit codes: 0 all four exist, 1 some are missing, 2 wrong usage or configuration,\n"
     "4 no broker.");
   showing->callback([shown, &exit_code] { exit_code = list(*shown); });
-  auto* command = group->add_subcommand("create",
-                                        "Create those of the four topics that are missing");
+  auto* command = group->add_subcommand("create", "Create the missing ones of the four topics");
   auto options = std::make_shared<topics_options>();
   add_common(*command, *options);
   command
     ->add_option("--partitions", options->partitions,
-                 "Partitions of jobs and results: at most so many instances share the work")
+                 "Partitions of jobs and results: no more instances than this share the work")
     ->check(CLI::Range(1, 10'000))
     ->capture_default_str();
   command
@@ -132,7 +131,7 @@ void add_topics_command(CLI::App& app, int& exit_code) {
     ->check(CLI::Range(-1, 100))
     ->capture_default_str();
   command->footer(
-    "Existing topics are left as they are.\n"
+    "Existing topics are not changed.\n"
     "Exit codes: 0 all four exist now, 1 refused, 2 wrong usage or configuration, 4 no broker.");
   command->callback([options, &exit_code] { exit_code = create(*options); });
 }

@@ -134,7 +134,7 @@ TEST(LeakBook, NamesTheKnownReportsForAnUnknownOne) {
   const auto book = book_of({"0.3-aa", "1.1-cc"});
   EXPECT_EQ(found(book, "7.7"), "there is no report 7.7; known are 0.3-aa, 1.1-cc");
   EXPECT_EQ(found(book, ""), "there is no report ; known are 0.3-aa, 1.1-cc");
-  EXPECT_EQ(found({}, "7.7"), "there is no leak report in the topic of events");
+  EXPECT_EQ(found({}, "7.7"), "there is no leak report in the event topic");
 }
 
 TEST(LeakJson, SumsUpWhatWasRecovered) {
