@@ -21,7 +21,7 @@ std::string_view metadata_of(const rd_kafka_topic_partition_t& x) {
   return {static_cast<const char*>(x.metadata), x.metadata == nullptr ? 0 : x.metadata_size};
 }
 
-/// What tells of finished records, and so has to be held against the end of the log.
+/// Partitions whose commit has finished records: their map must be compared with the log's end.
 std::set<topic_partition> with_finished(const rd_kafka_topic_partition_list_t& list) {
   std::set<topic_partition> result;
   for (int i = 0; i < list.cnt; ++i)
@@ -31,7 +31,7 @@ std::set<topic_partition> with_finished(const rd_kafka_topic_partition_list_t& l
   return result;
 }
 
-/// Of those that have one.
+/// Partitions by leader, without those that have none.
 std::map<int32_t, std::vector<topic_partition>> by_leader(
   rd_kafka_t* client, const std::set<topic_partition>& partitions, milliseconds limit) {
   std::map<int32_t, std::vector<topic_partition>> result;
@@ -109,7 +109,7 @@ std::map<topic_partition, int64_t> log_bounds(rd_kafka_t* client,
   std::vector<topic_partition> with_leader;
   for (const auto& [leader, its] : leaders)
     with_leader.insert(with_leader.end(), its.begin(), its.end());
-  // All leaders at the same time; but then librdkafka answers for all or for none.
+  // Asks all leaders at once first; librdkafka then answers for all of them or for none.
   if (with_leader.empty() || ask(with_leader) || leaders.size() == 1)
     return result;
   for (const auto& [leader, its] : leaders)
@@ -131,7 +131,7 @@ std::map<topic_partition, int64_t> log_starts(rd_kafka_t* client,
   return log_bounds(client, partitions, RD_KAFKA_OFFSET_BEGINNING, limit);
 }
 
-// librdkafka tells of topics' ids since 2.3.0.
+// librdkafka returns topic ids since 2.3.0.
 #if RD_KAFKA_VERSION >= 0x02030000
 std::map<std::string, std::string> topic_ids(rd_kafka_t* client,
                                              const std::set<std::string>& topics,
@@ -186,7 +186,7 @@ expected<std::vector<stable_commit>> read_stable(rd_kafka_t* client, const std::
     rd_kafka_AdminOptions_new(client, RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS)};
   rd_kafka_AdminOptions_set_request_timeout(options.get(), static_cast<int>(limit.count()), nullptr,
                                             0);
-  // Without it, the offsets before a commit that is still being written would be told.
+  // Otherwise the answer would have the offsets before a commit that is still being written.
   if (error_ptr failed{rd_kafka_AdminOptions_set_require_stable_offsets(options.get(), 1)})
     return fail(errc::kafka, rd_kafka_error_string(failed.get()));
   queue_ptr answers{rd_kafka_queue_new(client)};

@@ -88,7 +88,7 @@ bool tells_reason(const std::string& name) {
          || name == headers_omitted_header || name == job_id_header;
 }
 
-/// The history that the job brought along; empty for rubbish.
+/// The history that the job already has; empty if it is invalid.
 json history_of(const record& x) {
   const auto text = find_header(x.headers, history_header).value_or("[]");
   auto result = text.size() <= max_history_bytes ? json::parse(text, nullptr, false)
@@ -141,7 +141,7 @@ std::optional<outgoing> slimmed(const outgoing& x, const error& why) {
   }
   if (find_header(x.headers, headers_omitted_header))
     return std::nullopt;
-  // Not without a key: a compacted topic would not take it, and would keep one of each only.
+  // The key stays: a compacted topic refuses records without a key and keeps one record per key.
   if (slim.key && slim.key->size() > max_slim_bytes)
     slim.key = to_string(source_of(x.headers));
   std::erase_if(slim.headers, [](const auto& each) { return !tells_reason(each.first); });
@@ -200,11 +200,11 @@ expected<outgoing> replay_of(const record& x) {
   while (history.size() > max_history)
     history.erase(history.begin());
   auto text = history.dump(-1, ' ', false, json::error_handler_t::replace);
-  if (text.size() > max_history_bytes) // of somebody else's making
+  if (text.size() > max_history_bytes) // another program wrote it
     text = json::array({history.back()}).dump(-1, ' ', false, json::error_handler_t::replace);
   outgoing result;
   result.topic = letter.source.topic;
-  // Where its key was before: order by key or partition goes on.
+  // The partition of its key: order by key or partition is kept.
   if (letter.source.partition >= 0)
     result.partition = letter.source.partition;
   result.key = x.key;
@@ -228,7 +228,7 @@ outgoing make_mark(const record_id& letter, dead_letter_action what, int64_t wal
   outgoing result;
   result.topic = letter.topic;
   result.partition = letter.partition;
-  // Of its own, so that a compacted topic keeps it, and the letter beside it.
+  // A key of its own, so that a compacted topic keeps both the mark and the dead letter.
   result.key = "ziyu-dlq-mark/" + std::to_string(letter.partition) + "-"
                + std::to_string(letter.offset);
   result.value = json{

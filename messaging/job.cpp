@@ -18,11 +18,11 @@ namespace {
 
 constexpr auto job_schema = "ziyu.job.v1";
 
-/// JSON deeper than this, or of more values, is no job.
+/// JSON that is nested deeper, or has more values, is refused.
 constexpr size_t max_depth = 32;
 constexpr size_t max_values = 100'000;
 
-/// What the job says, for an error message: as UTF-8 and not all of it.
+/// A part of a job's text as UTF-8, for an error message.
 std::string excerpt(std::string_view text) { return shorten(to_utf8(text), 200); }
 
 bool looks_like_json(const record& x) {
@@ -66,7 +66,7 @@ expected<std::string> percent_decode(std::string_view text) {
   return result;
 }
 
-/// Reads what a claim check points to (CloudEvents extension "dataref").
+/// Reads the file of a claim check (CloudEvents extension "dataref").
 expected<std::string> read_dataref(const std::string& uri, const job_limits& limits) {
   if (limits.dataref_root.empty())
     return fail(errc::bad_dataref, "claim checks are off: jobs.dataref_root is not set");
@@ -89,7 +89,7 @@ expected<std::string> read_dataref(const std::string& uri, const job_limits& lim
     return fail(errc::bad_dataref, "ce_dataref holds no path");
   std::error_code status;
   const auto root = fs::canonical(limits.dataref_root, status);
-  // Canonical: neither ".." nor a symbolic link leads out of the root.
+  // The canonical path: neither ".." nor a symbolic link leads out of the root.
   const auto file = status ? fs::path{} : fs::canonical(*path, status);
   if (status)
     return fail(errc::bad_dataref, "ce_dataref " + excerpt(uri) + ": " + status.message());
@@ -97,7 +97,7 @@ expected<std::string> read_dataref(const std::string& uri, const job_limits& lim
   if (end != root.end())
     return fail(errc::bad_dataref,
                 "ce_dataref " + excerpt(uri) + " is outside of jobs.dataref_root");
-  // Opening a pipe would wait for whoever writes to it.
+  // Opening a pipe would block until a writer opens it.
   if (!fs::is_regular_file(file, status))
     return fail(errc::bad_dataref, "ce_dataref " + excerpt(uri) + " is not a file");
   if (const auto size = fs::file_size(file, status); !status && size > limits.max_bytes)
@@ -108,14 +108,14 @@ expected<std::string> read_dataref(const std::string& uri, const job_limits& lim
   return content;
 }
 
-/// What a JSON job says. Of the document it keeps these fields and nothing else, however large
-/// it is: a document of values costs thirty times its text.
+/// The fields of a JSON job. Only these fields of the document are kept, however large it is: a
+/// parsed document takes thirty times the memory of its text.
 class job_fields : public nlohmann::json_sax<json> {
 public:
   std::optional<std::string> job_id;
   std::string image; ///< Decoded.
 
-  /// The reason why the document is no job.
+  /// Why the document is not a job.
   std::optional<error> refusal() const {
     const auto wrong = [](std::string why) { return error{errc::unknown_schema, std::move(why)}; };
     if (too_deep_)
@@ -216,7 +216,7 @@ private:
   }
 
   size_t depth_ = 0, values_ = 0;
-  field field_ = field::other; ///< Whose value comes, in the outermost object.
+  field field_ = field::other; ///< The field of the outermost object whose value comes next.
   bool has_schema_ = false, has_job_id_ = false, has_image_ = false, image_is_text_ = false;
   bool too_deep_ = false, no_object_ = false, ill_formed_ = false;
   const char* twice_ = nullptr;
@@ -225,7 +225,7 @@ private:
 };
 
 expected<job_fields> parse_json(const std::string& text, const job_limits& limits) {
-  // Encoded, an image is a third larger; beyond that there is no need to parse.
+  // An image is a third larger in base64. Larger documents need no parsing.
   if (text.size() / 4 * 3 > limits.max_bytes + 64 * 1024)
     return too_large(text.size() / 4 * 3, limits);
   job_fields result;

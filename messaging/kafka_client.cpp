@@ -11,8 +11,8 @@ namespace ziyu::messaging {
 namespace {
 
 void forward_log(const rd_kafka_t*, int level, const char* facility, const char* text) {
-  // Connection trouble repeats each second per broker and is reported as an event
-  // by whoever is concerned.
+  // Connection trouble is repeated each second for each broker. The consumer or producer reports it
+  // as an event.
   const auto routine = std::string_view{facility} == "FAIL"
                        || std::string_view{facility} == "ERROR";
   const auto to = routine      ? spdlog::level::debug
@@ -24,8 +24,8 @@ void forward_log(const rd_kafka_t*, int level, const char* facility, const char*
 
 expected<kafka_ptr> make_admin(const kafka_properties& properties) {
   kafka_properties own;
-  // Of a consumer's or producer's properties an admin client may take those of
-  // the connection.
+  // An admin client takes only the properties of the connection, not a consumer's or
+  // producer's.
   for (const auto& [name, value] : properties)
     if (name != "group.id")
       own.emplace(name, value);
@@ -57,7 +57,7 @@ expected<conf_ptr> make_conf(const kafka_properties& properties) {
 std::string default_queue_kbytes(const kafka_properties& properties) {
   constexpr int64_t usual = 65'536;
   const auto i = properties.find("message.max.bytes");
-  // What is no number librdkafka refuses by itself.
+  // librdkafka itself refuses a value that is not a number.
   const int64_t largest = i == properties.end() ? 0 : std::strtoll(i->second.c_str(), nullptr, 10);
   return std::to_string(std::max(usual, largest / 1024 + 1));
 }
@@ -175,7 +175,7 @@ rd_kafka_resp_err_t try_produce(rd_kafka_t* client, const outgoing& x, uint64_t 
     RD_KAFKA_V_VALUE(value, value_size), RD_KAFKA_V_HEADERS(headers), RD_KAFKA_V_OPAQUE(token),
     RD_KAFKA_V_END);
   if (status != RD_KAFKA_RESP_ERR_NO_ERROR)
-    rd_kafka_headers_destroy(headers); // ours still
+    rd_kafka_headers_destroy(headers); // not taken over by librdkafka
   return status;
 }
 
@@ -204,7 +204,7 @@ expected<cluster_metadata> ask_metadata(rd_kafka_t* client, std::chrono::millise
   return result;
 }
 
-/// A broker of KRaft answers to CreateTopics before it knows the new topics itself.
+/// A KRaft broker answers CreateTopics before it knows the new topics itself.
 expected<void> await_topics(rd_kafka_t* client, const std::vector<std::string>& names,
                             std::chrono::milliseconds limit) {
   const auto deadline = std::chrono::steady_clock::now() + limit;

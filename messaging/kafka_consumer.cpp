@@ -30,21 +30,21 @@ std::vector<topic_partition> to_vector(const rd_kafka_topic_partition_list_t& li
 
 using clock = std::chrono::steady_clock;
 
-/// What a revocation waits for its commit; the group stands still meanwhile.
+/// How long a revocation waits for its commit; the group waits meanwhile.
 constexpr std::chrono::milliseconds farewell_limit{5'000};
 
-/// In which a group closes that waits for nobody.
+/// Time for closing a group that waits for no answer of ours.
 constexpr std::chrono::milliseconds closing_grace{50};
 
-/// What going back in a log may take.
+/// Time for going back in a log.
 constexpr std::chrono::milliseconds seek_limit{1'000};
 
-/// What a leader may take to tell the end of a log, besides the fetch that it may have to
-/// finish first.
+/// Time for a leader to tell a log's end, besides the fetch that it may have to finish
+/// first.
 constexpr std::chrono::milliseconds leader_grace{500};
 
-/// Numbers assignments over all consumers: after a fatal error a fresh one takes over,
-/// while jobs that were fetched by the last one may still be running.
+/// Numbers assignments over all consumers. After a fatal error a fresh consumer takes over while
+/// jobs that the previous one fetched may still be running.
 std::atomic<uint64_t> last_epoch{0};
 
 class kafka_consumer : public consumer {
@@ -54,7 +54,7 @@ public:
     : owner_(client), client_(client), control_(rd_kafka_queue_get_consumer(client)),
       offsets_(client, bell_, commit_interval), reader_(client, bell_, leader_limit) {
     rd_kafka_poll_set_consumer(client);
-    if (control_) // not without a group, which `subscribe` will tell
+    if (control_) // null without a group; `subscribe` then fails
       bell_.ring_for(control_.get());
   }
 
@@ -111,8 +111,8 @@ public:
     for (const auto& x : owned_)
       if (x.announced)
         asked.insert(x.where);
-    // Asked of the brokers: what librdkafka remembers stands still when fetching does. Told
-    // with the next view, as polling must go on.
+    // The brokers are asked: librdkafka's own values do not change while nothing is fetched. The
+    // answer comes with the next view, since polling must go on.
     const auto ends = reader_.ends();
     reader_.ask_ends(std::move(asked));
     look_for_new_topics();
@@ -177,7 +177,7 @@ public:
     reader_.stop();
     if (!control_)
       return;
-    // Whatever waits for an answer gets it while the group is open.
+    // Answers everything that waits for an answer, while the group is open.
     give_up_partitions(limit);
     for (event_ptr event; clock::now() < deadline;) {
       event.reset(rd_kafka_queue_poll(control_.get(), 0));
@@ -194,8 +194,8 @@ public:
       rd_kafka_error_destroy(failure);
       return;
     }
-    // A closing group takes any answer as one to all that it asked, and then closes. It drops
-    // a further one, for which librdkafka would wait for ever.
+    // A closing group takes any answer as the answer to all of its requests, and then closes. It
+    // drops a further request, for which librdkafka would wait for ever.
     bool answered = false;
     while (!rd_kafka_consumer_closed(client_) && clock::now() < deadline) {
       event_ptr event{rd_kafka_queue_poll(control_.get(), 20)};
@@ -213,7 +213,7 @@ public:
   }
 
 private:
-  /// close() was given its time; what did not come back will not.
+  /// close() has had its time; calls that have not returned by now are abandoned.
   struct destroy_at_once {
     void operator()(rd_kafka_t* x) const {
       rd_kafka_destroy_flags(x, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
@@ -226,9 +226,9 @@ private:
     bool announced = false; ///< It is known where to go on.
     bool told = false;      ///< It has been announced, perhaps under an earlier epoch.
     bool held = false;
-    log_position at = {};                   ///< Where records of it come from next.
-    std::optional<int64_t> cut_off_at = {}; ///< Its log, of which more is not known yet.
-    uint64_t prefetched_bytes = 0;          ///< By the last statistics.
+    log_position at = {};                   ///< Where its next record comes from.
+    std::optional<int64_t> cut_off_at = {}; ///< Where its log was cut off.
+    uint64_t prefetched_bytes = 0;          ///< By the latest statistics.
     std::string topic_id = {};              ///< Empty: not known yet.
   };
   static std::chrono::milliseconds left_until(clock::time_point deadline) {
@@ -236,8 +236,8 @@ private:
       std::max(deadline - clock::now(), clock::duration{}));
   }
 
-  /// Whether the closing group waits for no answer: what it asked came just before the order
-  /// to close.
+  /// Whether the closing group waits for no answer, since its request came just before the order to
+  /// close.
   bool closes_by_itself() {
     for (const auto until = clock::now() + closing_grace; clock::now() < until;) {
       if (rd_kafka_consumer_closed(client_))
@@ -247,9 +247,9 @@ private:
     return false;
   }
 
-  /// Without partitions a closing group sends no LeaveGroup when it cooperates or is just
-  /// joining (librdkafka up to 2.15 at least), and all others wait for our session's end.
-  /// Unsubscribing sends it, once the coordinator has given us a name.
+  /// Without partitions a closing group sends no LeaveGroup when it cooperates or is just joining
+  /// (librdkafka up to 2.15 at least), and all other members wait for the end of our session.
+  /// Unsubscribing sends LeaveGroup, once the coordinator has given us a member id.
   void leave() {
     const auto until = clock::now() + closing_grace;
     while (member_name(client_).empty() && clock::now() < until)
@@ -273,7 +273,7 @@ private:
       spdlog::warn("the last commit before partitions go failed: {}", ok.error().describe());
   }
 
-  /// Of partitions that are not ours any more.
+  /// Drops the queues of partitions that are not ours any more.
   void drop_queues() {
     std::erase_if(owned_, [this](const partition& x) {
       if (offsets_.owns(x.where))
@@ -318,12 +318,12 @@ private:
     const auto status = rd_kafka_event_error(&event);
     cooperative_ = std::string_view{rd_kafka_rebalance_protocol(client_)} == "COOPERATIVE";
     if (status != RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS) {
-      // Also for errors: give up what there is, as the API asks.
+      // Also for errors: the API demands that all partitions are given up.
       revoking_.reset(rd_kafka_topic_partition_list_copy(list));
       auto going = to_vector(*list);
       std::erase_if(going, [this](const topic_partition& where) {
         const auto x = find(where);
-        // One whose log went back is known under the epoch that it had before.
+        // A partition whose log went back is known under its earlier epoch.
         return x != nullptr && !x->told;
       });
       return partitions_revoked{epoch_, std::move(going), rd_kafka_assignment_lost(client_) != 0};
@@ -331,8 +331,8 @@ private:
     epoch_ = ++last_epoch;
     const auto coming = to_vector(*list);
     for (const auto& where : coming) {
-      // Before the assignment, or records would leak into the consumer queue. Gating and
-      // holding is then not popping this queue: nothing is fetched twice.
+      // Before the assignment; otherwise records would go into the consumer queue. Gating and
+      // holding just do not pop this queue, so that nothing is fetched twice.
       partition x{where, epoch_, {}};
       x.queue.reset(rd_kafka_queue_get_partition(client_, where.topic.c_str(), where.partition));
       rd_kafka_queue_forward(x.queue.get(), nullptr);
@@ -348,19 +348,19 @@ private:
     } else {
       rd_kafka_assign(client_, list);
     }
-    // A pause of an earlier assignment would survive; ours goes on.
+    // A pause of an earlier assignment would persist.
     rd_kafka_resume_partitions(client_, list);
     if (paused_)
       apply_pause();
     if (coming.empty())
       return partitions_assigned{epoch_, {}, {}};
-    // Nobody else commits from now on: what is asked now is where librdkafka begins, too.
+    // Nobody else commits from now on: librdkafka begins at the same committed offsets.
     reader_.ask_committed(coming, epoch_);
     return nothing{};
   }
 
-  /// Records of a partition come when it is known which of them are finished, not earlier:
-  /// what is done again could not be taken back.
+  /// Records of a partition are brought only when it is known which of them are finished: work that
+  /// is done again could not be undone.
   consumer_event announce(offset_reader::answer x) {
     partitions_assigned news{x.epoch, {}, {}};
     for (auto& [where, state] : x.found) {
@@ -389,8 +389,8 @@ private:
     return i == owned_.end() ? nullptr : &*i;
   }
 
-  /// Brings all partitions to what is wanted, whatever became of earlier orders: pauses and
-  /// resumes in quick succession can be lost.
+  /// Sets the wanted state of all partitions, whatever became of earlier orders: pauses and resumes
+  /// in quick succession can be lost.
   void apply_pause() {
     partition_list_ptr list{rd_kafka_topic_partition_list_new(static_cast<int>(owned_.size()))};
     for (const auto& x : owned_)
@@ -403,7 +403,7 @@ private:
 
   // -- records ------------------------------------------------------------------------
 
-  /// From the partitions in turn, so that none starves.
+  /// Takes the partitions in turn, so that none starves.
   std::optional<consumer_event> next_record() {
     for (size_t n = owned_.size(); n > 0; --n) {
       turn_ = (turn_ + 1) % owned_.size();
@@ -432,7 +432,7 @@ private:
     return std::nullopt;
   }
 
-  /// Whether retention has taken what did not come, the beginning of the log tells.
+  /// Asks for the log's beginning, which tells whether retention deleted the missing records.
   void note_gap(partition& x) {
     if (const auto gap = x.at.take_gap())
       reader_.ask_start(x.where, gap->from, gap->past);
@@ -440,17 +440,17 @@ private:
 
   consumer_event failed_to_fetch(const rd_kafka_message_t& message) {
     auto reason = to_error(message.err, rd_kafka_message_errstr(&message));
-    // A batch with a wrong checksum (`check.crcs`): librdkafka goes on behind it. A fresh
-    // client comes back to it, however often it takes.
+    // A batch with a wrong checksum (`check.crcs`). librdkafka goes on behind it; a fresh client
+    // fetches it again, as often as necessary.
     if (message.err == RD_KAFKA_RESP_ERR__BAD_MSG)
       reason.code = errc::kafka_fatal;
     return consumer_failed{std::move(reason)};
   }
 
-  /// The log was cut off at `offset` or before (an election of a leader that was not in sync)
-  /// or made anew, and librdkafka follows it without a word: other records have taken the
-  /// offsets of those that it had. As after an assignment, what is committed decides where to
-  /// go on.
+  /// The log was cut off at `offset` or before (by an election of a leader that was not in
+  /// sync) or made anew, and librdkafka follows it silently: other records have taken the
+  /// offsets of those that it had. As after an assignment, the committed offset decides where
+  /// to go on.
   void begin_anew(partition& x, int64_t offset) {
     spdlog::warn(
       "the log of {}-{} went back from offset {} to {}: the records from there on are other ones",
@@ -463,15 +463,15 @@ private:
     reader_.ask_committed({x.where}, x.epoch);
   }
 
-  /// A topic that was deleted and made again, and has grown to where we are, shows by its id
-  /// only (KIP-516). Asked for with each view.
+  /// A topic that was deleted, made again and refilled up to our position can be recognised only by
+  /// its id (KIP-516). The ids are asked for with each view.
   void look_for_new_topics() {
     std::set<std::string> topics;
     const auto ids = reader_.topic_ids();
     for (auto& x : owned_) {
       topics.insert(x.where.topic);
       const auto i = ids.by_topic.find(x.where.topic);
-      // Not an answer from before it was assigned: then the topic may have been another.
+      // An answer from before the assignment does not count: the topic may have been another one.
       if (i == ids.by_topic.end() || !x.announced || x.epoch > ids.mark)
         continue;
       if (!x.topic_id.empty() && x.topic_id != i->second)
@@ -481,7 +481,7 @@ private:
     reader_.ask_topic_ids(std::move(topics), last_epoch);
   }
 
-  /// Where such a partition goes on; false: the client is of no use any more.
+  /// Where such a partition goes on; false: the client is not usable any more.
   bool go_back(partition& x, std::optional<committed_state>& committed) {
     const auto end = *std::exchange(x.cut_off_at, std::nullopt);
     committed = committed ? within(std::move(*committed), end) : std::nullopt;
@@ -499,7 +499,7 @@ private:
     if (status == RD_KAFKA_RESP_ERR__FATAL || rd_kafka_event_error_is_fatal(&event))
       return consumer_failed{{errc::kafka_fatal, text}};
     if (status == RD_KAFKA_RESP_ERR__TRANSPORT || status == RD_KAFKA_RESP_ERR__RESOLVE) {
-      connection_trouble_ = text; // one broker of perhaps many; the statistics tell
+      connection_trouble_ = text; // one broker of perhaps many; the statistics tell about all
       return nothing{};
     }
     if (status == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN)
@@ -509,15 +509,15 @@ private:
     return consumer_failed{to_error(status, text)};
   }
 
-  /// Whether any broker can be reached: librdkafka has no event for the end of an
-  /// outage, and for its beginning (ALL_BROKERS_DOWN) not in all of its versions.
+  /// Whether any broker can be reached. librdkafka has no event for the end of an outage, and only
+  /// some versions have one for its beginning (ALL_BROKERS_DOWN).
   consumer_event on_statistics(const char* text) {
     const auto news = nlohmann::json::parse(text, nullptr, false);
     const auto brokers = news.find("brokers");
     if (brokers == news.end())
       return nothing{};
     note_prefetched(news);
-    // In older versions a needless resume starts again from a stale position.
+    // In older versions a needless resume restarts from a stale position.
     if (rd_kafka_version() >= 0x02040000)
       apply_pause();
     const auto up = std::any_of(brokers->begin(), brokers->end(), [](const auto& x) {
@@ -550,7 +550,7 @@ private:
     }
   }
 
-  // In this order: what is of the client goes before it, and rings no bell that is gone.
+  // The members below are destroyed before the client, and cannot ring a destroyed bell.
   std::unique_ptr<rd_kafka_t, destroy_at_once> owner_;
   rd_kafka_t* client_;
   doorbell bell_;
@@ -559,13 +559,13 @@ private:
   offset_reader reader_;
   partition_list_ptr revoking_;
   std::vector<partition> owned_;
-  size_t turn_ = 0; ///< Index of whoever was asked last.
+  size_t turn_ = 0; ///< Index of the partition that was asked last.
   uint64_t epoch_ = 0;
   bool cooperative_ = false; ///< The protocol of the rebalance under way.
   bool closed_ = false;
 
-  std::string connection_trouble_; ///< The last since a broker was seen up.
-  bool down_ = false;              ///< Told by `consumer_failed`: no broker is up.
+  std::string connection_trouble_; ///< The latest since a broker was seen up.
+  bool down_ = false;              ///< A `consumer_failed` has said that no broker is up.
   bool gated_ = false;
   bool paused_ = false;
   uint64_t refetched_bytes_ = 0;

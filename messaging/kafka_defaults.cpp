@@ -17,7 +17,7 @@ kafka_properties with_common_producer_defaults(kafka_properties x) {
   x["acks"] = "all";
   set_default(x, "linger.ms", "queue.buffering.max.ms", "5");
   x.insert({
-    // A broker that is back is found within this.
+    // The longest pause until a broker that is back is contacted.
     {"reconnect.backoff.max.ms", "2000"},
     {"client.id", "ziyu"},
     {"queue.buffering.max.kbytes", default_queue_kbytes(x)},
@@ -44,24 +44,24 @@ expected<void> try_client(const char* name, rd_kafka_type_t type,
 
 kafka_properties with_consumer_defaults(kafka_properties x) {
   x["enable.auto.offset.store"] = "false";
-  x["enable.auto.commit"] = "false"; // it could not carry the map
+  x["enable.auto.commit"] = "false"; // librdkafka's own commits cannot carry the map
   x["enable.partition.eof"] = "true";
   x.insert({
     {"auto.commit.interval.ms", "1000"},
     {"fetch.wait.max.ms", "500"},
     {"auto.offset.reset", "earliest"},
     {"client.id", "ziyu"},
-    // Prefetched encoded images of each partition, as each has a queue of its own; the
-    // credit bounds what is beyond.
+    // Bounds the prefetched encoded images of each partition, since each partition has its own
+    // queue. The credit bounds the rest.
     {"queued.max.messages.kbytes", "4096"},
-    // A broker that is back is found within this, not after 10 s and more; one that takes
-    // requests and answers none is given up within this, not after 60 s, in which the group
-    // would have no coordinator.
+    // A broker that is back is contacted within this, not after 10 s and more. A broker that takes
+    // requests and does not answer is given up within `socket.timeout.ms`, not after 60 s: the
+    // group would have no coordinator meanwhile.
     {"reconnect.backoff.max.ms", "2000"},
     {"socket.timeout.ms", "10000"},
     // A topic that is created later is found within this.
     {"topic.metadata.refresh.interval.ms", "5000"},
-    // Tell whether a broker is up.
+    // Statistics tell whether a broker is up.
     {"statistics.interval.ms", "1000"},
   });
   return x;

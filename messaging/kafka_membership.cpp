@@ -10,8 +10,8 @@ std::string member_name(rd_kafka_t* consumer) {
 }
 
 std::shared_ptr<const group_membership> membership_of(rd_kafka_t* consumer) {
-  // Without a name and a generation brokers take offsets from anybody: nothing would fence
-  // us. The name is asked twice, as it may come between the two answers.
+  // Without a name and a generation, brokers take offsets from anybody, and nothing would fence us.
+  // The name is read twice, as it may arrive between the two answers.
   const auto before = member_name(consumer);
   auto result = std::make_shared<kafka_membership>(rd_kafka_consumer_group_metadata(consumer));
   if (before.empty() || result->what == nullptr || member_name(consumer) != before)

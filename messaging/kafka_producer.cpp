@@ -19,7 +19,7 @@ public:
   }
 
   ~kafka_producer() override {
-    // What is still pending comes back as failed reports.
+    // Pending records come back as failed reports.
     rd_kafka_purge(client_, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
     rd_kafka_flush(client_, 5'000);
     stopping_ = true;
@@ -36,7 +36,8 @@ public:
     const auto reach = refusal_of(status);
     if (reach == refusal::none || why.code != errc::kafka)
       return tl::unexpected(std::move(why));
-    // librdkafka knows the topic by now and says at once what its reports said before.
+    // librdkafka now knows that the topic is missing and fails at once; earlier its reports said
+    // so.
     on_report_({x.token, std::move(why), {}, reach});
     return {};
   }

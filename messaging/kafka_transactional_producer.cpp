@@ -28,41 +28,43 @@ using namespace std::chrono_literals;
 using clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 
-/// What a stop waits for an answer, however long it may take otherwise.
+/// How long a stop waits for one answer.
 constexpr auto stop_limit = 1s;
 
-/// One call into librdkafka; it is made again where it went on, so that a stop is noticed.
+/// The length of one call into librdkafka. Calls are repeated, so that a stop is noticed.
 constexpr auto slice = 500ms;
 
-/// What a topic may stay silent while others take their records.
+/// How long a topic may be silent while others take their records.
 constexpr auto topic_patience = 5s;
 
-/// Clients that wait for the group's coordinator for longer than they were told to.
+/// Bound for clients whose call did not return at its timeout, since the group's coordinator is
+/// away.
 constexpr int max_stuck_calls = 8;
 
-/// True for the answers of a group coordinator that no longer knows us.
+/// True for a group coordinator's answers that it does not know us any more.
 bool is_fencing(rd_kafka_resp_err_t x) {
   return x == RD_KAFKA_RESP_ERR_ILLEGAL_GENERATION || x == RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID
          || x == RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID
          || x == RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS;
 }
 
-/// How a step went.
+/// How a step failed.
 struct step_failure {
   enum class severity : uint8_t {
-    none,       ///< It was not even begun.
+    none,       ///< The transaction was not begun.
     abort,      ///< The transaction must be, and can be, aborted.
-    indefinite, ///< Nobody knows how it ends: only a new producer can tell.
-    stuck,      ///< Aborted, but the client is of no use any more: the next one ends it.
+    indefinite, ///< Its end is not known: only a new producer can find out.
+    stuck,      ///< Aborted, but the client is unusable: the next one ends it.
   } how;
   error reason;
   bool fenced = false;
-  std::optional<size_t> culprit{}; ///< Which record can never be delivered.
+  std::optional<size_t> culprit{}; ///< The record that can never be delivered.
   refusal refused = refusal::none; ///< As in the report.
-  bool map_refused = false;        ///< The broker takes less metadata than a map may need.
+  bool map_refused = false;        ///< The broker takes less metadata than a map needs.
 };
 
-/// Tells a producer's transactions from those of all others, also of its earlier lives.
+/// Distinguishes this producer's transactions from all others, also from those of earlier
+/// processes.
 std::string random_mark() {
   std::random_device device;
   char text[17];
@@ -70,7 +72,7 @@ std::string random_mark() {
   return text;
 }
 
-using step_result = std::optional<step_failure>; ///< Nothing: it went well.
+using step_result = std::optional<step_failure>; ///< Empty: success.
 
 class kafka_transactional_producer : public transactional_producer {
 public:
@@ -127,8 +129,8 @@ private:
     close();
   }
 
-  /// At once, not with the next transaction: a new client ends what an earlier one of this id
-  /// left open, which nobody can read past.
+  /// Makes a client at once, not with the next transaction. A new client ends the transaction that
+  /// an earlier client of this id left open, which nobody can read past.
   void prepare() {
     if (auto ok = ensure_client(); !ok)
       spdlog::warn("{}; trying again with the next transaction", ok.error().describe());
@@ -139,7 +141,7 @@ private:
     return stopping_;
   }
 
-  /// `deadline`, but for a stop.
+  /// `deadline`, but earlier for a stop.
   clock::time_point cut(clock::time_point deadline) {
     std::lock_guard guard{mutex_};
     return stopping_ ? std::min(deadline, stopped_at_ + stop_limit) : deadline;
@@ -206,8 +208,8 @@ private:
     return {};
   }
 
-  /// Before a topic is written to for the first time, and again after a failure: a transaction
-  /// with a record for a topic that takes none costs all others their time.
+  /// Before a topic is written to for the first time, and again after a failure: a record for a
+  /// topic that takes none would delay all others of its transaction.
   step_result look_at_topics(const transaction& x) {
     for (size_t i = 0; i < x.records.size(); ++i) {
       const auto& topic = x.records[i].topic;
@@ -272,7 +274,7 @@ private:
     if (!event || rd_kafka_event_type(event.get()) != RD_KAFKA_EVENT_DR)
       return;
     while (auto message = rd_kafka_event_message_next(event.get())) {
-      // A report that an abort has not waited for says nothing of this transaction.
+      // A late report of an earlier transaction.
       if (serial_of(*message) != serial_)
         continue;
       --outstanding_;
@@ -283,7 +285,7 @@ private:
     }
   }
 
-  /// What a record's report carries: which record of which transaction it was.
+  /// The opaque value of a record: its transaction and its index.
   uint64_t tag(size_t index) const { return uint64_t{serial_} << 32 | index; }
   static uint64_t tag_of(const rd_kafka_message_t& x) {
     return reinterpret_cast<uintptr_t>(x._private);
@@ -302,8 +304,8 @@ private:
     return result;
   }
 
-  /// librdkafka tells of a transaction that cannot be committed any more (say, a topic that we
-  /// may not write to) only when it is asked for something.
+  /// librdkafka reports that a transaction cannot be committed any more (e.g., for a topic that we
+  /// may not write to) only in answer to a call.
   step_result noticed_by_client() {
     error_ptr failed{rd_kafka_begin_transaction(client_.get())};
     if (!failed || rd_kafka_error_txn_requires_abort(failed.get()) == 0)
@@ -315,7 +317,7 @@ private:
     return result;
   }
 
-  /// A topic that has taken nothing, while another one has taken all of its records.
+  /// A topic that has taken nothing while another one has taken all of its records.
   static step_result silent_topic(const transaction& x, const std::vector<bool>& delivered) {
     std::map<std::string, std::pair<size_t, size_t>> by_topic; // delivered, and all
     for (size_t i = 0; i < delivered.size(); ++i) {
@@ -356,10 +358,10 @@ private:
     const auto deadline = clock::now() + settings_.limit;
     if (stuck_->load() >= max_stuck_calls)
       return step_failure{step_failure::severity::abort,
-                          {errc::unavailable, "too many clients wait for the group's coordinator: "
-                                                + std::to_string(max_stuck_calls)}};
-    // It may stay for long. Then client and thread are left to it; a new client of the same id
-    // aborts what this one has open, and fences it.
+                          {errc::unavailable, std::to_string(max_stuck_calls)
+                                                + " clients wait for the group's coordinator"}};
+    // The call may block for long. Then client and thread are left behind; a new client of the same
+    // id aborts the open transaction and fences the old client.
     if (!caller_)
       caller_ = std::make_unique<offsets_caller>(stuck_);
     caller_->begin({client_, std::move(list), x.member, deadline});
@@ -384,19 +386,19 @@ private:
       if (may_retry(*failed, cut(deadline)))
         continue;
       auto result = broken(*failed, "commit a transaction");
-      // The broker may have taken the commit although we did not hear of it.
+      // The broker may have committed although its answer did not arrive.
       if (rd_kafka_error_txn_requires_abort(failed.get()) == 0)
         result.how = step_failure::severity::indefinite;
       return result;
     }
   }
 
-  /// `abort` when the transaction was aborted in good order. A record that was on its way to
-  /// the broker may arrive after that, and would become part of this producer's next
-  /// transaction (KIP-890): then the next client aborts it, whose epoch keeps such records out.
+  /// `abort` when the transaction was aborted in good order. A record that was on its way to the
+  /// broker may arrive after that, and would become part of this producer's next transaction
+  /// (KIP-890). Then the next client aborts: its epoch keeps such records out.
   step_failure::severity abort() {
     const auto deadline = clock::now() + (stopping() ? stop_limit : settings_.limit);
-    // Before it aborts, librdkafka waits until all reports have been served.
+    // librdkafka aborts only after all reports have been served.
     rd_kafka_purge(client_.get(), RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
     while (outstanding_ > 0 && clock::now() < deadline)
       serve_reports(100ms, [](const rd_kafka_message_t&) {});
@@ -471,10 +473,10 @@ private:
     client_.reset();
   }
 
-  /// Finds out how the transaction of an earlier client ended. The group's offsets were
-  /// part of it: its mark is on them, or it is not. On all of them: partitions that have gone
-  /// meanwhile may have been committed by others since. If that is so of all, nothing of
-  /// the transaction is ours any more, and it may as well count as aborted.
+  /// Finds out how the transaction of an earlier client ended. The group's offsets were part of it:
+  /// they have its mark, or the transaction was not committed. All of them are compared, since
+  /// partitions that were taken away may have been committed by other members since. If all were,
+  /// nothing of the transaction is ours any more, and it counts as aborted.
   void resolve(const transaction& x, transaction_report& report) {
     if (report.end == transaction_end::fenced || x.offsets.empty())
       return;
@@ -501,8 +503,8 @@ private:
     });
   }
 
-  /// Tries `once` again, with pauses, until it is true or we stop: as long as the end of a
-  /// transaction is not known, its jobs can be called neither done nor undone.
+  /// Repeats `once`, with pauses, until it is true or we stop. While the end of a transaction is
+  /// not known, its jobs are neither done nor undone.
   template <class F>
   void supervise(F once) {
     auto pause = 100ms;
@@ -518,15 +520,15 @@ private:
   const transaction_settings settings_;
   const report_handler on_report_;
   std::shared_ptr<rd_kafka_t> client_;
-  queue_ptr events_; ///< Goes before the client.
-  /// Calls of `send_offsets` that were not waited for any more and have not returned.
+  queue_ptr events_; ///< Released before the client.
+  /// Calls of `send_offsets` that were abandoned and have not returned.
   std::shared_ptr<std::atomic<int>> stuck_ = std::make_shared<std::atomic<int>>(0);
   std::unique_ptr<offsets_caller> caller_; ///< Made with the first offsets.
   const std::string producer_mark_ = random_mark();
   uint64_t number_ = 0;
   std::string mark_;               ///< Of the transaction under way, in all its offsets.
   bool without_maps_ = false;      ///< The broker has refused them.
-  std::set<std::string> writable_; ///< Topics, since the last failure.
+  std::set<std::string> writable_; ///< Topics known to be writable since the last failure.
   uint32_t serial_ = 0;            ///< Of the transaction under way.
   size_t outstanding_ = 0;         ///< Its records without a delivery report.
   bool may_come_late_ = false;     ///< A record of it that failed may still reach the broker.
@@ -555,7 +557,7 @@ expected<std::unique_ptr<transactional_producer>> make_kafka_transactional_produ
   if (!properties.contains("transactional.id"))
     return fail(errc::invalid_config, "a transactional producer needs kafka.transactional.id");
   properties = with_transactional_defaults(std::move(properties), settings.limit);
-  // Wrong properties are told now, not with the first transaction.
+  // Reports wrong properties now, not with the first transaction.
   if (auto conf = make_conf(properties); !conf)
     return tl::unexpected(conf.error());
   return std::make_unique<kafka_transactional_producer>(std::move(properties), std::move(settings),

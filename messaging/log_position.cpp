@@ -19,13 +19,13 @@ void log_position::restart(int64_t next) {
 
 log_position::verdict log_position::see(int64_t offset, int32_t leader_epoch) {
   const auto known = leader_epoch >= 0 && leader_epoch_ >= 0;
-  // Leaders' numbers never fall within one log.
+  // Leader epochs never fall within one log.
   if (known && leader_epoch < leader_epoch_)
     return verdict::made_anew;
   if (offset + 1 < past_last_)
     return verdict::went_back;
   const auto again = offset < past_last_;
-  // A later leader has put another record where the last one was.
+  // A later leader has put another record at the offset of the latest one.
   if (again && known && leader_epoch > leader_epoch_)
     return verdict::went_back;
   if (next_ >= 0 && offset > next_)

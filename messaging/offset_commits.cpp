@@ -11,7 +11,7 @@ namespace ziyu::messaging {
 
 namespace {
 
-/// After a commit that failed.
+/// The pause after a failed commit.
 constexpr std::chrono::milliseconds commit_retry{200};
 
 } // namespace
@@ -33,7 +33,7 @@ void offset_commits::own(const std::vector<topic_partition>& partitions, uint64_
   std::lock_guard guard{mutex_};
   for (const auto& where : partitions) {
     epochs_[where] = epoch;
-    pending_.erase(where); // said of an earlier epoch
+    pending_.erase(where); // belongs to an earlier epoch
   }
 }
 
@@ -81,8 +81,8 @@ expected<void> offset_commits::store(const topic_partition& where, commit_point 
 
 std::shared_ptr<const group_membership> offset_commits::membership(
   const std::map<topic_partition, uint64_t>& epochs) const {
-  // Under the lock that giving partitions up needs: the group cannot have gone on without
-  // us to a generation in which one of them is not ours.
+  // Under the lock that `disown` takes: meanwhile the group cannot go on to a generation in which
+  // one of them is not ours.
   std::lock_guard guard{mutex_};
   if (closed_) // a closed group answers no question
     return nullptr;
@@ -93,10 +93,10 @@ std::shared_ptr<const group_membership> offset_commits::membership(
 }
 
 expected<void> offset_commits::commit(std::chrono::milliseconds limit) {
-  // Also from another thread than the polling one, which then waits for us.
+  // May be called from a thread other than the polling one, which then waits.
   std::lock_guard guard{commits_};
   const auto deadline = clock::now() + limit;
-  // First what is under way: an older commit must not overtake this one.
+  // Waits for the commit under way first: an older commit must not overtake this one.
   auto answered = await_answer(deadline);
   last_failure_.reset();
   if (answered) {
@@ -161,7 +161,7 @@ void offset_commits::send_if_due() {
   send(false);
 }
 
-/// Explicitly, with metadata: before 2.2.0 rd_kafka_offsets_store drops it.
+/// Commits explicitly, with metadata: rd_kafka_offsets_store drops metadata before 2.2.0.
 void offset_commits::send(bool without_map_only) {
   next_ = clock::now() + interval_;
   {
@@ -218,14 +218,15 @@ void offset_commits::on_answer(rd_kafka_resp_err_t overall, rd_kafka_topic_parti
                                "commit of " + where.topic + "-" + std::to_string(where.partition));
       item.failure = last_failure_;
       not_before_ = clock::now() + commit_retry;
-      // A broker may be told to take less than the 4096 bytes of its default.
+      // A broker may be configured for less than the default of 4096 bytes.
       x.without_map = x.without_map || status == RD_KAFKA_RESP_ERR_OFFSET_METADATA_TOO_LARGE;
       if (x.without_map)
         not_before_ = {};
       urgent_ = urgent_ || x.point.urgent || x.without_map;
       if (auto i = epochs_.find(where); i != epochs_.end() && i->second == x.epoch) {
         const auto without_map = x.without_map;
-        // Unless there is a newer one, which the broker would refuse as well.
+        // Repeats it without the map, unless there is a newer one, which the broker would refuse as
+        // well.
         auto& next = pending_.try_emplace(where, std::move(x)).first->second;
         next.without_map = next.without_map || without_map;
       }

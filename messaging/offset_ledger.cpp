@@ -140,8 +140,8 @@ arrival offset_ledger::fetched(const record_id& id, uint64_t epoch, int32_t lead
     return arrival::refused;
   auto& x = *found;
   if (!x.any_fetched && (x.next < 0 || id.offset < x.durable_next)) {
-    // No commit was known; or the log does not reach it any more and was reset, so that
-    // what was committed says nothing of these records.
+    // No commit was known, or the log does not reach it any more and was reset: the commit says
+    // nothing about these records.
     x.next = id.offset;
     x.highest = id.offset - 1;
     x.restored = {};
@@ -168,7 +168,7 @@ arrival offset_ledger::fetched(const record_id& id, uint64_t epoch, int32_t lead
     x.open.emplace(id.offset, record);
     ++x.sums.in_flight;
   }
-  // Of what was restored, keep what is beyond.
+  // Keeps only the restored entries that are beyond.
   x.restored.attempts.erase(x.restored.attempts.begin(),
                             x.restored.attempts.upper_bound(id.offset));
   auto& ranges = x.restored.finished;
@@ -195,8 +195,8 @@ bool offset_ledger::advance(const record_id& id, uint64_t epoch, record_state to
   ++(to == record_state::done            ? x->sums.published
      : to == record_state::dead_lettered ? x->sums.dead_lettered
                                          : x->sums.handed_back);
-  // A record that is handed back is not finished here: it stays open for the map, and
-  // no commit passes it.
+  // A record that is handed back is not finished here. It stays open in the map, and no commit
+  // passes it.
   if (to != record_state::handed_back) {
     x->open.erase(i);
     settle_prefix(*x);
@@ -205,9 +205,9 @@ bool offset_ledger::advance(const record_id& id, uint64_t epoch, record_state to
   return true;
 }
 
-/// `next` is the first open record; without one, what comes after the last that was
-/// fetched. Offsets in between that were never fetched do not exist (compaction,
-/// transaction markers).
+/// `next` is the first open record, or, if there is none, the offset after the latest fetched
+/// record. Offsets between them that were never fetched do not exist (compaction, transaction
+/// markers).
 void offset_ledger::settle_prefix(partition& x) {
   const auto before = x.next;
   if (!x.open.empty()) {
@@ -327,7 +327,7 @@ offset_map offset_ledger::map_of(const partition& x, bool leaving) {
   if (!leaving && x.begun_below >= x.next)
     map.begun_below = x.begun_below;
   else if (leaving && x.suspects_below > x.next)
-    map.begun_below = x.suspects_below; // not all of them are cleared
+    map.begun_below = x.suspects_below; // some suspects are left
   return map;
 }
 
@@ -339,7 +339,7 @@ std::optional<commit_point> offset_ledger::point_of(partition& x,
   if (finishing.empty()) {
     map = map_of(x, leaving);
   } else {
-    ++x.version; // what is committed is news, though the ledger learns of it later
+    ++x.version; // the next commit differs, though the ledger learns that only later
     auto then = x;
     for (const auto offset : finishing)
       then.open.erase(offset);
@@ -356,7 +356,7 @@ std::optional<commit_point> offset_ledger::point_of(partition& x,
   point.urgent = std::exchange(x.urgent, false) || leaving;
   if (settled && finishing.empty() && point.next == x.durable_next
       && point.metadata == x.durable_map) {
-    // It has been committed as it is, together with a transaction's results.
+    // It has been committed together with a transaction's results.
     settle_version(x, x.version);
     return std::nullopt;
   }
@@ -412,7 +412,7 @@ void offset_ledger::committed(const topic_partition& where, uint64_t epoch, uint
   settle_version(*x, version);
   if (x->next >= 0)
     extend(*x);
-  // What nobody will ask for any more: all but the last below what is committed.
+  // Drops entries that will not be needed: all but the last one below the committed offset.
   auto& leaders = x->leader_epochs;
   const auto past = leaders.lower_bound(x->durable_next);
   if (past != leaders.begin())
@@ -436,7 +436,7 @@ bool offset_ledger::begin_unrecorded(const topic_partition& where) {
     return false;
   auto& x = i->second;
   const auto waited = x.durable_begun_below <= x.highest;
-  // Far enough that the next call is not due at once.
+  // Far enough ahead that the next call has nothing to do.
   x.begun_below = std::max(x.begun_below, x.highest + 1 + lookahead_);
   x.durable_begun_below = x.begun_below;
   return waited;

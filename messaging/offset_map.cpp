@@ -13,7 +13,7 @@ namespace {
 constexpr std::string_view family = "ziyu";
 constexpr std::string_view prefix = "ziyu1:";
 constexpr char mark_begin = ';';
-constexpr std::string_view only_mark = "ziyu;"; ///< Beside an empty map.
+constexpr std::string_view only_mark = "ziyu;"; ///< Metadata with a mark and an empty map.
 constexpr size_t crc_bytes = 4;
 
 enum form : char { runs = 0, bits = 1 };
@@ -26,8 +26,8 @@ void put_number(std::string& to, uint64_t x) {
   to.push_back(static_cast<char>(x));
 }
 
-/// CRC-32 (IEEE 802.3) of `text` behind the eight bytes of `base`: the same body beside
-/// another offset is no map.
+/// CRC-32 (IEEE 802.3) of `text` behind the eight bytes of `base`: the same body with another
+/// offset is not valid.
 uint32_t checksum(int64_t base, std::string_view text) {
   static const auto table = [] {
     std::array<uint32_t, 256> result{};
@@ -92,15 +92,15 @@ std::string body(const offset_map& x, int64_t base, size_t ranges, size_t attemp
   return text;
 }
 
-/// Of the metadata around a body of so many bytes.
+/// Bytes of the metadata around a body of so many bytes.
 size_t wrapped_bytes(size_t body_bytes) {
   return prefix.size() + (body_bytes + crc_bytes + 2) / 3 * 4;
 }
 
 // -- reading ------------------------------------------------------------------------
 
-/// Takes numbers and texts from the front of a body. After a failure all that it gives
-/// is zero or empty.
+/// Takes numbers and texts from the front of a body. After a failure it returns only zeros and
+/// empty texts.
 class reader {
 public:
   explicit reader(std::string_view text) : text_(text) {}
@@ -116,7 +116,7 @@ public:
       const auto next = static_cast<uint8_t>(text_.front());
       text_.remove_prefix(1);
       if (shift == 63 && next > 1)
-        break; // 64 bits and no more
+        break; // at most 64 bits
       x |= uint64_t{next & 0x7Fu} << shift;
       if (next < 0x80)
         return good_ ? x : 0;
@@ -134,7 +134,7 @@ public:
     return x;
   }
 
-  /// `from` + a number, unless that is no offset.
+  /// `from` + a number, unless the sum is not a valid offset.
   int64_t offset(int64_t from) {
     const auto x = number();
     if (x > distance(from, std::numeric_limits<int64_t>::max())) {
@@ -229,8 +229,8 @@ std::string encode_offset_map(const offset_map& x, int64_t base, size_t limit) {
   auto fits = [&](size_t ranges, size_t attempts) {
     return wrapped_bytes(body(x, base, ranges, attempts).size()) <= limit;
   };
-  // The largest number up to `all` that fits; sizes grow with what is in them (but for a
-  // byte or two where runs and bits cross, which costs at most a range).
+  // The largest number up to `all` that fits. Sizes grow with the content (except for a byte or two
+  // where runs and bits cross, which costs at most one range).
   auto largest = [](size_t all, auto&& enough) {
     if (enough(all))
       return all;
@@ -285,7 +285,7 @@ decoded_offset_map decode_offset_map(std::string_view metadata, int64_t base,
   [[maybe_unused]] uint32_t crc = 0;
   for (size_t i = 0; i < crc_bytes; ++i)
     crc |= uint32_t{static_cast<uint8_t>((*text)[content.size() + i])} << (8 * i);
-#ifndef FUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION // or the fuzzer would get no further
+#ifndef FUZZING_BUILD_MODE_UNSAFE_FOR_PRODUCTION // else the fuzzer stops here
   if (crc != checksum(base, content))
     return ignored("it is corrupt, or belongs to another offset: wrong checksum");
 #endif

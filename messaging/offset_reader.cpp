@@ -12,23 +12,23 @@ namespace {
 using clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 
-/// What a question waits for the coordinator: more each time, up to what the reader's end
-/// may take.
+/// How long one request waits for the coordinator: longer each time, up to the time that the
+/// destructor may take.
 constexpr milliseconds first_question{1'000}, longest_question{3'000};
 
-/// Between a question that did not tell all and the next.
+/// The pause after an incomplete answer.
 constexpr milliseconds first_pause{50}, longest_pause{1'000};
 
 constexpr milliseconds told_each{10'000};
 
-/// Between two questions for the beginnings of logs: each transaction of a producer of jobs
-/// leaves a gap.
+/// The pause between two requests for logs' beginnings: each transaction of a job producer leaves a
+/// gap.
 constexpr milliseconds starts_each{1'000};
 
-/// Gaps of a partition that wait for that; of more the last one grows.
+/// Bound for waiting gaps of a partition; beyond it the last gap is extended.
 constexpr size_t max_gaps = 1'000;
 
-/// What the ids of topics are waited for.
+/// How long to wait for topic ids.
 constexpr milliseconds ids_limit{2'000};
 
 std::vector<topic_partition> partitions_of(const std::map<topic_partition, uint64_t>& epochs) {
@@ -160,8 +160,8 @@ void offset_reader::run() {
   }
 }
 
-/// What lies below the beginning of its log is gone; between two records above it, nothing
-/// ever was a record for us.
+/// Records below the beginning of the log are deleted. Between two records above it there never was
+/// a record for us.
 void offset_reader::read_starts(std::unique_lock<std::mutex>& lock) {
   const auto asked = std::exchange(gaps_, {});
   next_starts_ = clock::now() + starts_each;
@@ -176,7 +176,7 @@ void offset_reader::read_starts(std::unique_lock<std::mutex>& lock) {
     const auto start = starts.find(where);
     if (!starts_asked_.contains(where))
       continue;                  // not ours any more
-    if (start == starts.end()) { // asked again
+    if (start == starts.end()) { // will be asked again
       auto& open = gaps_[where];
       open.insert(open.begin(), gaps.begin(), gaps.end());
       continue;
@@ -215,7 +215,7 @@ void offset_reader::read_wanted(std::unique_lock<std::mutex>& lock) {
   pause_ = std::min(2 * pause_, longest_pause);
 }
 
-/// Unless they went meanwhile, or went and came back: others may have committed since.
+/// Unless they were taken away meanwhile, also if they came back: others may have committed since.
 void offset_reader::pass_on(const partitions_by_epoch& asked, committed_states found) {
   for (auto& [where, state] : found) {
     const auto i = wanted_.find(where);

@@ -51,7 +51,7 @@ struct offsets_caller::state {
       next.reset();
       guard.unlock();
       auto failed = make(work);
-      // Before the answer: who gets it may want to end the client.
+      // Before the answer: its receiver may end the client.
       work.list.reset();
       work.client.reset();
       guard.lock();

@@ -12,10 +12,10 @@ namespace {
 using namespace std::chrono_literals;
 using clock = std::chrono::steady_clock;
 
-/// In which a topic that was made just now finds its leaders.
+/// Time for a new topic to get its leaders.
 constexpr auto leader_patience = 1s;
 
-/// What keeps `topic` from being written to; nothing when no broker tells.
+/// What prevents writing to `topic`; nothing when no broker answers.
 std::optional<rd_kafka_resp_err_t> ask(rd_kafka_t* client, rd_kafka_topic_t* topic,
                                        clock::time_point deadline) {
   const rd_kafka_metadata_t* found = nullptr;

@@ -30,7 +30,8 @@ public:
       return std::optional{to_record(*message, 0)};
     }
     if (message->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
-      // Whoever reads what is committed is told of an end already at an open transaction.
+      // A reader of committed records gets an end-of-partition event already at an open
+      // transaction.
       auto& x = partition_of(*message);
       x.at = message->offset >= x.end ? place::end : place::transaction;
       return std::optional<record>{};
@@ -55,15 +56,15 @@ public:
 private:
   enum class place : uint8_t { within, transaction, end };
   struct partition {
-    int64_t end = 0; ///< Of its log, committed or not, when it was heard of first.
+    int64_t end = 0; ///< End of its log, committed or not, when it was first known.
     place at = place::within;
   };
 
   partition& partition_of(const rd_kafka_message_t& message) {
     const auto [i, is_new] = known_.try_emplace(message.partition);
     if (is_new) {
-      // As the last fetch said. A broker that is asked tells such a reader only where the
-      // first open transaction begins.
+      // As the last fetch said. A broker's own answer to such a reader is only where the first open
+      // transaction begins.
       int64_t low = 0;
       rd_kafka_get_watermark_offsets(client_.get(), rd_kafka_topic_name(message.rkt),
                                      message.partition, &low, &i->second.end);
@@ -73,11 +74,11 @@ private:
 
   kafka_ptr client_;
   size_t partitions_;
-  std::map<int32_t, partition> known_; ///< Those of which anything has come.
+  std::map<int32_t, partition> known_; ///< Partitions of which any event has come.
 };
 
-/// What passes by itself: a topic that was just made, or a leader that moved, is not known to
-/// every broker at once.
+/// Trouble that passes by itself: not every broker knows a new topic or a moved leader at
+/// once.
 bool is_transient(rd_kafka_resp_err_t x) {
   return x == RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION
          || x == RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE
@@ -120,7 +121,7 @@ expected<std::unique_ptr<topic_reader>> read_topic(kafka_properties properties,
   if (found == nullptr)
     return fail(errc::unavailable,
                 "topic " + topic + " does not exist on " + properties["bootstrap.servers"]);
-  // Assigned by hand: the group's name is never told to the broker.
+  // Partitions are assigned by hand: the group's name is never sent to the broker.
   properties["group.id"] = "ziyu-reader";
   properties["enable.auto.commit"] = "false";
   properties["enable.partition.eof"] = "true";
@@ -139,7 +140,7 @@ expected<std::unique_ptr<topic_reader>> read_topic(kafka_properties properties,
       auto item = rd_kafka_topic_partition_list_add(list.get(), topic.c_str(), i);
       item->offset = RD_KAFKA_OFFSET_BEGINNING;
       if (from == topic_reader::start::end) {
-        // The present end of what can be read, not that of some moment later when the fetch
+        // The end of the readable records now, not at some later moment when fetching
         // begins.
         const auto end = end_of(client.get(), topic, i, deadline);
         if (!end)

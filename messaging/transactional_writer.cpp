@@ -12,12 +12,12 @@ error to_error(const rd_kafka_error_t& x, const std::string& what) {
   return result;
 }
 
-/// What delivery reports have said since the last transaction began.
+/// The delivery reports since the last transaction began.
 struct report_book {
   std::optional<size_t> culprit;
   rd_kafka_resp_err_t why = RD_KAFKA_RESP_ERR_NO_ERROR;
 
-  /// Called while a call of the writer waits.
+  /// Called during a call of the writer.
   static void note(rd_kafka_t*, const rd_kafka_message_t* message, void* opaque) {
     auto& self = *static_cast<report_book*>(opaque);
     if (self.culprit || refusal_of(message->err) == refusal::none)
@@ -33,14 +33,14 @@ public:
     : reports_(std::move(reports)), client_(std::move(client)) {}
 
   ~kafka_transactional_writer() override {
-    // What is still queued is not to be written any more.
+    // Queued records must not be written any more.
     rd_kafka_purge(client_.get(), RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
   }
 
   tl::expected<void, failure> write(const std::vector<outgoing>& records,
                                     std::chrono::milliseconds limit) override {
     auto done = attempt(records, limit, false);
-    // A batch that is too large is refused as if each of its records were.
+    // A batch that is too large is refused as if each of its records were too large.
     if (!done && done.error().culprit && done.error().reason.code == errc::job_too_large)
       done = attempt(records, limit, true);
     return done;
@@ -58,7 +58,7 @@ private:
     for (size_t i = 0; i < records.size() && !reports_->culprit; ++i) {
       const auto status = try_produce(client_.get(), records[i], i);
       if (status != RD_KAFKA_RESP_ERR_NO_ERROR) {
-        // A record before it may have failed the transaction: its report tells.
+        // An earlier record may have failed the transaction: its report tells.
         const auto deadline = std::chrono::steady_clock::now() + limit;
         while (status == RD_KAFKA_RESP_ERR__STATE && !reports_->culprit
                && std::chrono::steady_clock::now() < deadline)
@@ -110,11 +110,11 @@ expected<std::unique_ptr<transactional_writer>> open_transactional_writer(
   properties["enable.idempotence"] = "true";
   properties["acks"] = "all";
   properties["transactional.id"] = id;
-  // If we die in the middle, readers of committed records wait so long.
+  // If this process dies in the middle, readers of committed records wait so long.
   properties["transaction.timeout.ms"] = "30000";
   properties["message.timeout.ms"] = "30000";
   properties.erase("delivery.timeout.ms");
-  properties.erase("socket.timeout.ms"); // librdkafka fits it to the transaction's
+  properties.erase("socket.timeout.ms"); // librdkafka derives it from the transaction's timeout
   properties.insert({{"linger.ms", "5"},
                      {"client.id", "ziyu-dlq"},
                      {"batch.size", std::to_string(default_batch_bytes)}});
