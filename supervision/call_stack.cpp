@@ -15,7 +15,7 @@ bool equals_any(std::string_view text, const auto& names) {
   return std::find(std::begin(names), std::end(names), text) != std::end(names);
 }
 
-// Short names of functions that only fetch memory for somebody else.
+// Short names of functions that only fetch memory for their callers.
 constexpr std::string_view allocator_names[] = {
   "malloc",
   "calloc",
@@ -45,7 +45,7 @@ constexpr std::string_view allocator_prefixes[] = {
   // Containers and smart pointers of the standard library.
   "std::",
   "__gnu_cxx::",
-  // A tensor's way from its factory to its bytes.
+  // The functions between a tensor's factory and its bytes.
   "c10::",
   "at::_ops::",
   "at::detail::",
@@ -114,7 +114,7 @@ stack_range relevant_part(const call_stack& x) {
     return {0, x.size()};
   while (part.begin < part.end && role_of(x[part.begin]) == frame_role::allocator)
     ++part.begin;
-  // All of it fetches memory: the outermost of that says most.
+  // All frames fetch memory: the outermost of them says most.
   if (part.begin == part.end)
     --part.begin;
   return part;

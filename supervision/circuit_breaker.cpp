@@ -9,7 +9,7 @@ namespace ziyu::supervision {
 
 namespace {
 
-/// Bounds the window's memory: at such a rate the latest are enough to judge by.
+/// Bounds the window's memory: at such a rate the latest outcomes are enough.
 constexpr size_t max_outcomes = 10'000;
 
 double to_ms(circuit_breaker::clock::duration x) {
@@ -86,7 +86,7 @@ std::optional<circuit_breaker::transition> circuit_breaker::memory(double share,
                  {{"memory_percent", share * 100}, {"open_at_percent", settings_.open_at * 100}});
   if (share < settings_.close_below)
     return lower(trigger::memory, now);
-  return tick(now); // between the two: as it was
+  return tick(now); // between the two marks: no change
 }
 
 std::optional<circuit_breaker::transition> circuit_breaker::raise(trigger which, std::string reason,
@@ -142,8 +142,8 @@ std::optional<circuit_breaker::transition> circuit_breaker::count(bool success,
                         : format("error_rate: %u of the latest %zu jobs failed (%.0f %%), "
                                  "breaker.error_rate is %.0f %%",
                                  failed, jobs, share * 100, settings_.error_rate * 100);
-  // While it is open nothing runs that could prove anything: the probes will. The rate is
-  // then counted anew, so that closing asks for more than not quite opening does.
+  // While it is open, no running job could prove anything: the probes decide. The rate is then
+  // counted anew: closing requires more than a rate just below the bound.
   outcomes_.clear();
   failures_ = failures_in_a_row_ = 0;
   return open(std::string{to_string(trigger::error_rate)}, why, now,
@@ -159,7 +159,7 @@ std::optional<circuit_breaker::transition> circuit_breaker::count(bool success,
 circuit_breaker::transition circuit_breaker::change(breaker_state to, std::string cause,
                                                     std::string reason, numbers values) {
   const auto from = std::exchange(state_, to);
-  // Whatever runs now is no probe of the time to come.
+  // Jobs that run now are no probes of the next half-open time.
   probes_running_ = probes_succeeded_ = probes_failed_ = 0;
   return {from, to, std::move(cause), std::move(reason), std::move(values)};
 }
@@ -216,7 +216,7 @@ std::optional<circuit_breaker::transition> circuit_breaker::set_mode(breaker_mod
       closed_ = now;
       return change(breaker_state::closed, "operator", std::move(text), {});
     }
-    // What went on meanwhile nobody knows: probes decide.
+    // The outcomes meanwhile are not known: probes decide.
     ++trial_;
     reason_ = text;
     return change(breaker_state::half_open, "operator", std::move(text),
@@ -271,7 +271,7 @@ std::optional<circuit_breaker::transition> circuit_breaker::finished(ticket of, 
     const auto all = probes_succeeded_ + probes_failed_;
     if (settings_.error_rate > 1 || all < settings_.error_min_jobs
         || probes_failed_ < settings_.error_rate * all)
-      return std::nullopt; // it may be that job's fault: the next one is a probe in its place
+      return std::nullopt; // the job itself may be at fault: the next job replaces it as a probe
     return open("probes", format("%u of %u probe jobs failed", probes_failed_, all), now, values);
   }
   if (probes_succeeded_ < settings_.probe_jobs)

@@ -11,27 +11,28 @@ namespace {
 constexpr std::array rate_weights{0.40, 0.15, 0.10, 0.10, 0.05};
 constexpr double strata_weight = 0.20;
 
-/// The a priori probability that the leak begins with job `n` (from 1): falls so
-/// slowly that late onsets lose little, yet sums to less than 1 over all n.
+/// The a priori probability that the leak begins with job `n` (from 1). It falls so slowly that
+/// late onsets lose little, yet its sum over all n is less than 1.
 double onset_weight(uint64_t n) {
   const auto x = static_cast<double>(n) + 1;
   const auto log = std::log(x);
-  // Half of it for early, half for late onsets; the second sums to less than 30^-0.15/0.15.
+  // Half of it is for early onsets, half for late ones; the second sums to less than 30^-0.15/0.15.
   return 0.5 / (2.11 * x * log * log) + 0.5 * std::pow(x + 29, -1.15) / 4.01;
 }
 
 /// The evidence saturates: more would change no decision.
 constexpr double most = 1e60;
 
-/// How probable it is in health that a rise equals one of the last few.
+/// The probability in health that a rise equals one of the last few.
 constexpr double repeats_in_health = 1. / 32;
 
-/// So few events may be the beginning of a leak on one job in many.
+/// Up to so many events may be the beginning of a leak on one job in many.
 constexpr uint64_t few_events = 5;
 constexpr double rate_of_few = 1. / 32;
 
-/// The highest levels of a counter that wanders come in clusters, as its values depend on
-/// each other (e.g., the sum over what a full cache holds): so soon after a record the next
+/// The highest levels of a wandering counter come in clusters, as its values depend on each other
+/// (e.g., the sum over the content of a full cache). This soon after a record, the chance of the
+/// next one is at most this.
 /// one has, at most, this chance.
 constexpr uint64_t cluster_jobs = 64;
 constexpr double chance_in_cluster = 0.5;
@@ -39,7 +40,7 @@ constexpr double chance_in_cluster = 0.5;
 /// A spike may rise in several steps.
 constexpr uint64_t spike_jobs = 8;
 
-/// A lower level counts once it has not been left for so many jobs.
+/// A lower level counts after so many jobs at it.
 constexpr uint64_t settled_jobs = 8;
 
 } // namespace
@@ -52,7 +53,7 @@ uint64_t growth_test::observe(const input& x) {
   }
   if (x.value < previous_) {
     ++falls_;
-    // Deeper than the latest rise was high: no spike that ends, but a way down.
+    // A fall below the level before the latest rise: not the end of a spike, but a decline.
     deep_falls_ += x.value + x.least <= before_rise_;
     since_fall_ = 0;
   } else {
@@ -63,9 +64,9 @@ uint64_t growth_test::observe(const input& x) {
     }
   }
   previous_ = x.value;
-  // A rise that the very next job took back was a spike, not growth. (Counters that
-  // go up and down all the time keep their highest level instead: their events are
-  // records, of chance 1/n.)
+  // A rise that the very next job took back was a spike, not growth. (Counters that go up and
+  // down all the time keep their highest level instead: their events are records, of chance
+  // 1/n.)
   if (undoable_ > 0 && undoable_ + 1 == jobs_ && x.value < level_ && quiet()) {
     hypotheses_ = before_event_;
     level_ = level_before_event_;
@@ -73,7 +74,7 @@ uint64_t growth_test::observe(const input& x) {
     --event_count_;
   }
   undoable_ = 0;
-  // A lower level that has settled is the new one.
+  // A settled lower level becomes the level.
   if (x.value + x.least <= level_ && since_fall_ >= settled_jobs && quiet()) {
     level_ = x.value;
     forget();
@@ -114,7 +115,7 @@ double growth_test::chance_of_excursion() const {
   const auto since = jobs_ - last_event_;
   if (deep_falls_ > 1 && deep_falls_ * 8 > rises_ && since <= cluster_jobs)
     return chance_in_cluster;
-  // Each spike ends with a fall: there are no more of the former than of the latter.
+  // Each spike ends with a fall: there are no more spikes than falls.
   return since <= spike_jobs ? static_cast<double>(falls_) / static_cast<double>(jobs_) : 0;
 }
 
@@ -129,7 +130,7 @@ bool growth_test::seen_of_late(uint64_t rise) const {
 void growth_test::weigh(hypothesis& x, double rate, double prior, const input& in, bool grew,
                         sameness rise) {
   if (x.wealth <= 2 * x.priors) {
-    // Nothing speaks for an earlier onset.
+    // There is no evidence for an earlier onset.
     x.priors = 0;
     x.since = jobs_;
     x.level = level_;
@@ -138,8 +139,8 @@ void growth_test::weigh(hypothesis& x, double rate, double prior, const input& i
   }
   x.wealth += prior;
   x.priors += prior;
-  // Some leaks keep the same thing each time, others never: which one this is shows in its
-  // own rises so far (the estimator of Krichevsky and Trofimov). Its first has none before.
+  // Some leaks keep the same amount each time, others never do. The leak's own rises so far tell
+  // which kind it is (the estimator of Krichevsky and Trofimov). The first rise has none before it.
   double sizes = 1;
   if (rise != sameness::unknown && x.events > 0) {
     const auto equal = (x.repeated + 0.5) / (x.compared + 1.);
@@ -148,8 +149,8 @@ void growth_test::weigh(hypothesis& x, double rate, double prior, const input& i
     ++x.compared;
     x.repeated += again;
   }
-  // A leak that is rarer than health's own events shows nothing here. (To count
-  // *missing* events for it would be wrong: health may well have fewer.)
+  // A leak that is rarer than health's own events cannot be seen here. (Counting *missing* events
+  // as evidence for it would be wrong: health may well have fewer.)
   if (rate > in.chance)
     x.wealth *= grew ? rate / in.chance * sizes : (1 - rate) / (1 - in.chance);
   x.wealth = std::min(x.wealth, most);

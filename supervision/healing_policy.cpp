@@ -8,7 +8,7 @@ namespace ziyu::supervision {
 
 namespace {
 
-/// Of the room below the budget: what growth that may end can take.
+/// Share of the room below the budget that growth may take if it may end.
 constexpr double growing_share = 0.95;
 
 std::string amount(double bytes) { return format_bytes(static_cast<int64_t>(bytes)); }
@@ -50,10 +50,10 @@ healing_step healing_policy::decide(const worker& x) const {
   const auto last_resort = next_reaches_budget(x.private_bytes, x.step_bytes,
                                                settings_.budget_bytes);
   const auto confirmed = is_confirmed(x.verdict.kind);
-  // Most of the growth is in no allocation: one large job leaves that behind.
+  // Most of the growth is not in allocations: a large job leaves such memory behind.
   const auto is_free = !confirmed && static_cast<double>(x.live_grown_bytes) < grown / 2;
   const auto replace_or_trim = [&](std::string reason) -> healing_step {
-    // What is hoarded may be had back without a new process.
+    // A trim may return hoarded memory without a new process.
     if ((x.verdict.kind == growth::hoarding || is_free) && !x.trimmed)
       return {rung::trim, std::move(reason), last_resort};
     return {rung::replace, std::move(reason), last_resort};
@@ -73,7 +73,7 @@ healing_step healing_policy::decide(const worker& x) const {
                     + amount(slope.upper) + ")";
   const auto threshold = settings_.replace_at * (1 - settings_.jitter * x.chance) * room;
   if (x.verdict.kind == growth::growing) {
-    // It may be a cache that is about to be full: it has all of the room but a rest.
+    // It may be a cache that is nearly full: it may take nearly all of the room.
     const auto most = growing_share * room;
     if (grown < most && static_cast<double>(x.gpu_grown_bytes) < most
         && x.verdict.jobs_left.value_or(UINT64_MAX) > settings_.forecast_jobs)

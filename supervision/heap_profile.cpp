@@ -20,7 +20,7 @@ struct address_hash {
   }
 };
 
-/// Walks over a text; every step says whether it was there.
+/// Reads a text step by step; each step tells whether the expected part was there.
 class cursor {
 public:
   explicit cursor(std::string_view text) : left_(text) {}
@@ -70,7 +70,7 @@ std::optional<thread_row> parse_row(std::string_view line) {
   return row;
 }
 
-/// Into `result`, whose memory is used again.
+/// Into `result`, whose memory is reused.
 bool parse_addresses(std::string_view line, size_t max_depth, std::vector<uint64_t>& result) {
   cursor at{line};
   result.clear();
@@ -127,7 +127,7 @@ std::vector<mapping> parse_maps(std::string_view text) {
   return result;
 }
 
-/// Gives each stack to `take` and all else to `result`.
+/// Passes each stack to `take` and all other content to `result`.
 template <class Take>
 static expected<void> scan(std::string_view text, const heap_limits& limits, heap_profile& result,
                            Take take) {
@@ -242,7 +242,7 @@ expected<std::vector<stack_growth>> diff(const heap_profile& before, const heap_
     growth.addresses = addresses;
     result.push_back(std::move(growth));
   }
-  // By address when equal, so that the same dumps always give the same report.
+  // Equal sizes are ordered by address, so that the same dumps always give the same report.
   std::sort(result.begin(), result.end(), [](const stack_growth& a, const stack_growth& b) {
     return a.bytes != b.bytes ? a.bytes > b.bytes : a.addresses < b.addresses;
   });

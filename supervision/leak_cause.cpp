@@ -13,7 +13,7 @@ bool near(double value, double target, double tolerance) {
   return target > 0 && std::abs(value - target) <= tolerance * target;
 }
 
-/// The GPU's cache grows, and not what tensors hold of it.
+/// The GPU's cache grows, but not what tensors hold of it.
 bool of_gpu_cache(const cause_evidence& x) {
   constexpr double least = 64 * 1024;
   return x.gpu_reserved_per_job > least && x.gpu_allocated_per_job < 0.5 * x.gpu_reserved_per_job;
@@ -24,7 +24,7 @@ constexpr std::array<std::string_view, 9> names{
   "thread_local",     "hoarding",        "budget",         "unknown",
 };
 
-// What a frame's short name begins with, or a part of its library's name.
+// Beginnings of frames' short names, or parts of their libraries' names.
 constexpr std::string_view model_functions[] = {
   "torch::jit::load",
   "torch::jit::import_ir_module",
@@ -78,7 +78,7 @@ bool any_library(const call_stack& stack, const Libraries& libraries) {
                      [&](const code_location& x) { return begins(x.library, libraries); });
 }
 
-/// A thread that is not the one that does the jobs.
+/// True for a thread other than the one that does the jobs.
 bool of_another_thread(const std::vector<std::string>& stack) {
   return any_function(stack, thread_starts)
          && std::none_of(stack.begin(), stack.end(), [](const std::string& x) {
@@ -133,7 +133,7 @@ leak_cause cause_of(const call_stack& stack, uint32_t threads) {
   return named ? leak_cause::native_allocation : leak_cause::unknown;
 }
 
-/// What nobody holds must be more than this, and than what is held, to be called hoarded.
+/// Memory that is not live is called hoarded only above this, and above the live growth.
 constexpr double least_hoarded = 8 << 20;
 
 leak_cause name_cause(const cause_evidence& x) {
@@ -142,28 +142,28 @@ leak_cause name_cause(const cause_evidence& x) {
   if (x.kind == growth::hoarding)
     return leak_cause::hoarding;
   if (x.kind != growth::growing && x.kind != growth::leak && x.kind != growth::mixed) {
-    // Nobody is sure yet, but the memory is used up: by what nobody holds? A worker that is not
-    // even suspected has only come near its budget.
+    // There is no verdict yet, but the memory is used up. A worker that is not even suspected has
+    // only come near its budget.
     const auto hoarded = x.private_grown - x.live_grown;
     if (x.kind == growth::suspected)
       return hoarded > least_hoarded && hoarded > x.live_grown ? leak_cause::hoarding
                                                                : leak_cause::unknown;
-    // A fast leak can use it up before there is a verdict.
+    // A fast leak can use up the budget before there is a verdict.
     return x.kind == growth::warming_up && x.live_grown > hoarded ? leak_cause::unknown
                                                                   : leak_cause::budget;
   }
-  // Nothing but tensors holds memory of the GPU's allocator.
+  // Only tensors hold memory of the GPU's allocator.
   if (x.gpu_allocated_per_job > 0 && x.live_per_job < x.gpu_allocated_per_job)
     return leak_cause::retained_tensors;
-  // What is kept of an image is as large as the image: the growth follows the
-  // images' sizes from job to job, or equals their mean.
+  // Data that are kept of an image are as large as the image: the growth follows the images' sizes
+  // from job to job, or equals their mean.
   const auto image = x.encoded_per_job + x.decoded_per_job;
   if (x.delta_image_correlation > 0.95 || near(x.live_per_job, image, 0.02)
       || near(x.live_per_job, x.decoded_per_job, 0.02))
     return leak_cause::retained_images;
   if (near(x.live_per_job, static_cast<double>(x.model_bytes), 0.5) && x.live_per_job > 64 * 1024)
     return leak_cause::model_reloaded;
-  // Tensors and raw allocations look alike in these counters: only call stacks tell.
+  // These counters cannot tell tensors from raw allocations: only call stacks can.
   return leak_cause::unknown;
 }
 
@@ -183,8 +183,8 @@ leak_cause name_cause(const cause_evidence& x, const std::vector<leak_site>& sit
   // Stacks are private memory that is not live: leaked threads can look like hoarding.
   if (x.kind == growth::hoarding)
     return clear && cause == leak_cause::thread_local_growth ? cause : leak_cause::hoarding;
-  // More is held by nobody than is held. A sampled small object takes pages of its own, so
-  // that a leak of small ones looks so without being it.
+  // More memory is not live than is live. Each sampled small object takes pages of its own, so that
+  // a leak of small objects can look like hoarding.
   constexpr double small = 4096;
   const auto hoarded = x.private_grown - x.live_grown;
   if (clear && cause != leak_cause::thread_local_growth && hoarded > least_hoarded

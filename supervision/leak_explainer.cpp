@@ -21,7 +21,7 @@ using nlohmann::json;
 constexpr size_t max_request_bytes = 256u << 20, max_report_bytes = 16u << 20;
 
 expected<wire::unique_fd> memory_file(const char* name) {
-  // Inherited as standard output or descriptor 3 by way of dup2, which clears this.
+  // dup2 makes it standard output or descriptor 3, and clears this flag.
   wire::unique_fd result{::memfd_create(name, MFD_CLOEXEC)};
   if (!result)
     return fail(errc::io, std::string{"memfd_create: "} + std::strerror(errno));
@@ -80,8 +80,8 @@ expected<leak_explainer> leak_explainer::start(const std::filesystem::path& prog
   helper.arguments = {program.string(), "__symbolize", std::to_string(limit.count())};
   helper.control_fd = request->get();
   helper.stdout_fd = answer->get();
-  helper.inherit = worker_environment(); // what it reads is a worker's
-  // Its words are in its answer; our own standard error may be a log in JSON.
+  helper.inherit = worker_environment(); // it reads a worker's data
+  // Its errors are in its answer, and our standard error may be a log in JSON.
   const wire::unique_fd null{::open("/dev/null", O_WRONLY | O_CLOEXEC)};
   if (null)
     helper.stderr_fd = null.get();
@@ -128,7 +128,7 @@ int run_leak_helper(unsigned limit_seconds) {
   const rlimit memory{rlim_t{4} << 30, rlim_t{4} << 30}, no_core{0, 0};
   ::setrlimit(RLIMIT_AS, &memory);
   ::setrlimit(RLIMIT_CORE, &no_core);
-  ::setpriority(PRIO_PROCESS, 0, 10); // jobs first
+  ::setpriority(PRIO_PROCESS, 0, 10); // jobs go first
   const auto report = [&]() -> expected<leak_report> {
     auto text = read_all(3, max_request_bytes);
     if (!text)

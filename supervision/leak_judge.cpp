@@ -12,52 +12,52 @@ namespace ziyu::supervision {
 
 namespace {
 
-/// Private memory is judged by the lows of so many jobs at a time: few for what grows
-/// fast, many for what drowns in the ups and downs of single jobs.
+/// Private memory is judged by the lows of blocks of so many jobs: few for fast growth, many for
+/// growth that is small beside the ups and downs of single jobs.
 constexpr uint64_t short_block = 2, long_block = 16;
 
-/// A cache that takes in fewer than half of the new kinds has so few entries, or fills ever
+/// A cache that takes in fewer than half of the new kinds has about so few entries, or fills ever
 /// more slowly.
 constexpr double coarse_entries = 24;
 
-/// A cache that begins to fill after so many new kinds left nothing is a late one.
+/// A cache is a late one if it begins to fill after so many new kinds left nothing.
 constexpr uint64_t late_after = 32;
 
-/// Where none is set.
+/// The budget to assume where none is set.
 constexpr uint64_t default_budget = 256u << 20;
 
-/// Smaller steps of private memory are the allocator's business.
+/// Smaller steps of private memory come from the allocator.
 constexpr uint64_t private_grain = 64 * 1024;
 
-/// A leak is never called by fewer events, whatever the evidence.
+/// Fewer events are never called a leak, whatever the evidence.
 constexpr uint64_t least_events = 3;
 
-/// So many of the latest inputs of new kinds tell whether there is a cache.
+/// So many of the latest new kinds tell whether there is a cache.
 constexpr uint64_t novel_window = 8;
 
-/// A budget has room for so many entries of a cache at least: what takes more per job is none.
+/// A budget has room for at least so many cache entries: larger growth per job is not a cache.
 constexpr uint64_t least_cache_entries = 64;
 
-/// Of the room below the budget: a cache of few large entries takes no more, ...
+/// Share of the room below the budget that a cache of few large entries takes at most.
 constexpr double few_entries_share = 1. / 3;
-/// ... and one of more than `cache_entries` small ones no more than this, unless it has
-/// fewer than so many times as many.
+/// Share that a cache with more than `cache_entries` small entries takes at most, unless it has
+/// fewer than this many times as many.
 constexpr double many_entries_share = 1. / 8;
 constexpr uint64_t most_times_entries = 4;
 
-/// A cache holds more for other inputs than it held for an earlier worker's.
+/// A cache may hold this much more for other inputs than for an earlier worker's.
 constexpr double learnt_margin = 1.25;
 
-/// What is suspected: evidence worth a closer look (heap-profile sampling).
+/// The evidence for `suspected`, which is worth a closer look (heap-profile sampling).
 constexpr double suspicious = 10;
 
-/// How probable an event is, at most, in health: at job `n` of a worker (its warm-up;
-/// also the record probability of any stationary counter, up to the factor). Never so
+/// The greatest probability of an event in health at job `n` of a worker. It covers its warm-up,
+/// and is also the record probability of any stationary counter, up to the factor. It is never so
 /// small that one event could convince.
 double healthy_chance(uint64_t n) { return std::clamp(2. / static_cast<double>(n), 1e-3, 1.); }
 
-/// The same at the third, fourth and fifth input of one kind: what is kept per kind is
-/// complete after few.
+/// The same at the third, fourth and fifth input of one kind: memory kept per kind is complete
+/// after a few inputs.
 constexpr double chance_by_visit[] = {1, 1, 0.2, 0.04, 0.008};
 
 /// The same for the lows of private memory in the `n`th block of jobs.
@@ -69,7 +69,7 @@ uint64_t kind_of(const job_memory& x) {
   return (x.decoded_bytes * 0x9e3779b97f4a7c15) ^ (uint64_t{x.batch} << 1) ^ uint64_t { x.ok };
 }
 
-/// Bad inputs are one, others go by the octave of their size.
+/// Bad inputs are one stratum; the others are divided by the octave of their size.
 size_t stratum_of(const job_memory& x) {
   if (!x.ok)
     return 0;
@@ -78,7 +78,7 @@ size_t stratum_of(const job_memory& x) {
 }
 
 uint64_t excess(uint64_t total, uint64_t used, uint64_t used_at_first) {
-  // What has become live since the first job is not hoarded.
+  // Growth of live bytes since the first job is not hoarding.
   const auto live = used > used_at_first ? used - used_at_first : 0;
   return total > live ? total - live : 0;
 }
@@ -119,7 +119,7 @@ std::string_view to_string(leak_input x) noexcept {
 
 leak_judge::leak_judge(settings x)
   : settings_(x), z_(normal_quantile(std::clamp(x.confidence, 0.5, 0.99))),
-    // Sizes in octaves: a shift is one of half an octave or more for some time.
+    // Sizes are in octaves: a shift is half an octave or more for some time.
     size_shift_(32, 0.75, 12, 0.5), channels_{
                                       {{&point::live, 1, true, false, 1. / 2},
                                        {&point::gpu, 1, true, true, 1. / 5},
@@ -140,7 +140,7 @@ leak_judge::verdict leak_judge::observe(job_memory x) {
   const auto judged = jobs_ > settings_.warmup_jobs;
   const auto stratum = stratum_of(x);
   auto chance = judged ? healthy_chance(jobs_) : 1;
-  // What is kept per kind of input may well take the same amount for each.
+  // Memory kept per kind of input may be the same amount for each kind.
   auto alike = !judged;
   const auto counted = judged && visit <= cache_.size();
   if (counted) {
@@ -148,7 +148,7 @@ leak_judge::verdict leak_judge::observe(job_memory x) {
     chance = std::max(chance, allowed.chance);
     alike = visit <= cached_visits && allowed.bytes;
   }
-  // What no input before needed may stay: buffers are as large as the largest so far.
+  // Memory that no earlier input needed may stay: buffers are as large as the largest input so far.
   const auto largest = x.decoded_bytes > largest_decoded_ || x.encoded_bytes > largest_encoded_;
   largest_decoded_ = std::max(largest_decoded_, x.decoded_bytes);
   largest_encoded_ = std::max(largest_encoded_, x.encoded_bytes);
@@ -168,7 +168,7 @@ leak_judge::verdict leak_judge::observe(job_memory x) {
     ++last_.workload_shifts;
     fresh_jobs_ = 16; // the arenas settle anew
     for (auto& c : cache_)
-      c = {}; // what earlier kinds left says nothing of these
+      c = {}; // the growth with earlier kinds says nothing about these
   }
   judge_private(x, largest);
   remember(x, rise + gpu_rise > 0);
@@ -198,7 +198,7 @@ leak_judge::excuse leak_judge::excuse_of(uint32_t visit, size_t stratum) const {
   const auto& x = cache_[visit - 1];
   const auto growths = static_cast<double>(x.growths), jobs = static_cast<double>(x.jobs);
   const auto usual = chance_by_visit[visit - 1];
-  // Where such inputs left nothing so far, one that does is the first of so many.
+  // If such inputs left nothing so far, an input that does is the first of so many.
   if (visit > cached_visits)
     return {std::min(usual, 2 * (growths + 1) / (jobs + 2)), false};
   if (x.jobs == 0)
@@ -206,20 +206,20 @@ leak_judge::excuse leak_judge::excuse_of(uint32_t visit, size_t stratum) const {
   const auto budget = static_cast<double>(settings_.budget_bytes > 0 ? settings_.budget_bytes
                                                                      : default_budget);
   const auto fading = [](double load) { return std::pow(std::max(load, 1.), -4); };
-  // A cache may take each new kind in, but no cache is boundless.
+  // A cache may take each new kind in, but every cache has a bound.
   const auto keyed = wilson(x.growths, x.jobs, 3).upper >= 0.5;
   const auto load = std::max(static_cast<double>(novel_bytes_) / (budget / (keyed ? 6 : 12)),
                              x.late ? static_cast<double>(x.late_bytes) / (budget / 64) : 0);
   auto chance = fading(growths / settings_.cache_entries);
-  // What takes in few of the new kinds is keyed by something coarser, of which there are
-  // ever fewer to come: ever more seldom than so far on average.
+  // A cache that takes in few of the new kinds has a coarser key. Fewer and fewer new values of
+  // such a key remain, so that growth becomes rarer than it was on average.
   if (!keyed) {
     const auto& s = x.strata[stratum];
     const auto average = std::max(growths / jobs, (s.growths + 1.) / (s.jobs + 1.));
     chance = std::min(chance, std::max(fading(growths / coarse_entries), average));
   }
-  // Nor is there such a cache where the latest new kinds left nothing; one that begins to
-  // fill has its excuse back within four.
+  // Where the latest new kinds left nothing, there is no such cache. A cache that begins to fill
+  // has its excuse again within four kinds.
   if (x.jobs >= novel_window)
     chance = std::min(chance, (std::popcount(x.grew) + 1.) / 5);
   return {std::min(chance, fading(load)), load <= 1};
@@ -242,7 +242,7 @@ void leak_judge::reserve::observe(uint64_t value, uint64_t input) {
   if (first == 0)
     first = highest = value;
   if (input > 0)
-    // No input needs more than twice its size; a hoard may grow at the same time.
+    // No input needs more than twice its size; hoarding may grow at the same time.
     taken = std::min(taken + value - std::min(value, highest), 2 * input);
   highest = std::max(highest, value);
 }
@@ -262,7 +262,7 @@ void leak_judge::add_to_block(channel& x, uint64_t value, bool expected) {
   block.value = x.low;
   block.least = private_grain;
   block.exact = false;
-  // Arenas settle more slowly than counters: records come more often than one in n.
+  // Arenas settle more slowly than counters: records are more frequent than one in n.
   block.chance = x.expected ? 1 : settling_chance(x.test.jobs() + 1);
   x.test.observe(block);
 }
@@ -283,16 +283,16 @@ void leak_judge::remember(const job_memory& x, bool grew) {
 }
 
 double leak_judge::threshold(const channel& x) const {
-  // Finite growth rarely takes much of the budget, so its mere size counts, too: little for
-  // private memory, of which an allocator that settles may well take a quarter.
+  // Finite growth rarely takes much of the budget, so its size counts, too. Its weight is small for
+  // private memory: a settling allocator may well take a quarter.
   const auto rare = static_cast<double>(settings_.budget_bytes) / (x.leak ? 256 : 64);
   const auto size = rare > 0
                       ? std::clamp(rare / std::max<double>(1, x.run.grown), x.leak ? 0.01 : 0.1, 1.)
                       : 1;
-  // Bonferroni over the workers; the counters share each one's part.
+  // Bonferroni over the workers; the counters share each worker's part.
   return std::max(1u, settings_.workers) / (x.doubt * std::max(1 - settings_.confidence, 1e-12))
          * size
-         // What is known of allocators is no law: ten times the evidence.
+         // Knowledge about allocators is not exact: ten times the evidence is needed.
          * (x.leak ? 1 : 10);
 }
 
@@ -302,7 +302,7 @@ void leak_judge::fill(double point::*what, uint64_t from) {
   const auto n = window_.size();
   const auto latest = static_cast<uint64_t>(jobs_);
   const auto first = std::max<uint64_t>({from, latest - std::min<uint64_t>(latest, n) + 1, 1});
-  // The slopes of all pairs take their time: every second job of a long window will do.
+  // The slopes of all pairs take time: every second job of a long window is enough.
   const auto step = (latest - first) / 40 + 1;
   for (auto job = first + (latest - first) % step; job <= latest; job += step) {
     const auto& p = window_[(job - 1) % settings_.window_jobs];
@@ -334,7 +334,7 @@ bool leak_judge::keeps_pace(double point::*what, uint64_t from) {
 void leak_judge::note_end(const channel& x, uint64_t total) {
   if (!x.leak)
     return;
-  // What begins right after warm-up has begun with the worker.
+  // Growth that begins right after warm-up began with the worker.
   const auto from = x.onset <= settings_.warmup_jobs + settings_.min_jobs ? 1 : x.onset;
   last_.ended_jobs = x.test.last_event() + 1 - std::min(from, x.test.last_event());
   last_.ended_bytes = total;
@@ -349,7 +349,7 @@ bool leak_judge::outgrows_caches(const channel& x, uint64_t total) const {
     return false;
   const auto budget = settings_.budget_bytes > 0 ? settings_.budget_bytes : default_budget;
   const auto room = static_cast<double>(budget - std::min(budget, first_private_));
-  // By jobs, as a cache may take its entries in by groups.
+  // By jobs, since a cache may take in its entries in groups.
   const auto jobs = jobs_ + 1 - std::clamp<uint64_t>(x.run.onset, 1, jobs_);
   if (grown * least_cache_entries > room * static_cast<double>(std::max(events, jobs)))
     return grown > few_entries_share * room;
@@ -365,7 +365,7 @@ void leak_judge::confirm(channel& x, uint64_t least_total) {
   auto& test = x.test;
   if (x.confirmed && test.stopped(1 - std::clamp(settings_.confidence, 0.5, 0.9999))) {
     note_end(x, total);
-    test.forget(); // a plateau: whatever comes next is another growth
+    test.forget(); // a plateau: later growth is another growth
     x.confirmed = x.outgrown = false;
   }
   x.run = test.current();
@@ -386,7 +386,7 @@ void leak_judge::confirm(channel& x, uint64_t least_total) {
   x.outgrown = x.outgrown || (x.leak && x.confirmed && outgrows_caches(x, total));
   const auto from = x.run.onset > 1 ? x.run.onset - 1 : 1; // so that the first rise counts
   if (x.confirmed && x.scale == 1 && x.run.events * 10 >= (jobs_ - x.run.onset + 1) * 7) {
-    // Nearly each job: the slope is that of a line.
+    // Nearly each job adds to it: the slope is that of a line.
     const auto line = window_slope(x.what, from);
     if (line.bytes_per_job > 0)
       x.rate = line;
@@ -394,7 +394,7 @@ void leak_judge::confirm(channel& x, uint64_t least_total) {
 }
 
 leak_input leak_judge::input_of(const growth_test::run& run) const {
-  // Over the window, where it reaches back to the onset: what grew, what did not.
+  // Which jobs in the window since the onset were followed by growth, and which were not.
   uint64_t grew = 0, bad_grew = 0, bad = 0, n = 0;
   uint64_t least_grew = UINT64_MAX, most_grew = 0, least_flat = UINT64_MAX, most_flat = 0;
   uint64_t good_flat = 0;
@@ -418,7 +418,7 @@ leak_input leak_judge::input_of(const growth_test::run& run) const {
     return leak_input::any;
   if (bad_grew == grew)
     return leak_input::bad;
-  // A leak that grows with the good ones may well spare the bad ones.
+  // A leak that grows with good inputs may leave out bad ones.
   if (bad_grew == 0 && grew * 10 >= (n - bad) * 9)
     return leak_input::any;
   if (good_flat > 0 && least_grew > most_flat)
@@ -479,7 +479,7 @@ void leak_judge::judge(const job_memory& x) {
   }
   last_.private_memory = {};
   if (is_confirmed(last_.kind)) {
-    // The line through the window; its onset where that lies within.
+    // The line through the window, or through its part since the onset.
     last_.private_memory = window_slope(&point::owned, last_.onset);
     if (hoards && last_.private_memory.bytes_per_job < hoard.rate.bytes_per_job)
       last_.private_memory = hoard.rate;
@@ -493,7 +493,7 @@ void leak_judge::foretell(const job_memory& x) {
   last_.jobs_left_latest.reset();
   if (!is_confirmed(last_.kind))
     return;
-  // What grows in the books grows in the pages: the steeper of the two counts.
+  // Growth of live bytes is also growth of pages: the steeper slope counts.
   const auto hoarding_only = last_.kind == growth::hoarding;
   forecast_input in;
   in.used = x.private_bytes;
@@ -502,8 +502,8 @@ void leak_judge::foretell(const job_memory& x) {
   if (last_.private_memory.bytes_per_job > in.growth.bytes_per_job)
     in.growth = last_.private_memory;
   in.growth.upper = std::max(last_.live.upper, last_.private_memory.upper);
-  // Around the slope, the ups and downs of single jobs: what the allocator holds ready
-  // may be used up first, or be needed once more.
+  // The ups and downs of single jobs around the slope: memory that the allocator has in reserve may
+  // be used up first, or be needed once more.
   auto least = window_.front().owned - window_.front().live, highest = least;
   for (const auto& p : window_) {
     least = std::min(least, p.owned - p.live);

@@ -15,10 +15,10 @@ namespace {
 using nlohmann::json;
 
 constexpr double dominant = 0.8, significant = 0.1;
-/// Stacks that are given names, the largest changes first; what is beyond is noise.
+/// Stacks that get names, the largest changes first; smaller ones are noise.
 constexpr size_t max_named = 4'000;
 constexpr size_t max_flame_bytes = 256 * 1024;
-/// Stacks that a report tells the cause of: so many, or until so much of it is told.
+/// Bound for the stacks whose cause a report tells.
 constexpr size_t max_stack_causes = 4'000;
 constexpr double told_growth = 0.99;
 
@@ -57,12 +57,12 @@ void insert(node& root, const named_growth& x) {
   }
 }
 
-/// Our own code, whose calls are told apart.
+/// Our own code, whose calls become separate sites.
 bool is_ours(const node& x) {
   if (x.where == nullptr)
     return true;
   const auto name = short_name(x.where->function);
-  // Loading a model is one thing, however many pieces it allocates.
+  // Loading a model is one site, however many pieces it allocates.
   if (name.ends_with("::load"))
     return false;
   return name.starts_with("ziyu::") || role_of(*x.where) == frame_role::loop;
@@ -80,7 +80,7 @@ leak_site make_site(const node& x, double total) {
   site.cause = cause_of(
     call_stack{site.stack.begin() + static_cast<std::ptrdiff_t>(site.common), site.stack.end()},
     site.threads);
-  // The common part may end before anything telling; the largest stack goes on.
+  // The common part may end before any telling frame; then the largest stack decides.
   if (site.cause == leak_cause::native_allocation || site.cause == leak_cause::unknown)
     site.cause = cause_of(site.stack, site.threads);
   return site;
@@ -250,9 +250,9 @@ expected<leak_report> explain_leak(const leak_request& x) {
                    });
   if (growth->size() > max_named)
     growth->resize(max_named);
-  // Sampling knows the shares to some percent; the allocator's counters know the sum to
-  // the byte. Where they contradict grossly, something was not sampled, and each stands
-  // alone.
+  // Sampling knows the shares to some percent, and the allocator's counters know the sum
+  // exactly. A gross contradiction means that something was not sampled: then neither corrects
+  // the other.
   auto scale = 1.0;
   const auto exact = static_cast<double>(x.live_growth);
   if (exact > 0 && report.estimated_bytes > exact / 5 && report.estimated_bytes < 5 * exact) {

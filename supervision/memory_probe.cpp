@@ -87,7 +87,7 @@ std::optional<container_memory> read_v2(const fs::path& root) {
     const auto stat = read_file(at / "memory.stat").value_or("");
     const auto get = [&stat](std::string_view key) { return find_value(stat, key).value_or(0); };
     const auto cache = get("inactive_file") + get("active_file") + get("slab_reclaimable");
-    // What is in both, memory and swap, counts once.
+    // Pages that are in memory and in swap count once.
     const auto swapped = less(read_number(at / "memory.swap.current").value_or(0),
                               get("swapcached"));
     tightest = container_memory{less(*used, cache) + swapped, *limit, "cgroup2"};
@@ -104,13 +104,13 @@ std::optional<container_memory> read_v1(const fs::path& root) {
   for_each_group(mount, *group, [&](const fs::path& at) {
     const auto limit = read_number(at / "memory.limit_in_bytes");
     const auto used = read_number(at / "memory.usage_in_bytes");
-    // Without a limit the kernel shows the largest number of whole pages.
+    // Without a limit the kernel returns the largest number of whole pages.
     if (!limit || !used || *limit > uint64_t{1} << 60 || (tightest && tightest->limit <= *limit))
       return;
     const auto stat = read_file(at / "memory.stat").value_or("");
     const auto get = [&stat](std::string_view key) { return find_value(stat, key).value_or(0); };
     const auto cache = get("total_inactive_file") + get("total_active_file");
-    // Only where the kernel accounts for swap.
+    // Present only where the kernel accounts for swap.
     const auto with_swap = read_number(at / "memory.memsw.usage_in_bytes");
     const auto swapped = with_swap ? less(*with_swap, *used) : get("total_swap");
     tightest = container_memory{less(*used, cache) + swapped, *limit, "cgroup1"};
@@ -118,7 +118,7 @@ std::optional<container_memory> read_v1(const fs::path& root) {
   return tightest;
 }
 
-/// The sum over all mappings; `smaps_rollup` has but one.
+/// The sum over all mappings; `smaps_rollup` has a single one.
 process_memory from_smaps(const std::string& text, const char* source) {
   process_memory x;
   x.source = source;
@@ -146,7 +146,7 @@ process_memory from_smaps(const std::string& text, const char* source) {
   return x;
 }
 
-/// Nothing for a process that has no memory any more.
+/// Empty for a process that has released its memory.
 std::optional<process_memory> from_statm(const std::string& text) {
   uint64_t size = 0, resident = 0, shared = 0;
   if (std::istringstream words{text}; !(words >> size >> resident >> shared) || resident == 0)

@@ -6,7 +6,7 @@ namespace ziyu::supervision {
 
 namespace {
 
-/// The kernel has killed no more of ours than this since the reading before.
+/// Bound for the kills counted between two readings.
 constexpr uint64_t most_at_once = 1024;
 
 } // namespace
@@ -14,7 +14,7 @@ constexpr uint64_t most_at_once = 1024;
 void oom_watch::observe(uint64_t kills, clock::time_point now) {
   const auto before = counter_.value_or(kills);
   counter_ = kills;
-  // A counter that has fallen is another cgroup's: nothing is known of it.
+  // A counter that has fallen belongs to another cgroup: nothing is known of that one.
   for (auto n = std::min(kills - std::min(before, kills), most_at_once); n > 0; --n)
     unclaimed_.push_back(now);
 }

@@ -27,8 +27,8 @@ exit_status from_wait(int status) {
                              : exit_status{WEXITSTATUS(status), 0};
 }
 
-/// What runs in the child between fork and exec: async-signal-safe calls only, as
-/// other threads of the parent may have held any lock.
+/// Runs in the child between fork and exec. Makes async-signal-safe calls only, as other threads of
+/// the parent may have held any lock.
 [[noreturn]] void become(const child_specification& x, char* const* arguments,
                          char* const* environment, int report_fd) {
   sigset_t none;
@@ -71,13 +71,13 @@ std::string exit_status::describe() const {
 
 std::vector<std::string> worker_environment() {
   return {
-    "LD_LIBRARY_PATH",      // where libraries are that are not installed
-    "LANG",                 // names of files in error texts
-    "CUDA_VISIBLE_DEVICES", // which GPU is ours
+    "LD_LIBRARY_PATH",      // for libraries that are not installed
+    "LANG",                 // for names of files in error texts
+    "CUDA_VISIBLE_DEVICES", // which GPU to use
     "CUDA_DEVICE_ORDER",
     "ATEN_CPU_CAPABILITY", // which instructions libtorch and oneDNN use
     "ONEDNN_MAX_CPU_ISA",
-    "MALLOC_CONF",  // jemalloc's
+    "MALLOC_CONF",  // for jemalloc
     "ASAN_OPTIONS", // how a sanitised build reports
     "LSAN_OPTIONS",
     "UBSAN_OPTIONS",
@@ -165,7 +165,7 @@ std::optional<exit_status> child_process::wait(std::chrono::milliseconds limit) 
     if (n == pid_)
       status_ = from_wait(status);
     else if (n < 0 && errno == ECHILD)
-      status_ = exit_status{}; // somebody else reaped it
+      status_ = exit_status{}; // another caller reaped it
     else if (clock::now() >= deadline)
       return std::nullopt;
     else

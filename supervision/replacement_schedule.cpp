@@ -27,8 +27,8 @@ replacement_schedule::plan replacement_schedule::decide(std::vector<doomed_worke
   std::sort(workers.begin(), workers.end(), [](const auto& x, const auto& y) {
     return std::tuple{deadline_of(x), x.slot} < std::tuple{deadline_of(y), y.slot};
   });
-  // Backwards: whoever comes `machines` places later must be able to start when this
-  // one is done.
+  // Backwards: the worker `machines` places later can start only when this one is
+  // done.
   const auto n = workers.size();
   std::vector<double> latest_start(n);
   for (auto i = n; i-- > 0;) {
@@ -45,7 +45,7 @@ replacement_schedule::plan replacement_schedule::decide(std::vector<doomed_worke
       result.start.push_back(x.slot);
       continue;
     }
-    // Holding takes no time, so it is done at the last moment only.
+    // Holding takes no time, so it begins at the last moment.
     if (x.jobs_left <= 1)
       result.hold.push_back(x.slot);
     else

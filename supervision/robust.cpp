@@ -50,8 +50,8 @@ slope theil_sen(std::span<const double> x, std::span<const double> y, double con
     std::clamp(std::floor((static_cast<double>(count) - half_width) / 2), 0., last));
   const auto high = static_cast<size_t>(
     std::clamp(std::ceil((static_cast<double>(count) + half_width) / 2), 0., last));
-  // Selection instead of sorting: order statistics from left to right, each in what
-  // the one before has left to its right.
+  // Selection instead of sorting: takes order statistics from left to right, each from what the
+  // previous one has left to its right.
   auto pick = [&](size_t from, size_t index) {
     std::nth_element(slopes.begin() + static_cast<std::ptrdiff_t>(from),
                      slopes.begin() + static_cast<std::ptrdiff_t>(index), slopes.end());
@@ -133,7 +133,7 @@ bool cusum::observe(double x) {
     }
     return false;
   }
-  // One wild value counts for no more than a few.
+  // One wild value counts no more than a few deviations.
   const auto z = std::clamp((x - centre_) / deviation_, -4., 4.);
   up_ = std::max(0., up_ + z - drift_);
   down_ = std::max(0., down_ - z - drift_);

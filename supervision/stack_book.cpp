@@ -8,7 +8,7 @@ namespace ziyu::supervision {
 
 namespace {
 
-/// Reports whose names are kept; a stack of an older one is known by its cause alone.
+/// Reports whose ids are kept; of a stack of an older report only the cause is known.
 constexpr size_t max_reports = 256;
 
 constexpr auto causes = static_cast<size_t>(leak_cause::unknown) + 1;

@@ -85,7 +85,7 @@ uint64_t to_virtual(Elf* elf, uint64_t offset) {
   return 0;
 }
 
-/// One address that is asked for, in the file's own terms.
+/// One address to resolve, as an address of its file.
 struct question {
   uint64_t address = 0;
   size_t index = 0; ///< Into the answers.
@@ -93,7 +93,7 @@ struct question {
   const char* symbol = nullptr;
 };
 
-/// Gives every question the innermost function of the table around it.
+/// Finds, for each question, the innermost function of the table around its address.
 void read_symbols(const elf_file& file, std::vector<question>& sorted) {
   for (auto type : {SHT_SYMTAB, SHT_DYNSYM}) {
     const auto section = file.section(type);
@@ -135,7 +135,7 @@ std::string name_of(Dwarf_Die* die) {
   return text == nullptr ? std::string{} : text;
 }
 
-/// As it reads best: without the build folder's way out to the sources.
+/// A readable path: without the relative part that leads out of the build folder.
 std::string tidy(std::string_view path) {
   while (path.starts_with("../") || path.starts_with("./"))
     path.remove_prefix(path.find('/') + 1);
@@ -278,7 +278,7 @@ std::string short_name(std::string_view function) {
     const auto rest = function.substr(i);
     if (rest.starts_with("operator")
         && (i == 0 || function[i - 1] == ':' || function[i - 1] == ' ')) {
-      // Whatever brackets an operator's own name has.
+      // An operator's own name may contain brackets.
       auto end = rest.find_first_of("(<", 8);
       if (rest.starts_with("operator()"))
         end = 10;
@@ -303,8 +303,8 @@ std::string short_name(std::string_view function) {
       // Parameters end the name, unless it goes on: "f(int)::{lambda()#1}".
       i = end;
     } else if (function[i] == ' ') {
-      // Behind the parameters (const, [clone ...]) nothing of the name follows; what
-      // came before a name was its type.
+      // Behind the parameters (const, [clone ...]) there is no part of the name. What came before
+      // the name was its type.
       if (i > 0 && function[i - 1] == ')')
         return result;
       result.clear();

@@ -14,7 +14,7 @@ namespace ziyu::supervision {
 
 namespace {
 
-/// Of `/proc/<pid>/stat`.
+/// Fields of `/proc/<pid>/stat`.
 struct process_stat {
   char state = '?';
   uint64_t started = 0; ///< Clock ticks since the boot.

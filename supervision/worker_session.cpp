@@ -19,8 +19,8 @@ using namespace std::chrono_literals;
 
 constexpr size_t max_output = 64 * 1024;
 
-/// A file in memory that takes no more than `max_output`, whoever writes to it for
-/// however long.
+/// A file in memory that takes at most `max_output` bytes, however much is written to
+/// it.
 wire::unique_fd bounded_file() {
   wire::unique_fd file{::memfd_create("ziyu-worker-output", MFD_CLOEXEC | MFD_ALLOW_SEALING)};
   if (file && ::ftruncate(file.get(), max_output) == 0)
@@ -49,7 +49,7 @@ expected<worker_session> worker_session::start(settings x) {
   if (s.faults_allowed)
     spec.arguments.emplace_back("--faults-allowed");
   spec.control_fd = control->second.get();
-  spec.new_session = true; // Ctrl-C is ours to handle
+  spec.new_session = true; // the control process handles Ctrl-C
   spec.inherit = worker_environment();
   spec.no_stdin = true;
   if (result.output_) {
@@ -106,13 +106,13 @@ expected<void> worker_session::spawn(const std::string& fault) {
       return tl::unexpected(news.error());
     const auto* spawned = std::get_if<wire::spawned>(&*news);
     if (spawned == nullptr || spawned->spawn_id != spawned_)
-      continue; // the end of an earlier worker
+      continue; // an earlier worker has ended
     if (spawned->pid == 0)
       return fail(errc::io, spawned->error_message);
     pid_ = spawned->pid;
   }
   socket_ = std::move(sockets->first);
-  // Bounds sending, too.
+  // Also bounds sending.
   const auto limit = settings_.answer_limit.count();
   const timeval send_limit{limit / 1000, limit % 1000 * 1000};
   ::setsockopt(socket_.get(), SOL_SOCKET, SO_SNDTIMEO, &send_limit, sizeof send_limit);
@@ -181,7 +181,7 @@ expected<wire::frame> worker_session::next(int fd, clock::time_point deadline) {
   }
 }
 
-/// Why the worker does not answer; ends it.
+/// Why the worker does not answer. Ends the worker.
 error worker_session::describe_loss(const error& x) {
   if (x.code == errc::timeout) {
     end_worker();
@@ -217,7 +217,7 @@ void worker_session::end_worker() {
   socket_.reset();
   if (pid_ == 0)
     return;
-  // Reaped by the fork server, whose word we await: the pid stays the worker's until then.
+  // The fork server reaps it and reports that. The pid stays the worker's until then.
   auto patience = settings_.grace;
   for (const auto number : {SIGTERM, SIGKILL}) {
     ::kill(pid_, number);
@@ -251,7 +251,7 @@ void worker_session::end() {
     return;
   end_worker();
   control_.reset();
-  // At the end of its socket the fork server ends by itself, unless it still loads.
+  // When its socket closes the fork server ends by itself, unless it is still loading.
   if (!server_.wait(200ms))
     server_.end(settings_.grace);
   server_ = {};
