@@ -14,11 +14,11 @@ using messaging::record_state;
 
 namespace {
 
-/// On top of a job's own deadline, which the inference actor keeps: only a broken
-/// inference actor lets this pass.
+/// Added to a job's own deadline, which the inference actor enforces: only a broken inference actor
+/// exceeds it.
 constexpr auto answer_margin = 5s;
 
-/// A suspect waits for fresh jobs no longer than this: they may never come to an end.
+/// A suspect waits for fresh jobs no longer than this: there may always be more of them.
 constexpr auto suspect_patience = 5s;
 
 } // namespace
@@ -36,14 +36,14 @@ void dispatcher_state::dispatch() {
   do
     begin_what_may();
   while (read_ahead());
-  // What was announced meanwhile.
+  // Jobs that were announced and are on record by now.
   for (const auto& id : announced)
     store_progress(id.where());
 }
 
 void dispatcher_state::begin_what_may() {
   const auto now = self->clock().now();
-  auto waits_for_room = false; // then nobody passes it, or it would wait for ever
+  auto waits_for_room = false; // then no other job passes it; otherwise it would wait for ever
   const auto admit = [&](job_entry& x) {
     if (waits_for_room || !is_on_record(x) || x.unread)
       return false;
@@ -69,13 +69,13 @@ void dispatcher_state::begin_what_may() {
   }
 }
 
-/// The pixels of what runs are bounded like what waits; one job may have more.
+/// The pixels of running jobs are bounded like waiting jobs; a single job may have more.
 bool dispatcher_state::has_room(const job_entry& x) const {
   return pixels_bytes == 0 || pixels_bytes + x.pixels_bytes <= settings.credit->granted().bytes;
 }
 
-/// A job that failed on a slot is tried elsewhere as long as there is such a place, be it
-/// busy at the moment: what is wrong may be the slot's, and should not use up its attempts.
+/// A job that failed on a slot is tried on another one, even if that is busy at the moment: the
+/// slot may be at fault, and should not use up the job's attempts.
 bool dispatcher_state::suits(const job_entry& x, uint32_t index) const {
   if (x.failed_slot != index)
     return true;
@@ -85,8 +85,8 @@ bool dispatcher_state::suits(const job_entry& x, uint32_t index) const {
   return true;
 }
 
-/// Whether the next attempt at `x` is on record. If it has to be announced first, and a slot
-/// is free for it, that happens now.
+/// Whether the next attempt at `x` is on record. If it must be announced first and a slot is free
+/// for it, this announces it.
 bool dispatcher_state::is_on_record(const job_entry& x) {
   const auto& id = x.job.source->id;
   const auto alone = ledger.killed_an_owner(id);
@@ -125,8 +125,8 @@ void dispatcher_state::start(uint32_t index, entry_ptr item) {
   ledger.advance(id, item->job.source->epoch, record_state::running);
   auto answer = self->request(where.actor, settings.job_timeout + answer_margin,
                               attempt_request{item->job.job, item->attempts});
-  // CAF keeps the timer of an answered request for all of its time: megabytes, at some
-  // thousand of them.
+  // CAF keeps the timer of an answered request until its deadline: megabytes for some thousands of
+  // them.
   answer.then(
     [this, index, item, id = answer.id()](const attempt_outcome& outcome) {
       self->clock().cancel_request_timeout(self, id);
@@ -170,7 +170,7 @@ void dispatcher_state::on_outcome(uint32_t index, const entry_ptr& item,
       dead_letter(item, error{code, outcome.answer->error_message});
     }
   } else if (outcome.failure->code == errc::unavailable) {
-    // Nobody has begun: no attempt is spent.
+    // The attempt did not begin: it does not count.
     --item->attempts;
     ledger.advance(id, item->job.source->epoch, record_state::queued);
     if (draining || departs(id.where(), item->job.source->epoch))
@@ -184,9 +184,9 @@ void dispatcher_state::on_outcome(uint32_t index, const entry_ptr& item,
   finish_drain_if_idle(false);
 }
 
-/// What an attempt says of the service. Bad input says nothing; nor does a job that has failed
-/// before when it fails again, as it may be its own fault. The same goes for a slot that could
-/// not begin.
+/// Reports an attempt's outcome to the breaker. These outcomes say nothing about the service: bad
+/// input, a further failure of a job (the job itself may be at fault), and a slot that could not
+/// begin.
 void dispatcher_state::judge_outcome(const job_entry& x, const attempt_outcome& outcome) {
   auto code = errc::inference_failed;
   const auto answered = outcome.answer && !outcome.failure;

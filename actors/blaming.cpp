@@ -1,5 +1,5 @@
-// The dispatcher's suspicion: a worker that ends with a job may be the job's fault or its own.
-// Which, the next attempt tells: it runs on another worker, beside no other suspect.
+// The dispatcher's suspects: a worker's death may be the fault of its job or its own. The next
+// attempt, on another worker and beside no other suspect, tells which.
 
 #include "actors/dispatcher.hpp"
 #include "base/bytes.hpp"
@@ -45,7 +45,7 @@ void dispatcher_state::clear(job_entry& x) {
 std::string dispatcher_state::why_given_up(const job_entry& x, const error& last) const {
   auto text = std::to_string(x.attempts) + " attempts failed, the last with " + last.describe();
   if (x.deaths.size() < 2)
-    return text; // one death may have been its worker's
+    return text; // a single death may have been its worker's fault
   text += "; the image is the cause: it ended " + std::to_string(x.deaths.size()) + " workers (";
   for (size_t i = 0; i < x.deaths.size(); ++i)
     text += (i > 0 ? "; " : "") + describe(x.deaths[i]);

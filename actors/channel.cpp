@@ -15,23 +15,23 @@ namespace {
 
 constexpr size_t read_size = 64 * 1024;
 
-/// For the rest of a frame that has begun to come. A frame is written in one go, and this end
-/// reads at once: only a peer that is stuck, or means harm, lets this pass.
+/// Time for the rest of a frame that has begun to arrive. A frame is written at once, and this end
+/// reads at once: only a peer that hangs or is hostile exceeds it.
 constexpr auto frame_limit = std::chrono::seconds{10};
 
-/// On top of that, for bytes that came while this process itself was stopped.
+/// Added for bytes that arrived while this process itself was stopped.
 constexpr auto frame_grace = std::chrono::seconds{1};
 
 struct channel_state {
   channel_state() = default;
 
   wire::frame_reader reader;
-  wire::conversation talk; ///< Of a worker.
+  wire::conversation talk; ///< The conversation with a worker.
   caf::actor owner;
   bool closed = false;
-  uint64_t frames = 0;            ///< So many have come whole.
-  std::optional<uint64_t> timed;  ///< The frame that has a deadline: behind so many.
-  std::optional<uint64_t> graced; ///< The frame whose deadline has passed.
+  uint64_t frames = 0;            ///< Complete frames so far.
+  std::optional<uint64_t> timed;  ///< The frame with a deadline, by the number of frames before it.
+  std::optional<uint64_t> graced; ///< The frame whose deadline has passed, likewise.
   static inline const char* name = "channel";
 };
 
@@ -51,7 +51,7 @@ caf::io::connection_handle adopt(self_ptr self, wire::unique_fd socket) {
   return handle;
 }
 
-/// The part that both kinds share.
+/// The part that both kinds of channel share.
 /// @param on_frame Called with each frame; may refuse it.
 /// @param on_sent Called with the bytes of each frame for the peer.
 /// @param on_closed Called once, with the reason if the peer broke the protocol.
@@ -115,7 +115,7 @@ caf::behavior behave(self_ptr self, wire::unique_fd socket, wire::stream from, O
 
 caf::actor spawn_channel(caf::actor_system& system, uint64_t worker, wire::unique_fd socket,
                          caf::actor supervisor, on_assigned assigned) {
-  // Copyable for the actor's factory; emptied by its only call.
+  // Copyable for the actor's factory; its only call empties it.
   auto holder = std::make_shared<wire::unique_fd>(std::move(socket));
   return system.middleman().spawn_broker([=](self_ptr self) {
     self->state.owner = supervisor;
@@ -124,8 +124,8 @@ caf::actor spawn_channel(caf::actor_system& system, uint64_t worker, wire::uniqu
       [=](std::shared_ptr<const wire::frame> x) -> expected<void> {
         if (auto ok = self->state.talk.hear(*x); !ok)
           return ok;
-        // Answers to jobs are for the slot; what else a worker says is for its
-        // supervisor, also when the slot has gone on to another worker.
+        // Answers to jobs are for the slot. All other frames of a worker are for its supervisor,
+        // also when the slot has gone on to another worker.
         const auto& to = std::holds_alternative<wire::result>(*x) ? self->state.owner : supervisor;
         self->send(to, channel_frame{worker, std::move(x)});
         return {};
@@ -139,7 +139,7 @@ caf::actor spawn_channel(caf::actor_system& system, uint64_t worker, wire::uniqu
               assigned(std::get<wire::assign>(*x));
       },
       [=](std::optional<error> reason) {
-        // The slot hears of it from the supervisor, which can say why.
+        // The supervisor tells the slot, since it can say why.
         self->send(supervisor, channel_closed{worker, std::move(reason)});
       });
   });

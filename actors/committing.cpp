@@ -1,5 +1,5 @@
-// The dispatcher's commits: what is finished, how far has been begun, which attempts are
-// about to begin, and what waits for them to be on record.
+// The dispatcher's commits: what is finished, how far attempts have begun, which attempts will
+// begin, and what waits for them to be on record.
 
 #include "actors/dispatcher.hpp"
 #include "base/log.hpp"
@@ -10,8 +10,8 @@ using namespace std::chrono_literals;
 
 namespace {
 
-/// What first attempts wait for the commit that puts them on record. After it work goes on
-/// without: a job that kills the service then may get an attempt more.
+/// How long first attempts wait for the commit that puts them on record. After it they begin
+/// without: a job that then kills the service may get one attempt more.
 constexpr auto record_patience = 5s;
 
 std::string name_of(const messaging::topic_partition& x) {
@@ -22,7 +22,7 @@ std::string name_of(const messaging::topic_partition& x) {
 
 void dispatcher_state::store_progress(const messaging::topic_partition& where) {
   if (settings.membership) {
-    // What can wait goes with the next results.
+    // Other progress is committed with the next results.
     if (ledger.is_urgent(where))
       want_transaction();
     return;
@@ -36,7 +36,7 @@ void dispatcher_state::store(const messaging::topic_partition& where,
   const auto ok = settings.store(where, point);
   if (ok)
     return;
-  // The next tick tries again.
+  // Tried again at the next tick.
   ledger.progress_lost(where);
   const auto level = ok.error().code == errc::revoked ? spdlog::level::debug : spdlog::level::warn;
   spdlog::log(level, "offset {} of {} not stored: {}", point.next, name_of(where),
@@ -46,7 +46,7 @@ void dispatcher_state::store(const messaging::topic_partition& where,
 void dispatcher_state::on_committed(const messaging::offsets_committed& x) {
   for (const auto& item : x.items) {
     if (item.failure) {
-      // A consumer tries again as long as the partition is ours; a transaction is planned anew.
+      // A consumer tries again while the partition is ours; a transaction is planned anew.
       if (settings.membership && ledger.owns(item.where, item.epoch))
         ledger.progress_lost(item.where);
       settings.report->stats().commit_failures.Increment();
@@ -90,7 +90,7 @@ transaction_plan dispatcher_state::plan(const plan_request& x) {
   }
   std::map<messaging::topic_partition, uint64_t> epochs;
   for (const auto& where : partitions) {
-    // One transaction at a time: had the last one been committed, we would know by now.
+    // Transactions run one at a time: if the last one had been committed, that would be known.
     ledger.progress_lost(where);
     const auto epoch = ledger.epoch_of(where).value_or(0);
     const auto leaving = departs(where, epoch);

@@ -26,7 +26,7 @@ condition assess(const dispatcher_status& d, const supervisor_status& v, double 
     why.emplace_back("the model is not loaded yet");
     ++beginnings;
   }
-  // A slot takes jobs, or will as soon as its standby is there.
+  // A slot takes jobs, or will do so when its standby is ready.
   if (d.slots_up + v.slots_held == 0) {
     why.emplace_back("no worker is up");
     ++beginnings;
@@ -48,7 +48,7 @@ condition assess(const dispatcher_status& d, const supervisor_status& v, double 
   else if (d.draining)
     why.emplace_back("shutting down");
   x.begins = beginnings == why.size();
-  // Jobs are taken, but what they come to may be lost on its way, or kill the service.
+  // Jobs are taken, but their results may be lost, or they may kill the service.
   if (d.breaker == breaker_state::disabled && !d.breaker_trouble.empty())
     x.concerns.push_back("the breaker is disabled, although it has a reason to open: "
                          + d.breaker_trouble);

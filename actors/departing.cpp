@@ -1,4 +1,4 @@
-// The dispatcher's farewells: partitions that go to others, in good order or not.
+// The dispatcher's departures: partitions that go to other instances, in good order or not.
 
 #include "actors/dispatcher.hpp"
 #include "base/log.hpp"
@@ -23,7 +23,7 @@ void dispatcher_state::depart(std::vector<messaging::topic_partition> going,
   look_after_departures();
 }
 
-/// Queued work on partitions that go would be inferred for nothing.
+/// Results of queued work on these partitions would be useless.
 void dispatcher_state::drop_queued(const std::function<bool(const job_entry&)>& gone) {
   for (const auto& item : queue.remove_if(gone)) {
     settings.report->stats().inference_saved.Increment();
@@ -31,7 +31,7 @@ void dispatcher_state::drop_queued(const std::function<bool(const job_entry&)>& 
   }
 }
 
-/// Not a partition that has been assigned anew since.
+/// False for a partition that has been assigned anew since.
 bool dispatcher_state::departs(const messaging::topic_partition& where, uint64_t epoch) const {
   return std::any_of(departures.begin(), departures.end(), [&](const departure& x) {
     const auto i = x.partitions.find(where);
@@ -39,8 +39,8 @@ bool dispatcher_state::departs(const messaging::topic_partition& where, uint64_t
   });
 }
 
-/// Whether nothing of `x` is at the producer any more, and the goodbye is said, where a
-/// transaction has to say it.
+/// Whether the producer has nothing more of `x`, and, with transactions, the farewell is
+/// committed.
 bool dispatcher_state::is_settled(const departure& x) const {
   const auto at_producer = [this, &x](const auto& item) {
     const auto& [source, epoch] = item.first;
@@ -66,7 +66,7 @@ void dispatcher_state::look_after_departures() {
     const auto x = std::move(departures[i]);
     departures.erase(departures.begin() + static_cast<std::ptrdiff_t>(i));
     std::vector<messaging::topic_partition> going;
-    // Not what has been assigned anew meanwhile.
+    // Without partitions that have been assigned anew meanwhile.
     for (const auto& [where, epoch] : x.partitions)
       if (ledger.owns(where, epoch))
         going.push_back(where);
@@ -86,12 +86,12 @@ uint64_t dispatcher_state::hand_back(const std::vector<messaging::topic_partitio
     unacknowledged.erase(where);
     farewells.erase(where);
   }
-  // What runs, runs on; its outcome will be stale.
+  // Running jobs run on; their outcomes will be stale.
   auto gone = [this](const job_entry& item) {
     return !ledger.owns(item.job.source->id.where(), item.job.source->epoch);
   };
   drop_queued(gone);
-  // Nor may a result appear that the next owner will make again, if it can be helped.
+  // If possible, no result appears that the next owner will produce again.
   for (auto i = publishing.begin(); i != publishing.end();) {
     if (!i->second->held || !gone(*i->second)) {
       ++i;

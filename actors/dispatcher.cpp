@@ -11,7 +11,7 @@ namespace {
 
 constexpr auto tick_interval = 250ms;
 
-/// Of a drain's end, for the goodbye of a transaction.
+/// Time at the end of a drain for the farewell of a transaction.
 constexpr auto goodbye_limit = 1s;
 
 } // namespace
@@ -33,7 +33,7 @@ void dispatcher_state::on_breaker_command(const breaker_command& x) {
 }
 
 void dispatcher_state::on_memory(double share) {
-  // Less is taken in first; only then nothing.
+  // Reduces the credit first; intake stops only after that.
   if (const auto x = pressure->read(share)) {
     settings.credit->shrink_to(pressure->credit_share());
     const auto granted = settings.credit->granted();
@@ -53,9 +53,9 @@ void dispatcher_state::on_memory(double share) {
 }
 
 void dispatcher_state::hold_credit() {
-  const auto holds = breaker->holds();
-  settings.credit->hold(draining || holds);
-  // Closing the gate is free; giving up what is prefetched costs fetching it again.
+  const auto held = breaker->holds();
+  settings.credit->hold(draining || held);
+  // Closing the gate is free; dropped prefetched records must be fetched again.
   settings.credit->give_up_prefetched(
     holds && breaker->is_raised(supervision::circuit_breaker::trigger::memory));
 }
@@ -99,7 +99,7 @@ void dispatcher_state::on_breaker(
 void dispatcher_state::begin_drain(uint64_t limit_ms) {
   draining = true;
   settings.credit->hold(true);
-  // What waits here was not begun: whoever gets the partitions next does it.
+  // Waiting jobs were not begun: the next owner of their partitions does them.
   for (const auto& item : queue.remove_if([](const job_entry&) { return true; }))
     release(item);
   drain_until = self->clock().now() + std::chrono::milliseconds{limit_ms};
@@ -114,7 +114,7 @@ void dispatcher_state::finish_drain_if_idle(bool timed_out) {
                     });
   if (!idle && !timed_out)
     return;
-  // Whatever is still open is handed back: its offsets are not committed.
+  // Open records are handed back: their offsets are not committed.
   ending_drain = true;
   depart({partitions.begin(), partitions.end()}, settings.membership ? goodbye_limit : 0s,
          [this, idle](uint64_t) {
@@ -143,8 +143,8 @@ std::map<messaging::topic_partition, std::optional<uint64_t>> dispatcher_state::
     const auto log = logs.find(where);
     if (!ours || log == logs.end() || log->second.end < 0)
       continue;
-    // The source's position also passes what brings no record, e.g., a transaction's marker;
-    // ours is newer.
+    // The source's position also passes offsets without a record, e.g., a transaction's marker; the
+    // dispatcher's is newer.
     const auto place = std::max(ours->fetch_next, log->second.position);
     if (place < 0 && log->second.end > 0)
       continue;
@@ -261,7 +261,7 @@ dispatcher_actor::behavior_type dispatcher(
     [self](atom::status) { return self->state.status(); },
     [self](atom::drain, uint64_t limit_ms) -> caf::result<bool> {
       auto& state = self->state;
-      if (state.draining) // drained for maintenance, or still at it
+      if (state.draining) // drained for maintenance, or draining
         return !state.drained.pending();
       state.drained = self->make_response_promise<bool>();
       auto promise = state.drained;
@@ -281,7 +281,7 @@ dispatcher_actor::behavior_type dispatcher(
     },
     [self](atom::retry) { self->state.dispatch(); },
     [self](atom::deadline) {
-      // Not that of an earlier drain, which was over before its time.
+      // Not the deadline of an earlier drain that ended early.
       if (self->clock().now() >= self->state.drain_until)
         self->state.finish_drain_if_idle(true);
     },

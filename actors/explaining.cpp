@@ -1,10 +1,10 @@
-// The supervisor's wish to know why: samples a suspect's allocations, has them explained
-// by a helper process, and reports the leak with its call stacks.
+// How the supervisor explains leaks: it samples a suspect's allocations, has a helper process
+// explain them, and reports the leak with its call stacks.
 //
-// A suspect is sampled from the first growth that warm-up does not excuse. Once enough is
-// sampled, and when another worker has taken over its slot, its samples are dumped. Stacks
-// that were named before are recognised at once; for others a helper process names them,
-// and the replacement's event waits (for a bounded time) for the cause.
+// A suspect is sampled from the first growth that warm-up does not excuse. Its samples are dumped
+// when they are enough, and when another worker has taken over its slot. Stacks that were named
+// before are recognised at once. For others a helper process names them, and the replacement's
+// event waits (for a bounded time) for the cause.
 
 #include "actors/supervisor.hpp"
 
@@ -23,49 +23,49 @@ using sampling = worker_entry::sampling_phase;
 
 namespace {
 
-/// Sampled jobs of a confirmed leak after which it is explained although its worker may
-/// serve for long.
+/// Number of sampled jobs after which a confirmed leak is explained even if its worker will serve
+/// for long.
 constexpr uint64_t enough_jobs = 48;
 
-/// Jobs without growth after which a suspect is sampled no more.
+/// Number of jobs without growth after which a suspect is not sampled any more.
 constexpr uint64_t quiet_jobs = 128;
 
-/// Between two explanations of one slot, however different its leaks.
+/// Least time between two explanations of one slot, even if its leaks differ.
 constexpr auto least_pause = 5s;
 
-/// Sampled jobs of one worker after which it is sampled no more: a leak that takes its
-/// time must not cost for as long.
+/// Number of sampled jobs after which a worker is not sampled any more: a slow leak must not cost
+/// time for as long as it lasts.
 constexpr uint64_t most_jobs = 2'000;
 
-/// No dump is asked for until so many times has passed what the one before took, with
-/// what was done with it: a worker that is replaced every few jobs is dumped now and then.
+/// The pause before the next dump, as a multiple of the time that the last dump and its evaluation
+/// took. So a worker that is replaced every few jobs is not dumped each time.
 constexpr int64_t dump_pauses = 20;
 
-/// A larger dump is not read here, only by the helper; most have tens of KB.
+/// Only the helper reads a larger dump; most have tens of KB.
 constexpr size_t max_recognised_bytes = 1u << 20;
 
-/// Explanations that wait for the helper, each with a dump.
+/// Bound for explanations that wait for the helper, each with a dump.
 constexpr size_t max_explanations = 8;
 
-/// Reports that later replacements can refer to.
+/// Bound for reports that later replacements can refer to.
 constexpr size_t max_reports = 64;
 
-/// A dump takes milliseconds, of which a busy machine makes more.
+/// A dump takes milliseconds; a busy machine needs longer.
 constexpr auto dump_limit = 2s;
 
-/// For the helper, which takes a second for libtorch with an idle core.
+/// Time for the helper, which takes a second for libtorch with an idle core.
 constexpr auto explain_limit = 30s;
 
-/// Events that wait for one explanation.
+/// Bound for events that wait for one explanation.
 constexpr size_t max_waiting = 64;
 
-/// Flame graphs beyond this are cut at a line: an event must fit into its topic.
+/// Longer flame graphs are cut at a line: an event must fit into its topic.
 constexpr size_t max_flame_bytes = 64 * 1024;
 
-/// Of a site's stack, in events.
+/// Bound for the sites in an event.
 constexpr size_t sites_in_event = 3;
 
-/// The same leak? Its growth per job tells, roughly.
+/// Whether two growths per job are about equal, so that it is likely the same leak.
 bool alike(double a, double b) { return a > 0 && b > 0 && a < 2 * b && b < 2 * a; }
 
 double growth_per_job(const worker_entry& x) {
@@ -80,7 +80,7 @@ std::string cut_at_line(std::string text, size_t limit) {
   return text;
 }
 
-/// What a replacement's event says of the sites; the report has all.
+/// The sites in a replacement's event; the report has all of them.
 nlohmann::json short_sites(const supervision::leak_report& x) {
   auto list = nlohmann::json::array();
   for (const auto& site : x.sites) {
@@ -127,13 +127,13 @@ void supervisor_state::watch_allocations(worker_entry& x) {
   }
   case sampling::on: {
     const auto sampled_jobs = x.jobs - x.sampled_from;
-    // A cache that fills is not reported unless it costs its worker its place.
+    // A growing cache is reported only if its worker is replaced for it.
     const auto confirmed = verdict.kind >= growth::leak;
     if (confirmed && sampled_jobs >= enough_jobs && !x.dumped && !is_explained(x)) {
       x.dumped = true;
       ask_for_dump(x);
     } else if (sampled_jobs >= most_jobs) {
-      // Whatever comes later is more of the same; sampling it would only cost.
+      // Later samples would show the same and only cost time.
       x.sampled_enough = true;
       if (confirmed)
         ask_for_dump(x);
@@ -178,7 +178,7 @@ bool supervisor_state::wants_dump(const worker_entry& x) {
 
 void supervisor_state::on_profiled(worker_entry& x, const wire::profiled& news) {
   if (news.what == wire::profile::start && x.sampled == sampling::asked) {
-    // Without jemalloc there is nothing to sample; asked once, not again and again.
+    // Without jemalloc nothing can be sampled; asks once, not repeatedly.
     if (news.error_message.empty()) {
       x.sampled = sampling::on;
       x.sampled_from = x.jobs;
@@ -193,7 +193,7 @@ void supervisor_state::on_profiled(worker_entry& x, const wire::profiled& news) 
       begin_explanation(x, news);
     else
       spdlog::warn("no heap dump of worker {} (slot {}): {}", x.id, x.slot, news.error_message);
-    // The worker's time and ours together.
+    // The time of the worker and of this process together.
     const auto now_us = settings.report->env().monotonic_us();
     next_dump_us = now_us
                    + dump_pauses * (static_cast<int64_t>(news.duration_us) + now_us - start_us);
@@ -220,7 +220,7 @@ void supervisor_state::begin_explanation(const worker_entry& x, const wire::prof
   const auto age = known == known_leaks.end() ? least_pause + settings.explain_interval
                                               : now - known->second.when;
   if (auto known_as = recognise(e)) {
-    // Its cause is known at once; what a report would add is its numbers.
+    // Its cause is known at once; a report would only add its numbers.
     const auto fresh = known != known_leaks.end() && known_as->cause == known->second.name.cause
                        && age < settings.explain_interval;
     names[x.slot] = std::move(*known_as);
@@ -228,7 +228,7 @@ void supervisor_state::begin_explanation(const worker_entry& x, const wire::prof
       return;
     e.recognised = true;
   } else if (news.heap.starts_with("heap_v2/")) {
-    names[x.slot] = leak_name{x.generation, {}, {}, {}, 0}; // none of those that are known
+    names[x.slot] = leak_name{x.generation, {}, {}, {}, 0}; // none of the known ones
   } else if (is_explained(x)) {
     return;
   }
@@ -257,7 +257,7 @@ std::optional<supervisor_state::leak_name> supervisor_state::recognise(const exp
   if (cause == supervision::leak_cause::unknown)
     return std::nullopt;
   leak_name known_as{e.generation, std::string{to_string(cause)}, {}, {}, e.bytes_per_job};
-  // The report is of this very leak only where both give it the same name.
+  // The report is of this leak only if both give it the same name.
   if (auto i = reports.find(found->report);
       i != reports.end() && i->second.cause == known_as.cause) {
     known_as.report = i->second.report;
@@ -278,7 +278,8 @@ void supervisor_state::follow_explanations() {
   while (!explanations.empty()) {
     auto& e = explanations.front(); // one at a time: a helper takes a core
     if (!e.number) {
-      // What came before may have taught it. The slot's own report is wanted anyway.
+      // An earlier explanation may have named its stacks. A report that the slot itself wants is
+      // still made.
       if (auto known_as = recognise(e); known_as && !e.recognised && known_leaks.contains(e.slot)) {
         finish_recognised(std::move(*known_as));
         continue;
@@ -289,7 +290,7 @@ void supervisor_state::follow_explanations() {
         continue;
       }
       e.number = *started;
-      e.request = {}; // megabytes
+      e.request = {}; // frees megabytes
     }
     if (auto report = settings.host->explained(*e.number)) {
       finish_explanation(std::move(*report));
@@ -373,10 +374,10 @@ void supervisor_state::report_replacement(uint32_t index, nlohmann::json detail)
 
 supervisor_state::leak_name supervisor_state::name_of(uint32_t index, uint64_t generation,
                                                       const nlohmann::json& detail) const {
-  // By its own stacks, also when these say that it is nothing known.
+  // By its own stacks, also when these show that it is not a known leak.
   if (auto i = names.find(index); i != names.end() && i->second.generation == generation)
     return i->second;
-  // Else it is likely what the slot had last, when it grew alike.
+  // Else it is likely the slot's latest leak, if the growth is alike.
   const auto slope = detail.at("verdict") == to_string(growth::hoarding) ? "private_slope"
                                                                          : "live_slope";
   const auto rate = detail.at(slope).at("bytes_per_job").get<double>();
@@ -389,12 +390,13 @@ supervisor_state::leak_name supervisor_state::name_of(uint32_t index, uint64_t g
 }
 
 void supervisor_state::publish_replacement(nlohmann::json detail, const leak_name& known_as) {
-  // Not a crash or the like: those are no matter of memory.
+  // Not for a crash or the like, which has no cause in memory.
   const auto of_memory = supervision::parse_leak_cause(detail.at("cause").get<std::string>());
   const auto unsuspected = detail.at("verdict") == to_string(growth::healthy)
                            || detail.at("verdict") == to_string(growth::caching)
                            || detail.at("verdict") == to_string(growth::warming_up);
-  // Nor does it hoard when its own growth is not even suspected, whatever the one before did.
+  // Nor is its cause hoarding if its own growth is not suspected, whatever the previous worker's
+  // was.
   const auto contradicts = unsuspected
                            && known_as.cause == to_string(supervision::leak_cause::hoarding);
   if (of_memory && !known_as.cause.empty() && !contradicts) {

@@ -1,4 +1,4 @@
-// The dispatcher's intake: records that come, partitions that come and go.
+// The dispatcher's intake: records that are fetched, partitions that are assigned and revoked.
 
 #include "actors/decoder.hpp"
 #include "actors/dispatcher.hpp"
@@ -8,11 +8,11 @@ namespace ziyu::actors {
 
 namespace {
 
-/// What a revocation waits for the acknowledgement of what the producer has. The group stands
-/// still meanwhile; without it others would do the same jobs again.
+/// How long a revocation waits for the acknowledgement of the records at the producer. The group
+/// waits meanwhile; without the wait others would do the same jobs again.
 constexpr std::chrono::milliseconds departure_limit{2'000};
 
-/// Whether there is no content to read, so that it is bad input for certain.
+/// Whether there is no content to read, so that the record is certainly bad input.
 bool holds_nothing(const messaging::record& x) {
   return (!x.value || x.value->empty()) && !messaging::find_header(x.headers, "ce_dataref");
 }
@@ -65,7 +65,7 @@ void dispatcher_state::on_fetched(const fetched_job& x) {
   }
   item->unread = !x.job && !messaging::is_plain_image(*x.source);
   unread += item->unread;
-  // What has an id of its own names it when it is read.
+  // An id inside the content is known only after it is read.
   if (!item->unread)
     note_id(*item, x.job ? x.job->id : messaging::job_id_of(*x.source));
   queue.push(std::move(item));
@@ -73,13 +73,13 @@ void dispatcher_state::on_fetched(const fetched_job& x) {
 }
 
 void dispatcher_state::on_assigned(const messaging::partitions_assigned& x) {
-  // Too late for whoever leaves: nobody would take it back from us.
+  // Too late for a member that leaves: the partitions would not be revoked from it.
   if (draining)
     return;
   uint64_t finished = 0, attempted = 0, suspects = 0;
   auto ignored = nlohmann::json::array();
   for (const auto& where : x.partitions) {
-    if (ledger.epoch_of(where)) // its log went back: what we know is of other records
+    if (ledger.epoch_of(where)) // its log went back: what is known is of other records
       hand_back({where}, true);
     const auto found = x.committed.find(where);
     if (found == x.committed.end()) {
@@ -121,7 +121,7 @@ void dispatcher_state::on_revoked(const messaging::partitions_revoked& x,
       {{"partitions", x.partitions.size()}, {"lost", x.lost}, {"handed_back", handed_back}});
   };
   if (x.lost) {
-    assigned = false; // out of the group, until it is joined again
+    assigned = false; // out of the group until it is joined again
     tell(hand_back(x.partitions, true));
     done();
     look_after_departures();
@@ -138,7 +138,7 @@ void dispatcher_state::on_consumer_failed(const error& reason) {
     settings.report->emit(spdlog::level::warn, "broker_unavailable", {{"reason", reason.message}});
   trouble = reason.message;
   if (reason.code == errc::kafka_fatal) {
-    // A fresh consumer joins the group anew; what this one had is gone.
+    // A fresh consumer joins the group anew; the previous one's assignment is over.
     assigned = false;
     messaging::partitions_revoked gone;
     gone.partitions.assign(partitions.begin(), partitions.end());

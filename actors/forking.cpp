@@ -1,4 +1,4 @@
-// The supervisor's fork server: its start, its word, its death, and when it is trusted again.
+// The supervisor's fork server: its start, its frames, its death, and when it is trusted again.
 
 #include "actors/supervisor.hpp"
 
@@ -26,7 +26,7 @@ void supervisor_state::start_server() {
       return;
     }
     server_troubled = true;
-    const auto attempts = server_backoff->attempts(); // each pause ends with one
+    const auto attempts = server_backoff->attempts(); // each pause ends with an attempt
     const auto pause = server_backoff->next(settings.report->env().random());
     trigger(trigger_kind::fork_server, true, trouble,
             {{"attempts", static_cast<double>(attempts)},
@@ -39,7 +39,7 @@ void supervisor_state::start_server() {
   server_ready = false;
   server_pid = *pid;
   server_started = self->clock().now();
-  stacks.clear(); // its workers have their code elsewhere
+  stacks.clear(); // in its workers the code is at other addresses
   settings.report->emit(spdlog::level::info, "fork_server_started",
                         {{"pid", *pid}, {"server", server}});
 }
@@ -71,7 +71,7 @@ void supervisor_state::on_server_frame(const server_frame& x) {
     from_string(failed->error_code, code);
     trouble = "the fork server cannot serve: " + failed->error_message;
     spdlog::error("{}", trouble);
-    // A model that never loaded will not load the next time either.
+    // A model that has never loaded will not load the next time either.
     if (!ever_ready)
       give_up(error{code, failed->error_message});
   } else if (auto made = std::get_if<wire::spawned>(x.content.get())) {
@@ -83,7 +83,7 @@ void supervisor_state::on_server_frame(const server_frame& x) {
       const auto now = self->clock().now();
       spawn_after = now + worker_backoff->next(settings.report->env().random(), now);
       entry->expected_end = true;
-      if (entry->closed) // else its socket closes, too
+      if (entry->closed) // else its socket will close, too
         workers.erase(made->spawn_id);
       return;
     }
@@ -91,7 +91,7 @@ void supervisor_state::on_server_frame(const server_frame& x) {
     if (entry->state == phase::spawning)
       entry->state = phase::warming;
     settings.host->adopt(entry->id, made->pid);
-    if (entry->closed) { // before we heard that it lived
+    if (entry->closed) { // before its `spawned` arrived
       settings.host->signal(entry->id, SIGKILL);
       note_death();
     }
@@ -109,7 +109,7 @@ void supervisor_state::on_server_closed(const server_closed& x) {
     return;
   settings.host->stop_server(true);
   server_up = server_ready = false;
-  // Nobody will say any more whether these were forked.
+  // It is not known any more whether these were forked.
   std::erase_if(workers, [](const auto& w) { return w.second.pid == 0 && w.second.closed; });
   if (draining)
     return;
@@ -134,8 +134,8 @@ void supervisor_state::note_server_death() {
   const auto now = self->clock().now();
   const auto within = server_intensity->admit(now);
   const auto deaths = server_intensity->recent(now);
-  // The workers live on. Only while there is no way to replace them for long (it died
-  // before it had proved itself) does the breaker open.
+  // The workers live on. The breaker opens only if they cannot be replaced for long: when the fork
+  // server died before it had proved itself.
   if (server_backoff->attempts() > 0) {
     server_troubled = true;
     trigger(trigger_kind::fork_server, true,
@@ -144,7 +144,7 @@ void supervisor_state::note_server_death() {
             {{"deaths", static_cast<double>(deaths)},
              {"period_ms", static_cast<double>(settings.restart_period.count())}});
   }
-  // From here on it is no accident: as slowly as it goes, and loudly.
+  // From here on it is not an accident: restarts slow down, and the trigger is raised.
   auto pause = server_backoff->next(settings.report->env().random());
   if (!within) {
     pause = settings.backoff_max;
@@ -164,7 +164,7 @@ void supervisor_state::note_server_death() {
 
 void supervisor_state::trust_server() {
   const auto now = self->clock().now();
-  // One that was ready is not one that works: it must have lived for a while.
+  // Being ready is not enough: it must have lived for a while.
   if (!server_ready || now - server_ready_since < settings.backoff_max)
     return;
   server_backoff->reset();

@@ -1,4 +1,4 @@
-// The supervisor's care for memory: verdicts and the healing ladder.
+// The supervisor's healing: verdicts and the ladder.
 
 #include "actors/supervisor.hpp"
 
@@ -18,7 +18,7 @@ using supervision::rung;
 void supervisor_state::on_job_done(const job_done& x) {
   auto entry = find(x.worker);
   if (!entry || entry->state != phase::serving)
-    return; // its slot switches, or hears that it is gone: no need to release it
+    return; // its slot switches or learns that it is gone: no need to release it
   auto& w = *entry;
   w.held = x.held;
   ++w.jobs;
@@ -61,7 +61,7 @@ void supervisor_state::on_job_done(const job_done& x) {
 }
 
 void supervisor_state::release(worker_entry& x) {
-  // What may reach its budget stays held until a standby takes its slot over.
+  // A worker that may reach its budget stays held until a standby takes its slot over.
   if (!x.at_budget && std::exchange(x.held, false))
     self->send(slots.at(x.slot).actor, go_ahead{x.id});
 }
@@ -104,7 +104,7 @@ supervision::healing_policy::worker supervisor_state::state_of(const worker_entr
   w.baseline_bytes = x.baseline_bytes;
   w.private_bytes = x.private_bytes;
   w.present_bytes = x.present_bytes;
-  // The worker's word, but no more than has grown at all by our own reading.
+  // The worker's own report, but at most the growth by the supervisor's readings.
   w.step_bytes = std::min(x.step_bytes,
                           x.private_bytes - std::min(x.private_bytes, x.baseline_bytes));
   w.live_grown_bytes = static_cast<int64_t>(x.live_bytes) - static_cast<int64_t>(x.live_baseline);
@@ -118,22 +118,22 @@ void supervisor_state::heal(worker_entry& x) {
   auto step = policy->decide(state_of(x));
   if (step.action == rung::none)
     return release(x);
-  // The worker's own word started this; the supervisor's own reading decides.
-  // Where nothing can be read its word must do, or it would be held for ever.
+  // The worker's own report started this; the supervisor's reading decides. If nothing can be read,
+  // the report must be enough, or the worker would be held for ever.
   if (!read_private(x) && settings.host->gone(x.id))
     return;
   step = policy->decide(state_of(x));
   switch (step.action) {
   case rung::none: return release(x);
   case rung::trim:
-    // Its next job comes behind the trim, and watches over it, which has no deadline; so the
-    // next probe releases one that is held meanwhile.
+    // The trim has no deadline. Its next job comes after the trim and bounds it, so the next probe
+    // releases a worker that is held meanwhile.
     if (std::exchange(x.trimming, true))
       return release(x);
     spdlog::info("trimming worker {} (slot {}): {}", x.id, x.slot, step.reason);
     x.before_trim = x.private_bytes;
     tell_worker(x, wire::trim{});
-    // At its budget it waits for what the trim brings.
+    // At its budget it waits for the result of the trim.
     if (!step.last_resort)
       release(x);
     return;
@@ -146,17 +146,17 @@ void supervisor_state::heal(worker_entry& x) {
 }
 
 void supervisor_state::on_trimmed(worker_entry& x, const wire::trimmed& news) {
-  // As it was when the rung was decided on: a reading of a job's end may have come in between
-  // that saw what the trim had done already, as if there had been little to find.
+  // As it was when the trim was decided: a reading at a job's end may have come between that
+  // already saw the trim's effect.
   const auto before = std::max(x.before_trim, x.private_bytes);
   x.trimming = false;
   x.trimmed = true;
   x.reported_anonymous = news.after.rss_anon;
-  // Reports of jobs that were over before the trim may still be on their way.
+  // Reports of jobs that ended before the trim may still arrive.
   x.comparable_from = x.activity->moment() + 2;
   if (!read_private(x))
     return;
-  // Its next job may run already: only its word tells what the trim has left.
+  // Its next job may run already: only its own report tells what the trim has left.
   if (!x.seen_idle)
     x.private_bytes = std::min(x.private_bytes,
                                static_cast<uint64_t>(std::max<int64_t>(
@@ -173,7 +173,8 @@ void supervisor_state::on_trimmed(worker_entry& x, const wire::trimmed& news) {
   const auto grown = before - std::min(before, x.baseline_bytes) + on_gpu;
   const auto left = x.private_bytes - std::min(x.private_bytes, x.baseline_bytes) + x.gpu_reserved
                     - std::min(x.gpu_reserved, x.gpu_baseline);
-  // Enough: judged anew, and the rung may be used again. Else the next one is due.
+  // If that was enough, it is judged anew, and the rung may be used again. Else the next rung is
+  // due.
   const auto enough = left < grown / 2;
   detail["enough"] = enough;
   settings.report->emit(spdlog::level::info, "worker_trimmed", std::move(detail));
@@ -182,7 +183,7 @@ void supervisor_state::on_trimmed(worker_entry& x, const wire::trimmed& news) {
     x.trimmed = false;
   }
   if (x.state == phase::serving)
-    heal(x); // its next job may be one too many, or may begin now
+    heal(x); // its next job may reach the budget, or may begin now
 }
 
 void supervisor_state::want_replacement(worker_entry& x, const std::string& reason) {
@@ -207,20 +208,20 @@ void supervisor_state::start_replacements() {
     return;
   supervision::replacement_schedule::settings how;
   how.max_unavailable = policy->max_replacing(settings.slots);
-  // Whoever is doomed is due; what the schedule decides is who comes first.
+  // Each doomed worker is due; the schedule decides only the order.
   how.margin_seconds = std::numeric_limits<double>::max();
   const auto plan = supervision::replacement_schedule{how}.decide(std::move(doomed), replacing());
   for (auto slot_index : plan.start)
     begin_replacement(*find(slots[slot_index].worker));
-  // Out of turn, as the next job may reach the budget.
+  // Out of turn, since the next job may reach the budget.
   for (auto slot_index : plan.hold)
     begin_replacement(*find(slots[slot_index].worker));
   supply();
 }
 
 void supervisor_state::begin_replacement(worker_entry& x) {
-  // Whoever was relieved before has no job: it gets no more time to end by itself, or the
-  // workers that are ending would become ever more where a leak is fast.
+  // A worker that was relieved before has no job. It gets no more time to end by itself; otherwise,
+  // with a fast leak, more and more workers would be ending.
   for (const auto& done : relieved)
     if (auto old = find(done.old_worker);
         done.slot == x.slot && old != nullptr && old->state == phase::ending)
@@ -251,8 +252,8 @@ supervision::cause_evidence supervisor_state::counters_of(const worker_entry& x)
     e.decoded_per_job = x.decoded_sum / static_cast<double>(x.jobs);
   }
   if (verdict.on_gpu) {
-    // One slope for both: what tensors hold is reserved for them, so that a leak moves
-    // both and a cache the second alone.
+    // One slope for both: what tensors hold is reserved for them. So a leak moves both, and a cache
+    // only the second.
     e.gpu_reserved_per_job = verdict.gpu.bytes_per_job;
     if (verdict.kind != growth::hoarding)
       e.gpu_allocated_per_job = verdict.gpu.bytes_per_job;

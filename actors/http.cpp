@@ -21,7 +21,7 @@ using nlohmann::json;
 
 namespace {
 
-/// An actor that does not answer within this is as good as dead.
+/// An actor that does not answer within this counts as not working.
 constexpr auto answer_limit = std::chrono::seconds{2};
 
 constexpr const char* paths[] = {"/health",  "/livez",  "/readyz", "/metrics",
@@ -41,8 +41,8 @@ http_reply refuse(const error& reason) { return refuse(503, reason.describe()); 
 
 // -- what may be asked, decided before a body is read ---------------------------------------
 
-/// Why a request may not change anything, or empty: only a client on this machine may, and
-/// neither a proxy nor a page in a browser that happens to run here.
+/// Why a request may not change anything, or empty. Only a client on this machine may, but not
+/// through a proxy and not from a page in a browser.
 std::string why_forbidden(const http_request& req) {
   const auto& from = req.from;
   if (!from.starts_with("127.") && from != "::1" && !from.starts_with("::ffff:127."))
@@ -74,7 +74,7 @@ std::optional<http_reply> look_at_head(const http_request& req) {
   return std::nullopt;
 }
 
-/// What `POST /breaker` asks for: `{"mode": "auto"|"open"|"disable", "reason": text?}`.
+/// Parses `POST /breaker`: `{"mode": "auto"|"open"|"disable", "reason": text?}`.
 expected<breaker_command> parse_command(const std::string& text) {
   const auto body = json::parse(text, nullptr, false);
   breaker_command result;
@@ -92,7 +92,7 @@ expected<breaker_command> parse_command(const std::string& text) {
 
 // -- answers ----------------------------------------------------------------------------------
 
-/// What the actors say at one moment, asked at the same time.
+/// The actors' statuses at one moment, asked for at the same time.
 struct moment {
   expected<dispatcher_status> d = fail(errc::timeout, "the dispatcher does not answer");
   expected<supervisor_status> v = fail(errc::timeout, "the supervisor does not answer");
@@ -180,8 +180,8 @@ json health_json(const http_settings& settings, const moment& now, const conditi
           {"dead_letters", d.dead_letters}};
 }
 
-/// A thread that answers requests, all that have come at a time from one round of questions:
-/// however many ask, each waits for two rounds at most.
+/// A thread that answers requests. All requests that are waiting share one round of questions to
+/// the actors: each waits for two rounds at most.
 class desk {
 public:
   using batch = std::vector<std::pair<uint64_t, http_request>>;
@@ -193,7 +193,7 @@ public:
 
   ~desk() { stop(); }
 
-  /// As many wait here as the front has connections, at most.
+  /// At most as many wait here as the front has connections.
   void put(uint64_t id, http_request x) {
     std::lock_guard guard{mutex_};
     waiting_.emplace_back(id, std::move(x));
@@ -273,7 +273,7 @@ public:
   }
 
 private:
-  /// The first request may be here before `listen` knows its front.
+  /// The first request may arrive before `listen` has set the front.
   void reply(uint64_t id, http_reply x) {
     std::unique_lock lock{mutex_};
     listening_.wait(lock, [this] { return front_ != nullptr; });

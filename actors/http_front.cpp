@@ -25,19 +25,19 @@ using clock = std::chrono::steady_clock;
 using wire::unique_fd;
 using namespace std::chrono_literals;
 
-/// What a refused client may still send before its connection ends. Without that, a client
-/// that sends on would lose the answer to a connection reset.
+/// How long a refused client may go on sending before its connection ends. Otherwise a client that
+/// is still sending would lose the answer to a connection reset.
 constexpr auto linger_limit = 1s;
 constexpr size_t linger_bytes = 16u << 20;
 
 constexpr auto stop_limit = 500ms;
 
-/// Without a descriptor for another connection.
+/// The pause when there is no descriptor for another connection.
 constexpr auto accept_pause = 100ms;
 
 constexpr size_t read_size = 16 * 1024;
 
-/// Reads per turn, so that one client that sends fast leaves time for the others.
+/// Reads per turn, so that one fast client leaves time for the others.
 constexpr int reads_per_turn = 8;
 
 const char* phrase_of(int status) {
@@ -71,7 +71,7 @@ std::string encode(const http_reply& x, bool with_body) {
 }
 
 http_reply refusal(int status, const std::string& reason) {
-  // The reasons are ours: they have nothing to escape.
+  // The reasons are our own texts: nothing in them needs escaping.
   return {status, R"({"status":"error","error":")" + reason + "\"}\n"};
 }
 
@@ -104,7 +104,7 @@ expected<unique_fd> listen_on(const http_front::settings& x) {
   for (auto i = found; i != nullptr; i = i->ai_next) {
     unique_fd fd{::socket(i->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)};
     const int yes = 1;
-    if (fd) // not SO_REUSEPORT: a port that is taken must fail
+    if (fd) // not SO_REUSEPORT: a port that is taken must be an error
       ::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
     if (fd && ::bind(fd.get(), i->ai_addr, i->ai_addrlen) == 0
         && ::listen(fd.get(), SOMAXCONN) == 0)
@@ -162,13 +162,13 @@ private:
   struct connection {
     unique_fd fd;
     phase at = phase::reading;
-    clock::time_point deadline, since; ///< Of this phase; accepted.
+    clock::time_point deadline, since; ///< Deadline of this phase; time of accept.
     http_request_reader reader;
     std::string from, out;
     size_t sent = 0, discarded = 0;
     bool interim = false;    ///< `out` is "100 Continue".
     bool with_body = true;   ///< Not for HEAD.
-    bool peer_ended = false; ///< It sends no more.
+    bool peer_ended = false; ///< The client sends no more.
   };
   using connections = std::map<uint64_t, connection>;
 
@@ -208,7 +208,7 @@ private:
     all_.clear();
   }
 
-  /// Stopped, and no answer is on its way any more or it had its time.
+  /// Stopped, and no answer is being written any more or its time is over.
   bool over() {
     if (!stopping_)
       return false;
@@ -239,7 +239,7 @@ private:
 
   // -- connections come and go ----------------------------------------------------------
 
-  /// The one that has waited longest for its client.
+  /// The connection that has waited longest for its client.
   connections::iterator slowest() {
     auto result = all_.end();
     for (auto i = all_.begin(); i != all_.end(); ++i)

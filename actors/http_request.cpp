@@ -16,7 +16,7 @@ bool is_token(std::string_view x) {
   return !x.empty() && std::all_of(x.begin(), x.end(), is_token_character);
 }
 
-/// Control characters but the tab have no place in a head.
+/// Control characters other than the tab are not allowed in a head.
 bool is_clean(std::string_view x) {
   return std::all_of(x.begin(), x.end(), [](char c) {
     const auto u = static_cast<unsigned char>(c);
@@ -47,7 +47,7 @@ int hex_value(char c) {
                                 : -1;
 }
 
-/// The path of a request's target; what is no escape stays as it is.
+/// The path of a request's target, percent-decoded; invalid escapes stay unchanged.
 std::string decode_path(std::string_view target) {
   target = target.substr(0, target.find_first_of("?#"));
   std::string result;
@@ -65,8 +65,8 @@ std::string decode_path(std::string_view target) {
   return result;
 }
 
-/// The end of the head in `x`, looked for from `from` on: the byte behind its empty line.
-/// Lines may end without CR.
+/// The end of the head in `x`, searched from `from` on: the byte behind the empty line. Lines may
+/// end without CR.
 size_t find_end(std::string_view x, size_t from) {
   for (auto i = x.find('\n', from); i != std::string_view::npos; i = x.find('\n', i + 1)) {
     if (i + 1 < x.size() && x[i + 1] == '\n')
@@ -141,7 +141,7 @@ http_request_reader::step http_request_reader::read_head() {
     return step::failed;
   buffer_.erase(0, end);
   head_done_ = true;
-  // More than the body is none of this request.
+  // Bytes behind the body are not part of this request.
   if (buffer_.size() > request_.content_length)
     buffer_.resize(request_.content_length);
   return step::head;

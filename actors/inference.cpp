@@ -74,7 +74,7 @@ caf::result<attempt_outcome> inference_state::on_request(const attempt_request& 
 
 void inference_state::finish(attempt_outcome x) {
   job.reset();
-  // Before the answer, so that the dispatcher's next job meets the new worker.
+  // Before the answer, so that the dispatcher's next job goes to the new worker.
   if (next)
     switch_over();
   x.slot_up = is_up();
@@ -83,7 +83,7 @@ void inference_state::finish(attempt_outcome x) {
 
 void inference_state::on_frame(const channel_frame& x) {
   if (!current || x.worker != current->worker)
-    return; // a worker that was given up
+    return; // a worker that was abandoned
   if (auto answer = std::get_if<wire::result>(x.content.get())) {
     if (answer->attempt_id == attempt_id && promise.pending())
       on_result(*answer);
@@ -119,7 +119,7 @@ void inference_state::on_result(const wire::result& x) {
 
 void inference_state::on_closed(const channel_closed& x) {
   if (next && x.worker == next->worker)
-    next.reset(); // died before it took over; the supervisor knows and sends another
+    next.reset(); // died before it took over; the supervisor knows and links another one
   if (!current || x.worker != current->worker)
     return;
   auto lost = outcome();
@@ -161,8 +161,8 @@ void inference_state::on_deadline(uint64_t id) {
   }
   kill_reason = error{errc::deadline_exceeded,
                       "no answer within " + std::to_string(settings.job_timeout.count()) + " ms"};
-  // The supervisor kills it; its end comes back as a closed channel and answers
-  // the attempt.
+  // The supervisor kills it. Then its channel closes, which answers the
+  // attempt.
   self->send(settings.supervisor, worker_hung{current->worker, job->id});
 }
 
@@ -208,7 +208,7 @@ inference_actor::behavior_type inference(inference_actor::stateful_pointer<infer
       if (!state.current || state.current->worker != x.worker)
         return;
       state.current->private_offset = x.private_offset;
-      // An idle worker needs no hold to be seen idle.
+      // An idle worker can be read without a hold.
       state.hold_once = state.hold_once || (x.hold_once && state.promise.pending());
     },
     [self](const go_ahead& x) { self->state.on_go_ahead(x); },

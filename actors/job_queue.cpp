@@ -51,7 +51,7 @@ void job_queue::push_suspect(entry_ptr x, time_point not_before, time_point over
   suspects_.push_back(std::move(x));
 }
 
-/// The first whose attempts are not over: all before it are decided.
+/// Whether it is the first job of its lane whose attempts are not over.
 bool job_queue::first_in_lane(const job_entry& x) const {
   if (x.lane.empty())
     return true;

@@ -13,20 +13,20 @@ using nlohmann::json;
 
 namespace {
 
-/// Texts beyond this are not for the log.
+/// Longer texts are left out of the log.
 constexpr size_t max_logged = 300;
 
-/// A reason is the point of its line.
+/// The bound for a reason, which matters most in its line.
 constexpr size_t max_why = 1'000;
 
-/// What tells one thing from another comes first.
+/// Values that identify things come first.
 constexpr std::array<std::string_view, 8> first_keys{"job_id",  "source", "slot", "generation",
                                                      "process", "pid",    "code", "cause"};
 
-/// In which an event says why, the first that it has.
+/// The members of an event that tell why it happened; the first one that exists counts.
 constexpr std::array<const char*, 4> why_keys{"reason", "message", "judgement", "how"};
 
-/// The same for what has parts, which only machines get.
+/// The same for values with parts, which only JSON lines have.
 constexpr size_t max_structured = 1'000;
 
 std::string dumped(const json& value) {
@@ -98,7 +98,7 @@ void log_line(spdlog::level::level_enum level, std::string_view what, std::strin
   json members{{"detail", std::move(values)}};
   if (!event.empty())
     members["event"] = event;
-  // Without its braces: it goes on with what each line has.
+  // Without its braces: each line adds further members.
   const auto text = dumped(members);
   log_with_members(level, head_of(what, why), text.substr(1, text.size() - 2));
 }

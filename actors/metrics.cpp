@@ -35,9 +35,10 @@ auto& histogram(prometheus::Registry& r, const char* name, const char* help) {
   return prometheus::BuildHistogram().Name(name).Help(help).Register(r).Add({}, seconds);
 }
 
-/// Of this process, in seconds since the Unix epoch; 0 where /proc does not tell.
+/// Start of this process in seconds since the Unix epoch; 0 where /proc does not tell it.
 double read_start_time() {
-  // Field 22 of stat(5) counts clock ticks since boot; the name before may hold anything.
+  // Field 22 of stat(5) is the start in clock ticks since boot. The name before it may contain
+  // anything.
   std::ifstream stat{"/proc/self/stat"}, boot{"/proc/stat"};
   std::string text{std::istreambuf_iterator<char>{stat}, {}};
   std::istringstream rest{text.substr(std::min(text.size(), text.rfind(')') + 1))};
@@ -204,7 +205,7 @@ metrics::metrics()
   begin_series();
 }
 
-/// An alert on an increase never sees one of a series that is born with its first event.
+/// Makes all known series: an alert on an increase misses the first event of a new series.
 void metrics::begin_series() {
   build_info.Add({{"version", ZIYU_VERSION}}).Set(1);
   process_start.Set(read_start_time());
@@ -293,7 +294,7 @@ void metrics::read_process() {
                          * static_cast<double>(::sysconf(_SC_PAGESIZE)));
   std::error_code failed;
   std::filesystem::directory_iterator files{"/proc/self/fd", failed};
-  if (!failed) // its own descriptor is among them
+  if (!failed) // the descriptor of this folder is among them
     process_fds.Set(static_cast<double>(std::distance(begin(files), end(files)) - 1));
   rlimit limit{};
   if (::getrlimit(RLIMIT_NOFILE, &limit) == 0)

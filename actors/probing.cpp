@@ -1,5 +1,5 @@
-// The supervisor's own readings: of the workers, whose word is not taken for granted, of
-// the container, and of Ziyu's own processes.
+// The supervisor's own readings: of the workers, whose reports are checked, of the container, and
+// of Ziyu's own processes.
 
 #include "actors/supervisor.hpp"
 
@@ -17,13 +17,13 @@ using supervision::growth;
 
 namespace {
 
-/// Readings in a row that must contradict a worker before it is called a liar.
+/// Contradicting readings in a row after which a worker's reports count as false.
 constexpr uint32_t max_lies = 3;
 
-/// What page granularity, a heap dump and the kernel's huge pages explain.
+/// A difference that page granularity, a heap dump and the kernel's huge pages can explain.
 constexpr uint64_t honest_difference = 64u << 20;
 
-/// Probes in a row that fall into jobs before the worker is held for one that does not.
+/// Probes in a row that fall into jobs; then the worker is held for a reading without one.
 constexpr uint32_t max_probes_in_jobs = 3;
 
 std::string amount(uint64_t bytes) { return format_bytes(static_cast<int64_t>(bytes)); }
@@ -34,19 +34,19 @@ bool supervisor_state::read_private(worker_entry& x) {
   const auto before = x.activity->moment();
   auto memory = settings.host->read_memory(x.pid);
   if (!memory)
-    return false; // it is just ending; the channel will tell
+    return false; // it is ending now; the channel will report that
   x.seen_moment = x.activity->moment();
   x.seen_idle = x.seen_moment == before && worker_activity::idle_at(before);
   x.seen_anonymous = memory->anonymous;
   x.seen_swapped = memory->swapped;
-  // Asked after the reading: if it lives now, it had its pages then.
+  // Checked after the reading: if the fork server lives now, it had its pages then.
   if (x.server == server && settings.host->server_has_memory())
     x.private_offset = static_cast<int64_t>(memory->private_bytes)
                        - static_cast<int64_t>(memory->anonymous);
   x.present_bytes = static_cast<uint64_t>(
     std::max<int64_t>(0, static_cast<int64_t>(memory->anonymous) + x.private_offset));
   x.peak_bytes = std::max(x.peak_bytes, x.present_bytes);
-  // A running job has memory that it will give back.
+  // A running job has memory that it will free.
   x.private_bytes = x.seen_idle ? x.present_bytes : std::min(x.private_bytes, x.present_bytes);
   if (x.state == phase::serving)
     self->send(slots[x.slot].actor, private_reading{x.id, x.private_offset, false});
@@ -54,12 +54,12 @@ bool supervisor_state::read_private(worker_entry& x) {
 }
 
 void supervisor_state::distrust(worker_entry& x) {
-  // Only what was said and what was seen at the same moment of its life can contradict.
+  // Only a report and a reading of the same moment can contradict each other.
   if (x.jobs == 0 || x.trimming || !x.seen_idle || x.seen_moment != x.reported_moment
       || x.seen_moment < x.comparable_from)
     return;
   const auto said = x.reported_anonymous, seen = x.seen_anonymous;
-  // The kernel may have swapped out what has lain idle since.
+  // The kernel may have swapped out idle pages since.
   const auto apart = said > seen ? said - std::min(said, seen + x.seen_swapped) : seen - said;
   x.lies = apart > honest_difference ? x.lies + 1 : 0;
   if (x.lies >= max_lies)
@@ -116,7 +116,7 @@ void supervisor_state::watch_ourselves() {
 }
 
 void supervisor_state::watch_own(own_process& x, int32_t pid) {
-  if (x.pid != pid || !x.judge) { // a new one: nothing is known of it
+  if (x.pid != pid || !x.judge) { // a new process: nothing is known of it
     auto how = settings.judge;
     how.budget_bytes = 0;
     how.workers = 1;
@@ -129,13 +129,13 @@ void supervisor_state::watch_own(own_process& x, int32_t pid) {
   if (!memory)
     return;
   x.private_bytes = memory->private_bytes;
-  // Ageing follows work, not time: readings between which nothing was done do not count.
+  // Ageing follows work, not time: readings without jobs between them do not count.
   if (jobs_done == x.jobs)
     return;
   x.jobs = jobs_done;
-  // Its live bytes are not flat per job (queues come and go), so that the lows decide
-  // alone; those of anonymous memory, as pages that are shared with workers become
-  // private and back with each worker that comes and goes.
+  // Its live bytes are not flat per job (queues grow and shrink), so only the lows decide. They are
+  // the lows of anonymous memory: pages that are shared with workers become private and shared
+  // again as workers end and begin.
   const auto verdict = x.judge->observe({.live = 0, .private_bytes = memory->anonymous});
   if (verdict.kind == x.told)
     return;
@@ -147,7 +147,7 @@ void supervisor_state::watch_own(own_process& x, int32_t pid) {
                          {"pid", pid},
                          {"private_bytes", memory->private_bytes},
                          {"reason", supervision::explain(verdict)}});
-  // Workers live on without their fork server, and a fresh one is as small as this was.
+  // Workers live on without their fork server, and a fresh fork server is as small as this one was.
   if (&x == &fork_server && policy->enabled())
     settings.host->stop_server(true);
 }

@@ -19,7 +19,7 @@ namespace ziyu::actors {
 
 process_host::process_host(caf::actor_system& system, process_host_settings settings)
   : system_(system), settings_(std::move(settings)) {
-  // Workers outlive their fork server; then they become our children.
+  // Workers outlive their fork server, and become our children then.
   supervision::become_subreaper();
   if (const auto trouble = supervision::pidfd_trouble(); !trouble.empty())
     spdlog::warn("pidfd_open is refused ({}): workers are told apart by their start times",
@@ -56,7 +56,7 @@ expected<int32_t> process_host::start_server(uint64_t server, caf::actor supervi
   if (settings_.faults_allowed)
     spec.arguments.push_back("--faults-allowed");
   spec.control_fd = pair->second.get();
-  spec.new_session = true; // a terminal's Ctrl-C is for the control process alone
+  spec.new_session = true; // a terminal's Ctrl-C is only for the control process
   spec.inherit = supervision::worker_environment();
   spec.no_stdin = true;
   if (!output_) {
@@ -90,8 +90,8 @@ void process_host::stop_server(bool kill) {
 bool process_host::server_running() { return server_.running(); }
 
 bool process_host::server_has_memory() {
-  // A process that ends has no memory of its own from before the first page is let go; it can
-  // be reaped only when all of them are.
+  // A process that ends has no memory of its own from the moment before its first page is released.
+  // It can be reaped only when all pages are released.
   const auto pages = read_file("/proc/" + std::to_string(server_.pid()) + "/statm");
   return pages && !pages->starts_with("0 ") && server_.running();
 }
@@ -111,12 +111,12 @@ expected<caf::actor> process_host::spawn(uint64_t worker, caf::actor supervisor)
                        });
 }
 
-/// Whether `pid` is a child of `server` or of ours: a worker may have told its pid before the
-/// fork server did, and must not make us signal anybody else's process.
+/// Whether `pid` is a child of `server` or of ours. A worker may have told its pid before the fork
+/// server did, and must not make us signal another process.
 static bool is_ours(int32_t pid, int32_t server) {
   std::ifstream in{"/proc/" + std::to_string(pid) + "/stat"};
   const std::string text{std::istreambuf_iterator<char>{in}, {}};
-  const auto name_end = text.rfind(')'); // the name before may hold anything
+  const auto name_end = text.rfind(')'); // the name before may contain anything
   char state = 0;
   int32_t parent = 0;
   return name_end != std::string::npos
@@ -127,7 +127,7 @@ static bool is_ours(int32_t pid, int32_t server) {
 void process_host::adopt(uint64_t worker, int32_t pid) {
   workers_.erase(worker);
   if (!is_ours(pid, server_.pid()))
-    return; // gone already, or a lie
+    return; // gone already, or a false pid
   names_->is_worker(worker, pid);
   // A worker that is gone already has no handle, which `gone` reads as ended.
   if (auto handle = supervision::worker_handle::open(pid))

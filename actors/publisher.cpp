@@ -17,8 +17,8 @@ constexpr auto tick_interval = 100ms;
 bool publisher_state::ensure_producer() {
   if (producer)
     return true;
-  // The reports come on the producer's own thread; a weak handle keeps them from
-  // keeping this actor alive.
+  // Reports come on the producer's own thread. A weak handle does not keep this actor
+  // alive.
   auto weak = caf::actor_cast<caf::weak_actor_ptr>(caf::actor_cast<caf::strong_actor_ptr>(self));
   auto made = settings.make([weak](messaging::delivery_report x) {
     if (auto strong = caf::actor_cast<caf::strong_actor_ptr>(weak))
@@ -35,7 +35,7 @@ bool publisher_state::ensure_producer() {
   return true;
 }
 
-/// A report for each record in flight follows, which brings them back into the backlog.
+/// A report follows for each record in flight, and puts the record back into the backlog.
 void publisher_state::give_up_producer() {
   if (producer && settings.end)
     settings.end(std::move(producer));
@@ -69,7 +69,7 @@ void publisher_state::pump() {
     item.set_aside = true;
     backlog.push_back(std::move(item));
   }
-  // Retries that are not due yet step aside for what is.
+  // Records that are due come before retries that are not due yet.
   for (auto n = backlog.size(); n > 0 && !backlog.empty(); --n) {
     auto x = std::move(backlog.front());
     backlog.pop_front();
@@ -121,7 +121,7 @@ void publisher_state::on_failure(pending_publication x, const error& why,
   if (why.code == errc::job_too_large && !slim(x, why))
     refused = refusal::record;
   else if (why.code == errc::job_too_large)
-    refused = refusal::none; // as it was
+    refused = refusal::none; // unchanged
   if (refused != refusal::none && x.what.kind != publication_kind::event) {
     put_aside(std::move(x), why, refused == refusal::topic);
     return;
@@ -147,7 +147,7 @@ bool publisher_state::slim(pending_publication& x, const error& why) {
   return true;
 }
 
-// -- what cannot be delivered alone ---------------------------------------------------
+// -- records that cannot be delivered while others can ---------------------------------
 
 void publisher_state::put_aside(pending_publication x, const error& why, bool whole_topic) {
   tell_set_aside(x, why);
@@ -192,7 +192,7 @@ void publisher_state::look_for_silent_topics() {
   const auto now = self->clock().now();
   for (auto& [token, x] : in_flight) {
     if (now - x.given < settings.silence_limit)
-      break; // so are those behind it
+      break; // so are the records behind it
     if (x.what.kind == publication_kind::event || x.set_aside || last_progress <= x.given)
       continue;
     const auto& topic = x.what.content->topic;
@@ -264,7 +264,7 @@ void publisher_state::on_report(const messaging::delivery_report& x) {
     on_delivered(entry);
   } else {
     settings.report->stats().publish_retries.Increment();
-    // Not for a report of its predecessor, of which there may be many.
+    // Not for a report of its predecessor, which may have many.
     if (x.failure->code == errc::kafka_fatal && entry.producer == producers)
       give_up_producer();
     on_failure(std::move(entry), *x.failure, x.refused);
@@ -284,7 +284,7 @@ void publisher_state::on_delivered(const pending_publication& x) {
     self->send(settings.dispatcher,
                published{x.what.kind, x.what.source, x.what.epoch, false, {}, {}});
   }
-  // An event that arrives says nothing about results that do not.
+  // A delivered event says nothing about results that are not delivered.
   if ((!is_event || pending_jobs == 0) && !aside.results_held(self->clock().now(), 0ms))
     set_failing(false, "");
 }
@@ -336,7 +336,7 @@ void publisher_state::look_for_a_stall() {
                   + " ms: is the broker reachable, and does the topic exist?",
                 pressure());
   else if (failing && pending_jobs == 0 && producer && !aside.results_held(now, 0ms))
-    set_failing(false, ""); // what could not be published has gone elsewhere
+    set_failing(false, ""); // records that could not be published have been handed back
 }
 
 void publisher_state::finish_drain_if_empty(bool timed_out) {

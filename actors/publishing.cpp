@@ -1,5 +1,5 @@
-// The dispatcher's results and dead letters: what goes to the publisher, and what becomes
-// of it.
+// The dispatcher's results and dead letters: what goes to the publisher, and the
+// outcome.
 
 #include "actors/dispatcher.hpp"
 #include "base/log.hpp"
@@ -14,8 +14,8 @@ namespace {
 
 double to_ms(uint64_t us) { return static_cast<double>(us) / 1000.; }
 
-/// What of a job's headers goes on with its result: all but those that describe
-/// the job's own payload.
+/// The headers of a job that go on with its result: all except those that describe the job's own
+/// payload.
 messaging::header_list carried_headers(const messaging::header_list& from) {
   messaging::header_list result;
   for (const auto& x : from)
@@ -63,8 +63,8 @@ void dispatcher_state::publish_result(const entry_ptr& item, const attempt_outco
   stats.total_seconds.Observe(x.total_ms / 1000);
   messaging::outgoing content;
   content.topic = settings.results_topic;
-  // To the byte, so that results lie where those of the same key do, and that a compacted
-  // topic keeps one of each.
+  // Byte for byte, so that results go to the same partition as others of the key, and a compacted
+  // topic keeps one record of each key.
   content.key = item->job.source->key.value_or(x.job_id);
   content.value = messaging::to_json_value(x).dump(-1, ' ', false,
                                                    nlohmann::json::error_handler_t::replace);
@@ -87,7 +87,7 @@ void dispatcher_state::dead_letter(const entry_ptr& item, const error& reason) {
   content.key = source.key;
   if (source.value)
     content.value = *source.value;
-  // A job that was replayed brings the reason of its last time along: not twice.
+  // A replayed job has the reason of its previous dead letter in its headers: it is replaced.
   content.headers = messaging::without_reason(source.headers);
   for (auto& x : messaging::dead_letter_headers(source, reason, item->attempts, env.wall_ms(),
                                                 settings.dead_letter_style))
@@ -107,8 +107,8 @@ void dispatcher_state::publish(publication_kind kind, const entry_ptr& item,
   msg.content = std::make_shared<const messaging::outgoing>(std::move(content));
   msg.source = source.id;
   msg.epoch = source.epoch;
-  // Dead letters have no order among results. Transactions keep the order in which they are
-  // given results, also when they are tried again.
+  // Dead letters have no order among results. Transactions keep the order in which results are
+  // given to them, also when they are repeated.
   const auto waits = kind == publication_kind::result && !settings.membership;
   if (waits && !queue.may_publish(*item))
     item->held = std::move(msg);
@@ -116,9 +116,9 @@ void dispatcher_state::publish(publication_kind kind, const entry_ptr& item,
     self->send(publisher, std::move(msg));
 }
 
-/// The job is as good as done, but for its topic. It waits there without credit, so that others
-/// are fetched, and its offset is not committed. Nobody waits behind a dead letter, which has no
-/// order.
+/// The job is finished except that its topic takes no records. It waits there without credit, so
+/// that others are fetched, and its offset is not committed. No job waits behind a dead letter,
+/// which has no order.
 void dispatcher_state::put_aside(const entry_ptr& item, publication_kind kind) {
   const auto& source = *item->job.source;
   if (item->set_aside || !ledger.owns(source.id.where(), source.epoch))
@@ -128,14 +128,14 @@ void dispatcher_state::put_aside(const entry_ptr& item, publication_kind kind) {
   aside_bytes += source.bytes();
   ++aside[source.id.where()];
   if (kind == publication_kind::dead_letter) {
-    item->job.job.reset(); // the letter has all of it
+    item->job.job.reset(); // the dead letter has all of it
     leave_lane(item);
   }
   look_after_departures();
   finish_drain_if_idle(false);
 }
 
-/// It goes on as any other.
+/// The job goes on like any other.
 void dispatcher_state::take_back(const entry_ptr& item) {
   if (!std::exchange(item->set_aside, false))
     return;

@@ -1,6 +1,6 @@
-// The dispatcher's reading: what is in a record. None of it is looked at before the ledger has
-// the record and a commit tells that it is begun, so that a record which kills this process is
-// found out by the process that comes next.
+// How the dispatcher reads a record's content. It reads nothing before the ledger has the record
+// and a commit says that an attempt begins. So a record that kills this process is recognised by
+// the next owner of its partition.
 
 #include "actors/decoder.hpp"
 #include "actors/dispatcher.hpp"
@@ -14,18 +14,19 @@ using namespace std::chrono_literals;
 
 namespace {
 
-/// What a claim check may take: its file may lie anywhere.
+/// Time for a claim check, whose file may be anywhere.
 constexpr auto read_limit = 30s;
 
 } // namespace
 
-/// One at a time, and no more than there are slots: what has been read takes memory.
+/// Reads one record at a time, and no more than there are slots: content that was read takes
+/// memory.
 bool dispatcher_state::read_ahead() {
   if (unread == 0 || reading || breaker->holds())
     return false;
   size_t ready = 0;
   const auto item = queue.find(self->clock().now(), [&](job_entry& x) {
-    ready += x.image_bytes > 0 && !x.is_suspect(); // those wait for the others
+    ready += x.image_bytes > 0 && !x.is_suspect(); // suspects wait for the others
     return ready < slots.size() && x.unread && ledger.may_begin(x.job.source->id);
   });
   if (!item)
@@ -38,7 +39,7 @@ bool dispatcher_state::read_ahead() {
   auto answer = self->request(settings.decoder, read_limit, decode_request{item->job.source});
   answer.then(
     [this, item, id = answer.id()](const decoded_job& content) {
-      self->clock().cancel_request_timeout(self, id); // CAF would keep it for all of its time
+      self->clock().cancel_request_timeout(self, id); // CAF would keep it until its deadline
       on_read(item, content);
       dispatch();
     },

@@ -38,14 +38,14 @@ namespace {
 
 using namespace std::chrono_literals;
 
-/// What a stop grants to the helper that names the call stacks of a leak.
+/// Time that a stop gives the helper that names the call stacks of a leak.
 constexpr uint64_t explain_ms = 3'000;
 
 struct system_config : caf::actor_system_config {
   system_config() {
     // Two threads run all actors: the work is in the worker processes.
     set("scheduler.max-threads", size_t{2});
-    // Threads that have nothing to do sleep: the other policy polls, for a sixth of two cores.
+    // Idle threads sleep: the other policy polls, which costs a sixth of two cores.
     set("scheduler.policy", caf::atom("sharing"));
     load<caf::io::middleman>();
   }
@@ -134,7 +134,7 @@ dispatcher_settings to_dispatcher_settings(const configs::config& c) {
   s.max_aside_bytes = c.jobs.max_in_flight_bytes / 4;
   s.retry_backoff = milliseconds{c.delivery.retry_backoff_ms};
   s.retry_backoff_max = milliseconds{c.delivery.retry_backoff_max_ms};
-  from_string(c.delivery.ordering, s.order); // the schema knows no other
+  from_string(c.delivery.ordering, s.order); // the schema allows no other
   s.job_timeout = milliseconds{c.workers.job_timeout_ms};
   from_string(c.jobs.dead_letter_headers, s.dead_letter_style);
   from_string(c.breaker.mode, s.breaker.mode);
@@ -153,7 +153,7 @@ dispatcher_settings to_dispatcher_settings(const configs::config& c) {
   return s;
 }
 
-/// Ends producers on threads of its own. Thread-safe. Its end waits for theirs.
+/// Ends producers on threads of their own. Thread-safe. The destructor waits for them.
 class endings {
 public:
   void add(std::unique_ptr<messaging::producer> x) {
@@ -184,7 +184,7 @@ public:
 
   expected<void> start() {
     spawn_dispatcher();
-    // The port first: it is the likeliest thing to be wrong, and nothing runs yet.
+    // The port first: it is the most likely mistake, and nothing runs yet.
     spawn_supervisor();
     http_settings web;
     web.host = config_.http.host;
@@ -210,8 +210,8 @@ public:
 
   uint16_t port() const { return http_->port(); }
 
-  /// Gate, drain, flush, commit, close; workers last. Each stage has its own share of time
-  /// (`shutdown.*_ms`) and is reported with what it took. Prints the exit report.
+  /// Gate, drain, flush, commit, close; workers last. Each stage has its own time
+  /// (`shutdown.*_ms`), and the time that it took is reported. Prints the exit report.
   void stop() {
     const auto& share = config_.shutdown;
     report_->emit(spdlog::level::info, "service_stopping", {{"drain_ms", share.drain_ms}});
@@ -219,7 +219,7 @@ public:
     auto stages = take_out(self);
     if (http_)
       http_->stop();
-    // Beyond the grace period, for the explanation of a leak that is under way.
+    // More than the grace period, for the explanation of a leak that is under way.
     run_stage(stages, "workers", config_.workers.grace_ms + explain_ms,
               [&](uint64_t limit_ms) { return ask_drain(self, supervisor_, limit_ms); });
     auto ledger = nlohmann::json::parse(ledger_of(self));
@@ -230,8 +230,8 @@ public:
     end_actors(self);
   }
 
-  /// Takes this instance out of its group, for maintenance: jobs in flight are finished and
-  /// committed as in a stop, the partitions go to others; workers and HTTP stay.
+  /// Takes this instance out of its group for maintenance. Jobs in flight are finished and
+  /// committed as in a stop, and the partitions go to other instances. Workers and HTTP stay.
   void drain() {
     if (drained_)
       return;
@@ -250,14 +250,14 @@ public:
       return;
     spdlog::info("SIGUSR2: resuming");
     if (!await_idle())
-      return; // to be stopped: it is out of its group already
+      return; // a stop is due: it is out of its group already
     drained_ = false;
     caf::anon_send(dispatcher_, atom::resume{});
     start_source();
     report_->emit(spdlog::level::info, "maintenance_ended", nlohmann::json::object());
   }
 
-  /// For a start that failed: no drain, as nothing was taken.
+  /// Ends a start that failed. There is no drain, as no job was taken.
   void abandon() {
     caf::scoped_actor self{system_};
     self->request(supervisor_, 5s, atom::drain{}, uint64_t{1'000})
@@ -292,7 +292,7 @@ private:
     auto stages = nlohmann::json::object();
     run_stage(stages, "gate", share.gate_ms, [&](uint64_t limit_ms) {
       credit_->hold(true);
-      // Whatever the source had sent before has arrived when this is answered.
+      // When this is answered, all earlier messages of the source have arrived.
       auto done = false;
       self->request(dispatcher_, milliseconds{limit_ms}, atom::status{})
         .receive([&](const dispatcher_status&) { done = true; }, [](const caf::error&) {});
@@ -319,9 +319,9 @@ private:
     return stages;
   }
 
-  /// An attempt that outlived the drain must not meet its record when that is fetched
-  /// again: waits for its end, which has a deadline of its own. False when there is a reason to
-  /// stop meanwhile.
+  /// An attempt that outlived the drain must not run when its record is fetched again. So this
+  /// waits for the attempt's end, which has its own deadline. False when there is a reason to stop
+  /// meanwhile.
   bool await_idle() {
     caf::scoped_actor self{system_};
     const auto limit_us = static_cast<int64_t>(config_.workers.job_timeout_ms) * 1000 + 5'000'000;
@@ -368,7 +368,7 @@ private:
     settings.limits.dataref_root = config_.jobs.dataref_root;
     decoder_ = system_.spawn<caf::detached>(decoder, settings.limits);
     settings.decoder = decoder_;
-    // The source comes later, and goes earlier, than the dispatcher.
+    // The source starts after the dispatcher and ends before it.
     settings.store = [mutex = store_mutex_, target = store_target_](
                        const messaging::topic_partition& where,
                        const messaging::commit_point& point) -> expected<void> {
@@ -393,7 +393,7 @@ private:
     out.end = [this](std::unique_ptr<messaging::producer> x) { endings_.add(std::move(x)); };
     out.dispatcher = dispatcher_;
     out.report = report_;
-    // Events are part of no transaction.
+    // Events are not part of transactions.
     events_ = system_.spawn(publisher, std::move(out));
     publisher_ = exactly_once ? spawn_transactional_publisher() : events_;
     caf::anon_send(dispatcher_, publisher_);
@@ -424,7 +424,7 @@ private:
     processes.max_pixels = config_.jobs.max_pixels;
     processes.stats = stats_;
     processes.faults_allowed = config_.faults.allowed;
-    if (config_.healing.enabled) { // else nothing is done about memory
+    if (config_.healing.enabled) { // else memory is never healed
       processes.budget_bytes = config_.memory.worker_budget_bytes;
       processes.hard_limit_bytes = config_.memory.worker_hard_limit_bytes;
       processes.max_peak_bytes = configs::job_room(processes.budget_bytes,
@@ -484,11 +484,11 @@ private:
     std::make_shared<std::weak_ptr<job_source>>();
   decoder_actor decoder_;
   dispatcher_actor dispatcher_;
-  publisher_actor publisher_, events_; ///< The same one without transactions.
+  publisher_actor publisher_, events_; ///< The same actor without transactions.
   supervisor_actor supervisor_;
   std::unique_ptr<http_server> http_;
   std::shared_ptr<job_source> source_;
-  bool drained_ = false; ///< For maintenance.
+  bool drained_ = false; ///< Drained for maintenance.
 };
 
 } // namespace
@@ -543,7 +543,7 @@ int serve(const configs::loaded& settings) {
       x.resume();
       continue;
     }
-    // A SIGTERM meanwhile waits for the end of the drain, which has its deadlines.
+    // A SIGTERM meanwhile waits for the end of the drain, which has deadlines.
     impatience watch{stop, 1};
     x.drain();
   }

@@ -41,7 +41,7 @@ set_aside::lane& set_aside::lane_of(const publication& x, const error& why, bool
 
 bool set_aside::refuse(publication x, const error& why, bool whole_topic, clock::time_point now,
                        uint64_t random) {
-  // What was tried as the one may turn out to be the other.
+  // A record that was tried as one kind may turn out to be the other.
   if (const auto i = lanes_.find(
         {x.content->topic, whole_topic ? std::optional{x.source} : std::nullopt});
       i != lanes_.end() && i->second.probe && same(*i->second.probe, x)) {
@@ -53,7 +53,7 @@ bool set_aside::refuse(publication x, const error& why, bool whole_topic, clock:
   auto fresh = false;
   auto& to = lane_of(x, why, whole_topic, now, fresh);
   const auto was_probe = to.probe && same(*to.probe, x);
-  // Records that were on their way when the first one was refused tell nothing new.
+  // Records that were in flight when the first one was refused add no news.
   if (fresh || was_probe) {
     to.probe.reset();
     to.next_try = now + to.pause.next(random);
@@ -88,7 +88,8 @@ std::vector<publication> set_aside::due(clock::time_point now) {
 std::optional<set_aside::release> set_aside::accept(const publication& x) {
   if (lanes_.empty())
     return std::nullopt;
-  // By itself first: a record that was refused alone says nothing of its topic's others.
+  // The record's own lane first: a record that was refused by itself says nothing about its topic's
+  // other records.
   auto i = lanes_.find({x.content->topic, std::optional{x.source}});
   if (i == lanes_.end())
     i = lanes_.find({x.content->topic, std::nullopt});

@@ -14,7 +14,7 @@ namespace ziyu::actors {
 
 namespace {
 
-/// Of a stop that was forced by a second signal.
+/// The exit code of a stop that a second signal forces.
 constexpr int forced_exit_code = 1;
 
 } // namespace
@@ -75,7 +75,7 @@ bool wakeups::stop_is_due() {
   std::lock_guard guard{mutex_};
   const auto stops = [](int number) { return number == SIGTERM || number == SIGINT; };
   auto due = std::any_of(unheard_.begin(), unheard_.end(), stops);
-  // Not what comes after it: a second signal means more than the first.
+  // Leaves later signals: a second one means more than the first.
   while (!due) {
     const auto number = read_signal();
     if (number == 0)

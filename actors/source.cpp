@@ -9,15 +9,15 @@ namespace ziyu::actors {
 
 namespace {
 
-/// The group waits for us while partitions go; other members stand still.
+/// The group waits for us while partitions are revoked; other members wait, too.
 constexpr auto revoke_limit = std::chrono::seconds{5};
 
-/// A consumer that has worked for so long was a good one: the next is made at once.
+/// A consumer that worked for so long counts as good: the next one is made at once.
 constexpr auto settled_after = std::chrono::seconds{60};
 
 constexpr int64_t watch_interval_us = 5'000'000;
 
-/// Of a seek.
+/// Time for a seek.
 constexpr std::chrono::milliseconds seek_limit{5'000};
 
 template <class... Ts>
@@ -52,7 +52,7 @@ bool source_loop::turn(std::chrono::milliseconds limit) {
   }
   if (const auto wanted = credit_.prefetched_given_up(); wanted != paused_)
     from_.pause(paused_ = wanted);
-  // Gated, the wait is for credit: polling must go on, but it brings no record.
+  // Gated, this waits for credit: polling must go on, but brings no record.
   auto event = from_.poll(open ? limit : std::chrono::milliseconds{0});
   auto go_on = true;
   auto idle = false;
@@ -60,7 +60,7 @@ bool source_loop::turn(std::chrono::milliseconds limit) {
                [&](messaging::nothing) { idle = true; },
                [&](messaging::record& x) { on_record(std::move(x)); },
                [&](messaging::partitions_assigned& x) {
-                 held_.reset(); // new queues, which nobody holds
+                 held_.reset(); // the new queues are not held
                  caf::anon_send(to_, std::move(x));
                },
                [&](messaging::partitions_revoked& x) { hand_over(std::move(x), false); },
@@ -83,7 +83,7 @@ bool source_loop::watch(bool open) {
   const auto passed = now - std::exchange(last_turn_us_, now);
   if (open)
     open_us_ += passed;
-  // Not while partitions go: a remedy that cannot be had would count as tried.
+  // Not while partitions are revoked: a remedy that cannot be applied would count as tried.
   if (watchdog_ == nullptr || handing_over_ || now < next_watch_us_)
     return true;
   next_watch_us_ = now + watch_interval_us;
@@ -159,7 +159,7 @@ void source_loop::on_records_lost(const messaging::records_lost& x) {
                  {"log_start_offset", x.log_start}});
 }
 
-/// Tells the dispatcher, which answers when what is finished has been stored.
+/// Tells the dispatcher, which answers when finished offsets have been stored.
 void source_loop::hand_over(messaging::partitions_revoked x, bool reopen) {
   auto handled = std::make_shared<std::promise<void>>();
   handing_over_ = departure{handled->get_future(),
@@ -243,8 +243,8 @@ void job_source::run() {
       while ((!stopping_ || loop.handing_over()) && loop.turn(std::chrono::milliseconds{50})) {
         // work
       }
-      // One that ends again and again (say, at a batch with a wrong checksum, which all clients
-      // come to) is not made anew at once each time.
+      // A consumer that ends again and again (say, at a batch with a wrong checksum, which every
+      // client meets) is not made anew at once each time.
       if (std::chrono::steady_clock::now() - begun > settled_after)
         pause.reset();
       consumer_->close(std::chrono::milliseconds{close_limit_ms_});

@@ -17,19 +17,19 @@ namespace {
 
 constexpr auto tick_interval = 50ms;
 
-/// Ticks that the fork server has to say how a worker ended before we go on
-/// without knowing.
+/// How many ticks the fork server has to report how a worker ended; after them the reason stays
+/// unknown.
 constexpr uint32_t patience_ticks = 10;
 
 /// The cause of a death, in events and metrics.
 constexpr std::string_view oom_killed = "oom_killed", crash = "crash";
 constexpr std::string_view ended_by_itself = "the worker process ended by itself";
 
-/// From SIGKILL until a worker's socket must be closed. One that hangs in the kernel (a disk
-/// or a device that does not answer) ends when that does.
+/// Time from SIGKILL until a worker's socket must be closed. A worker that hangs in the kernel (on
+/// a disk or device that does not answer) ends only when the device answers.
 constexpr auto kill_patience = 1s;
 
-/// Helpers that explain leaks: each takes a core for a tenth of a second or a second.
+/// Bound for helpers that explain leaks: each takes a core for a tenth of a second to a second.
 constexpr size_t max_helpers = 20;
 constexpr auto helper_period = 60s;
 
@@ -94,7 +94,7 @@ void supervisor_state::fill() {
     entry.model = model;
     entry.judge.emplace(settings.judge);
     entry.server = server;
-    // Until it is read beside its fork server: all that the server has is shared.
+    // Until it is read while its fork server lives: all memory of the server is shared.
     entry.private_offset = -static_cast<int64_t>(server_anonymous);
     entry.chance = static_cast<double>(settings.report->env().random() >> 11) * 0x1p-53;
     self->delayed_send(self, settings.start_timeout, atom::deadline{}, id);
@@ -104,7 +104,7 @@ void supervisor_state::fill() {
 void supervisor_state::on_ready(worker_entry& x, const wire::ready& news) {
   if (x.state > phase::warming)
     return;
-  if (x.pid == 0) { // overtook the fork server's `spawned`
+  if (x.pid == 0) { // it came before the fork server's `spawned`
     x.pid = news.pid;
     settings.host->adopt(x.id, news.pid);
   }
@@ -156,7 +156,7 @@ void supervisor_state::supply() {
       msg.fault = i->second;
     self->send(where.actor, std::move(msg));
   };
-  // Slots first that cannot take a job, then those whose worker is nearest to its budget.
+  // First slots that cannot take a job, then those whose workers are nearest to their budgets.
   std::vector<std::pair<uint64_t, uint32_t>> waiting; // jobs left, slot
   for (uint32_t i = 0; i < slots.size(); ++i) {
     const auto& where = slots[i];
@@ -184,7 +184,7 @@ void supervisor_state::on_switched(const slot_switched& x) {
     return;
   entry->state = phase::serving;
   entry->serving_since_us = settings.report->env().monotonic_us();
-  // By our own books: the slot may have switched to a worker that died at once and
+  // By the supervisor's own books: the slot may have switched to a worker that died at once, and
   // have forgotten this one.
   const auto previous = std::exchange(where.worker, x.worker);
   where.linked = 0;
@@ -203,7 +203,7 @@ void supervisor_state::on_switched(const slot_switched& x) {
     read_private(*old);
     if (done && done->old_worker == old->id)
       done->old_private = old->private_bytes;
-    // It is idle now, so that its dump holds up nobody.
+    // It is idle now, so that its dump delays no job.
     if (done && wants_dump(*old)) {
       old->end_after_dump = true;
       ask_for_dump(*old);
@@ -289,7 +289,7 @@ void supervisor_state::on_deadline(uint64_t id) {
     abandon(*x);
   } else if (x->state == phase::ending) {
     if (std::exchange(x->grace_over, true))
-      return finish_relieved(id); // not even SIGKILL ended it: whoever waits for that goes on
+      return finish_relieved(id); // even SIGKILL did not end it: its replacement goes on
     spdlog::warn("worker {} (pid {}) did not stop within the grace period; SIGKILL", id, x->pid);
     settings.host->signal(id, SIGKILL);
     self->delayed_send(self, kill_patience, atom::deadline{}, id);
@@ -297,7 +297,7 @@ void supervisor_state::on_deadline(uint64_t id) {
     spdlog::error("worker {} was not ready within {} ms", id, settings.start_timeout.count());
     if (x->pid != 0)
       kill(*x, error{errc::timeout, "not ready in time"});
-    else if (server_up) // it hangs; another will fork
+    else if (server_up) // it hangs; another one will be forked
       settings.host->stop_server(true);
   }
 }
@@ -307,7 +307,7 @@ void supervisor_state::on_channel_closed(const channel_closed& x) {
   if (!entry || entry->closed)
     return;
   entry->closed = true;
-  // Of no use any more: it broke the protocol, or closed its socket and lives on.
+  // It is useless: it broke the protocol, or closed its socket and lives on.
   if (x.reason && entry->pid != 0)
     kill(*entry, *x.reason);
   else
@@ -317,15 +317,15 @@ void supervisor_state::on_channel_closed(const channel_closed& x) {
   if (x.reason && !entry->killed)
     entry->killed = *x.reason;
   if (entry->pid == 0) {
-    // Not forked, or dead before the fork server's word of it came: that decides. A
-    // new one is not asked for before, or a worker that always dies were forked in a
-    // tight loop.
+    // Not forked, or dead before the fork server's `spawned` came: that frame decides. No new
+    // worker is asked for before; otherwise a worker that always dies would be forked in a tight
+    // loop.
     if (entry->expected_end || !server_up)
       workers.erase(entry->id);
     return;
   }
   ask_the_kernel(*entry);
-  // Its slot hears of it from us, with the reason.
+  // The supervisor tells its slot, with the reason.
   if (entry->generation > 0) {
     if (entry->oom_killed)
       self->send(slots[entry->slot].actor,
@@ -337,7 +337,7 @@ void supervisor_state::on_channel_closed(const channel_closed& x) {
     if (where.linked == entry->id)
       where.linked = 0;
   }
-  // Not one that another worker has relieved, and that was still about to be dumped.
+  // Not a worker that was relieved and still had to be dumped.
   if (was == phase::serving && slots[entry->slot].worker == entry->id) {
     auto& where = slots[entry->slot];
     where.worker = 0;
@@ -354,7 +354,7 @@ void supervisor_state::on_channel_closed(const channel_closed& x) {
                      : std::string{to_string(entry->killed->code)};
       if (entry->killed && entry->killed->code == errc::hard_limit)
         if (const auto cause = supervision::name_cause(counters_of(*entry));
-            cause != supervision::leak_cause::budget) // that was not even in question
+            cause != supervision::leak_cause::budget) // that one was never in question
           next.cause = to_string(cause);
       next.reason = entry->killed ? entry->killed->message : std::string{ended_by_itself};
       next.evidence = evidence_of(*entry);
@@ -415,7 +415,7 @@ void supervisor_state::reap(uint64_t id, const std::optional<wire::exited>& how)
   if (!entry)
     return;
   if (entry->oom_killed && how && how->signal != SIGKILL) {
-    ooms.give_back(self->clock().now()); // it ended by itself: somebody else was killed
+    ooms.give_back(self->clock().now()); // it ended by itself: the kernel killed another process
     entry->killed.reset();
     entry->oom_killed = false;
     const auto correct = [id](replacement& x) {
@@ -592,7 +592,7 @@ supervisor_actor::behavior_type supervisor(
   st.helpers.emplace(max_helpers, helper_period);
   st.server_intensity.emplace(settings.restart_intensity, settings.restart_period);
   st.server_backoff.emplace(settings.backoff_initial, settings.backoff_max);
-  // Deaths that are rarer than the intensity counts do not add up.
+  // Deaths that are rarer than the intensity counts do not lengthen the pause.
   st.worker_backoff.emplace(settings.backoff_initial, settings.backoff_max,
                             settings.restart_period);
   st.settings = std::move(settings);

@@ -15,10 +15,10 @@ namespace {
 
 constexpr auto tick_interval = 100ms;
 
-/// For so long transactions are of one topic each, to find the one that takes nothing.
+/// How long each transaction is of one topic only, to find the topic that takes nothing.
 constexpr auto apart_for = 60s;
 
-/// …and for so long when a record is tried again that was refused before.
+/// …and how long when a refused record is tried again.
 constexpr auto apart_for_a_try = 1s;
 
 /// The dispatcher answers from memory.
@@ -42,7 +42,7 @@ void transactional_publisher_state::accept(publication x) {
     look_again();
 }
 
-/// When what is pending is due, at the latest.
+/// When pending records are due, at the latest.
 void transactional_publisher_state::look_again() {
   if (state != phase::idle || pending.empty())
     return;
@@ -116,7 +116,7 @@ void transactional_publisher_state::take_batch() {
   const auto apart = self->clock().now() < apart_until && !pending.empty();
   std::string only;
   if (apart) {
-    // In turn, so that one that fails does not keep the others from their proof.
+    // In turn, so that a topic that fails does not keep the others from being tried.
     const auto other = std::find_if(pending.begin(), pending.end(), [this](const publication& x) {
       return x.content->topic != last_apart;
     });
@@ -146,7 +146,7 @@ void transactional_publisher_state::on_plan_failed(const std::string& why) {
 }
 
 void transactional_publisher_state::on_plan(transaction_plan x) {
-  // The dispatcher has let go of what is not ours any more.
+  // The dispatcher has released records that are not ours any more.
   size_t i = 0;
   std::erase_if(batch, [&](const publication&) { return !x.ours.at(i++); });
   plan = std::move(x);
@@ -239,8 +239,8 @@ void transactional_publisher_state::on_committed(const messaging::transaction_re
   look_again();
 }
 
-/// The transaction under way came to nothing: its records are pending again, first, and
-/// its offsets will be offered again.
+/// The transaction under way failed. Its records are pending again, at the front, and its offsets
+/// will be offered again.
 void transactional_publisher_state::put_back() {
   messaging::offsets_committed lost;
   lost.items = std::move(plan.points.items);
@@ -257,9 +257,9 @@ void transactional_publisher_state::put_back() {
   state = phase::idle;
 }
 
-/// Of a result that is too large the dispatcher makes a dead letter. A dead letter that is too
-/// large goes in a smaller form, its headers say where the job is; anything else can only be
-/// tried again, until somebody mends its topic.
+/// The dispatcher makes a dead letter of a result that is too large. A dead letter that is too
+/// large is sent in a smaller form, whose headers say where the job is. Any other record can only
+/// be tried again, until its topic is mended.
 void transactional_publisher_state::refuse(publication x, const error& why, bool whole_topic) {
   const auto too_large = why.code == errc::job_too_large;
   if (too_large && x.kind != publication_kind::dead_letter) {
@@ -276,7 +276,7 @@ void transactional_publisher_state::refuse(publication x, const error& why, bool
   pending.push_front(std::move(x));
 }
 
-/// All that is pending for `topic` waits with what it refused.
+/// All pending records of `topic` wait with the one that it refused.
 void transactional_publisher_state::refuse_topic(const std::string& topic, const error& why) {
   std::deque<publication> rest;
   for (auto& x : pending) {
@@ -304,7 +304,7 @@ void transactional_publisher_state::tell_set_aside(const publication& x, const e
   self->send(settings.dispatcher, published{x.kind, x.source, x.epoch, false, {}, why});
 }
 
-/// What waited with the records that have been committed goes on.
+/// Records that waited with the committed ones go on.
 void transactional_publisher_state::take_up() {
   for (const auto& p : batch) {
     auto released = aside.accept(p);
@@ -366,10 +366,10 @@ void transactional_publisher_state::on_tick() {
   for (auto& x : aside.due(now)) {
     pending_bytes += x.content->bytes();
     pending.push_back(std::move(x));
-    // Not together with others, which would have to be done again.
+    // By itself, so that no other record has to be repeated with it.
     apart_until = std::max(apart_until, now + apart_for_a_try);
   }
-  // Also with nothing to commit: the breaker waits for it.
+  // Also without anything to commit: the breaker waits for it.
   const auto made = !producer && now >= not_before && ensure_producer();
   pump();
   const auto waits = state != phase::idle || wanted || !pending.empty();
@@ -414,7 +414,7 @@ transactional_publisher_actor::behavior_type transactional_publisher(
     [self](const publication& x) { self->state.accept(x); },
     [self](const withdrawal& x) { self->state.withdraw(x); },
     [](const messaging::delivery_report&) {
-      // Of no producer of ours.
+      // This actor has no producer of single records.
     },
     [self](atom::drain, uint64_t limit_ms) -> caf::result<bool> {
       auto& state = self->state;

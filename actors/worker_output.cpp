@@ -20,15 +20,15 @@ using clock = std::chrono::steady_clock;
 
 constexpr size_t read_size = 16 * 1024;
 
-/// Between two looks at what is due.
+/// The pause between two checks for lines that are due.
 constexpr int tick_ms = 200;
 
-/// Read at a time; then the thread sleeps, so that a process that writes without end costs
+/// Bytes per read; the thread sleeps after it, so that a process that writes without end costs
 /// little.
 constexpr size_t bytes_per_turn = 128 * 1024;
 constexpr int rest_ms = 50;
 
-/// Names of processes that have ended.
+/// Bound for the names of processes that have ended.
 constexpr size_t max_gone = 64;
 
 } // namespace
