@@ -25,7 +25,7 @@ public:
     return big_endian ? first << 32 | second : second << 32 | first;
   }
 
-  /// Where `byte` stands next, at `from` or behind it; `size()` when nowhere.
+  /// Position of the next `byte` at `from` or behind it; `size()` if there is none.
   size_t find(char byte, size_t from) const {
     return std::min(bytes_.find(byte, from), bytes_.size());
   }

@@ -44,7 +44,7 @@ expected<classifier> classifier::load(const std::filesystem::path& path,
 expected<void> classifier::warm_up(uint32_t runs) {
   if (auto warmed = predictor_.warm_up(runs); !warmed)
     return warmed;
-  // Through each decoder that jobs commonly need; the model itself is warm.
+  // Uses each decoder that jobs commonly need; the model itself is warm.
   for (const auto image : {as_bytes(warm_up_jpeg), as_bytes(warm_up_png), as_bytes(warm_up_webp)}) {
     try {
       for (uint32_t i = 1; i < runs; ++i)

@@ -8,15 +8,15 @@
 
 namespace ziyu::model {
 
-/// What one image came to.
+/// The result for one image.
 struct classification {
   prediction top_k;
   uint32_t width = 0, height = 0; ///< Of the decoded image.
   uint64_t decode_us = 0, preprocess_us = 0, inference_us = 0;
 };
 
-/// Decode, preprocess, predict: encoded bytes in, labels out. The worker's
-/// whole job. Same thread rules as `predictor`.
+/// Decodes, preprocesses, predicts: encoded bytes in, labels out. This is all of
+/// a worker's job. Same thread rules as `predictor`.
 class classifier {
 public:
   /// `read_model_folder` and `predictor::load`, with their errors.

@@ -26,7 +26,7 @@ std::string webp_version() {
          + std::to_string(x & 0xff);
 }
 
-/// libjpeg-turbo tells its version only to the compiler.
+/// libjpeg-turbo reveals its version only at compile time.
 std::string jpeg_version() {
 #ifdef LIBJPEG_TURBO_VERSION
 #define ZIYU_TEXT_OF(x) #x

@@ -65,8 +65,8 @@ pixel_grid upright(const decoded_image& image) {
     cv::transpose(image.pixels.mat(), result);
   else
     result = image.pixels.mat().clone();
-  // Orientation 2, 3, 6 and 7 run a stored axis of the upright image's columns backwards,
-  // 3, 4, 7 and 8 one of its rows.
+  // Orientations 2, 3, 6 and 7 reverse a stored axis of the upright image's columns; 3, 4, 7 and 8
+  // one of its rows.
   const bool across = o == 2 || o == 3 || o == 6 || o == 7;
   const bool down = o == 3 || o == 4 || o == 7 || o == 8;
   if (across || down)

@@ -13,7 +13,7 @@ struct axis_crop {
   int count = 0;    ///< Samples that come from the image; behind them is padding.
 };
 
-/// Where the model's input lies in an image that is thought to be resized.
+/// Where the model's input lies in the resized image.
 struct placement {
   int64_t full_width = 0, full_height = 0; ///< Size of the whole resized image.
   axis_crop across, down;

@@ -37,7 +37,7 @@ expected<image_size> read_header(image_format format, std::string_view bytes) {
   return refuse("an unknown format");
 }
 
-/// What other formats begin with, which people send as well.
+/// The signatures of other formats that people send.
 std::string_view other_format(std::string_view bytes) {
   constexpr std::pair<std::string_view, std::string_view> starts[] = {
     {"GIF8"sv, "GIF"sv},
@@ -68,7 +68,7 @@ std::string_view other_format(std::string_view bytes) {
 
 constexpr uint64_t fixed = uint64_t{1} << 20;
 
-/// Weights of a bicubic resampler for each stored column and row, and its rows.
+/// Memory of a bicubic resampler: weights for each stored column and row, and its rows.
 constexpr uint64_t resample_bytes(uint64_t width, uint64_t height) { return 40 * (width + height); }
 
 } // namespace
@@ -115,8 +115,8 @@ uint64_t decode_peak_bytes(const image_size& size) noexcept {
 }
 
 uint64_t least_decode_peak_bytes(uint64_t pixels) noexcept {
-  // A square has the shortest rows; 8 times its edge is the edge of 64:1. What a row of a
-  // baseline JPEG with the usual subsampling takes in libjpeg: 3 × 32 bytes a column.
+  // A square has the shortest rows; 8 times its edge is the edge of 64:1. A row of a baseline JPEG
+  // with the usual subsampling takes 3 × 32 bytes a column in libjpeg.
   uint64_t edge = 1;
   while (edge * edge < pixels && edge < 0xffffffff)
     edge *= 2;

@@ -68,7 +68,7 @@ std::string quoted(const std::string& text) {
   return result + "'";
 }
 
-/// What to add where a text fits GBK and Big5 about as well, as few short labels may.
+/// A hint for a text that fits GBK and Big5 about equally, as few short labels may.
 std::string or_the_other(const std::string& encoding, std::string_view content) {
   const auto counts = count_pairs(content);
   const auto [less, more] = std::minmax(counts.gbk_score, counts.big5_score);
@@ -89,7 +89,7 @@ std::string not_utf8(const std::string& encoding, std::string_view content,
          + to + " " + from;
 }
 
-/// The number that a line begins with and something else follows; −1 for others.
+/// The number at the beginning of a line, if something else follows it; −1 for other lines.
 int64_t leading_number(std::string_view line) {
   while (line.starts_with(' ') || line.starts_with('"'))
     line.remove_prefix(1);
@@ -111,7 +111,7 @@ std::string likely_encoding(std::string_view content) {
     return "UTF-32";
   if (content.starts_with("\xff\xfe") || content.starts_with("\xfe\xff"))
     return "UTF-16";
-  // Without a mark: no other encoding has NUL bytes, and at least the ends of lines have them.
+  // Without a mark: no other encoding has NUL bytes, and UTF-16 has them at least in line ends.
   size_t even = 0, odd = 0;
   for (size_t i = 0; i < content.size(); ++i)
     if (content[i] == '\0')
@@ -131,7 +131,7 @@ std::string likely_encoding(std::string_view content) {
 expected<std::vector<std::string>> parse_labels(std::string_view content,
                                                 const std::filesystem::path& file) {
   const auto encoding = likely_encoding(content);
-  if (encoding.starts_with("UTF-")) // its lines do not end where bytes say so
+  if (encoding.starts_with("UTF-")) // UTF-16's and UTF-32's lines do not end at a byte
     return fail(errc::labels_mismatch, file.string() + not_utf8(encoding, content, file));
   const auto whole = content;
   if (content.starts_with("\xef\xbb\xbf")) // byte order mark, as some editors write

@@ -10,21 +10,21 @@
 
 namespace ziyu::model {
 
-/// The labels of a text: one a line, an empty last line and a byte order mark of UTF-8
-/// aside. `labels_mismatch` names `file`, the line, and for a text that is not UTF-8 the
-/// encoding that it likely has and the command that converts it.
+/// The labels of a text: one a line, without an empty last line and a byte order mark of UTF-8.
+/// `labels_mismatch` names `file`, the line, and, for a text that is not UTF-8, the likely encoding
+/// and the command that converts it.
 expected<std::vector<std::string>> parse_labels(std::string_view content,
                                                 const std::filesystem::path& file);
 
-/// The name, as iconv has it, of the encoding that a text likely has which is not UTF-8:
-/// UTF-32, UTF-16, UTF-16LE, UTF-16BE, GBK, GB18030, BIG5 or WINDOWS-1252. Empty for
-/// UTF-8 without NUL bytes.
-/// Traditional and simplified characters share byte pairs: of a few short labels in GBK or
-/// Big5 this is a guess.
+/// The likely encoding of a text that is not UTF-8, as iconv names it:
+/// UTF-32, UTF-16, UTF-16LE, UTF-16BE, GBK, GB18030, BIG5 or WINDOWS-1252.
+/// Empty for UTF-8 without NUL bytes. Traditional and simplified characters
+/// share byte pairs: for a few short labels in GBK or Big5 the answer is a
+/// guess.
 std::string likely_encoding(std::string_view content);
 
-/// A sentence for what looks like a mistake: labels that stand for several classes, lines
-/// that all begin with their number ("0,cat"). Empty when nothing does.
+/// A sentence for each likely mistake: labels that stand for several classes, lines that all begin
+/// with their number ("0,cat"). Empty without one.
 std::vector<std::string> label_warnings(std::span<const std::string> labels);
 
 } // namespace ziyu::model

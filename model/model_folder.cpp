@@ -25,7 +25,7 @@ struct bad_value {
   std::string message;
 };
 
-/// Takes values out of one JSON object; says exactly which one is wrong.
+/// Takes values out of one JSON object; its errors name the wrong value.
 class object_reader {
 public:
   object_reader(const json& value, std::string path, std::vector<std::string> keys)
@@ -143,7 +143,7 @@ private:
   std::string path_;
 };
 
-/// `resize` and what goes with it.
+/// Reads `resize` and the keys that depend on it.
 void read_resizing(const object_reader& in, preprocessing& result) {
   result.squash = in.flag_or("squash", false);
   if (in.has_list("resize")) {
@@ -215,8 +215,8 @@ expected<std::vector<std::string>> read_labels(const std::filesystem::path& file
   return parse_labels(*content, file);
 }
 
-/// Checks the weights against model.json: their format first, since another file under the
-/// old name has another SHA-256 as well.
+/// Checks the weights against model.json. The format comes first, since another file under the old
+/// name also has another SHA-256.
 expected<void> check_weights(const std::filesystem::path& weights, const std::string& sha256,
                              const std::string& description) {
   std::error_code ignored;
@@ -241,7 +241,7 @@ expected<void> check_weights(const std::filesystem::path& weights, const std::st
   return {};
 }
 
-/// A file name without any folder: what model.json names lies beside it.
+/// A file name without a folder: the files that model.json names are beside it.
 std::filesystem::path beside(const std::filesystem::path& folder, const std::string& name,
                              const char* key) {
   const std::filesystem::path file{name};
@@ -288,7 +288,7 @@ expected<model_folder> read_model_folder(const std::filesystem::path& path) {
     labels = beside(path, in.text("labels"), "labels");
     result.input = read_preprocessing(in.required("input"));
     read_output(root, in, result);
-    // One class makes sense only where each has a number of its own.
+    // A single class is useful only if each class has a number of its own.
     const uint32_t fewest = result.output == activation::softmax ? 2 : 1;
     classes = in.number("classes", fewest, 10'000'000);
     if (in.has("license"))

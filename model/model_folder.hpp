@@ -19,12 +19,12 @@ struct preprocessing {
   bool squash = false;           ///< Resize to exactly input width × height, no crop.
   /// A box before the crop, instead of `resize`; 0 × 0: none.
   uint32_t resize_height = 0, resize_width = 0;
-  /// How the image fits that box: exactly, proportions lost; in proportion and no smaller;
-  /// in proportion and no larger.
+  /// How the image fits that box: exactly, changing proportions; in proportion and no smaller; in
+  /// proportion and no larger.
   enum class fitting : uint8_t { squash, cover, contain };
   fitting fit = fitting::squash;
   std::array<uint8_t, 3> fill{}; ///< What pads a smaller image: RGB, or grey first.
-  bool crops_down = false;       ///< Half a pixel of the crop's offset: down, else to even.
+  bool crops_down = false;       ///< Rounds half a pixel of the crop's offset down, else to even.
   uint32_t crop_height = 224, crop_width = 224; ///< Centre crop = the model's input.
   enum class interpolation : uint8_t { bilinear, bicubic };
   interpolation filter = interpolation::bilinear; ///< Antialiased, as PIL does it.
@@ -32,8 +32,8 @@ struct preprocessing {
   bool invert = false; ///< 1 − x after ToTensor (dark on light digits).
 };
 
-/// What turns the model's answers into the numbers of a result: softmax over all classes
-/// (one label an image), sigmoid of each (several labels), or nothing.
+/// How the model's answers become the numbers of a result: softmax over all classes (one label an
+/// image), sigmoid of each (several labels), or unchanged.
 enum class activation : uint8_t { softmax, sigmoid, none };
 
 /// A model folder, read and checked except for the weights themselves.

@@ -18,12 +18,12 @@ using namespace std::string_view_literals;
 
 constexpr uint16_t orientation_tag = 274, xmp_tag = 700;
 
-/// What an image carries besides its pixels, as far as it tells how to turn them.
+/// The metadata of an image that may give its orientation.
 struct metadata {
   std::string exif, xmp;
 };
 
-/// The value of the tag, whatever it is: with one of its own, XMP is not asked.
+/// The value of the tag, valid or not: if it is present, XMP is not read.
 std::optional<uint32_t> orientation_of(const tiff_directory& directory) {
   const auto* entry = directory.find(orientation_tag);
   if (entry == nullptr)
@@ -38,7 +38,7 @@ std::optional<uint32_t> orientation_of_exif(std::string_view exif) {
     exif.remove_prefix(prefix.size());
   if (exif.empty())
     return std::nullopt;
-  // With EXIF that cannot be read Pillow does not look for XMP either.
+  // Pillow does not look for XMP either if the EXIF is unreadable.
   const auto directory = tiff_directory::read(exif);
   return directory ? orientation_of(*directory) : std::optional<uint32_t>{1};
 }
@@ -65,7 +65,7 @@ metadata of_jpeg(std::string_view bytes) {
   walk_jpeg(in, [&](uint32_t marker, size_t at) {
     const auto length = in.be16(at);
     if (marker != 0xe1 || length < 2)
-      return marker == 0xda; // metadata stand before the first scan
+      return marker == 0xda; // metadata come before the first scan
     const auto body = bytes.substr(std::min(at + 2, bytes.size()), length - 2);
     if (body.starts_with(exif))
       result.exif += result.exif.empty() ? body : body.substr(exif.size());
@@ -76,7 +76,7 @@ metadata of_jpeg(std::string_view bytes) {
   return result;
 }
 
-/// Empty when it is not what zlib wrote, or too long.
+/// Empty for data that are not zlib's, or too long.
 std::string inflated(std::string_view text) {
   constexpr size_t most = size_t{1} << 20;
   std::string result;
@@ -100,7 +100,7 @@ std::string inflated(std::string_view text) {
   return result;
 }
 
-/// ImageMagick's way to put EXIF into a text: a name, a length, the bytes in hexadecimal.
+/// EXIF in a text, as ImageMagick writes it: a name, a length, the bytes in hexadecimal.
 std::string raw_profile(std::string_view text) {
   for (int line = 0; line < 3; ++line) {
     const auto end = text.find('\n');
@@ -130,7 +130,7 @@ std::string raw_profile(std::string_view text) {
   return result;
 }
 
-/// The text of a tEXt, zTXt or iTXt chunk; only those that we look for are inflated.
+/// The text of a tEXt, zTXt or iTXt chunk. Only texts that are needed are inflated.
 struct png_text {
   std::string_view key;
   std::string value;
@@ -197,7 +197,7 @@ metadata of_png(std::string_view bytes) {
   return result;
 }
 
-/// Only an extended WebP has metadata, and says in its header which.
+/// Only an extended WebP has metadata; its header says which.
 metadata of_webp(std::string_view bytes) {
   constexpr uint32_t exif = 0x45584946, xmp = 0x584d5020, extended = 0x56503858;
   metadata result;

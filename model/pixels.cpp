@@ -4,7 +4,7 @@
 
 namespace ziyu::model {
 
-// Not inlined: leaks are named by call stacks, and this frame says that pixels are kept.
+// Not inlined: leaks are named by call stacks, and this frame shows that pixels are kept.
 pixel_grid::pixel_grid(uint32_t width, uint32_t height, uint32_t channels) {
   try {
     samples_.create(static_cast<int>(height), static_cast<int>(width),

@@ -13,11 +13,11 @@
 namespace ziyu::model {
 namespace {
 
-/// The first line of libtorch's message: what follows is a backtrace.
+/// The first line of libtorch's message; the rest is a backtrace.
 std::string reason(const std::exception& e) {
   const auto* torch_error = dynamic_cast<const c10::Error*>(&e);
   std::string text = torch_error ? torch_error->what_without_backtrace() : e.what();
-  // The interpreter's errors end with the cause, behind a trace of TorchScript.
+  // The interpreter's errors have the cause at the end, behind a trace of TorchScript.
   if (const auto cause = text.rfind("RuntimeError: "); cause != std::string::npos)
     text.erase(0, cause + 14);
   if (const auto end = text.find('\n'); end != std::string::npos)
@@ -32,7 +32,7 @@ std::string shape_of(const at::Tensor& tensor) {
   return result + "]";
 }
 
-/// Turns what the model answers into the numbers of a result, in place.
+/// Applies the activation to the model's answer, in place.
 void activate(std::vector<double>& scores, activation how) {
   if (how == activation::sigmoid)
     for (auto& x : scores)
@@ -56,8 +56,8 @@ void use_one_thread() {
     try {
       at::set_num_interop_threads(1);
     } catch (const std::exception&) {
-      // Too late only if somebody has launched inter-op work before us; without
-      // such work, which Ziyu never has, its threads do not exist.
+      // Fails only if inter-op work has been launched before. Ziyu never launches any; without it
+      // the inter-op threads do not exist.
     }
   });
 }
@@ -72,7 +72,7 @@ struct predictor::state {
     return at::zeros({1, channels, input.crop_height, input.crop_width});
   }
 
-  /// Whatever the model answers to `input`; empty when it is no tensor. Throws.
+  /// The model's answer to `input`; empty when it is not a tensor. Throws.
   at::Tensor run(const at::Tensor& input) {
     const c10::InferenceMode guard;
     auto answer = module.forward({input});
@@ -91,9 +91,9 @@ expected<predictor> predictor::load(const model_folder& folder) {
   auto result = std::make_unique<state>();
   result->folder = folder;
   try {
-    // The profiling executor stays on, as libtorch has it: it keeps a plan per input
-    // shape, which grows where shapes vary (pytorch#46380), but ours is always the
-    // same, so that memory settles after the second run, and it is the faster one.
+    // The profiling executor stays on, as is libtorch's default. It keeps a plan per input shape
+    // and grows with varying shapes (pytorch#46380). Our shape is always the same, so that memory
+    // settles after the second run, and this executor is the faster one.
     auto module = torch::jit::load(weights, c10::Device(c10::kCPU));
     module.eval();
     result->module = torch::jit::freeze(module);

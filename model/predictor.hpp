@@ -17,19 +17,19 @@ namespace ziyu::model {
 /// One class of a prediction.
 struct class_score {
   uint32_t index = 0;
-  /// What the model folder's `activation` makes of the answer: 0..1 with softmax and
-  /// sigmoid, any number with none.
+  /// The model's answer after the model folder's `activation`: 0..1 with softmax and sigmoid, any
+  /// number with none.
   float probability = 0;
   std::string label; ///< UTF-8.
 };
 
-/// Best first; equal probabilities by index. May be empty where the model folder has a
+/// Best first; equal probabilities by index. May be empty if the model folder has a
 /// threshold.
 using prediction = std::vector<class_score>;
 
-/// Brings libtorch to one thread, for this process and all that
-/// are forked from it. Call it before anything else touches it: the fork
-/// server must be single-threaded when it forks. Calling it again does nothing.
+/// Limits libtorch to one thread, for this process and all processes that are forked from it. Call
+/// it before anything else uses libtorch: the fork server must be single-threaded when it forks.
+/// Calling it again does nothing.
 void use_one_thread();
 
 /// A TorchScript model on the CPU, frozen, in inference mode, on one thread.
@@ -48,8 +48,8 @@ public:
   predictor& operator=(predictor&&) noexcept;
   ~predictor();
 
-  /// Runs `runs` inferences on zeros, so that everything that is cached on first
-  /// use is cached. After 3 runs a further inference keeps no live byte.
+  /// Runs `runs` inferences on zeros, so that everything is cached that the first uses cache. After
+  /// 3 runs a further inference keeps no live byte.
   expected<void> warm_up(uint32_t runs = 3);
 
   /// The model's raw answer to a tensor of `preprocess`: [N, classes], before

@@ -81,8 +81,8 @@ axis make_axis(int in_size, int64_t out_size, int64_t offset, int count,
   return result;
 }
 
-/// The same for an axis that is stored backwards: the weights stay those of the upright
-/// image, whose rounding need not be symmetric.
+/// The same for an axis that is stored backwards. The weights stay those of the upright image,
+/// since their rounding need not be symmetric.
 void mirror(axis& x) {
   std::reverse(x.weights.begin(), x.weights.end());
   std::reverse(x.spans.begin(), x.spans.end());
@@ -122,7 +122,7 @@ void add_row(const uint8_t* row, int32_t weight, int32_t* sums, size_t size) {
 template <int channels>
 class row_source {
 public:
-  /// Only the columns from `begin` to `end` will be looked at.
+  /// Only the columns from `begin` to `end` will be read.
   row_source(const pixel_grid& from, int begin, int end)
     : from_(from), begin_(static_cast<size_t>(begin)), end_(static_cast<size_t>(end)) {
     if (channels == 1)
@@ -153,8 +153,8 @@ void horizontal_first(const pixel_grid& image, const axis& columns, const axis& 
   row_source<channels> source{image, columns.begin(), columns.end()};
   std::vector<uint8_t> row(row_size);
   std::vector<int32_t> sums(row_size * rows.spans.size(), half);
-  // Each input row is resampled once and added to the output rows it is part of.
-  // Whole sums, so the order of the additions does not matter.
+  // Each input row is resampled once and added to the output rows that it is part of. The sums are
+  // whole numbers, so the order of the additions does not matter.
   size_t first_open = 0;
   for (int y = rows.begin(); y < rows.end(); ++y) {
     resample_row<channels>(source(y), row.data(), columns);
@@ -175,7 +175,7 @@ void horizontal_first(const pixel_grid& image, const axis& columns, const axis& 
 template <int channels>
 void vertical_first(const pixel_grid& image, const axis& columns, const axis& rows,
                     pixel_grid& result) {
-  // What lies beside the window is not needed.
+  // Columns outside of the window are not needed.
   const auto begin = static_cast<size_t>(columns.begin()) * channels,
              end = static_cast<size_t>(columns.end()) * channels;
   row_source<channels> source{image, columns.begin(), columns.end()};
@@ -204,8 +204,8 @@ pixel_grid resample(const decoded_image& image, bool grey, const resample_window
   const auto width = static_cast<int>(image.width()), height = static_cast<int>(image.height());
   auto columns = make_axis(width, window.full_width, window.left, window.width, filter);
   auto rows = make_axis(height, window.full_height, window.top, window.height, filter);
-  // Since Pillow 13 the larger reduction comes first. The order shows in the rounding
-  // between the passes, so it must be Pillow's: that of the upright image.
+  // Since Pillow 13 the larger reduction comes first. The order shows in the rounding between the
+  // passes, so it must be Pillow's order for the upright image.
   const auto shrinks_by = height - window.full_height;
   bool across_first = shrinks_by <= 0 || shrinks_by <= 2 * (width - window.full_width);
   const auto o = image.orientation;

@@ -5,8 +5,8 @@
 
 namespace ziyu::model {
 
-// 32 × 32 pixels of one colour in each format that jobs commonly have: the first use of a
-// decoder fills caches, which are no job's. Made by Pillow.
+// 32 × 32 pixels of one colour in each format that jobs commonly have. The first use of a decoder
+// fills caches, which must not count as a job's memory. Made by Pillow.
 
 // clang-format off
 inline constexpr unsigned char warm_up_jpeg[] = {

@@ -28,8 +28,8 @@ std::string read_part(std::ifstream& in, uint64_t offset, uint64_t count) {
   return result;
 }
 
-/// The names in a ZIP archive, without their first folder, which PyTorch names after the
-/// file. Empty where there is no directory: the file ends early.
+/// The names in a ZIP archive, without their first folder, which PyTorch names after the file.
+/// Empty without a directory: the file ends early.
 std::vector<std::string> names_in_zip(std::ifstream& in, uint64_t size) {
   // The last record, behind which a comment of up to 64 KiB may stand.
   const auto tail_size = std::min<uint64_t>(size, 22 + 65535 + 20);
@@ -71,7 +71,7 @@ std::optional<std::string> foreign_archive(const std::vector<std::string>& names
     return any([begin](const std::string& x) { return x.starts_with(begin); });
   };
   if (names.empty())
-    return {}; // cut off: the SHA-256 tells
+    return {}; // cut off: its SHA-256 will differ
   if (ends("constants.pkl") || begins("code/"))
     return {};
   if (any([](const std::string& x) { return x.find("aotinductor/") != std::string::npos; }))

@@ -17,7 +17,7 @@ const uint8_t* at(std::string_view bytes, uint64_t offset) {
   return reinterpret_cast<const uint8_t*>(bytes.data()) + offset;
 }
 
-/// RGB of each index. What is behind the palette is black, as in PIL, which takes the values
+/// RGB of each index. Indices behind the palette are black, as in PIL. PIL uses the values
 /// themselves where the palette is the first part of all greys.
 std::array<colour, 256> read_palette(std::string_view bytes, const bmp_header& x) {
   std::array<colour, 256> result{};
@@ -83,15 +83,15 @@ void convert_row(const bmp_header& x, const std::array<colour, 256>& palette, co
   }
 }
 
-/// Expands run lengths as PIL does, also where they are not as the format wants them: rows
-/// that are longer than the image are cut, shorter ones are filled with colour 0.
+/// Expands run lengths as PIL does, also if they are invalid: rows that are longer than the image
+/// are cut, shorter ones are filled with colour 0.
 class run_lengths {
 public:
   run_lengths(std::string_view bytes, const bmp_header& x, pixel_grid& to)
     : bytes_(bytes), x_(x), to_(to), palette_(read_palette(bytes, x)), at_(x.pixels),
       wanted_(uint64_t{x.width} * x.height) {}
 
-  /// False when they end before the pixels.
+  /// False when the run lengths end before the pixels.
   bool expand() {
     while (done_ < wanted_) {
       if (at_ + 2 > bytes_.size())

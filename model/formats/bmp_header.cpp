@@ -12,7 +12,7 @@ using coding = bmp_header::coding;
 
 constexpr uint32_t header_sizes[] = {12, 40, 52, 56, 64, 108, 124};
 
-/// Those that Pillow knows of 32 bits.
+/// The masks that Pillow knows for 32 bits.
 constexpr std::array<uint32_t, 4> masks_of_32[] = {
   {0xff0000, 0xff00, 0xff, 0},          {0xff000000, 0xff0000, 0xff00, 0},
   {0xff000000, 0xff00, 0xff, 0},        {0xff000000, 0xff0000, 0xff00, 0xff},

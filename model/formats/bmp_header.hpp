@@ -8,7 +8,7 @@
 
 namespace ziyu::model {
 
-/// What a BMP's headers say.
+/// The content of a BMP's headers.
 struct bmp_header {
   enum class coding : uint8_t { raw, rle8, rle4, bit_fields };
 
@@ -25,7 +25,7 @@ struct bmp_header {
   uint64_t row_size() const { return (uint64_t{width} * bits + 31) / 32 * 4; }
 };
 
-/// Refuses by name what Pillow refuses.
+/// Refuses by name the layouts that Pillow refuses.
 expected<bmp_header> parse_bmp_header(std::string_view bytes);
 
 } // namespace ziyu::model

@@ -10,13 +10,13 @@
 
 namespace ziyu::model {
 
-// One decoder per format, each in a file of its own: a format's own library, used
-// strictly. What a library repairs in silence (missing data become grey) is refused.
+// One decoder per format, each in a file of its own: the format's own library, used strictly. Files
+// that a library would repair silently (missing data become grey) are refused.
 //
-// `size` is what `read_image_header` said of the same bytes, and passed the limits: nothing
-// is allocated that is larger. The pixels are RGB as PIL's `convert("RGB")` makes them, as
-// stored, i.e., not turned upright. Errors are `undecodable_image` with a reason that does
-// not depend on a library's version. Out of memory: `std::bad_alloc`.
+// `size` is the result of `read_image_header` for the same bytes, and within the limits: nothing
+// larger is allocated. The pixels are RGB as PIL's `convert("RGB")` makes them, as stored, i.e.,
+// not turned upright. Errors are `undecodable_image` with a reason that does not depend on a
+// library's version. Out of memory: `std::bad_alloc`.
 
 expected<pixel_grid> decode_jpeg(std::string_view bytes, const image_size& size);
 expected<pixel_grid> decode_png(std::string_view bytes, const image_size& size);
@@ -24,7 +24,7 @@ expected<pixel_grid> decode_bmp(std::string_view bytes, const image_size& size);
 expected<pixel_grid> decode_webp(std::string_view bytes, const image_size& size);
 expected<pixel_grid> decode_tiff(std::string_view bytes, const image_size& size);
 
-/// Throws `std::bad_alloc` when these bytes cannot be had: a library that says it is out of
+/// Throws `std::bad_alloc` when so many bytes cannot be allocated: a library that reports a lack of
 /// memory may mean that a damaged file wants too much.
 inline void need_memory(uint64_t bytes) { std::make_unique_for_overwrite<uint8_t[]>(bytes); }
 

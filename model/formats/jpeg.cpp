@@ -13,7 +13,7 @@
 namespace ziyu::model {
 namespace {
 
-/// Warnings that leave every pixel as it was written.
+/// Warnings after which every pixel is still as it was written.
 bool is_harmless(int code) {
   return code == JWRN_EXTRANEOUS_DATA || code == JWRN_ADOBE_XFORM || code == JWRN_JFIF_MAJOR
          || code == JWRN_TOO_MUCH_DATA || code == JWRN_NOT_SEQUENTIAL;
@@ -33,7 +33,7 @@ std::string reason_of(int code) {
   return "is damaged (libjpeg's error " + std::to_string(code) + ")";
 }
 
-/// libjpeg's state. Its functions leave by `longjmp`, so what has a destructor is here,
+/// libjpeg's state. Its functions return by `longjmp`, so objects with a destructor are here,
 /// outside of the function that is left.
 struct session {
   jpeg_decompress_struct info{};
@@ -63,8 +63,8 @@ void on_message(j_common_ptr info, int level) {
     give_up(info);
 }
 
-/// The bytes are all there from the start; asked for more, we give an end marker. If
-/// pixels are missing, that makes the warning JWRN_HIT_MARKER.
+/// All bytes are there from the start. When libjpeg wants more, it gets an end marker; if pixels
+/// are missing, that causes the warning JWRN_HIT_MARKER.
 boolean at_end(j_decompress_ptr info) {
   static const JOCTET end[] = {0xff, JPEG_EOI};
   of(reinterpret_cast<j_common_ptr>(info)).ended = true;
@@ -104,14 +104,14 @@ void prepare(session& x, std::string_view bytes, const image_size& size) {
 
 enum class outcome : uint8_t { decoded, failed, other_size, other_colours };
 
-/// Everything that libjpeg does, and nothing with a destructor.
+/// All calls of libjpeg; nothing here has a destructor.
 outcome run(session& x, const image_size& size, pixel_grid& pixels) {
   if (setjmp(x.leave) != 0)
     return outcome::failed;
   auto& info = x.info;
   jpeg_create_decompress(&info);
   info.src = &x.source;
-  // libjpeg holds all coefficients of an image in several scans: no more than we said.
+  // libjpeg holds all coefficients of an image in several scans: not more than announced.
   info.mem->max_memory_to_use = static_cast<long>(size.work_bytes);
   jpeg_read_header(&info, TRUE);
   if (info.image_width != size.width || info.image_height != size.height)
@@ -130,7 +130,7 @@ outcome run(session& x, const image_size& size, pixel_grid& pixels) {
     }
     auto* row = x.row.data();
     jpeg_read_scanlines(&info, &row, 1);
-    // Adobe's way: 255 is no ink. PIL takes it for granted as well.
+    // As Adobe writes CMYK: 255 is no ink. PIL assumes that, too.
     for (uint32_t i = 0; i < size.width; ++i, row += 4, out += 3)
       cmyk_to_rgb(255u - row[0], 255u - row[1], 255u - row[2], 255u - row[3], out);
   }
@@ -148,8 +148,8 @@ bool has_all_scans(const jpeg_decompress_struct& info) {
   return true;
 }
 
-/// What libjpeg does not mind: components without a scan, which stay grey, and scans
-/// without end, each of which takes as long as the image.
+/// Checks what libjpeg accepts: components without a scan, which stay grey, and any number of
+/// scans, each of which takes as long as the image.
 std::string check_scans(std::string_view bytes, const jpeg_frame& frame) {
   constexpr uint32_t most = 1000;
   bounded_reader in{bytes};

@@ -11,8 +11,8 @@ bool is_start_of_frame(uint32_t marker) {
   return marker >= 0xc0 && marker <= 0xcf && marker != 0xc4 && marker != 0xc8 && marker != 0xcc;
 }
 
-/// Baseline, extended and progressive, with Huffman coding. With arithmetic coding
-/// nothing tells that data are missing: zeros are made of them.
+/// Baseline, extended and progressive, with Huffman coding. With arithmetic coding missing data
+/// cannot be noticed: they are decoded as zeros.
 bool is_known_coding(uint32_t marker) { return marker >= 0xc0 && marker <= 0xc2; }
 
 std::string coding_name(uint32_t marker) {
@@ -29,8 +29,8 @@ uint64_t blocks(uint64_t size, uint64_t factor, uint64_t most) {
   return (count + factor - 1) / factor * factor;
 }
 
-/// What libjpeg holds: rows of each component around the one that is decoded, and, where
-/// a scan does not bring all components of a block for good, all coefficients.
+/// Memory that libjpeg takes: rows of each component around the decoded one, and all coefficients
+/// if a scan does not complete all components of a block.
 uint64_t work_bytes(const jpeg_frame& x) {
   uint64_t across = 1, down = 1;
   const auto count = std::min<uint32_t>(x.components, 4);

@@ -26,14 +26,14 @@ constexpr bool is_standalone_marker(uint32_t marker) {
   return marker == 0x01 || (marker >= 0xd0 && marker <= 0xd7);
 }
 
-/// Walks the segments of a JPEG; ends at the first for which `visit(marker,
-/// start of its length field)` is true, at EOI (true) or where bytes end (false).
+/// Walks the segments of a JPEG. Ends at the first for which `visit(marker, start of its length
+/// field)` is true, at EOI (true), or where the bytes end (false).
 template <class Visitor>
 bool walk_jpeg(bounded_reader& in, Visitor visit) {
   size_t at = 2; // behind SOI
   for (;;) {
-    // Entropy-coded data and rubbish between segments are skipped alike: neither
-    // contains 0xff but with 0x00 behind it.
+    // Entropy-coded data and invalid bytes between segments are skipped alike: neither contains
+    // 0xff except before 0x00.
     at = in.find('\xff', at);
     while (at < in.size() && in.u8(at) == 0xff)
       ++at;

@@ -12,8 +12,8 @@
 namespace ziyu::model {
 namespace {
 
-/// What of the file libpng gets to see: header, palette, pixels. Metadata are not even
-/// inflated, so that a text of gigabytes costs nothing.
+/// The part of the file that libpng sees: header, palette, pixels. Metadata are not even inflated,
+/// so that a text of gigabytes costs nothing.
 struct feed {
   std::vector<std::string_view> parts;
   size_t part = 0, at = 0;
@@ -47,7 +47,7 @@ std::string name_of(uint32_t type) {
   return result;
 }
 
-/// A palette of as many colours as the pixels can name; PIL continues a shorter one with
+/// A palette with as many colours as the pixels can name. PIL continues a shorter one with
 /// black.
 std::string full_palette(std::string_view stored, uint32_t bits) {
   std::string result{"\0\0\0\0PLTE", 8};
@@ -58,13 +58,13 @@ std::string full_palette(std::string_view stored, uint32_t bits) {
   const auto length = 3 * count;
   result[2] = static_cast<char>(length >> 8);
   result[3] = static_cast<char>(length & 0xff);
-  return result + std::string(4, '\0'); // checksums are not looked at again
+  return result + std::string(4, '\0'); // checksums are not checked again
 }
 
 constexpr std::string_view end_chunk{"\0\0\0\0IEND\xae\x42\x60\x82", 12};
 
-/// Collects the chunks up to the last one with pixels, which must be right to the bit;
-/// empty reason: all is well. What follows the pixels is of no concern.
+/// Collects the chunks up to the last one with pixels; each must be correct. Returns an empty text,
+/// or the reason. Chunks behind the pixels are ignored.
 std::string collect(std::string_view bytes, feed& to, std::string& palette) {
   const auto bits = static_cast<uint8_t>(bytes[24]);
   const bool indexed = bytes[25] == 3;
@@ -109,7 +109,7 @@ std::string collect(std::string_view bytes, feed& to, std::string& palette) {
   return {};
 }
 
-/// libpng's state, outside of the function that it leaves by `longjmp`.
+/// libpng's state, outside of the function that `longjmp` leaves.
 struct session {
   png_structp png = nullptr;
   png_infop info = nullptr;
@@ -140,7 +140,7 @@ void on_error(png_structp png, png_const_charp text) {
 }
 
 void on_warning(png_structp png, png_const_charp text) {
-  // More data than pixels: they are all there.
+  // There are more data than pixels: all pixels are there.
   const std::string_view message{text};
   if (message.find("xtra compressed") == std::string_view::npos
       && message.find("oo much image") == std::string_view::npos)
@@ -155,7 +155,7 @@ void on_read(png_structp png, png_bytep to, size_t count) {
 
 enum class outcome : uint8_t { decoded, failed, other_size };
 
-/// Everything that libpng does, and nothing with a destructor.
+/// All calls of libpng; nothing here has a destructor.
 outcome run(session& x, const image_size& size, pixel_grid& pixels) {
   x.png = png_create_read_struct(PNG_LIBPNG_VER_STRING, &x, on_error, on_warning);
   x.info = x.png == nullptr ? nullptr : png_create_info_struct(x.png);

@@ -21,9 +21,9 @@ class png_chunks {
 public:
   struct chunk {
     uint32_t type = 0;
-    bool whole = false;    ///< With its checksum.
-    std::string_view all;  ///< Length, type, body and checksum, as far as they are there.
-    std::string_view body; ///< As far as it is there.
+    bool whole = false;    ///< Complete, with its checksum.
+    std::string_view all;  ///< Length, type, body and checksum, as far as present.
+    std::string_view body; ///< As far as present.
 
     /// @pre `whole`.
     bool checksum_is_right() const;

@@ -18,13 +18,13 @@ namespace {
 
 using kind = tiff_layout::kind;
 
-/// The bytes as a file, and what libtiff says of them.
+/// The bytes as a file, and libtiff's messages.
 struct session {
   std::string_view bytes;
   uint64_t at = 0;
-  bool decoding = false; ///< What it says of the directory is of no concern: we have read it.
+  bool decoding = false; ///< Messages about the directory are ignored: it has been read already.
   bool complained = false, no_memory = false;
-  std::string named; ///< A reason of our own.
+  std::string named; ///< A reason found here.
 };
 
 session& of(thandle_t handle) { return *static_cast<session*>(handle); }
@@ -51,7 +51,7 @@ int close_nothing(thandle_t) { return 0; }
 
 toff_t size_of(thandle_t handle) { return of(handle).bytes.size(); }
 
-/// libtiff only reads what it maps: the directory is opened for reading.
+/// libtiff only reads mapped memory: the file is opened for reading.
 int map(thandle_t handle, void** base, toff_t* size) {
   *base = const_cast<char*>(of(handle).bytes.data());
   *size = of(handle).bytes.size();
@@ -90,7 +90,7 @@ tiff_file open(session& x, uint64_t largest_block) {
   TIFFOpenOptionsSetWarningHandlerExtR(options.get(), on_message, &x);
   TIFFOpenOptionsSetMaxSingleMemAlloc(
     options.get(), static_cast<tmsize_t>(std::min<uint64_t>(largest_block, 1ull << 40)));
-  // C: strips as they are, not cut into smaller ones.
+  // "C": strips as stored, not cut into smaller ones.
   return tiff_file{TIFFClientOpenExt("image", "rC", &x, read_bytes, write_nothing, seek,
                                      close_nothing, size_of, map, unmap, options.get())};
 }
@@ -101,7 +101,7 @@ uint64_t field(TIFF* file, uint32_t tag) {
   return TIFFGetFieldDefaulted(file, tag, &value) == 1 ? value : 0;
 }
 
-/// True if libtiff has read the same from the directory as we have.
+/// True if libtiff has read the same from the directory as `parse_tiff_layout`.
 bool agrees(TIFF* file, const tiff_layout& x) {
   const bool tiles = x.tile_width > 0;
   return field<uint32_t>(file, TIFFTAG_IMAGEWIDTH) == x.width
@@ -155,7 +155,7 @@ public:
 private:
   static uint8_t high(uint16_t x) { return static_cast<uint8_t>(x >> 8); }
 
-  /// Of 16 bits the high byte, in the machine's order, as libtiff gives them.
+  /// The high byte of 16 bits, in the machine's order, as libtiff returns them.
   uint32_t sample(const uint8_t* in, uint64_t index) const {
     if (x_->bits == 8)
       return in[index];

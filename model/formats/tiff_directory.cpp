@@ -14,7 +14,7 @@ uint64_t size_of(uint16_t type) { return type < std::size(sizes) ? sizes[type] :
 } // namespace
 
 std::optional<tiff_directory> tiff_directory::read(std::string_view bytes) {
-  // As Pillow, which knows writers that swap the two bytes of the version.
+  // Like Pillow, which knows writers that swap the two bytes of the version.
   const auto start = bytes.substr(0, 4);
   const bool little = start == "II*\0"sv || start == "II\0*"sv || start == "II+\0"sv;
   const bool big = start == "MM\0*"sv || start == "MM*\0"sv || start == "MM\0+"sv;
@@ -35,7 +35,7 @@ std::optional<tiff_directory> tiff_directory::read(std::string_view bytes) {
   const uint64_t first = at + (b ? 8 : 2), step = b ? 20 : 12;
   const auto fits = (bytes.size() - std::min<uint64_t>(first, bytes.size())) / step;
   result.whole_ = count <= fits;
-  // No directory of a picture has as many; a hostile one costs no memory.
+  // No directory of a picture has more; the bound keeps a hostile one from taking memory.
   constexpr uint64_t most = 4096;
   for (uint64_t i = 0; i < std::min({count, fits, most}); ++i) {
     const auto x = first + step * i;

@@ -20,8 +20,8 @@ public:
     uint64_t at = 0; ///< Where the value is in the file.
   };
 
-  /// The directory at the place that the file's header names; empty when the bytes do not
-  /// begin as a TIFF. It is not `whole` when it or its entries are cut off.
+  /// The directory at the place that the file's header names; empty when the bytes do not begin
+  /// like a TIFF. It is not `whole` when the directory or its entries are cut off.
   static std::optional<tiff_directory> read(std::string_view bytes);
 
   bool big_endian() const { return big_endian_; }
@@ -39,7 +39,7 @@ public:
   std::optional<uint16_t> twice() const;
 
   /// The number `index` of an entry, if it is a whole number (SHORT, LONG, LONG8, their signed
-  /// kinds unless negative, IFD; BYTE is none, as in Pillow).
+  /// types unless negative, IFD; not BYTE, as in Pillow).
   std::optional<uint64_t> number(const entry& x, uint64_t index = 0) const;
   std::optional<uint64_t> number(uint16_t tag) const;
 

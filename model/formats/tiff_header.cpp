@@ -19,7 +19,7 @@ constexpr uint16_t image_width = 256, image_length = 257, bits_per_sample = 258,
                    planar_config = 284, tile_width = 322, tile_length = 323, tile_offsets = 324,
                    tile_counts = 325, extra_samples = 338, sample_format = 339;
 
-/// Tags that have one value, and that have any number of them.
+/// Tags with exactly one value, and tags with any number of values.
 constexpr uint16_t single[] = {image_width, image_length,      compression,    photometric,
                                fill_order,  samples_per_pixel, rows_per_strip, planar_config,
                                tile_width,  tile_length};
@@ -91,7 +91,7 @@ bool all_are(const std::vector<uint64_t>& list, uint64_t x) {
   return std::all_of(list.begin(), list.end(), [&](uint64_t y) { return y == x; });
 }
 
-/// Reads a directory step by step; each step says what is not admitted.
+/// Reads a directory step by step; each step names what is not admitted.
 class layout_parser {
 public:
   explicit layout_parser(const tiff_directory& directory) : in_(directory) {}
@@ -106,7 +106,7 @@ public:
   }
 
 private:
-  // Each is empty where all is well, or a reason that follows "TIFF ".
+  // Each returns an empty text, or a reason that follows "TIFF ".
 
   std::string size() {
     if (const auto tag = in_.twice())
@@ -131,7 +131,7 @@ private:
     return {};
   }
 
-  /// Of a tag that must have one value.
+  /// The value of a tag that must have one value.
   std::optional<uint64_t> one(uint16_t tag) const {
     const auto* entry = in_.find(tag);
     return entry == nullptr || entry->count != 1 ? std::nullopt : in_.number(*entry);
@@ -208,7 +208,7 @@ private:
              + " colours";
     extra_count_ = x_.samples - own;
     const auto extra = numbers(in_, extra_samples);
-    // RGB with a fourth sample that nobody has explained is alpha; others are not known.
+    // RGB with a fourth, unexplained sample has alpha; other unexplained samples are unknown.
     const bool unexplained = extra.empty() && extra_count_ == 1 && x_.colours == kind::rgb;
     if (extra.size() != extra_count_ && !unexplained)
       return "with " + plural(extra_count_, "extra sample") + ", of which it explains "
@@ -283,8 +283,8 @@ private:
     if (tiles) {
       if (!across || !down || *across == 0 || *down == 0 || *across % 16 != 0 || *down % 16 != 0)
         return "with tiles whose size is not a multiple of 16";
-      // Decoders allocate a whole tile, however small the image: a tile may be larger than
-      // the image only up to a usual tile's size.
+      // Decoders allocate a whole tile, even for a small image. A tile may be larger than the image
+      // only up to the usual size of tiles.
       constexpr uint64_t usual = 4096;
       if ((*across > usual && *across >= uint64_t{x_.width} + 16)
           || (*down > usual && *down >= uint64_t{x_.height} + 16))
@@ -320,7 +320,7 @@ private:
   std::vector<uint64_t> bits_;
 };
 
-/// Rows or a tile, the arrays of places, and the codec's own memory.
+/// Memory for rows or a tile, the arrays of places, and the codec itself.
 uint64_t work_bytes(const tiff_layout& x, uint64_t file_size) {
   const uint64_t columns = x.tile_width > 0 ? x.tile_width : x.width;
   const uint64_t row = (columns * x.samples * x.bits + 7) / 8;

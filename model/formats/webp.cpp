@@ -15,7 +15,7 @@ struct delete_demuxer {
   void operator()(WebPDemuxer* x) const { WebPDemuxDelete(x); }
 };
 
-/// The first frame; its memory belongs to the bytes.
+/// The first frame, as a view of the file's bytes.
 class first_frame {
 public:
   explicit first_frame(WebPDemuxer* of) : found_(WebPDemuxGetFrame(of, 1, &x_) != 0) {}
@@ -57,7 +57,7 @@ expected<pixel_grid> decode_webp(std::string_view bytes, const image_size& size)
   if (WebPInitDecoderConfig(&config) == 0)
     return refuse("cannot be decoded by this version of libwebp");
   pixel_grid pixels{size.width, size.height, 3};
-  // What the first frame of an animation leaves of its canvas is transparent black.
+  // The part of the canvas that the first frame does not cover is transparent black.
   if (width != size.width || height != size.height)
     std::memset(pixels.data(), 0, pixels.size());
   const auto stride = pixels.row_size();
@@ -70,10 +70,10 @@ expected<pixel_grid> decode_webp(std::string_view bytes, const image_size& size)
   WebPFreeDecBuffer(&config.output);
   if (status == VP8_STATUS_OK)
     return pixels;
-  // libwebp 1.5 says so of damaged alpha as well: whether it is true, an allocation tells.
+  // libwebp 1.5 reports this for damaged alpha as well. An allocation shows whether it is true.
   if (status == VP8_STATUS_OUT_OF_MEMORY)
     need_memory(size.work_bytes);
-  // Its versions differ in how else they call the same thing.
+  // Its versions report other errors differently.
   return refuse("is damaged or truncated: its data are not those of a picture");
 }
 

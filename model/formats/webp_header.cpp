@@ -55,7 +55,7 @@ webp_frame find_picture(bounded_reader& in, size_t at, size_t end) {
       frame.chunk = at + 8 + 16;
       frame.chunk_end = at + 8 + uint64_t{length};
       if (in.le24(at + 14) + 1 != frame.width || in.le24(at + 17) + 1 != frame.height)
-        frame.width = 0; // says two things
+        frame.width = 0; // contradicts itself
       return frame;
     }
     at += size_t{8} + length + (length & 1);

@@ -9,8 +9,8 @@ namespace ziyu::model {
 
 /// The first picture of a WebP: the only one, or the first frame of an animation.
 struct webp_frame {
-  uint32_t width = 0, height = 0; ///< 0: there is none that can be read.
-  uint32_t x = 0, y = 0;          ///< Where on the canvas.
+  uint32_t width = 0, height = 0; ///< 0: no readable picture.
+  uint32_t x = 0, y = 0;          ///< Position on the canvas.
   bool animated = false, lossless = false, alpha = false;
   /// Of an animation: where the frame's own chunks are.
   uint64_t chunk = 0;

@@ -33,13 +33,13 @@ namespace {
 
 constexpr size_t page = 4096;
 
-/// Fills a cache of this very thread, as libraries do that keep one per thread.
+/// Fills a cache of the calling thread, like libraries that keep one per thread.
 [[gnu::noinline]] void fill_thread_cache(uint64_t bytes) {
   thread_local std::vector<char> cache;
   cache.assign(bytes, 0x5a);
 }
 
-/// A thread that has filled its cache and is never needed again.
+/// Starts a thread that fills its cache and is never used again.
 expected<void> start_idle_thread(uint64_t bytes) {
   std::promise<void> filled;
   auto done = filled.get_future();
@@ -57,8 +57,8 @@ expected<void> start_idle_thread(uint64_t bytes) {
   return {};
 }
 
-/// Memory that is free and yet of no use: each call uses an arena of its own, as
-/// code does that makes an allocator per request, and nobody allocates there again.
+/// Memory that is free but cannot be used again: each call uses a new arena, like code that makes
+/// an allocator per request, and nothing is allocated there later.
 expected<void> hoard(uint64_t bytes) {
 #ifdef ZIYU_HAS_JEMALLOC
   unsigned arena = 0;
@@ -83,7 +83,7 @@ expected<void> exhaust_memory() {
   if (!limit)
     return fail(errc::unavailable, "oom: refused, as no memory limit (cgroup) stands between "
                                    "this process and the whole machine");
-  // The kernel's choice among all that share the limit.
+  // The kernel chooses this process among all that share the limit.
   make_first_victim();
   constexpr size_t step = 4u << 20;
   for (uint64_t taken = 0; taken < *limit + 2 * step; taken += step) {
@@ -105,8 +105,8 @@ struct fault_injector::kept {
   std::vector<model::decoded_image> decoded;
   std::vector<model::predictor> models;
   std::vector<void*> blocks;
-  uint64_t jobs = 0;       ///< With a fault.
-  uint64_t gpu_blocks = 0; ///< In the GPU's cache by our doing.
+  uint64_t jobs = 0;       ///< Jobs with a fault.
+  uint64_t gpu_blocks = 0; ///< In the GPU's cache because of this fault.
 };
 
 fault_injector::fault_injector() : kept_(std::make_unique<kept>()) {
@@ -126,13 +126,13 @@ expected<void> fault_injector::inject(const wire::fault_spec& what, model::class
                                       std::string_view image) {
   using kind = wire::fault_spec::kind;
   ++kept_->jobs;
-  // The supervisor's own rungs are what faults are there to show.
+  // Faults must show the supervisor's own rungs.
   if (what.what != kind::none)
     lift_growth_limit();
   switch (what.what) {
   case kind::none: break;
   case kind::retain_tensors:
-    // The job's output once more, as the job itself has let go of its own.
+    // The job's image is decoded once more, since the job has freed its own.
     if (auto decoded = model::decode_image(image, by.limits()))
       if (auto logits = by.model().forward(model::preprocess(*decoded, by.model().folder().input)))
         kept_->tensors.push_back(std::move(*logits));
@@ -166,7 +166,7 @@ expected<void> fault_injector::inject(const wire::fault_spec& what, model::class
     if (gpu_count() == 0)
       return fail(errc::unavailable, "gpu_cache: refused, as this worker has no GPU that its "
                                      "libtorch can use");
-    // As many blocks at once as never before: the cache must grow by one.
+    // One more block at once than ever before: the cache must grow by one.
     const at::Device gpu{at::getAccelerator(true).value()};
     std::vector<at::Tensor> blocks;
     ++kept_->gpu_blocks;

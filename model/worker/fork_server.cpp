@@ -70,7 +70,7 @@ public:
       if (!incoming) {
         end_workers();
         if (incoming.error().code == errc::unavailable)
-          return 0; // the control process is gone
+          return 0; // the control process has ended
         std::fprintf(stderr, "ziyu-worker (fork server): %s\n",
                      incoming.error().describe().c_str());
         return exit_bad_frame;
@@ -83,7 +83,7 @@ public:
   }
 
 private:
-  /// True if we were told to end.
+  /// True if this process was told to end.
   bool drain_signals() {
     auto terminate = false;
     signalfd_siginfo info;
@@ -115,7 +115,7 @@ private:
     }
     socket.reset();
     if (!wire::send_frame(control_.get(), news))
-      return; // the closed socket shows in the next turn
+      return; // the next turn sees the closed socket
   }
 
   void reap() {
@@ -162,7 +162,7 @@ private:
 int run_fork_server(const std::filesystem::path& folder, const model::decode_limits& limits,
                     int control_fd, const worker_settings& settings) {
   const auto start = clock::now();
-  set_process_name("ziyu-forkserver"); // its command line says what it is
+  set_process_name("ziyu-forkserver"); // its command line names its role
   wire::unique_fd control{control_fd};
   model::use_one_thread();
   auto by = model::classifier::load(folder, limits);

@@ -14,7 +14,7 @@ namespace ziyu::worker {
 
 namespace {
 
-/// The allocator of the accelerator, and which that is; null without one.
+/// The accelerator and its allocator; null without an accelerator.
 struct device_memory {
   c10::DeviceType type = c10::DeviceType::CPU;
   c10::DeviceAllocator* allocator = nullptr;
@@ -51,7 +51,7 @@ gpu_reading read_gpu() noexcept {
       x.reserved += now(stats.reserved_bytes);
     }
   } catch (const std::exception&) {
-    // A backend without these statistics: as if there were none.
+    // A backend without these statistics counts as none.
   }
   return x;
 }

@@ -4,21 +4,21 @@
 
 namespace ziyu::worker {
 
-/// What libtorch's caching allocator has on the accelerators of this process, bytes, all
-/// devices together. Whatever the accelerator is (CUDA, ROCm, XPU, ...): read through
-/// c10::DeviceAllocator, which each backend registers. All 0 where no backend is linked,
-/// before the first use of a device (reading never makes a context), and with a libtorch
-/// that is too old for that interface (CMake says so).
+/// What libtorch's caching allocator holds on the accelerators of this process, in bytes, all
+/// devices together. It works for each accelerator (CUDA, ROCm, XPU, ...): it reads through
+/// c10::DeviceAllocator, which each backend registers. All 0 where no backend is linked, before the
+/// first use of a device (reading never makes a context), and with a libtorch that is too old for
+/// that interface (CMake says so).
 struct gpu_reading {
   uint64_t allocated = 0; ///< Held by tensors.
   uint64_t reserved = 0;  ///< Taken from the device: held by tensors or cached.
 };
 
-/// For one thread; takes no time worth mentioning without a GPU.
+/// For one thread; takes hardly any time without a GPU.
 gpu_reading read_gpu() noexcept;
 
-/// Gives what is cached and not held back to the device; false where there is nothing to
-/// be emptied.
+/// Returns cached memory that is not held to the device; false where there is nothing to
+/// empty.
 bool empty_gpu_cache() noexcept;
 
 /// The accelerators that libtorch could use here. May ask the driver, but makes no context.

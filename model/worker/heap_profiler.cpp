@@ -78,7 +78,7 @@ void heap_profiler::end_job() {
 expected<heap_dump> heap_profiler::dump(size_t max_bytes) {
   if (!started_)
     return fail(errc::unavailable, "profiling has not been started");
-  // Memory of a file, not of the heap: it leaves no trace in what is measured.
+  // Memory of a file, not of the heap: it does not change the measured memory.
   const wire::unique_fd file{::memfd_create("ziyu-heap", MFD_CLOEXEC)};
   if (!file)
     return failed("memfd_create", errno);

@@ -8,14 +8,15 @@
 
 namespace ziyu::worker {
 
-/// What a dump says; see `wire::profiled`.
+/// The content of a dump; see `wire::profiled`.
 struct heap_dump {
   std::string heap, maps;
 };
 
-/// jemalloc's heap-profile sampling of this process. It costs nothing while it is
-/// off, and never much: see `sampling_budget`. Its own tables are jemalloc's internal memory: they count neither as
-/// allocated nor as freed, so the exact live bytes of a job stay exact.
+/// jemalloc's heap-profile sampling of this process. It costs nothing while it is off, and a
+/// bounded share of the time while it is on: see `sampling_budget`. Its own tables are jemalloc's
+/// internal memory. They count neither as allocated nor as freed, so the exact live bytes of a job
+/// stay exact.
 ///
 /// While it is on, a *sampled* small object takes a page run of its own (16 KiB), so
 /// private memory grows faster than live memory: judge by live bytes meanwhile.
@@ -26,13 +27,13 @@ public:
   /// switched off by MALLOC_CONF.
   expected<void> start(uint8_t log2_sample);
 
-  /// What has been allocated since `start` and is still held. A dump above
-  /// `max_bytes` is cut before the stack that goes beyond.
+  /// Memory that was allocated since `start` and is still held. A dump above `max_bytes` is cut
+  /// before the stack that exceeds it.
   expected<heap_dump> dump(size_t max_bytes = 8u << 20);
 
   void stop();
 
-  /// Around each job, always. Decides whether it is sampled.
+  /// Call both around each job. The first decides whether the job is sampled.
   void begin_job();
   void end_job();
 
@@ -41,7 +42,7 @@ public:
 
 private:
   bool started_ = false; ///< There is something to dump.
-  bool on_ = false;      ///< Between `start` and `stop`.
+  bool on_ = false;      ///< Sampling is on.
   bool sampling_ = false;
   uint64_t jobs_ = 0, sampled_jobs_ = 0;
   uint64_t random_ = 0x9e3779b97f4a7c15; ///< State of a xorshift generator.

@@ -14,13 +14,13 @@
 #ifdef ZIYU_HAS_JEMALLOC
 #include <jemalloc/jemalloc.h>
 
-// Read by jemalloc at its start. Large tensors stay with us instead of going back to
-// the kernel after each job (a third of the throughput); the trim rung purges by hand.
-// Of what large images leave free, small requests may take as much as they need whatever
-// the difference in size (2^30; jemalloc's 2^6 would keep it aside, and private memory grew).
-// Address space that was given back is unmapped (retain:false): a worker's ceiling counts what
-// is mapped, and must not count what is of no use.
-// Profiling is there to be switched on in a suspect worker and costs nothing until then.
+// Read by jemalloc at its start. Large tensors stay in the process instead of being returned to
+// the kernel after each job (that costs a third of the throughput); the trim rung purges
+// explicitly. Small requests may use free extents of large images whatever the difference in
+// size (2^30); with jemalloc's 2^6 these stayed unused and private memory grew. Returned
+// address space is unmapped (retain:false): a worker's limit counts what is mapped, and must
+// not count unused space. Profiling can be switched on in a suspect worker and costs nothing
+// before.
 extern "C" const char* malloc_conf;
 const char* malloc_conf = "oversize_threshold:0,dirty_decay_ms:-1,muzzy_decay_ms:-1,"
                           "background_thread:false,narenas:1,lg_extent_max_active_fit:30,"
@@ -36,19 +36,19 @@ namespace {
 
 using thread_function = void* (*)(void*);
 
-/// Where jemalloc counts a thread's bytes.
+/// The addresses of jemalloc's counters for a thread.
 struct thread_counters {
   const uint64_t *allocated = nullptr, *deallocated = nullptr;
   int64_t live() const { return static_cast<int64_t>(*allocated - *deallocated); }
 };
 
-/// All threads but the first. Never destroyed: threads may outlive main().
+/// All threads except the first. Never destroyed: threads may outlive main().
 struct other_threads {
-  /// More threads than a worker can have; a further one would go uncounted.
+  /// More threads than a worker can have; further threads would not be counted.
   static constexpr size_t most = 8192;
 
   std::mutex mutex;
-  std::atomic<bool> any = false; ///< So that a worker without them pays nothing.
+  std::atomic<bool> any = false; ///< A worker without other threads pays nothing.
   std::array<thread_counters, most> running;
   size_t count = 0;
   int64_t ended = 0; ///< Live bytes that ended threads left behind.
@@ -114,7 +114,7 @@ void* begin_thread(void* from) {
 
 } // namespace ziyu::worker
 
-/// Ours comes before libc's for every library of the process.
+/// Replaces libc's for every library of the process.
 extern "C" int pthread_create(pthread_t* thread, const pthread_attr_t* attributes,
                               void* (*function)(void*), void* argument) noexcept {
   using namespace ziyu::worker;
@@ -124,7 +124,7 @@ extern "C" int pthread_create(pthread_t* thread, const pthread_attr_t* attribute
   auto start = std::make_unique<thread_start>(thread_start{function, argument});
   const auto code = real(thread, attributes, begin_thread, start.get());
   if (code == 0)
-    static_cast<void>(start.release()); // the thread's now
+    static_cast<void>(start.release()); // the thread owns it now
   return code;
 }
 

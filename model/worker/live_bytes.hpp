@@ -6,15 +6,15 @@
 
 namespace ziyu::worker {
 
-/// The exact memory counters of this process: of the thread that made this, and of all
-/// threads that were started after that (pthread_create is ours for it; jemalloc's
-/// counters are per thread). For one thread.
+/// The exact memory counters of this process: of the thread that made this object, and of all
+/// threads that were started after it. (jemalloc's counters are per thread; this program replaces
+/// pthread_create.) For one thread.
 class memory_counters {
 public:
   memory_counters();
 
-  /// Bytes allocated − deallocated since this thread began, ended threads included;
-  /// 0 without jemalloc. Exact whenever the other threads rest.
+  /// Bytes allocated − deallocated since this thread began, including ended threads; 0 without
+  /// jemalloc. Exact while the other threads are idle.
   int64_t live() const {
     return allocated_ ? static_cast<int64_t>(*allocated_ - *deallocated_) + live_of_other_threads()
                       : 0;
@@ -23,10 +23,10 @@ public:
   /// All readings; allocates nothing.
   wire::memory_reading read() const;
 
-  /// Gives what the allocator holds back to the system.
+  /// Returns free memory of the allocator to the system.
   void trim() const;
 
-  /// The same for the arena that serves the jobs, without those that somebody made besides.
+  /// The same only for the arena that serves the jobs, without other arenas.
   void give_back() const;
 
 private:

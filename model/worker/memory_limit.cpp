@@ -64,8 +64,8 @@ std::optional<uint64_t> read_memory_limit(const std::filesystem::path& root) {
       result = x;
   };
   std::ifstream in{root / "proc/self/cgroup"};
-  // Lines "hierarchy:controllers:/path"; v2 has no controllers. Inside a container the
-  // path may name a folder that only the host sees: then its own root counts.
+  // Lines "hierarchy:controllers:/path"; v2 has no controllers. Inside a container the path may
+  // name a folder that only the host sees: then the mount's own root is used.
   for (std::string line; std::getline(in, line);) {
     const auto first = line.find(':'), second = line.find(':', first + 1);
     if (second == std::string::npos || second + 1 >= line.size())
@@ -83,7 +83,7 @@ std::optional<uint64_t> read_memory_limit(const std::filesystem::path& root) {
   const auto machine = static_cast<uint64_t>(::sysconf(_SC_PHYS_PAGES))
                        * static_cast<uint64_t>(::sysconf(_SC_PAGESIZE));
   if (result && *result >= machine)
-    return std::nullopt; // v1 says "no limit" by a huge number
+    return std::nullopt; // v1 uses a huge number for "no limit"
   return result;
 }
 
@@ -121,8 +121,8 @@ void make_first_victim() { std::ofstream{"/proc/self/oom_score_adj"} << 1000; }
 
 #ifdef ZIYU_SEES_REFUSALS
 
-/// Ours comes before libc's for the allocator and every library of the process: only here is a
-/// refusal seen for certain, as libraries report it in ways of their own, or not at all.
+/// Replaces libc's for the allocator and every library of the process. Only here a refusal is seen
+/// for certain: libraries report it in different ways or not at all.
 extern "C" void* mmap(void* address, size_t length, int protection, int flags, int fd,
                       off_t offset) noexcept {
   // NOLINTNEXTLINE(performance-no-int-to-ptr): so the system call has it

@@ -17,7 +17,7 @@ size_t room = 0;
 void own_command_line(int argc, char** argv) {
   if (argc < 1)
     return;
-  // The kernel lays the arguments out one behind the other; what is apart is not ours.
+  // The kernel stores the arguments one behind the other. Memory behind a gap is not ours.
   auto end = argv[0];
   for (auto i = 0; i < argc && argv[i] == end; ++i)
     end = argv[i] + std::strlen(argv[i]) + 1;

@@ -5,15 +5,15 @@
 
 namespace ziyu::worker {
 
-/// Takes over the memory of the command line, for `set_process_title`. Call it once, when the
-/// arguments have been read: what they were is lost with the first title.
+/// Takes over the memory of the command line for `set_process_title`. Call it once, after the
+/// arguments have been read: the first title overwrites them.
 void own_command_line(int argc, char** argv);
 
 /// Sets what `ps -o comm` shows: 15 bytes at most.
 void set_process_name(const std::string& name);
 
-/// Sets what `ps` shows of this process: `title` as its command line, as far as there is room,
-/// and its name.
+/// Sets what `ps` shows of this process: `title` as its command line, as far as there is room, and
+/// its name.
 void set_process_title(const std::string& title, const std::string& name);
 
 /// "ziyu-worker: slot 0 generation 12", and as name "ziyu w0.12".

@@ -36,7 +36,7 @@ void on_terminate(int) {
     ::_exit(0);
 }
 
-/// Also a worker that hangs must not outlive its control process.
+/// A worker that hangs must not outlive its control process either.
 void on_alarm(int) {
   const auto saved = errno;
   pollfd entry{control_socket, 0, 0};
@@ -112,7 +112,7 @@ public:
       const auto before = counters_.live();
       const auto size = turn();
       if (size > 0) {
-        // Everything of this job has been freed by now; only faults remain.
+        // Everything of this job has been freed by now; only memory that faults keep remains.
         const auto delta = counters_.live() - before;
         wire::patch_memory(answer_.data(), size, delta, settle());
         write_all(socket_.get(), answer_.data(), size);
@@ -124,8 +124,8 @@ public:
   }
 
 private:
-  /// No job may take this worker to its hard limit, however short a time it takes: what would
-  /// is refused an allocation. Returns the private memory that the worker has now.
+  /// No job may bring this worker to its hard limit, however briefly: a larger allocation fails.
+  /// Returns the private memory that the worker has now.
   static uint64_t limit_own_growth(const worker_settings& settings) {
     const auto own = read_private_bytes().value_or(0);
     if (settings.hard_limit_bytes > own
@@ -135,7 +135,7 @@ private:
     return own;
   }
 
-  /// After a job; gives back what a large one has left.
+  /// Runs after a job and returns memory that a large job has left.
   wire::memory_reading settle() {
     auto x = read_memory();
     if (!kept_.is_too_much(x))
@@ -188,7 +188,7 @@ private:
       if (auto own = wire::parse_fault(job.fault))
         fault = *own;
     profiler_.begin_job();
-    was_refused_memory(); // of an earlier job
+    was_refused_memory(); // refusals of an earlier job
     auto outcome = by_.classify(job.image, job.top_k);
     if (!outcome && was_refused_memory())
       outcome = fail(errc::image_too_large,
@@ -239,7 +239,7 @@ private:
     write_all(socket_.get(), bytes.data(), bytes.size());
   }
 
-  /// The control process would take such an answer for an attack.
+  /// The control process would refuse such an answer as a breach of the protocol.
   static bool too_large(std::string_view encoded) {
     return encoded.size() - wire::header_size
            > wire::max_body_of(static_cast<uint8_t>(encoded[3])); // its type
@@ -268,7 +268,7 @@ private:
       bytes = wire::encode(refused);
     }
     if (bytes.size() > answer_.size()) {
-      // Only with thousands of labels in top_k; better than to fail.
+      // Only with thousands of labels in top_k; otherwise the job would fail.
       answer_.resize(bytes.size() * 2);
     }
     std::memcpy(answer_.data(), bytes.data(), bytes.size());
@@ -294,7 +294,7 @@ void run_worker(wire::unique_fd socket, model::classifier& by, const worker_sett
   install_handlers();
   set_process_title("ziyu-worker: standby", "ziyu-standby");
   const auto fd = socket.get();
-  // The first inference after the fork pays for the copies of shared pages.
+  // The first inference after the fork copies shared pages.
   if (auto ok = by.warm_up(1); !ok) {
     std::fprintf(stderr, "ziyu-worker %d: %s\n", ::getpid(), ok.error().describe().c_str());
     ::_exit(exit_io);
