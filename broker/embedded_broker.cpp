@@ -24,7 +24,7 @@ using clock = std::chrono::steady_clock;
 
 namespace {
 
-/// Binds 127.0.0.1:`port` (0: any) for a moment; the port, or 0 when it is taken.
+/// Binds 127.0.0.1:`port` (0: any) for a moment. Returns the port, or 0 when it is taken.
 uint16_t probe_port(uint16_t port) {
   wire::unique_fd fd{::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
   int yes = 1;
@@ -67,7 +67,7 @@ std::string random_cluster_id() {
   }
 }
 
-/// The last lines that tell of trouble in a log, for an error message.
+/// The last lines of a log that report trouble, for an error message.
 std::string trouble_in(const fs::path& log) {
   auto text = read_file(log);
   if (!text)
@@ -109,13 +109,13 @@ std::string server_properties(const broker_settings& s, uint16_t port, uint16_t 
     {"share.coordinator.state.topic.num.partitions", "1"},
     {"share.coordinator.state.topic.replication.factor", "1"},
     {"share.coordinator.state.topic.min.isr", "1"},
-    // A small machine.
+    // Settings for a small machine.
     {"num.network.threads", "2"},
     {"num.io.threads", "4"},
     {"log.cleaner.dedupe.buffer.size", "4194304"},
     // Room for images.
     {"message.max.bytes", "33554432"},
-    // A killed member of a test is noticed soon; a killed broker may come back soon.
+    // The death of a test's group member is noticed soon, and a killed broker may come back soon.
     {"group.min.session.timeout.ms", "1000"},
     {"broker.session.timeout.ms", "6000"},
     {"broker.heartbeat.interval.ms", "1000"},
@@ -155,7 +155,7 @@ public:
     s_.folder = fs::absolute(s_.folder);
     if (status)
       return fail(errc::io, "cannot make " + s_.folder.string() + ": " + status.message());
-    // Short-lived and small: the first compiler and the serial collector only.
+    // Short-lived and small: only the first compiler and the serial collector.
     java_ = {*java,
              "-XX:TieredStopAtLevel=1",
              "-XX:+UseSerialGC",
@@ -168,7 +168,7 @@ public:
              s_.jars.string() + "/*"};
     if (auto ok = configure(); !ok)
       return tl::unexpected(ok.error());
-    // The log of an earlier run would look like a start.
+    // The log of an earlier run would look like a successful start.
     fs::rename(s_.folder / "server.log", s_.folder / "server.log.old", status);
     if (!fs::exists(s_.folder / "data/meta.properties"))
       if (auto ok = format(); !ok)

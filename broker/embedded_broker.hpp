@@ -11,12 +11,12 @@ namespace ziyu::broker {
 
 struct broker_settings {
   std::filesystem::path folder; ///< Data, configuration and logs; kept.
-  uint16_t port = 0;            ///< 0: a free one (or that of an earlier start).
+  uint16_t port = 0;            ///< 0: a free one (or the port of an earlier start).
   std::filesystem::path jars;   ///< Empty: see `find_jars`.
   std::string heap = "512m";
-  std::map<std::string, std::string> properties; ///< Of the server, on top of ours.
+  std::map<std::string, std::string> properties; ///< Of the server; they override ours.
   std::chrono::milliseconds start_limit{90'000};
-  /// Asked while it waits; true ends the start with `stopping`.
+  /// Called while the start waits; true ends it with `stopping`.
   std::function<bool()> cancelled;
 };
 
@@ -24,19 +24,19 @@ struct broker_settings {
 /// folder of the executable or one above it, else /usr/share/ziyu/kafka.
 expected<std::filesystem::path> find_jars();
 
-/// A real Apache Kafka (KRaft, one node) on 127.0.0.1 as a child of ours, for trying
-/// things out and for tests. Gone with this object; its data stays.
+/// A real Apache Kafka (KRaft, one node) on 127.0.0.1 as a child process, for trying things out and
+/// for tests. The destructor ends it; its data stays.
 class embedded_broker {
 public:
-  /// Returns when it answers. Errors say what is missing (Java, jars), that the port
-  /// is taken, or what its log says.
+  /// Returns when the broker answers. Errors say what is missing (Java, jars), that the port is
+  /// taken, or what the broker's log says.
   static expected<embedded_broker> start(broker_settings settings);
 
   const std::string& bootstrap() const { return bootstrap_; }
   bool running() { return process_.running(); }
   int32_t pid() const { return process_.pid(); }
 
-  /// Clean end; the data stays.
+  /// Ends the broker in good order; its data stays.
   void stop() { process_.end(std::chrono::seconds{10}); }
 
 private:

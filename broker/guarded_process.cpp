@@ -36,7 +36,7 @@ expected<guarded_process> guarded_process::start(const std::vector<std::string>&
 }
 
 guarded_process::~guarded_process() {
-  // Not by the handle's own destructor: it would kill the guard before the program.
+  // The handle's own destructor would kill the guard before the program.
   end(std::chrono::milliseconds{0});
 }
 

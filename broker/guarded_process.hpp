@@ -7,8 +7,8 @@
 
 namespace ziyu::broker {
 
-/// A child that is ended when this object is destroyed, and also when this process
-/// dies in any way. Its terminal session is its own. Move-only.
+/// A child process that ends when this object is destroyed, and also when this process dies in any
+/// way. It has a terminal session of its own. Move-only.
 class guarded_process {
 public:
   /// @param command Absolute path of the program and its arguments.

@@ -7,7 +7,7 @@ namespace ziyu::cli {
 
 namespace {
 
-/// Whose answer it is; nothing for what is no answer.
+/// The record of the answered job; empty for a record that is not an answer.
 std::optional<messaging::record_id> job_of(const messaging::record& x, bool dead) {
   if (dead) {
     if (messaging::read_mark(x))
@@ -41,7 +41,7 @@ expected<answer_reader> answer_reader::open(const configs::config& x,
 
 expected<std::optional<answer_reader::answer>> answer_reader::next(
   std::chrono::milliseconds limit) {
-  // Results are many and dead letters few: these are only looked at in passing.
+  // There are many results and few dead letters: dead letters are only polled.
   for (const auto dead : {true, false}) {
     auto& from = dead ? *dead_letters_ : *results_;
     auto record = from.next(dead ? std::chrono::milliseconds{0} : limit);

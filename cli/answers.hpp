@@ -10,25 +10,25 @@
 
 namespace ziyu::cli {
 
-/// Waits for what became of submitted jobs: reads the results and the dead letters from where
-/// the topics ended when it was opened. A job is known by its record, not by its id, which
-/// others may use too. Not thread-safe.
+/// Waits for the answers to submitted jobs: reads results and dead letters from the topics' ends at
+/// the time of `open`. A job is identified by its record, not by its id, which other jobs may have
+/// as well. Not thread-safe.
 class answer_reader {
 public:
-  /// `unavailable` when a topic or the broker is not there within `limit`.
+  /// `unavailable` when a topic or the broker does not answer within `limit`.
   static expected<answer_reader> open(const configs::config& x, std::chrono::milliseconds limit);
 
-  /// From now on `job` is waited for.
+  /// From now on waits for the answer to `job`.
   void expect(const messaging::record_id& job) { open_.insert(job); }
 
   struct answer {
     messaging::record what;
-    bool dead = false; ///< A dead letter.
+    bool dead = false; ///< It is a dead letter.
   };
-  /// The next answer to a job that is waited for, waiting up to `limit`.
+  /// The next answer to an expected job, waiting up to `limit`.
   expected<std::optional<answer>> next(std::chrono::milliseconds limit);
 
-  /// The jobs without an answer so far.
+  /// The expected jobs without an answer so far.
   const std::set<messaging::record_id>& open() const { return open_; }
 
 private:

@@ -19,7 +19,7 @@ Exit codes: 0 done; 1 something failed or was lost; 2 wrong usage or configurati
 command that runs until it is stopped: serve, broker, top, results without --count).
 `ziyu COMMAND --help` says more about a command.)";
 
-/// The innermost command that was reached before the error.
+/// The innermost command that was parsed before the error.
 const CLI::App& innermost(const CLI::App& app) {
   const auto* at = &app;
   for (auto parsed = at->get_subcommands(); !parsed.empty(); parsed = at->get_subcommands())
@@ -71,19 +71,19 @@ int fail_usage(const CLI::App& command, const std::string& what) {
   return exit_wrong_usage;
 }
 
-/// What a Kafka client says of itself (a coordinator that still loads, a connection that
-/// went idle) only confuses whoever wanted results: commands say themselves what failed.
+/// Messages of a Kafka client (a coordinator that is still loading, an idle connection) would
+/// confuse users of a command: commands report failures themselves.
 void keep_clients_quiet() {
   if (auto ok = init_log("info", "text"); ok)
     spdlog::set_level(spdlog::level::off);
 }
 
-/// Adds --verbose to the commands that do something.
+/// Adds --verbose to the commands that use a Kafka client.
 void add_verbose_flags(CLI::App& app) {
   for (auto* x : app.get_subcommands([](const CLI::App*) { return true; })) {
     if (x->get_name() == "serve" || x->get_name() == "completion" || x->get_name() == "doctor"
         || x->get_name() == "classify" || x->get_name() == "config")
-      continue; // The first has the log of its configuration, the others nothing to tell.
+      continue; // `serve` has the log of its configuration; the others have no Kafka client.
     if (x->get_require_subcommand_min() == 0)
       x->add_flag_callback(
         "-v,--verbose", [] { spdlog::set_level(spdlog::level::debug); },
@@ -141,7 +141,7 @@ int run(int argc, const char* const* argv) {
     const auto& command = innermost(app);
     return fail_usage(command, explain(command, x));
   }
-  // A full disk must not look like success; a reader that has seen enough may go.
+  // A full disk must not look like success; a reader that has seen enough may close the pipe.
   if ((std::fflush(stdout) != 0 || std::ferror(stdout) != 0) && !output_closed()) {
     std::perror("ziyu: standard output");
     return exit_code == exit_ok ? int{exit_failed} : exit_code;

@@ -1,5 +1,5 @@
-// `ziyu breaker`: what the circuit breaker of a running service does, and what an operator
-// wants it to do. The service takes that from its own machine only.
+// `ziyu breaker` shows the circuit breaker of a running service, and sets the operator's mode. The
+// service accepts a mode only from its own machine.
 
 #include "base/bytes.hpp"
 #include "cli/command.hpp"

@@ -10,14 +10,14 @@ namespace ziyu::cli {
 
 struct captured {
   supervision::exit_status how;
-  std::string output; ///< What it wrote.
+  std::string output; ///< The program's output.
 };
 
 enum class capture_errors : bool { no, yes };
 
-/// Runs a program to its end and returns what it wrote to standard output (at most
-/// 1 MiB) and, if wanted, to standard error. `timeout` when it takes longer than
-/// `limit` or writes more (it is ended then), `io` when it cannot be started.
+/// Runs a program to its end and returns its standard output (at most 1 MiB) and, if wanted, its
+/// standard error. `timeout` when the program takes longer than `limit` or writes more (it is then
+/// ended), `io` when it cannot be started.
 expected<captured> capture(std::vector<std::string> arguments, std::chrono::milliseconds limit,
                            capture_errors errors = capture_errors::no);
 

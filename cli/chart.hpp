@@ -9,7 +9,7 @@ namespace ziyu::cli {
 
 struct chart_series {
   std::string name;
-  std::string colour; ///< As CSS has it.
+  std::string colour; ///< In CSS notation.
   bool dashed = false;
   std::vector<std::pair<double, double>> points; ///< In the order of x.
 };

@@ -13,7 +13,7 @@ namespace ziyu::cli {
 
 namespace {
 
-/// What the worker says when it refuses a model is its last line.
+/// The worker program gives its reason for refusing a model in its last line.
 std::string last_line(std::string text) {
   while (text.ends_with('\n'))
     text.pop_back();
@@ -148,7 +148,7 @@ int exit_code_of(const std::vector<finding>& findings) {
   for (const auto& x : findings) {
     if (x.how != verdict::failed)
       continue;
-    // 2 before 4 before 1.
+    // Exit code 2 before 4 before 1.
     const auto rank = [](int code) {
       return code == exit_wrong_usage ? 3 : code == exit_unavailable ? 2 : code != 0 ? 1 : 0;
     };

@@ -16,11 +16,11 @@ struct finding {
   std::string what; ///< "configuration", "broker", "topic image.jobs", "model"…
   verdict how = verdict::ok;
   std::string detail;
-  int exit_code = 0; ///< What a failure of this kind exits with.
+  int exit_code = 0; ///< The exit code for a failure of this kind.
 };
 
-/// The settings of a service, or all mistakes in them that can be seen without running
-/// anything: `check` tells them, and `serve` does not start with them.
+/// The settings of a service, or all mistakes in them that can be found without running anything:
+/// `check` reports them, and `serve` does not start with them.
 tl::expected<configs::loaded, std::vector<error>> load_settings(
   const std::string& file, const std::vector<std::string>& overrides);
 
@@ -31,20 +31,20 @@ std::vector<finding> check_topics(const configs::config& x,
 /// Whether the workers' budgets fit into the container's memory. Pure.
 finding check_limits(const configs::config& x, const supervision::container_memory& container);
 
-/// Makes the service's Kafka clients, without a broker: whether librdkafka takes their properties.
+/// Makes the service's Kafka clients without a broker: librdkafka then checks their properties.
 finding check_clients(const configs::config& x);
 
 /// Asks the broker, waiting up to `limit`, then checks the topics.
 std::vector<finding> check_broker(const configs::config& x, std::chrono::milliseconds limit);
 
-/// Lets the worker program load the model.
+/// Has the worker program load the model.
 finding check_model(const configs::config& x);
 
-/// Forks one worker and holds its own memory against its budget, as `serve` does.
+/// Forks one worker and compares its own memory with its budget, as `serve` does.
 finding check_worker(const configs::config& x);
 
-/// 0, or the exit code of the most basic failure: wrong configuration before
-/// absent broker before anything else.
+/// 0, or the exit code of the most basic failure: wrong configuration, then absent broker, then
+/// others.
 int exit_code_of(const std::vector<finding>& findings);
 
 } // namespace ziyu::cli

@@ -22,7 +22,7 @@ namespace ziyu::cli {
 
 namespace {
 
-/// Of one run of the worker program, which loads the model each time.
+/// Files for one run of the worker program, which loads the model each time.
 constexpr size_t batch_files = 256;
 constexpr std::chrono::seconds load_limit{120};
 
@@ -38,8 +38,8 @@ struct model_choice {
   uint64_t max_pixels = 0;
 };
 
-/// The model folder that was named, else that of the configuration; empty after the errors
-/// were printed.
+/// The named model folder, else the configuration's; empty after errors, which are
+/// printed.
 std::optional<model_choice> choose_model(const classify_options& options) {
   if (options.model.empty() && options.config.empty()) {
     print_error({errc::invalid_usage,
@@ -49,7 +49,7 @@ std::optional<model_choice> choose_model(const classify_options& options) {
   static constexpr auto minimal = R"({"kafka": {"group.id": "ziyu"}, "model": {"path": ""}})";
   auto overrides = options.overrides;
   if (options.config.empty())
-    overrides.emplace_back("kafka.bootstrap.servers=none:1"); // Required, and not asked here.
+    overrides.emplace_back("kafka.bootstrap.servers=none:1"); // Required, but not used here.
   const auto loaded = options.config.empty() ? configs::parse(minimal, ".", overrides)
                                              : configs::load(options.config, overrides);
   if (!loaded) {
@@ -80,8 +80,8 @@ std::string row(const nlohmann::json& x, bool colours) {
          + fit(format("%.1f", us / 1000), 8, true);
 }
 
-/// Runs the worker program over some files and shows its lines. Its exit code, 1 after what
-/// it could not say.
+/// Runs the worker program over some files and shows its lines. Returns its exit code, or 1 after a
+/// failure that the program could not report.
 int classify_batch(const classify_options& options, const model_choice& model,
                    std::span<const job_file> files, bool colours) {
   std::vector<std::string> command{(executable_dir() / "ziyu-worker").string(),
@@ -131,7 +131,7 @@ int classify(const classify_options& options) {
     const auto batch = std::span{*files}.subspan(at, std::min(batch_files, files->size() - at));
     const auto ended = classify_batch(options, *model, batch, colours);
     if (ended == exit_wrong_usage)
-      return exit_wrong_usage; // No usable model: the worker has said why.
+      return exit_wrong_usage; // No usable model: the worker program has printed why.
     code = std::max(code, ended);
   }
   return code;

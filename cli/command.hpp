@@ -1,22 +1,23 @@
 #pragma once
 
-// One command, one pair of files: `cli/<name>.cpp` defines `add_<name>_command`,
-// which adds a subcommand with its options and a callback that does the work and
-// sets the exit code. `add_commands` (cli/app.cpp) calls them all.
+// One command is one source file: `cli/<name>.cpp` defines `add_<name>_command`, which adds a
+// subcommand with its options and a callback. The callback does the work and sets the exit code.
+// `add_commands` (cli/app.cpp) calls them all.
 
 #include <CLI/CLI.hpp>
 
 namespace ziyu::cli {
 
-/// What `ziyu` exits with, the same for every command.
+/// The exit codes of all commands of `ziyu`.
 enum exit_codes : int {
   exit_ok = 0,          ///< Done.
   exit_failed = 1,      ///< Something failed or was lost; standard error says what.
   exit_wrong_usage = 2, ///< Wrong flags or a wrong configuration.
   exit_leaking = 3,     ///< A leak was found where none may be.
   exit_unavailable = 4, ///< The broker cannot be reached; try again later.
-  /// Ctrl-C or SIGTERM came before it was done, as shells report it (128 + SIGINT). Commands
-  /// that run until they are stopped (`serve`, `broker`, `top`, …) end with `exit_ok` then.
+  /// Ctrl-C or SIGTERM came before the command was done; the value is a shell's (128 + SIGINT).
+  /// Commands that run until they are stopped (`serve`, `broker`, `top`, …) then end with
+  /// `exit_ok`.
   exit_interrupted = 130,
 };
 

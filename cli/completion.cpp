@@ -14,7 +14,7 @@ struct flag {
   bool takes_value = false, is_file = false;
 };
 
-/// A command and what may follow it.
+/// A command and the words that may follow it.
 struct node {
   std::string path; ///< "ziyu dlq list"
   std::string text;
@@ -40,7 +40,7 @@ void collect(const CLI::App& app, const std::string& path, std::vector<node>& no
     collect(*child, path + " " + child->get_name(), nodes);
 }
 
-/// Everything that may follow, separated by spaces.
+/// All words that may follow, separated by spaces.
 std::string words_of(const node& x) {
   std::string result;
   for (const auto& [name, text] : x.children)
@@ -57,7 +57,7 @@ std::string shell_quoted(const std::string& text) {
   return result + "'";
 }
 
-/// A case statement that both bash and zsh understand: the words after each path.
+/// A case statement for both bash and zsh: the words after each path.
 std::string cases(const std::vector<node>& nodes) {
   std::string result;
   for (const auto& x : nodes)
@@ -65,7 +65,7 @@ std::string cases(const std::vector<node>& nodes) {
   return result;
 }
 
-// Follows the words before the cursor as long as they name commands.
+// Follows the words before the cursor while they name commands.
 std::string walk(const std::vector<node>& nodes, const std::string& word_loop) {
   std::string known;
   for (const auto& x : nodes)
@@ -98,7 +98,7 @@ std::string zsh(const std::vector<node>& nodes) {
            "  compadd -- ${=offered}\n"
            "  _files\n"
            "}\n"
-           // Loaded as a function of fpath it is called for a completion at once.
+           // As an autoloaded function of fpath it is called at once for a completion.
            "if [ \"${funcstack[1]}\" = _ziyu ]; then\n"
            "  _ziyu_complete\n"
            "else\n"
@@ -110,7 +110,7 @@ std::string fish(const std::vector<node>& nodes) {
   std::string result = "# fish completion for ziyu; e.g., ziyu completion fish > "
                        "~/.config/fish/completions/ziyu.fish\n";
   for (const auto& x : nodes) {
-    // "ziyu dlq list": all of its words must have been typed, none of its children.
+    // "ziyu dlq list": all of its words have been typed, and none of its children.
     std::string condition;
     for (size_t at = x.path.find(' '); at != x.path.npos;) {
       const auto next = x.path.find(' ', at + 1);

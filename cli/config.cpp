@@ -22,8 +22,8 @@ std::string quoted(const std::string& text) {
   return nlohmann::json(text).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 
-/// A configuration that serves, with what people change first. Every key that is not in it has
-/// the default of the schema.
+/// A configuration that serves, with the keys that people change first. All other keys have the
+/// schema's defaults.
 std::string starter(const init_options& x) {
   return R"(// The configuration of `ziyu serve`. What is not written here has its default.
 // docs/configuration.md describes every key; `ziyu check FILE` finds mistakes.

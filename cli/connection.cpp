@@ -29,7 +29,7 @@ std::optional<configs::loaded> connection_options::load() const {
   auto overrides = overrides_;
   if (!brokers_.empty())
     overrides.push_back("kafka.bootstrap.servers=" + brokers_);
-  // Without a file the defaults do; no model is needed to talk to the broker.
+  // Without a file the defaults are enough: a command that talks to the broker needs no model.
   static constexpr auto minimal = R"({"kafka": {"group.id": "ziyu"}, "model": {"path": ""}})";
   auto result = file_.empty() ? configs::parse(minimal, ".", overrides)
                               : configs::load(file_, overrides);

@@ -8,14 +8,14 @@
 
 namespace ziyu::cli {
 
-/// The options by which a command learns which broker and topics to use: `--config`
-/// and `--set`, or just `--brokers`.
+/// The options that tell a command which broker and topics to use: `--config` and `--set`, or just
+/// `--brokers`.
 class connection_options {
 public:
   void add_to(CLI::App& command);
 
-  /// The configuration, or nothing after the errors were printed to standard error
-  /// (the caller exits with `exit_wrong_usage`).
+  /// The configuration, or empty after errors, which are printed to standard error (the caller
+  /// exits with `exit_wrong_usage`).
   std::optional<configs::loaded> load() const;
 
 private:
@@ -30,7 +30,7 @@ void add_override_option(CLI::App& command, std::vector<std::string>& overrides)
 void print_errors(const std::vector<error>& errors);
 void print_error(const error& x);
 
-/// The exit code for a failure of the Kafka side.
+/// The exit code for a Kafka failure.
 int exit_code_for(const error& x);
 
 } // namespace ziyu::cli

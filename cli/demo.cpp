@@ -33,15 +33,15 @@ namespace {
 using clock = std::chrono::steady_clock;
 using namespace std::chrono_literals;
 
-/// Without any answer for so long, what is open counts as lost.
+/// Jobs count as lost after so long without any answer.
 constexpr auto patience = 60s;
 
 /// The slot with the fault.
 constexpr uint32_t faulty_slot = 0;
 
-/// The run without healing ends here: it shows the growth, it need not fill the machine.
+/// The run without healing ends here: it shows the growth and need not fill the memory.
 constexpr uint64_t unhealed_limit_bytes = uint64_t{1} << 30;
-/// Jobs in flight of that run: all workers are busy, and it can end soon.
+/// Jobs in flight in that run: enough for all workers, and few enough for a quick end.
 constexpr uint64_t unhealed_in_flight = 32;
 
 struct demo_options {
@@ -63,12 +63,12 @@ std::string described(const std::string& fault) {
   return fault.empty() ? "" : (is_leak(fault) ? "; slot 0 leaks: " : "; slot 0 fails: ") + fault;
 }
 
-/// Exit codes as an error: what stopped the demo.
+/// The exit codes of errors that stop the demo.
 struct stopped {
   int code;
 };
 
-/// Submits jobs to a stage and follows what comes of them.
+/// Submits jobs to a stage and follows their outcomes.
 class run {
 public:
   run(demo_stage& stage, const demo_images& images, demo_screen& out, std::string phase,
@@ -78,13 +78,13 @@ public:
     now_.budget_bytes = budget;
   }
 
-  /// Submits, showing what comes back meanwhile.
+  /// Submits, and shows answers meanwhile.
   expected<void> submit(uint64_t jobs) {
     account_.expect(jobs);
     return feed([=](uint64_t submitted) { return submitted < jobs ? next::job : next::end; });
   }
 
-  /// Submits as long as the goal is not reached, a few jobs at a time.
+  /// Submits a few jobs at a time until the goal is reached.
   expected<void> submit_until(const comparison_goal& goal) {
     auto last_answer = clock::now();
     uint64_t answered = 0;
@@ -99,7 +99,7 @@ public:
     });
   }
 
-  /// Until all is answered, patience is over, or an interrupt.
+  /// Until all jobs are answered, patience is over, or an interrupt.
   expected<void> follow() {
     auto last_answer = clock::now();
     while (!account_.complete()) {
@@ -116,7 +116,7 @@ public:
     return {};
   }
 
-  /// Shows how it ended, with the throughput of the whole.
+  /// Shows the end of the run, with its overall throughput.
   void finish() {
     now_.jobs_per_second = now_.seconds > 0
                              ? static_cast<double>(account_.answered()) / now_.seconds
@@ -124,7 +124,7 @@ public:
     screen_.finish(account_, now_);
   }
 
-  /// Reads what the topics still hold, until nothing comes for a moment.
+  /// Reads the remaining records of the topics, until none comes for a moment.
   void read_rest() {
     while (read_all(500ms) > 0) {
     }
@@ -134,10 +134,10 @@ public:
   const demo_moment& moment() const { return now_; }
 
 private:
-  /// What a run does next: submit a job, wait for answers, or end.
+  /// The next action of a run: submit a job, wait for answers, or end.
   enum class next { job, answer, end };
 
-  /// Submits as `decide` (called with the number of jobs so far) says.
+  /// Submits as long as `decide` (called with the number of jobs so far) says so.
   template <class Decide>
   expected<void> feed(Decide decide) {
     started_ = clock::now();
@@ -198,7 +198,7 @@ private:
     return std::chrono::duration<double>(clock::now() - started_).count();
   }
 
-  /// Takes in what has come and shows it.
+  /// Takes the records that have come and shows them.
   void step(std::chrono::milliseconds limit) {
     read_all(limit);
     stepped_ = clock::now();
@@ -255,7 +255,7 @@ void add_series(chart& to, uint32_t slot, const std::vector<demo_account::readin
   to.series.push_back(std::move(s));
 }
 
-/// A dot where each replaced worker stood last.
+/// A dot at the last reading of each replaced worker.
 void add_marks(chart& to, const demo_account& from) {
   for (const auto& x : from.replacements())
     if (auto i = from.by_slot().find(x.slot); i != from.by_slot().end())
@@ -274,7 +274,7 @@ void add_marks(chart& to, const demo_account& from) {
      "#0f766e", true});
 }
 
-/// What the leak came to when nobody healed it.
+/// The growth of the leak without healing.
 void add_growth(chart& to, const demo_account& from) {
   if (auto i = from.by_slot().find(faulty_slot); i != from.by_slot().end() && !i->second.empty()) {
     const auto& last = i->second.back();
@@ -344,7 +344,7 @@ private:
     need(healed.follow());
     if (!o_.serve) {
       end(healed_stage);
-      healed.read_rest(); // The last replacements are told at the end.
+      healed.read_rest(); // The last replacements are reported at the end.
     }
     healed.finish();
     if (o_.serve) {
@@ -359,7 +359,7 @@ private:
     return conclude(healed, unhealed ? &*unhealed : nullptr);
   }
 
-  /// A file that cannot be written must not show after minutes only.
+  /// A file that cannot be written must be reported now, not after minutes.
   void check_outputs() {
     for (const auto& [flag, file] :
          {std::pair{"--report", &o_.report}, {"--chart", &o_.chart}, {"--picture", &o_.picture}}) {
@@ -378,14 +378,14 @@ private:
         {errc::unavailable, "the service ended with " + how.describe() + ":\n" + stage.log_tail()});
   }
 
-  /// As many jobs for the leaking slot as it had with healing, however many the other slots
-  /// take meanwhile.
+  /// As many jobs for the leaking slot as it had with healing, however many the other slots do
+  /// meanwhile.
   comparison_goal goal_after(const demo_account& healed) const {
     return {faulty_slot, std::max<uint64_t>(1, healed.results_of(faulty_slot)),
             unhealed_limit_bytes, 20 * o_.jobs + 100};
   }
 
-  /// The same leak, left alone.
+  /// The same leak without healing.
   demo_account compare(broker::embedded_broker& broker, const std::filesystem::path& folder,
                        const demo_images& images, stage_settings settings,
                        const comparison_goal& goal) {
@@ -431,7 +431,7 @@ private:
                                        : ", healthy",
                  colours[slot % std::size(colours)]);
     add_marks(c, healed);
-    // Of the other run the leaking slot only: the rest is as flat as here.
+    // Only the leaking slot of the other run: its other slots are as flat as here.
     if (unhealed && unhealed->by_slot().contains(faulty_slot)) {
       add_series(c, faulty_slot, unhealed->by_slot().at(faulty_slot), ", leaking: left alone",
                  "#dc2626", true);
@@ -477,7 +477,7 @@ private:
     return a.lost() == 0 ? exit_ok : exit_failed;
   }
 
-  /// The run as a terminal showed it.
+  /// The run as shown on a terminal.
   std::string picture(const run& healed, const demo_outcome& outcome) const {
     constexpr size_t columns = 92, rows = 40;
     std::vector<std::string> lines{"$ ziyu demo --jobs " + std::to_string(o_.jobs)

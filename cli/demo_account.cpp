@@ -13,7 +13,7 @@ void demo_account::submitted(const std::string& job_id, const std::string& label
 void demo_account::on_result(const messaging::result& x) {
   auto expected_label = labels_.find(x.job_id);
   if (expected_label == labels_.end())
-    return; // somebody else's
+    return; // another program's record
   if (open_.erase(x.job_id) == 0) {
     ++duplicates_;
     return;

@@ -13,7 +13,7 @@
 
 namespace ziyu::cli {
 
-/// Keeps account of what was submitted to a service and what came of it. Pure.
+/// Keeps account of the jobs that were submitted to a service, and of their outcomes. Pure.
 class demo_account {
 public:
   struct replacement {
@@ -22,7 +22,7 @@ public:
     std::string cause;
     uint64_t bytes_recovered = 0;
     double ms = 0;
-    uint64_t at_result = 0; ///< Results when it was reported.
+    uint64_t at_result = 0; ///< Number of results when the replacement was reported.
   };
   /// One worker's private memory after one of its jobs.
   struct reading {
@@ -31,7 +31,7 @@ public:
     uint64_t private_bytes = 0;
   };
 
-  /// So many jobs are going to be submitted: `total` until there are more.
+  /// Sets the number of jobs that will be submitted: `total` until there are more.
   void expect(uint64_t jobs) { expected_ = jobs; }
   /// A job with the label that its image shows.
   void submitted(const std::string& job_id, const std::string& label);
@@ -69,12 +69,12 @@ private:
   std::string breaker_ = "closed";
 };
 
-/// When the run without healing has shown enough to be compared with the healed one. Pure.
+/// When the run without healing can be compared with the healed one. Pure.
 struct comparison_goal {
-  uint32_t slot = 0;          ///< Whose worker leaks.
+  uint32_t slot = 0;          ///< The slot whose worker leaks.
   uint64_t results = 1;       ///< As many as the healed run gave this slot.
-  uint64_t limit_bytes = 0;   ///< Private memory that it must not pass: the machine is not ours.
-  uint64_t max_submitted = 0; ///< More jobs than this are not submitted for it.
+  uint64_t limit_bytes = 0;   ///< Bound for its private memory.
+  uint64_t max_submitted = 0; ///< No more jobs than this are submitted for it.
 
   /// A worker has grown to the limit.
   bool at_limit(const demo_account& x) const { return x.peak_private_bytes() >= limit_bytes; }

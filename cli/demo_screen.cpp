@@ -52,13 +52,13 @@ void demo_screen::draw(const demo_account& account, const demo_moment& now) {
   }
   const auto rows = terminal_height(STDERR_FILENO);
   const auto lines = draw_demo(account, now, terminal_width(STDERR_FILENO), rows - 1, colours_);
-  // One write for a frame: no cursor wandering about, no wrapped line after the window got
-  // narrower, and nothing to restore should we be killed between two frames.
+  // One write for each frame. So the cursor does not move visibly, lines do not wrap after the
+  // window got narrower, and nothing must be restored if the process is killed between two frames.
   std::string out = "\x1b[?25l\x1b[?7l\r";
   if (drawn_ > 0)
     out += "\x1b[" + std::to_string(drawn_) + "A";
   for (const auto& x : lines)
-    out += "\x1b[2K" + x + "\n"; // Erased first: a full line leaves the cursor on its end.
+    out += "\x1b[2K" + x + "\n"; // Erased first: a full line leaves the cursor at its end.
   out += "\x1b[J\x1b[?7h\x1b[?25h";
   drawn_ = std::min(lines.size(), rows - 1);
   std::fwrite(out.data(), 1, out.size(), stderr);

@@ -7,26 +7,26 @@
 
 namespace ziyu::cli {
 
-/// Shows the demo on standard error: on a terminal a live view, drawn over itself;
-/// elsewhere a line now and then.
+/// Shows the demo on standard error: a live view on a terminal, otherwise a line from time to
+/// time.
 class demo_screen {
 public:
   demo_screen();
 
-  /// Writes a line that stays.
+  /// Writes a line that stays above the view.
   void say(const std::string& text);
 
-  /// Draws the moment, unless the last one was drawn just before.
+  /// Draws the view, unless it was drawn just before.
   void show(const demo_account& account, const demo_moment& now);
 
-  /// Draws the last moment of a run; it stays.
+  /// Draws the last view of a run; it stays.
   void finish(const demo_account& account, const demo_moment& now);
 
 private:
   void draw(const demo_account& account, const demo_moment& now);
 
   bool live_, colours_;
-  size_t drawn_ = 0; ///< Lines to go up to draw the view over itself.
+  size_t drawn_ = 0; ///< Lines of the present view, which the next view overwrites.
   std::chrono::steady_clock::time_point last_{};
 };
 

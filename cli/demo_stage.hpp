@@ -10,7 +10,7 @@
 
 namespace ziyu::cli {
 
-/// The held-out images of the digits model with the label that each shows.
+/// The held-out images of the digits model with the labels that they show.
 struct demo_images {
   struct image {
     std::string bytes, label;
@@ -23,9 +23,9 @@ struct demo_images {
   static expected<demo_images> load(const std::filesystem::path& folder);
 };
 
-/// How one run of the service is set up.
+/// The settings of one run of the service.
 struct stage_settings {
-  std::string name; ///< Makes its topics and consumer group its own.
+  std::string name; ///< Makes the names of its topics and its consumer group.
   std::string leak; ///< Fault of slot 0, or empty.
   bool healing = true;
   uint64_t budget_bytes = uint64_t{128} << 20;
@@ -35,8 +35,8 @@ struct stage_settings {
 /// A running `ziyu serve` with its own topics on a broker. Ended by the destructor.
 class demo_stage {
 public:
-  /// Creates the topics, writes the configuration into `folder` and starts the
-  /// service; returns when it serves. `stopping` when `interrupted()`.
+  /// Creates the topics, writes the configuration into `folder` and starts the service. Returns
+  /// when it serves. `stopping` when `interrupted()`.
   static expected<demo_stage> start(const std::string& bootstrap,
                                     const std::filesystem::path& folder, const demo_images& images,
                                     const stage_settings& settings);

@@ -39,7 +39,7 @@ private:
     const auto tail = format(
       "  %llu of %llu jobs  %.1f jobs/s  %.0f s", static_cast<unsigned long long>(a_.answered()),
       static_cast<unsigned long long>(a_.total()), now_.jobs_per_second, now_.seconds);
-    // As wide with few digits as with many, so that the bar does not jump.
+    // The width is the same for few digits and for many, so that the bar does not jump.
     const auto taken = std::max(display_width(tail), size_t{32} + 2 * digits(a_.total()));
     const auto cells = columns_ > taken + 8 ? columns_ - taken : 0;
     put(start().bar(share, cells, colour::cyan).add(tail));

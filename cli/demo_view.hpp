@@ -8,16 +8,16 @@
 
 namespace ziyu::cli {
 
-/// What the live view shows besides the account.
+/// The content of the live view besides the account.
 struct demo_moment {
-  std::string phase; ///< One line: what is going on.
+  std::string phase; ///< One line: the present phase.
   double seconds = 0, jobs_per_second = 0;
   uint64_t budget_bytes = 0;
   std::vector<messaging::result> latest; ///< Newest last.
 };
 
-/// The live view as lines of at most `columns` columns; at most `rows` of them where that
-/// is enough for one result and one replacement. Pure.
+/// The live view as lines of at most `columns` columns, and at most `rows` of them if that is
+/// enough for one result and one replacement. Pure.
 std::vector<std::string> draw_demo(const demo_account& account, const demo_moment& now,
                                    size_t columns, size_t rows, bool colours);
 
@@ -25,11 +25,11 @@ std::vector<std::string> draw_demo(const demo_account& account, const demo_momen
 struct unhealed_outcome {
   uint32_t slot = 0;
   uint64_t peak_bytes = 0;
-  uint64_t results = 0;  ///< Jobs of this slot until then.
-  bool at_limit = false; ///< The demo ended it: it had grown to the demo's own limit.
+  uint64_t results = 0;  ///< Jobs of this slot until the end.
+  bool at_limit = false; ///< The demo ended it: it had reached the demo's own limit.
 };
 
-/// What the final table says besides the account.
+/// The content of the final table besides the account.
 struct demo_outcome {
   double seconds = 0;
   uint64_t budget_bytes = 0;

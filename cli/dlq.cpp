@@ -1,7 +1,7 @@
-// `ziyu dlq`: dead letters, what they say, and what to do about them. A letter that was
-// replayed or dropped stays in its topic until retention takes it: Kafka cannot delete one
-// record from the middle. A mark behind it, in the same partition, says that it is dealt
-// with, and hides it. docs/messages.md tells more.
+// `ziyu dlq` shows dead letters, replays and drops them. A dead letter that was replayed or
+// dropped stays in its topic until retention deletes it: Kafka cannot delete one record from the
+// middle. A later mark in the same partition says that it is dealt with, and hides it. See
+// docs/messages.md.
 
 #include "base/bytes.hpp"
 #include "base/clock.hpp"
@@ -30,7 +30,7 @@ using nlohmann::json;
 using letter = dead_letter_book::letter;
 
 constexpr std::chrono::seconds write_limit{60};
-// Of one transaction.
+// The records of one transaction.
 constexpr size_t batch_records = 200;
 constexpr size_t batch_bytes = size_t{8} << 20;
 
@@ -104,7 +104,7 @@ int give_up(const error& x) {
   return exit_code_for(x);
 }
 
-/// Reads the whole topic of dead letters as it is now.
+/// Reads the whole dead-letter topic as it is now.
 expected<dead_letter_book> read_book(const configs::config& c, dead_letter_filter which,
                                      std::chrono::milliseconds limit) {
   dead_letter_book book{std::move(which)};
@@ -229,7 +229,7 @@ int show(const dlq_options& options) {
   if (!loaded)
     return exit_wrong_usage;
   const auto& c = loaded->values;
-  // A job's id may look like a record's: what is there decides.
+  // A job's id may look like a record's: a record that exists wins.
   const auto record = parse_record(options.which, c.topics.dead_letters);
   dead_letter_filter by_record, by_job;
   by_job.jobs = {options.which};
@@ -305,7 +305,7 @@ public:
     if (which->empty() && !options_.all)
       return give_up({errc::invalid_usage,
                       "which ones? Give --code, --job, --record, --since or --until, or --all"});
-    // First of all: whoever else is at it has now ended, and what he committed can be read.
+    // Comes first: it ends another run of this command, whose commits can then be read.
     if (const auto opened = open_writer(); !opened)
       return give_up(opened.error());
     auto known = messaging::read_metadata(configs::common_properties(c_), options_.limit());
@@ -377,7 +377,7 @@ private:
     print_error(why);
   }
 
-  /// Payloads were not kept: the topic is read once more, a batch at a time.
+  /// Payloads were not kept: reads the topic once more, a batch at a time.
   expected<void> replay_all() {
     expected<void> status;
     auto ok = read_all(
@@ -393,7 +393,7 @@ private:
           return refuse({errc::unavailable, messaging::to_string(x.id) + ": its topic " + job->topic
                                               + " does not exist any more"});
         if (job->partition && *job->partition >= topic->partitions)
-          job->partition.reset(); // made anew with fewer: by its key
+          job->partition.reset(); // made anew with fewer partitions: by the key
         status = add(x.id, std::move(job.value()));
       },
       options_.limit());
@@ -433,8 +433,8 @@ private:
       if (ok)
         break;
       const auto& failure = ok.error();
-      // A client that has purged records of a failed transaction may skip sequence numbers in
-      // the next one: another client goes on.
+      // A client that has purged records of a failed transaction may skip sequence numbers in the
+      // next one: so another client goes on.
       if (failure.culprit && leave_out(*failure.culprit, failure.reason)) {
         if (auto opened = open_writer(); !opened)
           return opened;
@@ -466,8 +466,8 @@ private:
     return {};
   }
 
-  /// The job that `batch_[index]` is does not go into its topic: the others go without it. False
-  /// for a mark, without which none can.
+  /// The topic refuses the job in `batch_[index]`: the others are written without it. False for a
+  /// mark, without which none can be written.
   bool leave_out(size_t index, const error& why) {
     const auto id = letters_.at(index);
     if (batch_.at(index).topic == c_.topics.dead_letters)
@@ -492,8 +492,8 @@ private:
   messaging::cluster_metadata cluster_;
   std::map<messaging::record_id, letter> wanted_;
   std::vector<messaging::outgoing> batch_;
-  std::vector<messaging::record_id> letters_; ///< Of each record of the batch: its letter.
-  std::vector<messaging::record_id> ids_;     ///< Of the batch, each once.
+  std::vector<messaging::record_id> letters_; ///< Of each record of the batch: its dead letter.
+  std::vector<messaging::record_id> ids_;     ///< The dead letters of the batch, each once.
   size_t bytes_ = 0, done_ = 0, refused_ = 0, total_ = 0;
   std::optional<progress_bar> bar_;
 };

@@ -70,7 +70,7 @@ expected<std::pair<int32_t, int64_t>> parse_record(const std::string& text,
 
 void dead_letter_book::add(const messaging::record& x) {
   if (auto mark = messaging::read_mark(x)) {
-    // The first one counts: it is what was done.
+    // The first mark counts: it tells what was done.
     if (auto i = letters_.find(mark->letter); i != letters_.end() && !i->second.mark)
       i->second.mark = std::move(mark);
     return;

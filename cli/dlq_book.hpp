@@ -9,10 +9,10 @@
 
 namespace ziyu::cli {
 
-/// Which dead letters a command is about. An empty set means any.
+/// The dead letters that a command applies to. An empty set means any.
 struct dead_letter_filter {
   std::set<std::string> codes, jobs;
-  std::set<std::pair<int32_t, int64_t>> records; ///< Partition and offset among dead letters.
+  std::set<std::pair<int32_t, int64_t>> records; ///< Partition and offset in the dead-letter topic.
   std::optional<int64_t> since_ms, until_ms;     ///< When they became dead letters; [since, until).
 
   bool empty() const;
@@ -28,15 +28,15 @@ expected<int64_t> parse_moment(const std::string& text, int64_t now_ms);
 expected<std::pair<int32_t, int64_t>> parse_record(const std::string& text,
                                                    const std::string& topic);
 
-/// What the topic of dead letters holds, payloads aside: the letters that match a filter and
-/// what has been done about them. Pure. Holds the headers of those that match in memory.
+/// The content of the dead-letter topic without payloads: the dead letters that match a filter, and
+/// their marks. Pure. Keeps the headers of the matching ones in memory.
 class dead_letter_book {
 public:
   struct letter {
     messaging::record head; ///< Without its value.
     messaging::dead_letter what;
     std::optional<size_t> payload_bytes;
-    std::optional<messaging::dead_letter_mark> mark; ///< Somebody has dealt with it.
+    std::optional<messaging::dead_letter_mark> mark; ///< Set when it has been dealt with.
   };
 
   explicit dead_letter_book(dead_letter_filter which) : which_(std::move(which)) {}
@@ -47,7 +47,7 @@ public:
   /// In the order of their time.
   std::vector<letter> letters(bool with_handled) const;
 
-  size_t handled() const; ///< Of those that match.
+  size_t handled() const; ///< Matching dead letters with a mark.
 
 private:
   dead_letter_filter which_;

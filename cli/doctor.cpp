@@ -75,7 +75,7 @@ bool is_models_fault(errc x) {
          || x == errc::labels_mismatch || x == errc::invalid_config;
 }
 
-/// Writes the files that were asked for.
+/// Writes the requested files.
 expected<void> write_files(const doctor_options& o, const diagnosis& x) {
   if (!o.svg.empty() && !x.series.empty())
     if (auto ok = write_file(o.svg, to_svg(memory_chart(x))); !ok)

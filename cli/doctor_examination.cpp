@@ -23,17 +23,17 @@ using supervision::growth;
 using supervision::leak_judge;
 using supervision::worker_session;
 
-/// Of what a sampled heap is worth explaining.
+/// Least number of sampled jobs with which a heap is explained.
 constexpr uint64_t least_sampled_jobs = 50;
 constexpr size_t max_sizes = 12, max_times = 64;
-/// Times the jobs that were asked for: until growth is known to end, or not to.
+/// Up to so many times the requested jobs, until it is known whether growth ends.
 constexpr uint64_t patience = 10;
-constexpr int timed_jobs = 2; ///< More per size, for the times alone.
-/// The control process itself; what it holds of jobs comes on top.
+constexpr int timed_jobs = 2; ///< Additional jobs per size, only for the times.
+/// Memory of the control process itself; the jobs that it holds come on top.
 constexpr uint64_t control_process = 64u << 20;
 constexpr auto explain_limit = std::chrono::seconds{120};
 
-/// The values that a service without settings of its own has.
+/// The values of a service without settings of its own.
 expected<configs::config> default_config(const std::filesystem::path& model) {
   const nlohmann::json document{{"kafka", {{"bootstrap.servers", "none"}, {"group.id", "doctor"}}},
                                 {"model", {{"path", std::filesystem::absolute(model).string()}}}};
@@ -75,9 +75,9 @@ private:
   double n_ = 0, mean_x_ = 0, mean_y_ = 0, xx_ = 0, yy_ = 0, xy_ = 0;
 };
 
-/// What has been seen of one image.
+/// What was measured with one image.
 struct seen_image {
-  uint32_t width = 0, height = 0; ///< 0: no result came of it.
+  uint32_t width = 0, height = 0; ///< 0: there was no result.
   uint64_t encoded = 0;
   std::vector<uint64_t> decode_us, preprocess_us, inference_us;
 
@@ -143,7 +143,7 @@ private:
     fresh_ = session_.worker().memory;
     fresh_private_ = session_.memory().value_or(supervision::process_memory{}).private_bytes;
     seen_.resize(x_.images.size());
-    // A leak must not take the machine with it.
+    // A leak must not use up the machine's memory.
     const auto free = memory_left();
     progress_bar bar{"judging  ", x_.jobs};
     while (wants_more()) {
@@ -308,7 +308,7 @@ private:
     return {};
   }
 
-  /// Up to `max_sizes` images of different sizes, from the smallest to the largest.
+  /// Up to `max_sizes` images of different sizes, ordered from the smallest to the largest.
   std::vector<size_t> chosen_images() const {
     std::map<std::tuple<uint64_t, uint32_t, uint32_t>, size_t> by_size;
     for (size_t i = 0; i < seen_.size(); ++i) {
@@ -339,7 +339,7 @@ private:
     return {};
   }
 
-  /// In a worker of its own: what earlier images left behind would hide the peak.
+  /// In a new worker: memory left by earlier images would hide the peak.
   expected<void> measure_one(size_t index) {
     if (auto ok = session_.spawn(x_.fault); !ok)
       return ok;
@@ -352,7 +352,7 @@ private:
     const auto idle = session_.memory();
     if (!idle)
       return tl::unexpected(idle.error());
-    // Where the kernel cannot, the peak since the fork stands for it: an upper bound.
+    // Where the kernel does not support it, the peak since the fork is used: an upper bound.
     static_cast<void>(supervision::reset_peak_memory(session_.pid()));
     auto answer = session_.run(*bytes);
     if (!answer)

@@ -56,8 +56,8 @@ void put_chunk(std::string& out, std::string_view type, std::string_view content
   put_be32(out, crc32(std::string_view{out}.substr(start)));
 }
 
-/// zlib's format (RFC 1950, 1951) by the fixed code, with repetitions only as long as
-/// they can be.
+/// zlib's format (RFC 1950, 1951) with the fixed code. Repetitions always have the greatest
+/// length.
 class deflater {
 public:
   deflater() : out_("\x78\x01") { bits(0b011, 3); } // one final block, fixed codes
@@ -72,8 +72,8 @@ public:
 
   static constexpr uint32_t repetition = 258;
 
-  /// The latest `distance` bytes (1 or 3; all `distance` of them are at `pixel`) over and
-  /// over, 258 bytes in all.
+  /// The latest `distance` bytes (1 or 3; they are at `pixel`) repeated, 258 bytes in
+  /// all.
   void repeat(const uint8_t* pixel, uint32_t distance) {
     for (uint32_t i = 0; i < repetition; ++i)
       check(pixel[i % distance]);

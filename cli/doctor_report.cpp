@@ -142,7 +142,7 @@ void draw_sizes(const diagnosis& x, drawing& to) {
                      "pages copied from the fork server. Times: medians.");
 }
 
-/// A worker that was not judged has a peak of which nobody knows whether it is the last.
+/// It is not known whether the peak of a worker that was not judged is its final one.
 bool is_advisable(const diagnosis& x) {
   return !x.sizes.empty() && health_of(x) != health::unjudged;
 }
@@ -188,7 +188,7 @@ int exit_code_of(const diagnosis& x) {
 
 uint64_t settled_private(const diagnosis& x) {
   const auto hoards = x.verdict.kind == growth::hoarding || x.verdict.kind == growth::mixed;
-  // What a full cache holds is part of what a worker needs.
+  // A worker needs memory for a full cache as well.
   const auto has_ended = x.verdict.ended_jobs > 0 && health_of(x) == health::healthy;
   uint64_t most = 0;
   for (const auto& p : x.series) {

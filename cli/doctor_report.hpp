@@ -16,12 +16,12 @@
 
 namespace ziyu::cli {
 
-/// What `ziyu doctor` found about a model. Bytes and microseconds.
+/// The findings of `ziyu doctor` about a model. Bytes and microseconds.
 struct diagnosis {
   wire::server_ready model;
-  std::string images; ///< Where they come from.
+  std::string images; ///< The images' source.
 
-  /// A job of the worker that was judged.
+  /// One job of the judged worker.
   struct point {
     uint64_t job = 0; ///< From 1.
     int64_t delta = 0;
@@ -30,7 +30,7 @@ struct diagnosis {
   std::vector<point> series;
   uint64_t jobs = 0, failed_jobs = 0;
 
-  /// An image that no result came of.
+  /// An image without a result.
   struct bad_image {
     std::string name, code, message;
   };
@@ -38,26 +38,26 @@ struct diagnosis {
   static constexpr size_t max_bad_images = 1000;
 
   supervision::leak_judge::verdict verdict;
-  uint64_t confirmed_at = 0; ///< Job after which growth was beyond doubt; 0: never.
+  uint64_t confirmed_at = 0; ///< Job after which growth was confirmed; 0: never.
 
   std::optional<supervision::leak_report> explanation;
-  uint64_t sampled_jobs = 0; ///< That the heap was sampled over.
-  std::string unexplained;   ///< Why there is no explanation, where one was due.
+  uint64_t sampled_jobs = 0; ///< Jobs during which the heap was sampled.
+  std::string unexplained;   ///< Why there is no explanation, if one was due.
 
   /// Memory of the judged worker before its first job, and before and after the trim.
   struct trim_effect {
     uint64_t before = 0, after = 0, fresh = 0;
-    /// Whether at least half of what it had grown by was given back.
+    /// Whether at least half of its growth was given back.
     bool sufficed() const { return after < fresh + (before - std::min(before, fresh)) / 2; }
   };
   std::optional<trim_effect> trim, gpu_trim; ///< Of private memory; of the GPU's cache.
 
-  /// The one that matters to the verdict, if it was tried.
+  /// The trim that decides the verdict, if it was tried.
   const std::optional<trim_effect>& decisive_trim() const {
     return verdict.on_gpu ? gpu_trim : trim;
   }
 
-  /// One image in a worker of its own.
+  /// One image in a new worker.
   struct size_row {
     std::string name;
     uint32_t width = 0, height = 0;
@@ -71,26 +71,26 @@ struct diagnosis {
 
   supervision::process_memory fork_server;
   supervision::container_memory container;
-  uint64_t worker_idle = 0, worker_peak = 0; ///< Private.
+  uint64_t worker_idle = 0, worker_peak = 0; ///< Private memory.
   sizing advice;
 
-  std::string failure; ///< Why it could not be examined to the end; or empty.
+  std::string failure; ///< Why the examination did not reach its end; or empty.
 };
 
 enum class health : uint8_t { healthy, leaks, unjudged };
 
 /// `leaks`: live bytes grow beyond doubt, or private memory does and a trim does not help.
-/// `unjudged`: the worker failed, or there were too few jobs or results to say.
+/// `unjudged`: the worker failed, or there were too few jobs or results.
 health health_of(const diagnosis& x);
 
 /// 0, 3 or 1.
 int exit_code_of(const diagnosis& x);
 
-/// The most private memory that the judged worker had by itself: without the live bytes
-/// that it gained, and only until hoarding was beyond doubt, when a service trims it.
+/// The most private memory of the judged worker without its leak: without the live bytes that it
+/// gained, and only until hoarding was confirmed, since a service would trim it then.
 uint64_t settled_private(const diagnosis& x);
 
-/// One sentence: the verdict and why.
+/// One sentence: the verdict and its reason.
 std::string summary(const diagnosis& x);
 
 /// For machines; the keys are in docs/doctor.md.

@@ -39,7 +39,7 @@ sizing recommend(const sizing_input& x) {
   result.needed = whole_mebibytes(static_cast<double>(fixed + counted * result.budget)
                                   / usable_share);
   result.fits = result.slots > 0 && result.slots <= fitting;
-  // One large image at a time has what the workers at their budgets leave.
+  // One large image at a time takes the memory that workers at their budgets leave.
   const auto planned = fixed + counted * result.budget;
   const auto left = usable > planned ? (usable - planned) / mebibyte * mebibyte : 0;
   const auto own = std::max(result.budget / 2, x.largest_job);

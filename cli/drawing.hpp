@@ -12,7 +12,7 @@
 
 namespace ziyu::cli {
 
-// What tables and live views are drawn with. Pure.
+// Parts of tables and live views. Pure.
 
 /// printf into a string of at most 255 bytes: for numbers.
 template <class... Ts>
@@ -22,7 +22,7 @@ std::string format(const char* pattern, Ts... values) {
   return text;
 }
 
-/// A line that never gets wider than its columns, whatever is added.
+/// A line that never gets wider than its columns.
 class styled_line {
 public:
   styled_line(size_t columns, bool colours) : room_(columns), colours_(colours) {}
@@ -36,8 +36,8 @@ public:
   /// A bar of `columns` columns, `share` (0..1) of it full.
   styled_line& bar(double share, size_t columns, colour x);
 
-  /// The latest of `values` as a sparkline of `columns` columns, in the colours of their
-  /// levels, so that the way up to a budget is seen.
+  /// The latest of `values` as a sparkline of `columns` columns, coloured by level, so that the way
+  /// to a budget is visible.
   styled_line& levels(const std::vector<double>& values, size_t columns, double budget);
 
   size_t room() const { return room_; }
@@ -61,11 +61,11 @@ std::string counted(uint64_t n, const std::string& one);
 /// "+6.0 MiB", "-16 B", "0 B".
 std::string signed_bytes(int64_t x);
 
-/// Jobs per second over the latest seconds: from the first moment on, however short the
-/// run.
+/// Jobs per second over the latest seconds; works from the first moment on, however short the run
+/// is.
 class rate_meter {
 public:
-  /// So many were done at `seconds`, which never decreases.
+  /// Notes that `done` jobs were finished at `seconds`, which never decreases.
   void add(double seconds, uint64_t done);
   double per_second() const;
 

@@ -16,8 +16,8 @@ namespace {
 using svg::number;
 
 constexpr double width = 1200, margin = 12, row = 18, head = 52, least_share = 0.001;
-constexpr double column = 6.7; ///< Of a character at font size 11, in px.
-/// More calls upon each other than any reader follows, and less than a stack of ours.
+constexpr double column = 6.7; ///< Width of a character at font size 11, in px.
+/// Deeper than a reader follows, and far from the limit of our own stack.
 constexpr size_t max_depth = 256;
 
 struct frame {
@@ -60,7 +60,7 @@ size_t depth_of(const frame& x, double least) {
   return deepest;
 }
 
-/// A warm colour, the same for the same name in each picture.
+/// A warm colour; a name has the same colour in each picture.
 std::string colour_of(std::string_view name) {
   uint32_t hash = 2166136261u;
   for (const char c : name)
@@ -72,7 +72,7 @@ class picture {
 public:
   picture(const frame& root, double floor) : root_(root), floor_(floor) {}
 
-  /// A frame from `x` on, `level` frames above the floor; its callees upon it.
+  /// Draws a frame from `x` on, `level` frames above the bottom, and its callees on top of it.
   void draw(const std::string& name, const frame& f, double x, size_t level) {
     if (f.bytes < least_share * root_.bytes)
       return;

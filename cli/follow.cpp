@@ -21,17 +21,18 @@ using clock = std::chrono::steady_clock;
 
 constexpr std::chrono::seconds connect_limit{10};
 constexpr std::chrono::milliseconds poll_limit{200};
-/// A topic is given up when it is silent for so long before its end; if a transaction is open
-/// in it, when that should have ended so long ago: a broker looks each 10 s for those to end.
+/// A topic is given up after so long a silence before its end. If a transaction is open in it, this
+/// counts from the time when the transaction should have ended: a broker looks for expired ones
+/// every 10 s.
 constexpr std::chrono::seconds silence_limit{20};
-/// A wait for a transaction is told of after so long. Most of them end sooner.
+/// A wait for a transaction is reported after so long. Most transactions end sooner.
 constexpr std::chrono::seconds quiet_wait{2};
 
 clock::duration seconds(double x) {
   return std::chrono::duration_cast<clock::duration>(std::chrono::duration<double>(x));
 }
 
-/// As `messaging::read_topic`, but not in silence.
+/// Like `messaging::read_topic`, but reports a long wait.
 expected<std::unique_ptr<messaging::topic_reader>> open_reader(const configs::config& x,
                                                                const std::string& topic,
                                                                messaging::topic_reader::start from,
@@ -67,7 +68,7 @@ int follow(const follow_options& options,
   if (!loaded)
     return exit_wrong_usage;
   const auto start = clock::now();
-  // Ctrl-C ends the process at once as long as it only waits for a broker.
+  // While the command only waits for a broker, Ctrl-C ends the process at once.
   const auto limit = options.timeout_s > 0
                        ? std::min<clock::duration>(connect_limit, seconds(options.timeout_s))
                        : connect_limit;
@@ -164,8 +165,8 @@ expected<void> read_all(const configs::config& x, const std::string& topic,
 }
 
 std::optional<std::string> json_line(const messaging::record& x) {
-  // Parsed for the sake of those who read line by line: what others wrote into the
-  // topic need not be JSON, nor on one line.
+  // Parsed for readers of lines: values that others wrote into the topic need not be JSON, nor on
+  // one line.
   const auto document = x.value ? nlohmann::ordered_json::parse(*x.value, nullptr, false)
                                 : nlohmann::ordered_json{nlohmann::json::value_t::discarded};
   if (!document.is_discarded())

@@ -1,5 +1,5 @@
-// `ziyu health`: what /health or /readyz of a running service says, for people, for
-// scripts that wait, and for the health check of a container (no curl needed there).
+// `ziyu health` shows /health or /readyz of a running service, for people, for scripts that wait,
+// and for the health check of a container (without curl).
 
 #include "base/bytes.hpp"
 #include "cli/command.hpp"
@@ -44,7 +44,7 @@ struct answer {
   json body; ///< An object.
 };
 
-/// What the service says. `unavailable` when nobody answers, `io` when it is not ziyu.
+/// The service's answer. `unavailable` when nothing answers, `io` when the answer is not ziyu's.
 expected<answer> ask(const std::string& url, const health_options& options, milliseconds limit) {
   auto said = ask_service(url, options.path(), limit);
   if (!said)

@@ -16,7 +16,7 @@ volatile std::sig_atomic_t signalled = 0;
 void catch_interrupts() {
   struct sigaction action {};
   action.sa_handler = [](int) { signalled = 1; };
-  action.sa_flags = static_cast<int>(SA_RESETHAND); // The next one is deadly.
+  action.sa_flags = static_cast<int>(SA_RESETHAND); // The next signal ends the process.
   sigemptyset(&action.sa_mask);
   ::sigaction(SIGINT, &action, nullptr);
   ::sigaction(SIGTERM, &action, nullptr);
@@ -32,7 +32,7 @@ void survive_closed_output() {
 }
 
 bool output_closed() {
-  // A pipe without a reader is in error even before anything is written to it.
+  // A pipe without a reader reports an error even before anything is written to it.
   pollfd entry{STDOUT_FILENO, 0, 0};
   return ::poll(&entry, 1, 0) > 0 && (entry.revents & (POLLERR | POLLNVAL)) != 0;
 }

@@ -14,25 +14,25 @@ namespace ziyu::cli {
 /// A file to submit as a job.
 struct job_file {
   std::filesystem::path path;
-  std::string name; ///< For the job id: relative to what was named, in UTF-8.
+  std::string name; ///< For the job id: relative to the argument, in UTF-8.
 };
 
-/// The files that the arguments mean: a file itself, whatever its name; the images
-/// (by extension) in a folder and below, in the order of their names; and for "-"
-/// one path a line of `list`. An argument that is not there, or a folder without
-/// images, is `invalid_usage`.
+/// The files that the arguments name: a file itself, whatever its name; the images (by
+/// extension) in a folder and below, in the order of their names; and for "-" one path
+/// per line of `list`. A missing argument, or a folder without images, is
+/// `invalid_usage`.
 expected<std::vector<job_file>> find_job_files(const std::vector<std::string>& arguments,
                                                std::istream& list);
 
 /// Makes the ids of one run of `ziyu submit`. Pure but for its counters.
 class job_ids {
 public:
-  /// @param prefix Ids are prefix + name, the same in each run (an empty prefix: the name
-  ///   alone); without one they are name + "-" + `random` in hexadecimal + a number, unique
-  ///   over runs.
+  /// @param prefix Ids are prefix + name, the same in each run (with an empty prefix the name
+  /// alone). Without a prefix they are name + "-" + `random` in hexadecimal + a number, unique over
+  /// runs.
   job_ids(std::optional<std::string> prefix, uint64_t random);
 
-  /// An id that this object has not given out before.
+  /// An id that this object has not returned before.
   std::string next(const std::string& name);
 
 private:

@@ -9,13 +9,13 @@
 
 namespace ziyu::cli {
 
-// Fields of JSON that others wrote: whatever is missing or of another type reads as null,
-// empty or 0.
+// Fields of JSON from elsewhere: a field that is missing or of another type reads as null, empty or
+// 0.
 
 /// `x[key]`, or null.
 inline const nlohmann::json& field(const nlohmann::json& x, const char* key) {
   static const nlohmann::json nothing;
-  const auto i = x.find(key); // The end for anything but an object.
+  const auto i = x.find(key); // The end if `x` is not an object.
   return i == x.end() ? nothing : *i;
 }
 
@@ -28,7 +28,7 @@ inline double real_from(const nlohmann::json& x) {
   return x.is_number() && std::isfinite(x.get<double>()) ? x.get<double>() : 0;
 }
 
-/// Rounded, and within ±10^15, so that nobody can overflow by adding some up.
+/// Rounded, and within ±10^15, so that sums cannot overflow.
 inline int64_t whole_from(const nlohmann::json& x) {
   return static_cast<int64_t>(std::clamp(std::round(real_from(x)), -1e15, 1e15));
 }

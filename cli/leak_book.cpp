@@ -173,7 +173,7 @@ std::vector<healing> leak_book::healings_of(std::string_view id) const {
 expected<const leak_story*> leak_book::find(std::string_view id) const {
   if (stories_.empty())
     return fail(errc::io, "there is no leak report in the event topic");
-  // The whole id, a whole worker, any beginning: the first that fits anything counts.
+  // In this order: the whole id, a whole worker, any beginning of an id.
   for (const auto& beginning : {std::string{id}, std::string{id} + "-"}) {
     const auto whole_id = beginning == id;
     std::vector<const leak_story*> found;

@@ -13,7 +13,7 @@
 
 namespace ziyu::cli {
 
-/// Where a worker's memory grew, as a report has it.
+/// Where a worker's memory grew, as a report shows it.
 struct reported_site {
   int64_t bytes = 0, objects = 0;
   double share = 0; ///< Of all growth, 0..1.
@@ -36,12 +36,12 @@ struct reported_forecast {
   std::optional<uint64_t> latest;
 };
 
-/// The rows of {"columns": […], "rows": [[…], …]}, as events and /workers have them, by
-/// the names of the columns; what is missing is 0.
+/// The rows of {"columns": […], "rows": [[…], …]}, as in events and /workers, by the names of the
+/// columns. Missing values are 0.
 std::vector<reported_job> series_from(const nlohmann::json& x);
 
-/// An event `leak_report`: one worker's leak, explained. What the event does not say
-/// stays 0 or empty.
+/// An event `leak_report`: one worker's leak, explained. A value that the event lacks stays 0 or
+/// empty.
 struct leak_story {
   std::string id; ///< slot.generation-random
   int64_t time_ms = 0;
@@ -52,7 +52,7 @@ struct leak_story {
   int64_t growth_bytes = 0;
   uint64_t growth_jobs = 0;
   double bytes_per_job = 0, lower = 0, upper = 0;
-  std::optional<reported_forecast> left; ///< None: the growth leads to no budget.
+  std::optional<reported_forecast> left; ///< Empty: the growth does not lead to the budget.
   int64_t budget_bytes = 0, baseline_bytes = 0, private_bytes = 0, peak_private_bytes = 0;
   uint64_t sample_bytes = 0; ///< 0: no heap profile.
   int64_t estimated_bytes = 0;
@@ -61,7 +61,7 @@ struct leak_story {
   std::string flame;                ///< Folded stacks.
   std::vector<reported_job> series;
   double explain_ms = 0;
-  nlohmann::json event; ///< As it came.
+  nlohmann::json event; ///< The event as received.
 };
 
 /// A replacement that a report led to.
@@ -77,11 +77,11 @@ struct healing {
 /// An event of the type `leak_report`; `unknown_schema` when it is none.
 expected<leak_story> story_from_json(const nlohmann::json& event);
 
-/// The reports among events, and what healed them. Pure.
+/// The reports among events, and the replacements that healed them. Pure.
 class leak_book {
 public:
-  /// Takes an event; any other JSON is left out. Events may come in any order (each
-  /// partition has its own); of two reports with one id the later counts.
+  /// Takes an event; other JSON is ignored. Events may come in any order (each partition has its
+  /// own). Of two reports with one id the later one counts.
   void add(const nlohmann::json& event);
 
   /// By time, the newest last.
@@ -90,8 +90,8 @@ public:
   /// The replacements that name report `id`, by time.
   std::vector<healing> healings_of(std::string_view id) const;
 
-  /// The report with this id, or the only one whose id begins so; "0.3" is the third
-  /// generation of slot 0, not also the thirtieth. The error names those to choose from.
+  /// The report with this id, or the only one whose id begins like this; "0.3" is the third
+  /// generation of slot 0, not also the thirtieth. The error lists the matching reports.
   expected<const leak_story*> find(std::string_view id) const;
 
 private:
@@ -99,10 +99,10 @@ private:
   std::vector<healing> healings_;
 };
 
-/// A report in short: id, time, worker, cause, growth, its top site, what healed it.
+/// A short form of a report: id, time, worker, cause, growth, its top site, replacements.
 nlohmann::json summary_json(const leak_story& x, const std::vector<healing>& healed);
 
-/// The whole event's detail with time, instance and what healed it.
+/// The whole event's detail with time, instance and replacements.
 nlohmann::json story_json(const leak_story& x, const std::vector<healing>& healed);
 
 } // namespace ziyu::cli

@@ -13,7 +13,7 @@ namespace ziyu::cli {
 namespace {
 
 constexpr uint64_t rows_every_jobs = 10;
-/// Of a site below this share of the growth only the frame to blame is shown.
+/// Of a site below this share of the growth, only the frame to blame is shown.
 constexpr double brief_share = 0.02;
 constexpr size_t id_columns = 16, cause_columns = 18, head_columns = 10;
 
@@ -25,7 +25,7 @@ std::string worker_of(const leak_story& x) {
   return std::to_string(x.slot) + "." + std::to_string(x.generation);
 }
 
-/// "6.0 MiB", or "6.0 MiB (5.9 to 6.1 MiB)" where the bounds tell more.
+/// "6.0 MiB", or "6.0 MiB (5.9 to 6.1 MiB)" if the bounds differ.
 std::string with_interval(const leak_story& x) {
   auto value = signed_of(x.bytes_per_job);
   const auto lower = signed_of(x.lower), upper = signed_of(x.upper);
@@ -43,7 +43,7 @@ int64_t recovered_by(const std::vector<healing>& healed) {
   return sum;
 }
 
-/// "file.cpp:42", where that is known.
+/// "file.cpp:42", if known.
 std::string place_of(const supervision::code_location& x) {
   return x.file.empty() ? "" : x.file + (x.line > 0 ? ":" + std::to_string(x.line) : "");
 }
@@ -66,7 +66,7 @@ private:
   styled_line start() const { return {columns_, colours_}; }
   void put(styled_line x) { lines_.push_back(x.take()); }
 
-  /// Never cut: a name or a reason that ends in an ellipsis is of no use.
+  /// Never cut: a name or a reason with an ellipsis would be useless.
   void put_prose(const char* name, const std::string& text) {
     lines_.push_back(paint(fit(name, head_columns), colour::grey, colours_) + printable(text));
   }
@@ -164,7 +164,7 @@ private:
     }
   }
 
-  /// The one to blame stands out.
+  /// The frame to blame is highlighted.
   void frames(const supervision::call_stack& stack, const reported_site& site) {
     auto blamed = false;
     for (const auto& frame : stack) {
@@ -251,7 +251,7 @@ chart leak_chart(const leak_story& x) {
                             : highest >= 1 << 20 ? std::pair{0x1p20, "MiB"}
                             : highest >= 1 << 10 ? std::pair{0x1p10, "KiB"}
                                                  : std::pair{1., "B"};
-  // Jobs from the first one that is known: the series is of the latest ones.
+  // Counts from the first known job: the series has only the latest ones.
   const auto first = x.series.front().job;
   auto since_first = [first](const reported_job& job) {
     return static_cast<double>(job.job) - static_cast<double>(first);
@@ -270,7 +270,7 @@ chart leak_chart(const leak_story& x) {
     c.limit = {static_cast<double>(room) / unit, "budget " + format_bytes(x.budget_bytes)};
   chart_series slope{"slope " + with_interval(x) + " per job", "#6b7280", true, {}};
   if (x.bytes_per_job > 0) {
-    // On to the budget, where that is in the picture.
+    // Continues to the budget, if that is in the picture.
     const auto span = since_first(x.series.back());
     const auto ahead = c.limit && x.left ? static_cast<double>(x.left->jobs_left) : 0;
     slope.points = {{0, 0}, {span + ahead, x.bytes_per_job * (span + ahead) / unit}};

@@ -1,4 +1,4 @@
-// `ziyu leaks`: what leaked, where, and what healed it, from the topic of events.
+// `ziyu leaks` shows leaks, their places and their replacements, from the event topic.
 
 #include "base/file.hpp"
 #include "cli/command.hpp"
@@ -29,7 +29,7 @@ struct leaks_options {
 
 std::string dumped(const json& x) { return x.dump(-1, ' ', false, json::error_handler_t::replace); }
 
-/// Reads all reports; nothing after an error was printed and `exit_code` set.
+/// Reads all reports; empty after an error, which is printed, with `exit_code` set.
 std::optional<leak_book> read_book(const leaks_options& options, int& exit_code) {
   exit_code = exit_wrong_usage;
   const auto config = options.connection.load();
@@ -51,7 +51,7 @@ std::optional<leak_book> read_book(const leaks_options& options, int& exit_code)
   return book;
 }
 
-/// The report that was asked for; null after an error was printed and `exit_code` set.
+/// The requested report; null after an error, which is printed, with `exit_code` set.
 const leak_story* find_story(const leak_book& book, const leaks_options& options, int& exit_code) {
   const auto found = book.find(options.id);
   if (found)
@@ -97,7 +97,7 @@ int show(const leaks_options& options) {
   if (x == nullptr)
     return exit_code;
   const auto healed = book->healings_of(x->id);
-  if (options.chart_file != "-") { // Else the picture has standard output to itself.
+  if (options.chart_file != "-") { // Else standard output is only for the picture.
     if (options.as_json)
       print_line(dumped(story_json(*x, healed)));
     else

@@ -14,7 +14,7 @@ using svg::number;
 
 constexpr double cell = 8.4, row = 19, margin = 16, title_bar = 34;
 
-/// How text looks, as classes of the style sheet.
+/// A text's look, as classes of the style sheet.
 struct style {
   int colour = 0; ///< 0: the terminal's own.
   bool bold = false;
@@ -65,7 +65,7 @@ const block* find_block(std::string_view character) {
   return nullptr;
 }
 
-/// Draws one line, character by character; what looks alike goes into one element.
+/// Draws one line, character by character; characters of one look share an element.
 class line_drawer {
 public:
   line_drawer(size_t index, size_t columns, std::string& out)
@@ -116,7 +116,7 @@ private:
     const auto x = margin + static_cast<double>(from_) * cell;
     const auto width = static_cast<double>(cells_) * cell;
     if (shape_ != nullptr) {
-      // Full blocks leave a gap between lines, as a terminal's line spacing does.
+      // Full blocks leave a gap between lines, like a terminal's line spacing.
       const auto height = shape_->height * (row - 3);
       out_ += "<rect class=\"" + how_.classes() + "\" x=\"" + number(x) + "\" y=\""
               + number(top_ + 1 + row - 3 - height) + "\" width=\"" + number(width * shape_->width)

@@ -13,7 +13,7 @@ namespace {
 struct results_options : follow_options {
   std::set<std::string> jobs;
 
-  /// Whoever asks for certain jobs wants their results, also those of the past, and no more.
+  /// With `--job`, the results of these jobs are wanted, also earlier ones, and no others.
   follow_options completed() const {
     follow_options x = *this;
     if (!jobs.empty()) {

@@ -63,9 +63,9 @@ std::string result_row(const messaging::record& x, bool colours) {
     return fit(r->job_id, id_columns) + " "
            + paint(fit(to_string(r->reason.code), 31), colour::red, colours) + " " + numbers
            + worker + " " + printable(r->reason.message);
-  // No label is an answer as well: none reaches the model's threshold.
+  // A result may have no label: none reaches the model's threshold.
   const auto best = r->top_k.empty() ? messaging::scored_label{"(none)", 0, 0} : r->top_k.front();
-  // Without an activation a confidence may be any number.
+  // Without an activation, a confidence may be any number.
   const auto confidence = r->top_k.empty() ? std::string{}
                           : best.confidence < 0 || best.confidence > 1
                             ? format("%.4g", best.confidence)

@@ -17,19 +17,19 @@ std::string time_of(int64_t ms);
 
 std::string result_head(bool colours);
 
-/// A row for a result record (ziyu.result.v1), or a note when it is none.
+/// A row for a result record (ziyu.result.v1), or a note when it is not one.
 std::string result_row(const messaging::record& x, bool colours);
 
 std::string event_head(bool colours);
 
-/// A row for an event record (ziyu.event.v1), or a note when it is none.
+/// A row for an event record (ziyu.event.v1), or a note when it is not one.
 std::string event_row(const messaging::record& x, bool colours);
 
 std::string dead_letter_head(bool colours);
 
 /// A row for a dead letter, from its headers.
 std::string dead_letter_row(const messaging::record& x, bool colours);
-/// …of a record whose value is not at hand: how large it is, nothing for null.
+/// A row for a record without its value. @param payload_bytes The value's size; empty for null.
 std::string dead_letter_row(const messaging::record& x, std::optional<size_t> payload_bytes,
                             bool colours);
 

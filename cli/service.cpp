@@ -10,7 +10,7 @@ using nlohmann::json;
 
 namespace {
 
-/// "http://host:port" out of what was given: with or without scheme and last slash.
+/// "http://host:port" from an address with or without scheme and last slash.
 expected<std::string> normalised(std::string url) {
   if (url.starts_with("https://"))
     return fail(errc::invalid_usage, url + ": the service supports http only");
@@ -22,7 +22,7 @@ expected<std::string> normalised(std::string url) {
   return url.substr(0, slash);
 }
 
-/// Where the service of a configuration listens, as seen from this machine.
+/// The address at which the service of a configuration listens, as seen from this machine.
 expected<std::string> address_of(const configs::config& x) {
   if (x.http.port == 0)
     return fail(errc::invalid_usage, "http.port is 0, so the service prints its address when it"

@@ -12,14 +12,14 @@
 
 namespace ziyu::cli {
 
-/// The options by which a command learns which running service to ask: an address, or
-/// the configuration of the service.
+/// The options that tell a command which running service to ask: an address, or the configuration
+/// of the service.
 class service_options {
 public:
   void add_to(CLI::App& command);
 
-  /// "http://host:port", or nothing after the errors were printed to standard error (the
-  /// caller exits with `exit_wrong_usage`).
+  /// "http://host:port", or empty after errors, which are printed to standard error (the caller
+  /// exits with `exit_wrong_usage`).
   std::optional<std::string> find() const;
 
 private:
@@ -32,8 +32,8 @@ struct service_answer {
   nlohmann::json body; ///< An object.
 };
 
-/// GET `url` + `path`, giving up after `limit`. `unavailable` when nobody answers, `io`
-/// when it is not ziyu that does.
+/// GET `url` + `path`, waiting up to `limit`. `unavailable` when nothing answers, `io` when the
+/// answer is not ziyu's.
 expected<service_answer> ask_service(const std::string& url, const std::string& path,
                                      std::chrono::milliseconds limit);
 

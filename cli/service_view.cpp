@@ -68,7 +68,7 @@ std::vector<process_reading> processes_of(const json& workers) {
   return result;
 }
 
-/// A name with its version: {"name", "version"}, or a text.
+/// A name with its version, from {"name", "version"} or a text.
 std::string model_of(const json& x) {
   if (x.is_string())
     return x.get<std::string>();
@@ -153,7 +153,7 @@ private:
                            + (x_.memory_source.empty() ? "" : " (" + x_.memory_source + ")"))));
   }
 
-  /// What holds up all jobs, or how far behind they are.
+  /// What blocks all jobs, or how far behind they are.
   void kafka() {
     auto line = start();
     line.cell("kafka", 9, colour::grey);
@@ -167,7 +167,7 @@ private:
         line.add(format("  oldest job in hand %.1f s", *x_.oldest_unfinished_s));
     }
     put(std::move(line));
-    // Those of Kafka and the breaker have lines of their own.
+    // Reasons of Kafka and the breaker have lines of their own.
     for (const auto& reason : x_.reasons)
       if (!reason.starts_with("kafka: ") && !reason.starts_with("the breaker is "))
         put(start().cell("because", 9, colour::grey).add(reason, colour::red));
@@ -241,7 +241,7 @@ private:
     return row;
   }
 
-  /// Slope, forecast, verdict (in so many columns, if any), and history in what is left.
+  /// Slope, forecast, verdict (in so many columns, if any), and history in the remaining columns.
   styled_line& add_growth(styled_line& row, const worker_reading& w, size_t verdict) const {
     if (!w.slot)
       return row;
@@ -309,7 +309,7 @@ service_reading reading_from(const json& health, const json& workers, const json
   if (const auto& list = field(workers, "workers"); list.is_array())
     for (const auto& w : list)
       x.workers.push_back(worker_from(w));
-  // One that is linked comes below the one that still serves its slot.
+  // A linked worker comes below the worker that still serves its slot.
   std::stable_sort(x.workers.begin(), x.workers.end(), [](const auto& a, const auto& b) {
     return std::pair{a.slot.value_or(UINT32_MAX), a.generation}
            < std::pair{b.slot.value_or(UINT32_MAX), b.generation};

@@ -36,7 +36,7 @@ struct submit_options {
   std::optional<std::string> prefix;
   uint64_t repeat = 1;
   double timeout_s = 30;
-  double rate = 0; ///< Jobs a second at most; 0: as fast as the broker takes them.
+  double rate = 0; ///< At most so many jobs a second; 0: as fast as the broker takes them.
   bool wait = false, json = false;
 };
 
@@ -69,8 +69,8 @@ messaging::outgoing make_record(const submit_options& options, const std::string
   return result;
 }
 
-/// Waits for the turn of job number `n` at `rate` jobs a second since `started_us`; false
-/// after Ctrl-C.
+/// Waits until job number `n` is due at `rate` jobs a second since `started_us`; false after
+/// Ctrl-C.
 bool wait_for_turn(uint64_t started_us, uint64_t n, double rate) {
   if (rate <= 0)
     return true;
@@ -100,8 +100,8 @@ public:
       return give_up(out.error());
     if (const auto ready = find_topics(); !ready)
       return give_up(ready.error());
-    // Ctrl-C ended the process until here; from now on what was sent is accounted for, even
-    // when the reader of the ids (`ziyu submit … | head -3`) has seen enough.
+    // Until here Ctrl-C ended the process. From now on sent jobs are accounted for, even when the
+    // reader of the ids (`ziyu submit … | head -3`) has seen enough.
     catch_interrupts();
     survive_closed_output();
     upload_.connect(**out);
@@ -129,7 +129,7 @@ private:
     return exit_code_for(x);
   }
 
-  /// An absent broker or topic is said at once, not after each job ran out of time.
+  /// Reports an absent broker or topic at once, not after each job's timeout.
   expected<void> find_topics() {
     const waiting_note note{"the broker " + configs::common_properties(c_)["bootstrap.servers"]};
     const auto limit = std::min(patience_, std::chrono::milliseconds{std::chrono::seconds{10}});
@@ -155,7 +155,7 @@ private:
           return;
   }
 
-  /// False when no more can be sent.
+  /// False when no more jobs can be sent.
   bool send(const job_file& file, progress_bar& bar) {
     const auto id = ids_.next(file.name);
     auto goes_on = true;
@@ -172,7 +172,7 @@ private:
     return goes_on;
   }
 
-  /// Waits until each job that was sent is acknowledged or given up.
+  /// Waits until each sent job is acknowledged or given up.
   void settle(progress_bar& bar) {
     for (;;) {
       const auto settled = upload_.settle(std::chrono::milliseconds{100});
@@ -186,10 +186,10 @@ private:
     }
   }
 
-  /// Ids on standard output (not if their results will come there), failures on standard error.
+  /// Prints ids to standard output (unless the results will go there), failures to standard error.
   void tell(progress_bar& bar) {
     const auto outcomes = upload_.take();
-    // The ids go between two frames of the bar, unless they go elsewhere.
+    // On a terminal the ids are printed between two frames of the bar.
     if (!outcomes.empty() && is_terminal(STDOUT_FILENO))
       bar.clear();
     for (const auto& x : outcomes) {
@@ -212,7 +212,7 @@ private:
     bar.show(acknowledged_);
   }
 
-  /// Shows the answers as they come; true when each job has a result that is no failure.
+  /// Shows answers as they come; true when each job has a successful result.
   bool wait_for_answers() {
     const auto colours = wants_colour(STDOUT_FILENO);
     if (!options_.json)
@@ -241,7 +241,7 @@ private:
     return good && answers_->open().empty();
   }
 
-  /// False for the answer to a job that failed.
+  /// False for the answer to a failed job.
   bool show(const answer_reader::answer& x, bool colours) const {
     if (x.dead) {
       auto letter = dead_letter_json(x.what);

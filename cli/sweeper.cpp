@@ -51,11 +51,11 @@ void remove(const fs::path& folder) {
     while (in_use(folder) && clock::now() < deadline)
       ::poll(nullptr, 0, 50);
     fs::remove_all(folder, status);
-    // Once more, if a program that had just been started wrote into it.
+    // Repeated if a program that had just started wrote into the folder.
   } while ((fs::exists(folder, status) || in_use(folder)) && clock::now() < deadline);
 }
 
-/// Reads what `fd` gives until a line is whole, the other end is closed, or time is over.
+/// Reads from `fd` until a line is complete, the other end is closed, or time is over.
 std::string read_line(int fd) {
   const auto deadline = clock::now() + start_limit;
   std::string line;
@@ -79,7 +79,7 @@ expected<swept_folder> swept_folder::make(const std::string& prefix) {
   auto pair = wire::socket_pair();
   if (!pair)
     return tl::unexpected(pair.error());
-  // Nobody waits for the output of a sweeper that outlives us.
+  // A sweeper that outlives this process must not keep its output open.
   wire::unique_fd nowhere{::open("/dev/null", O_RDWR | O_CLOEXEC)};
   supervision::child_specification spec;
   spec.arguments = {(executable_dir() / "ziyu").string(), "__sweep", "3", prefix};
@@ -109,7 +109,7 @@ swept_folder::~swept_folder() {
 }
 
 int run_sweeper(int fd, const std::string& prefix) {
-  // Its end is the end of what it waits for.
+  // It ends after the process that it waits for, not by a signal.
   for (auto number : {SIGTERM, SIGINT, SIGHUP, SIGQUIT})
     std::signal(number, SIG_IGN);
   wire::unique_fd lifeline{fd};

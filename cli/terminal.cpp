@@ -56,7 +56,7 @@ std::string printable(std::string_view text) {
 std::string fit(std::string_view text, size_t columns, bool right_aligned) {
   auto result = printable(text);
   if (display_width(result) > columns) {
-    // Cut whole characters until the ellipsis has its column.
+    // Cuts whole characters until there is a column for the ellipsis.
     do {
       while (!result.empty() && (static_cast<unsigned char>(result.back()) & 0xc0) == 0x80)
         result.pop_back();

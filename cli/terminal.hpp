@@ -33,16 +33,16 @@ enum class colour : uint8_t {
 /// `text` in a colour, or as it is when `enabled` is false.
 std::string paint(std::string_view text, colour x, bool enabled);
 
-/// `text` without control characters and with well-formed UTF-8 only: what came
-/// from elsewhere must not steer the terminal.
+/// `text` without control characters and with well-formed UTF-8 only: text from elsewhere must not
+/// control the terminal.
 std::string printable(std::string_view text);
 
 /// `text` in exactly `columns` columns: cut with an ellipsis or padded with spaces,
 /// on the left when `right_aligned`. Wide characters count as two.
 std::string fit(std::string_view text, size_t columns, bool right_aligned = false);
 
-/// A bar on standard error that shows how far something is; silent unless that is
-/// a terminal. Redrawn at most ten times a second. Not thread-safe.
+/// A progress bar on standard error; shows nothing unless that is a terminal. Redrawn at most ten
+/// times a second. Not thread-safe.
 class progress_bar {
 public:
   progress_bar(std::string label, uint64_t total);
@@ -52,7 +52,7 @@ public:
 
   void show(uint64_t done);
 
-  /// Erases it, so that lines can be written; the next `show` draws it again.
+  /// Erases the bar, so that lines can be written; the next `show` draws it again.
   void clear();
 
 private:

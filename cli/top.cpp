@@ -1,4 +1,4 @@
-// `ziyu top`: one running service, live, by what its HTTP endpoints say.
+// `ziyu top` shows a running service live, by its HTTP endpoints.
 
 #include "cli/command.hpp"
 #include "cli/connection.hpp"
@@ -29,7 +29,7 @@ using clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 
 constexpr milliseconds answer_limit{3'000}, slowest_retry{10'000};
-/// Keys, Ctrl-C and a new size of the terminal are seen within this.
+/// Keys, Ctrl-C and a new terminal size are noticed within this.
 constexpr milliseconds attention{100};
 
 struct top_options {
@@ -38,7 +38,7 @@ struct top_options {
   bool once = false, as_json = false;
 };
 
-/// The bodies of one round of questions.
+/// The bodies of one round of requests.
 struct round {
   json health, workers, ledger;
 };
@@ -62,14 +62,14 @@ expected<round> ask_all(const std::string& url) {
   return result;
 }
 
-/// A terminal of our own for as long as this lives: single keys are read, the view has
-/// the screen to itself, and what was there before comes back.
+/// The whole terminal for the life of this object: single keys are read, the view has the screen,
+/// and the earlier content comes back at the end.
 class full_screen {
 public:
   full_screen() {
     if (is_terminal(STDIN_FILENO) && ::tcgetattr(STDIN_FILENO, &before_) == 0) {
       auto raw = before_;
-      raw.c_lflag &= ~static_cast<tcflag_t>(ICANON | ECHO); // Ctrl-C stays a signal.
+      raw.c_lflag &= ~static_cast<tcflag_t>(ICANON | ECHO); // Ctrl-C is still a signal.
       reads_keys_ = ::tcsetattr(STDIN_FILENO, TCSANOW, &raw) == 0;
     }
     write("\x1b[?1049h\x1b[?25l\x1b[?7l");
@@ -99,7 +99,7 @@ public:
       return false;
     if (::read(STDIN_FILENO, &key, 1) == 1)
       return key == 'q' || key == 'Q';
-    reads_keys_ = false; // Its other end is gone: no use in looking again and again.
+    reads_keys_ = false; // Its other end is closed: stops looking for keys.
     return false;
   }
 
@@ -139,7 +139,7 @@ public:
       wait();
     }
     screen_.reset();
-    if (live_ && reading_) // What was seen last stays.
+    if (live_ && reading_) // The last view stays.
       show_block();
     return exit_ok;
   }
@@ -159,7 +159,7 @@ private:
     return exit_ok;
   }
 
-  /// On a thread of its own, so that the terminal is never stuck with a service that is.
+  /// On a thread of its own, so that a service that hangs does not block the terminal.
   expected<round> ask() {
     pending_ = std::async(std::launch::async, [url = moment_.url] { return ask_all(url); });
     while (pending_.wait_for(milliseconds{0}) != std::future_status::ready) {
@@ -185,7 +185,7 @@ private:
 
   void measure(uint64_t answered) {
     const auto now = clock::now();
-    if (!rate_ || answered < last_answered_) { // The first, or after a restart.
+    if (!rate_ || answered < last_answered_) { // The first reading, or after a restart.
       rate_.emplace();
       first_ = now;
       first_answered_ = answered;
@@ -241,7 +241,7 @@ private:
       print_line(x);
   }
 
-  /// Until the next round is due, or the end.
+  /// Waits until the next round is due, or the end.
   void wait() {
     while (!ended_ && clock::now() < due_) {
       const auto left = std::chrono::ceil<milliseconds>(due_ - clock::now());
@@ -253,7 +253,7 @@ private:
     }
   }
 
-  /// Looks for keys, signals and readers that went away; true when it is over.
+  /// Handles keys, signals and closed output; true when the view must end.
   bool attend(milliseconds limit) {
     if (screen_)
       ended_ |= screen_->quit_within(limit);

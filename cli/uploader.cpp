@@ -8,7 +8,7 @@ namespace {
 
 using clock = std::chrono::steady_clock;
 
-// How long to wait before asking a full producer again when it reports nothing.
+// The pause before another attempt with a full producer that reports nothing.
 constexpr std::chrono::milliseconds breath{100};
 
 } // namespace
@@ -42,7 +42,7 @@ void uploader::report(messaging::delivery_report x) {
 expected<void> uploader::submit(const std::string& job_id, messaging::outgoing x) {
   std::unique_lock guard{mutex_};
   if (pending_.empty())
-    last_move_ = clock::now(); // Nothing was to be acknowledged until now.
+    last_move_ = clock::now(); // Until now there was nothing to acknowledge.
   auto refuse = [&](error reason) -> expected<void> {
     outcomes_.push_back({job_id, reason, {}});
     return tl::unexpected(std::move(reason));

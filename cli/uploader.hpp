@@ -9,18 +9,18 @@
 
 namespace ziyu::cli {
 
-/// Hands jobs to a producer, with a bound on what is in flight, and keeps account
-/// of what became of each. All members from one thread, but `report`.
+/// Hands jobs to a producer, with a bound on those in flight, and keeps account of each job's
+/// outcome. One thread calls all members except `report`.
 class uploader {
 public:
   struct settings {
     size_t max_in_flight_records = 2'000;
     size_t max_in_flight_bytes = size_t{64} << 20;
-    /// How long nothing at all may be acknowledged before it gives up.
+    /// Gives up after so long without any acknowledgement.
     std::chrono::milliseconds patience{30'000};
   };
 
-  /// What became of a job; without a failure it is acknowledged, at `where`.
+  /// The outcome of a job; without a failure it is acknowledged, at `where`.
   struct outcome {
     std::string job_id;
     std::optional<error> failure;
@@ -29,22 +29,22 @@ public:
 
   explicit uploader(settings x);
 
-  /// What the producer calls, on its own thread.
+  /// The producer calls this on its own thread.
   void report(messaging::delivery_report x);
 
   /// Must be called once before `submit`; `out` must outlive the last `submit` and
   /// `finish`.
   void connect(messaging::producer& out);
 
-  /// Queues one job, waiting for room. `timeout`: nothing has been acknowledged
-  /// for `patience`. Every job that was taken or refused has one outcome.
+  /// Queues one job, waiting for room. `timeout`: nothing has been acknowledged for `patience`.
+  /// Every job that was accepted or refused has one outcome.
   expected<void> submit(const std::string& job_id, messaging::outgoing x);
 
-  /// Waits up to `limit` for all jobs to have their outcome; true when they have.
-  /// False with `timeout` when nothing has been acknowledged for `patience`.
+  /// Waits up to `limit` until all jobs have an outcome; true when they have. `timeout` when
+  /// nothing has been acknowledged for `patience`.
   expected<bool> settle(std::chrono::milliseconds limit);
 
-  /// Gives up: what has no outcome yet is not acknowledged.
+  /// Gives up: jobs without an outcome count as not acknowledged.
   void abandon(const std::string& why);
 
   /// The outcomes since the last call.
@@ -56,7 +56,7 @@ private:
     size_t bytes = 0;
   };
 
-  bool patient() const; ///< Something has moved not too long ago.
+  bool patient() const; ///< Something was acknowledged not too long ago.
   error out_of_patience() const;
 
   settings settings_;

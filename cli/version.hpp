@@ -4,8 +4,8 @@
 
 namespace ziyu::cli {
 
-/// Our version and those of the libraries, a line each; the worker is asked for
-/// its own, since this program links neither libtorch nor a codec.
+/// Our version and the libraries' versions, one a line. The worker program is asked for its own
+/// libraries, since this program links neither libtorch nor a codec.
 std::string version_text();
 
 } // namespace ziyu::cli

@@ -8,8 +8,8 @@
 
 namespace ziyu::cli {
 
-/// Says on standard error what a command waits for, once, if it still waits after `quiet`:
-/// a command that is silent for ten seconds looks as if it hung. The wait is the object's life.
+/// Reports on standard error, once, what a command waits for, if it still waits after `quiet`: a
+/// command that is silent for ten seconds looks as if it hung. The wait ends with this object.
 class waiting_note {
 public:
   explicit waiting_note(std::string what,
