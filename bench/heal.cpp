@@ -1,9 +1,9 @@
 // How long is a slot without results when its worker is killed?
 //
-// Real actors and real worker processes; only Kafka is replaced, by jobs from memory. The
-// slot is kept busy; its worker is killed with SIGKILL; the clock stops at the first result
-// of its successor. Beside it, in the same run: the same job in a fresh process, which has
-// to load the model.
+// Real actors and real worker processes; only Kafka is replaced, by jobs from memory. The slot is
+// kept busy. Its worker is killed with SIGKILL, and the clock stops at the first result of its
+// successor. For comparison the same run measures the same job in a fresh process, which has to
+// load the model.
 
 #include "pool.hpp"
 
@@ -55,8 +55,8 @@ private:
     pool_settings s;
     s.model = model;
     s.worker = o.worker;
-    s.max_attempts = 1'000'000;      // the same jobs meet all of the kills
-    s.restart_intensity = 1'000'000; // killing is what we are here for
+    s.max_attempts = 1'000'000;      // the same jobs meet all kills
+    s.restart_intensity = 1'000'000; // killing is the purpose
     return s;
   }
 
@@ -93,7 +93,7 @@ warm_figures measure_standby(const options& o, const std::string& model) {
       result.private_bytes.push_back(static_cast<double>(owned));
     const auto killed = clock::now();
     ::kill(last.pid, SIGKILL);
-    // What the victim had already answered does not count.
+    // Answers that the victim had already sent do not count.
     auto next = workers.next_result();
     while (next.pid == last.pid)
       next = workers.next_result();
@@ -172,7 +172,7 @@ int main(int argc, char** argv) {
   CLI11_PARSE(app, argc, argv);
   if (auto ok = init_log("error", "text"); !ok)
     give_up(ok.error().describe());
-  spdlog::set_level(spdlog::level::off); // deaths are the purpose here
+  spdlog::set_level(spdlog::level::off); // deaths are the purpose
   ::signal(SIGPIPE, SIG_IGN);
   if (o.models.empty()) {
     const std::filesystem::path known = ZIYU_SOURCE_DIR "/models";

@@ -1,8 +1,8 @@
 // Is a healthy service left alone, and is its memory flat?
 //
-// Real actors and real worker processes; only Kafka is replaced, by jobs from memory. The
-// jobs are images from 1×1 to 6000×4000 in all formats, some of them broken; nobody leaks.
-// Whatever is replaced, and each byte that a worker's live memory drifts, is a mistake.
+// Real actors and real worker processes; only Kafka is replaced, by jobs from memory. The jobs are
+// images from 1×1 to 6000×4000 in all formats, some of them broken. No worker leaks. So each
+// replacement, and each byte that a worker's live memory drifts, is a mistake.
 
 #include "pool.hpp"
 
@@ -54,7 +54,7 @@ image make_bmp(uint32_t width, uint32_t height, uint32_t bits) {
   return std::make_shared<const std::string>(std::move(x));
 }
 
-/// Images by how often they come.
+/// Images by frequency.
 struct album {
   std::vector<image> small; ///< Nearly always.
   std::vector<image> medium;
@@ -132,8 +132,8 @@ struct flatness {
   }
 };
 
-/// In warm-up all images come in turn, so often that no worker is left that has not met
-/// each of them: buffers and tables grow at the first visit of a kind, here too.
+/// In warm-up all images come in turn, so often that every worker has met each of them: buffers and
+/// tables grow at the first input of a kind, also in healthy workers.
 constexpr uint64_t warm_up_rounds = 20;
 
 struct options {
@@ -173,7 +173,7 @@ json measure(const options& o) {
     if (i % o.large_every == o.large_every / 2)
       return images.large;
     if (o.varied_every > 0 && i % o.varied_every == 0) {
-      // Each order of magnitude alike, from one pixel to 12 Mpx.
+      // Each order of magnitude equally often, from one pixel to 12 Mpx.
       std::uniform_real_distribution octave{0., std::log2(12e6)};
       const auto side = std::sqrt(std::exp2(octave(random)));
       return make_bmp(static_cast<uint32_t>(std::ceil(side * 1.15)),

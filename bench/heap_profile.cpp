@@ -4,9 +4,9 @@
 //   bench_heap_profile [--model DIR] [--image FILE] [--rounds N] [--jobs N]
 //   bench_heap_profile --record DIR       fixtures for tests/data/heap
 //
-// Throughput: rounds of jobs with sampling off and at every rate take turns, so that
-// a noisy machine is noisy for all; the figures are medians over the rounds. On a busy
-// machine go by processor_ratio: other programs' time is not in it.
+// Throughput: rounds of jobs with sampling off and at every rate take turns, so that noise of the
+// machine affects all rates. The figures are medians over the rounds. On a busy machine use
+// processor_ratio: it does not include other programs' time.
 
 #include "support/real_worker.hpp"
 
@@ -30,7 +30,7 @@ double median(std::vector<double> x) {
   return x[x.size() / 2];
 }
 
-/// Processor time of a process so far, ms: what other programs do does not show in it.
+/// Processor time of a process so far, ms: it does not include other programs' time.
 double processor_ms(int32_t pid) {
   double ns = 0;
   std::ifstream{"/proc/" + std::to_string(pid) + "/schedstat"} >> ns;
@@ -176,7 +176,7 @@ void record(const std::filesystem::path& folder, const std::string& image) {
   std::filesystem::create_directories(folder);
   for (const auto& x : leaks) {
     if (std::string_view{x.fault} == "retain_tensors")
-      continue; // some hundred bytes, below what this rate sees
+      continue; // some hundred bytes, too few for this rate
     const auto request = observe(x, image, 50, 14);
     const auto before = supervision::parse_heap_profile(request.before),
                after = supervision::parse_heap_profile(request.after);

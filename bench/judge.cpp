@@ -1,4 +1,4 @@
-// bench/judge: how often the leak judge is right, beside the rules of other systems.
+// bench/judge: how often the leak judge is right, compared with the rules of other systems.
 
 #include "judge_charts.hpp"
 #include "judge_rules.hpp"
@@ -29,28 +29,28 @@ constexpr uint64_t budget = 256u << 20;
 constexpr double kib = 1024, mib = 1024 * 1024;
 constexpr double leak_sizes[] = {kib, 4 * kib, 64 * kib, mib, 6.7e6};
 constexpr double hoard_sizes[] = {64 * kib, mib, 6.7e6};
-constexpr size_t max_mistakes = 10'000; ///< That are listed.
-constexpr uint64_t parts = 1u << 20;    ///< Seeds are far apart.
+constexpr size_t max_mistakes = 10'000; ///< Bound of the list.
+constexpr uint64_t parts = 1u << 20;    ///< The seeds of parts are far apart.
 
 struct options {
   uint64_t seed = 20261124;
-  uint64_t seeds = 1; ///< So many from `seed` on.
+  uint64_t seeds = 1; ///< Number of seeds from `seed` on.
   uint64_t scale = 1;
-  bool healthy_only = false; ///< Neither leaks nor the rules of others.
+  bool healthy_only = false; ///< Without leaks and other systems' rules.
   std::string recorded, charts;
 };
 
-/// Leaks with some jobs only.
+/// Leaks that occur with some jobs only.
 bool is_seldom(const std::string& kind) {
   return kind == "leak_one_in_k" || kind == "leak_bad_inputs" || kind == "leak_large_images";
 }
 
-/// What a rule, or the judge, made of one trace.
+/// The result of a rule, or of the judge, for one trace.
 struct outcome {
   uint64_t alarm = 0;            ///< First job after the onset at which it was confirmed; 0: none.
   uint64_t claim = 0;            ///< First job called a leak, hoarding or both; 0: none.
   growth kind = growth::healthy; ///< The judge's worst verdict.
-  std::string judgement;         ///< Its last words, or those of the alarm.
+  std::string judgement;         ///< Its last judgement, or the one at the alarm.
 };
 
 /// Summary over traces of one rule.
@@ -87,7 +87,7 @@ struct score {
       ++leaks_64k;
       found_64k += found;
     }
-    // Delays are those of leaks with each job, which is what they are given per job.
+    // Delays are those of leaks with each job, since the delays are per job.
     if (!found || is_seldom(t.kind))
       return;
     if (t.bytes_per_job == kib)
@@ -131,7 +131,7 @@ leak_judge::settings judge_settings() {
 
 struct totals {
   json mistakes = json::array();
-  uint64_t seed = 0; ///< Of the traces at present.
+  uint64_t seed = 0; ///< Seed of the present traces.
   score judge;
   std::map<std::string, score> peers;
   std::map<std::string, std::map<std::string, uint64_t>> confusion;
@@ -166,7 +166,7 @@ outcome judge_trace(const trace& t, totals& all) {
         break;
       }
     }
-    // Forecasts are checked from a while after the alarm, when there is a slope.
+    // Forecasts are checked some time after the alarm, when there is a slope.
     if (!foretold && x.alarm > 0 && job >= x.alarm + 16 && verdict.jobs_left)
       foretold = {job, verdict};
   }
@@ -180,7 +180,7 @@ outcome judge_trace(const trace& t, totals& all) {
   x.kind = worst;
   if (x.judgement.empty())
     x.judgement = explain(judge.last());
-  // The traces that ended at the budget show what the forecast was worth.
+  // A trace that ended at the budget shows how good the forecast was.
   if (foretold && t.jobs.back().memory.private_bytes + 3 * t.bytes_per_job + 64 * mib >= budget
       && t.jobs.size() < t.onset + 1499) {
     const auto actual = t.jobs.size() - foretold->first;

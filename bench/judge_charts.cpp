@@ -55,7 +55,7 @@ std::string polyline(const std::vector<point>& points, const std::string& more) 
          + "/>\n";
 }
 
-/// The first job with a confirmed verdict, and its word; 0: none.
+/// The first job with a confirmed verdict, and the verdict; 0: none.
 std::pair<uint64_t, supervision::growth> judged(const trace& t,
                                                 const leak_judge::settings& settings) {
   leak_judge judge{settings};
@@ -84,7 +84,7 @@ std::string kinds_chart(uint64_t seed, uint64_t budget, const leak_judge::settin
     const auto t = generate(kind, hoards ? mib : 64 * kib, budget,
                             seed * parts + static_cast<uint64_t>(n) + 1);
     const auto [alarm, word] = judged(t, settings);
-    // A while after what is to be seen.
+    // Ends some time after the interesting part.
     const auto shown = std::min<uint64_t>(t.jobs.size(), alarm > 0 ? alarm + alarm / 4 + 20 : 800);
     auto value = [&](uint64_t job) {
       const auto& m = t.jobs[job - 1].memory;
@@ -107,7 +107,7 @@ std::string kinds_chart(uint64_t seed, uint64_t budget, const leak_judge::settin
     out += text(left + plot_width, floor - plot_height - 8,
                 "+" + format_bytes(static_cast<int64_t>(high - low)),
                 std::string{"text-anchor=\"end\" fill=\""} + faint + "\"");
-    // At most so many points: of each stretch its lowest and its highest.
+    // A bounded number of points: the lowest and the highest of each stretch.
     std::vector<point> points;
     const auto stretch = std::max<uint64_t>(1, shown / 100);
     for (uint64_t from = 1; from <= shown; from += stretch) {
@@ -220,7 +220,7 @@ std::string delay_chart(uint64_t seed, uint64_t budget, const leak_judge::settin
     labels.emplace_back(points.back().y, &r);
   }
   std::sort(labels.begin(), labels.end());
-  for (auto& [y, r] : labels) { // from above, none upon another
+  for (auto& [y, r] : labels) { // from the top, without overlaps
     lowest_label = std::max(y + 4, lowest_label + 14);
     out += text(width - right + 10, lowest_label, r->name,
                 "font-weight=\"600\" fill=\"" + r->colour + "\"");

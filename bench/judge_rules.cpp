@@ -34,8 +34,8 @@ std::function<bool(const reading&)> trend(uint64_t supervision::job_memory::*wha
 } // namespace
 
 std::vector<named_rule> peers(uint64_t budget) {
-  // An operator sets a limit on RSS with the shared pages in mind: what a worker has
-  // at first, and room for the same budget.
+  // An operator includes shared pages in a limit on RSS: the worker's initial RSS, plus room for
+  // the same budget.
   auto limit_of = [budget](const trace& t) {
     const auto& first = t.jobs.front();
     return first.rss - first.memory.private_bytes + budget / 2;

@@ -9,7 +9,7 @@
 
 namespace ziyu::bench {
 
-/// A rule that others use to decide that a worker must go.
+/// A rule by which other systems decide that a worker must be replaced.
 class rule {
 public:
   virtual ~rule() = default;
@@ -22,9 +22,9 @@ struct named_rule {
   std::function<std::unique_ptr<rule>(const trace&)> make;
 };
 
-/// The rules of other systems, each with the settings that its documentation
-/// recommends, or else those that suit these workers best; `budget` is the private
-/// memory that a worker may have, as for the judge.
+/// The rules of other systems. Each has the settings that its documentation recommends, or else
+/// settings that suit these workers best. `budget` is the private memory that a worker may have, as
+/// for the judge.
 std::vector<named_rule> peers(uint64_t budget);
 
 } // namespace ziyu::bench

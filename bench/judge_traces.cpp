@@ -18,7 +18,7 @@ class dice {
 public:
   explicit dice(uint64_t seed) : engine_(seed) {}
   double uniform(double a, double b) { return std::uniform_real_distribution{a, b}(engine_); }
-  /// Log-uniform: each order of magnitude alike.
+  /// Log-uniform: each order of magnitude equally often.
   double spread(double a, double b) { return std::exp(uniform(std::log(a), std::log(b))); }
   uint64_t whole(uint64_t a, uint64_t b) { return std::uniform_int_distribution{a, b}(engine_); }
   bool happens(double p) { return uniform(0, 1) < p; }
@@ -31,7 +31,7 @@ private:
 
 uint64_t bytes(double x) { return x <= 0 ? 0 : static_cast<uint64_t>(x); }
 
-/// Rounded up to the allocator's size classes (four per doubling), as exact counters see.
+/// Rounded up to the allocator's size classes (four per doubling), as exact counters show it.
 double size_class(double x) {
   if (x <= 16)
     return 16;
@@ -39,7 +39,7 @@ double size_class(double x) {
   return std::ceil(x / (octave / 4)) * (octave / 4);
 }
 
-/// The images that come in.
+/// The incoming images.
 class stream {
 public:
   stream(dice& d, bool varied) : dice_(d) {
@@ -69,7 +69,7 @@ public:
   }
 
   void need_bad(double share) { bad_share_ = std::max(bad_share_, share); }
-  /// Other cameras: all sizes change.
+  /// As with other cameras: all sizes change.
   void shift(double factor) {
     scale_ *= factor;
     for (auto& x : sizes_)
@@ -105,21 +105,21 @@ private:
   std::vector<uint32_t> batches_{1};
 };
 
-/// A cache of the latest inputs, whatever they are: it grows until it is full.
+/// A cache of the latest inputs of any kind: it grows until it is full.
 class latest_inputs {
 public:
-  /// At most `most` bytes in `entries`, none of more than `largest`.
+  /// At most `most` bytes in `entries`, none larger than `largest`.
   latest_inputs(dice& d, uint64_t entries, double most, double largest)
     : dice_(d), entries_(entries),
       entry_(d.spread(1 * kib, std::min(largest, most / 1.5 / static_cast<double>(entries)))) {
     varies_ = d.happens(0.3);
-    // One input in so many is kept, in groups of so many; a full one drops one, or half.
+    // Keeps one input in `every_`, in groups; a full cache drops one, or half.
     every_ = d.happens(0.6) ? 1 : d.whole(2, 8);
     group_ = d.happens(0.7) ? 1 : d.whole(2, 32);
     drops_ = d.happens(0.7) ? 1 : entries / 2;
   }
 
-  /// By how much the next input makes it larger.
+  /// How much larger the next input makes it.
   double next() {
     if (dice_.whole(1, every_) > 1 || ++waiting_ < group_)
       return 0;
@@ -144,7 +144,7 @@ private:
   std::deque<double> held_;
 };
 
-/// What a healthy worker keeps: parts that are switched on at random.
+/// The memory that a healthy worker keeps: parts that are switched on at random.
 class keeper {
 public:
   keeper(dice& d, const std::string& kind) : dice_(d) {
@@ -158,20 +158,20 @@ public:
       entry_ = size_class(d.spread(300, 24 * kib)), entry_varies_ = d.happens(0.5);
     if (is("two_stage_cache"))
       entry_ = size_class(d.spread(300, 12 * kib)), stages_ = 2;
-    full_ = d.whole(16, 1024); // as oneDNN's primitive cache
+    full_ = d.whole(16, 1024); // like oneDNN's primitive cache
     high_water_ = is("high_water");
     last_image_ = is("last_image");
     if (is("step_then_flat"))
       for (uint64_t i = d.whole(1, 3); i > 0; --i)
         steps_[d.whole(10, 500)] = d.spread(1 * kib, 20 * mib);
-    if (is("plateau")) { // a structure that fills, ever more slowly
+    if (is("plateau")) { // a structure that fills more and more slowly
       fill_ = d.spread(64 * kib, 8 * mib);
       fill_share_ = d.uniform(0.1, 0.5);
     }
     if (is("evicting_cache"))
       entry_ = size_class(d.spread(1 * kib, 256 * kib)), capacity_ = d.whole(4, 64),
       entry_varies_ = d.happens(0.5);
-    if (is("coarse_cache")) { // keyed by sizes rounded up, as with padded shapes
+    if (is("coarse_cache")) { // its keys are sizes rounded up, as with padded shapes
       entry_ = size_class(d.spread(300, 64 * kib)), entry_varies_ = d.happens(0.5);
       coarse_ = d.spread(2, 24);
     }
@@ -202,7 +202,7 @@ public:
                                  : x.decoded_bytes * 16 + x.batch;
     if (entry_ > 0 && x.ok) {
       auto& visits = seen_[key];
-      // No library's cache is boundless: full is full, or the oldest goes.
+      // Every library's cache has a bound: it stops at the bound, or drops the oldest.
       if (visits++ < stages_ && (capacity_ > 0 || order_.size() < full_)) {
         const auto entry = entry_varies_ ? size_class(entry_ * dice_.uniform(0.3, 3)) : entry_;
         order_.push_back(entry);
@@ -263,7 +263,7 @@ private:
   std::vector<uint64_t> keys_;
 };
 
-/// What an allocator and the kernel make of live bytes: private memory.
+/// The private memory that an allocator and the kernel make of live bytes.
 class allocator {
 public:
   explicit allocator(dice& d) : dice_(d) {
@@ -274,12 +274,12 @@ public:
     settling_ = d.uniform(0.2, 1.5);
   }
 
-  /// `live` and `transient`: what the job leaves, and what it took beyond that.
+  /// `live`: what the job leaves; `transient`: what it took beyond that.
   uint64_t after(uint64_t job, double live, double transient, double hoarded) {
     const auto touched = copied_ * dice_.uniform(0.05, 0.5); // copy-on-write
     copied_ -= touched;
     base_ += touched;
-    // The same work finds other holes: the heap's edge creeps up, ever more seldom.
+    // The same work finds other holes: the heap's edge rises more and more rarely.
     if (dice_.happens(settling_ / std::sqrt(static_cast<double>(job) + 1)
                       / (1 + static_cast<double>(job) / 60)))
       base_ += dice_.exponential(extent_);
@@ -297,7 +297,7 @@ private:
   bool gives_back_ = false;
 };
 
-/// How a growing kind grows: the mean over all of its jobs is `rate`.
+/// The growth of a growing kind: the mean over all of its jobs is `rate`.
 class grower {
 public:
   grower(dice& d, const std::string& kind, double rate, uint64_t most_every)
@@ -307,7 +307,7 @@ public:
     images_ = is("leak_images");
     bad_only_ = is("leak_bad_inputs");
     large_only_ = is("leak_large_images");
-    // Seldom, and yet the same mean: more at a time.
+    // Rarer events of the same mean are larger.
     every_ = is("leak_one_in_k") ? static_cast<double>(d.whole(2, most_every)) : 1;
     regular_ = d.happens(0.5);
     container_ = d.happens(0.4);
@@ -317,7 +317,7 @@ public:
     return bad_only_ ? bad_share : large_only_ ? large_share : 1 / every_;
   }
 
-  /// What this job leaks; `frequency` of the jobs that do.
+  /// What this job leaks; `frequency`: the share of jobs that leak.
   double next(const supervision::job_memory& x, double large, double frequency, uint64_t since) {
     if (bad_only_     ? x.ok
         : large_only_ ? !x.ok || static_cast<double>(x.decoded_bytes) < large
@@ -326,13 +326,13 @@ public:
                                        : !dice_.happens(1 / every_)))
       return 0;
     auto amount = rate_ / frequency;
-    if (images_) // as large as what came in, around the mean
+    if (images_) // as large as the input, around the mean
       amount *= (static_cast<double>(x.decoded_bytes) + static_cast<double>(x.encoded_bytes))
                 / (3 * 2e6);
     if (varies_)
       amount *= dice_.lognormal(0.7) / std::exp(0.245);
     amount = size_class(std::max(amount, 16.));
-    // What holds it grows now and then by itself.
+    // The container of the leaked objects sometimes grows itself.
     ++count_;
     if (container_ && (count_ & (count_ - 1)) == 0)
       amount += size_class(static_cast<double>(count_) * 8);
@@ -377,7 +377,7 @@ trace generate(const std::string& kind, double bytes_per_job, uint64_t budget, u
            : hoards        ? truth::hoarding
                            : truth::healthy;
   t.beyond = kind == "large_entries";
-  // A leak comes on top of something healthy.
+  // A leak is added to a healthy kind.
   auto behind = kind;
   if (grows) {
     const char* usual[] = {"flat", "flat", "flat", "warm_up", "high_water", "bad_path"};
@@ -394,11 +394,11 @@ trace generate(const std::string& kind, double bytes_per_job, uint64_t budget, u
     in.need_bad(0.02);
   keeper keep{d, behind};
   allocator heap{d};
-  // A leak of which ten jobs do not fit into the budget is not for the judge.
+  // A leak that fills the budget within ten jobs is too fast for the judge.
   const auto jobs_in_budget = static_cast<double>(budget) / 10 / std::max(bytes_per_job, 1.);
   grower leak{d, kind, bytes_per_job, static_cast<uint64_t>(std::clamp(jobs_in_budget, 2., 50.))};
   const auto large = in.large();
-  // How often the leaking kind of input comes, found by asking a copy of the stream.
+  // The share of the leaking kind of input, counted in a copy of the stream.
   double bad_share = 0, large_share = 0;
   {
     auto probe = d;

@@ -1,8 +1,8 @@
 // What does each rung of the healing ladder do to a worker's memory?
 //
-// Real actors and real worker processes; only Kafka is replaced, by jobs from memory. One
-// service after the other, each with a fault that one rung is there for, and one that is
-// left alone. Draws docs/images/ladder.svg and docs/images/recovered.svg with --charts.
+// Real actors and real worker processes; only Kafka is replaced, by jobs from memory. Services run
+// one after the other, each with a fault for one rung, and one without healing. Draws
+// docs/images/ladder.svg and docs/images/recovered.svg with --charts.
 
 #include "pool.hpp"
 
@@ -29,9 +29,9 @@ struct options {
   std::string charts, image = ZIYU_SOURCE_DIR "/tests/data/digits/0_024.png";
 };
 
-/// What a service is given and which rung is to deal with it.
+/// The fault of a service, and the rung that must heal it.
 struct scene {
-  const char *name, *fault, *event; ///< Event: what the rung says; empty: left alone.
+  const char *name, *fault, *event; ///< Event: what the rung emits; empty: no healing.
   uint64_t every;                   ///< One job in so many has the fault.
 };
 
@@ -88,7 +88,7 @@ course play(const scene& s, const options& o) {
     std::lock_guard guard{mutex};
     for (const auto& detail : news) {
       ++x.times;
-      // A kill tells what there was; a fresh worker's own part of it is not given back.
+      // A kill reports all memory; a fresh worker's own part of it is not recovered.
       const auto bytes = detail.contains("bytes_recovered")
                            ? detail.at("bytes_recovered").get<uint64_t>()
                            : detail.at("private_bytes").get<uint64_t>() - fresh;

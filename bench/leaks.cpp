@@ -1,8 +1,9 @@
 // How soon is a leak found, is it named right, and what does healing it cost?
 //
 // Real actors and real worker processes; only Kafka is replaced, by jobs from memory. Three
-// services run side by side, one without the fault, one with it left alone, one healed, and
-// take turns in short blocks of jobs, so that whatever else the machine does meets all three.
+// services run side by side: one without the fault, one with the fault and without healing, one
+// with healing. They take turns in short blocks of jobs, so that other load of the machine affects
+// all three.
 
 #include "naming.hpp"
 #include "pool.hpp"
@@ -25,7 +26,7 @@ using nlohmann::json;
 struct fault_kind {
   const char *name, *cause;
   bool sized;
-  uint64_t max_jobs; ///< What one process bears: threads, arenas.
+  uint64_t max_jobs; ///< Bound for one process, which can bear only so many threads or arenas.
 };
 
 constexpr fault_kind known_faults[] = {
@@ -36,19 +37,19 @@ constexpr fault_kind known_faults[] = {
   {"thread_local", "thread_local", true, 400},
   {"fragment", "hoarding", true, 1'000},
   {"slow_leak", "native_allocation", true, UINT64_MAX},
-  {"gpu_cache", "gpu_cache", true, 200}, // only where there is a GPU
+  {"gpu_cache", "gpu_cache", true, 200}, // only with a GPU
 };
 
 /// One job in so many leaks with slow_leak, and where faults take turns.
 constexpr uint64_t slow_every = 4;
 
-/// What a leak that is left alone may take of the machine.
+/// Bound for the memory of a leak without healing.
 constexpr uint64_t most_leaked = uint64_t{4} << 30;
 
-/// Jobs on their way at a time.
+/// Jobs in flight.
 constexpr uint64_t in_flight = 4;
 
-/// A block in which the leak-free service took so many times its median tells of the
+/// A block in which the leak-free service took so many times its median shows a disturbance of the
 /// machine, not of the leak.
 constexpr double disturbed = 2;
 
@@ -62,7 +63,7 @@ struct options {
   std::string image = ZIYU_SOURCE_DIR "/tests/data/digits/0_024.png";
 };
 
-/// What is heard of a leak.
+/// What the events say of a leak.
 class news {
 public:
   void take(const json& event) {
@@ -72,7 +73,7 @@ public:
     if (type == "growth_confirmed" || type == "leak_confirmed") {
       if (!detected)
         detected = detail.at("jobs").get<uint64_t>();
-      // That says it all; there are no call stacks to explain.
+      // That is final; there are no call stacks to explain.
       if (cause.empty() && detail.at("verdict") == "hoarding")
         cause = "hoarding";
     }
@@ -94,13 +95,13 @@ public:
     changed_.notify_all();
   }
 
-  /// Until a leak that was found has its cause.
+  /// Waits until a detected leak has its cause.
   void await_cause() {
     std::unique_lock guard{mutex_};
     changed_.wait_for(guard, 35s, [this] { return !detected || !cause.empty(); });
   }
 
-  /// Hands over what has been replaced since the last call.
+  /// Passes on the replacements since the last call.
   void tell(naming& names) {
     std::lock_guard guard{mutex_};
     for (const auto& detail : replaced_)
@@ -130,8 +131,8 @@ public:
           heard->take(x);
       }) {}
 
-  /// Some jobs from start to end; the seconds they took.
-  /// @param with Each outcome.
+  /// Runs some jobs from start to end and returns the seconds that they took.
+  /// @param with Called with each outcome.
   template <class With>
   double run(uint64_t jobs, With with) {
     const auto begin = clock::now();
@@ -169,8 +170,8 @@ struct round_times {
   double free, alone, healed;
 };
 
-/// Jobs per second of the healed service by those of the others: of all rounds together, so
-/// that what healing does now and then counts as well, the disturbed ones aside.
+/// Jobs per second of the healed service divided by those of the others. It is the ratio over all
+/// undisturbed rounds together, so that occasional work of healing counts as well.
 std::pair<double, double> ratios(const std::vector<round_times>& rounds) {
   std::vector<double> free;
   free.reserve(rounds.size());
@@ -187,7 +188,7 @@ std::pair<double, double> ratios(const std::vector<round_times>& rounds) {
   return {sum.alone / sum.healed, sum.free / sum.healed};
 }
 
-/// Nothing where the fault cannot be had here.
+/// Empty where the fault is not possible here.
 std::optional<json> measure(const fault_kind& kind, uint64_t bytes, const options& o,
                             naming& all_names) {
   auto text = std::string{kind.name};
@@ -206,7 +207,7 @@ std::optional<json> measure(const fault_kind& kind, uint64_t bytes, const option
     off.healing = off.explain = false;
     off.budget_bytes = off.hard_limit_bytes = 0;
     contestant without{off, picture};
-    without.run(2 * o.block); // warm, and what a worker takes
+    without.run(2 * o.block); // warms up, and shows the memory of a worker
     auto leaking = off;
     leaking.faults_allowed = true;
     leaking.slot_faults[0] = text;
@@ -315,7 +316,7 @@ json measure_mixed(const options& o) {
   return result;
 }
 
-/// Of the naming: how many of the named causes are right, how many leaks are named right.
+/// Of the naming: the share of right causes among the named, and of leaks that are named right.
 json summary_of(const json& rows) {
   double named = 0, right = 0, detected = 0;
   uint64_t lost = 0;

@@ -9,26 +9,26 @@
 
 namespace ziyu::bench {
 
-/// Holds the causes that replacements were given against what was injected into the very
-/// worker that was replaced. Forgets each worker when it is judged, so that it does not
-/// grow itself. Not thread-safe.
+/// Compares the causes of replacements with the faults that were injected into the replaced
+/// worker. Forgets each worker after that, so that it does not grow itself. Not
+/// thread-safe.
 class naming {
 public:
-  /// A job with a fault was done by that worker.
+  /// That worker has done a job with a fault.
   /// @param cause As in `supervision::to_string(leak_cause)`.
   void injected(uint32_t slot, uint64_t generation, const std::string& cause, double bytes) {
     workers_[{slot, generation}][cause] += bytes;
     if (workers_.size() > max_workers)
-      workers_.erase(workers_.begin()); // died otherwise
+      workers_.erase(workers_.begin()); // died without a replacement
   }
 
-  /// The detail of a `worker_replaced`; other reasons than memory are passed over.
+  /// The detail of a `worker_replaced`; ignored if its reason is not memory.
   void replaced(const nlohmann::json& detail) {
     pending_.push_back({{detail.at("slot"), detail.at("generation")}, detail.at("cause")});
   }
 
-  /// Judges the replacements whose workers can do no more jobs. Call when all outcomes so
-  /// far have been taken in.
+  /// Judges the replacements whose workers can do no more jobs. Call it when all outcomes so far
+  /// have been noted.
   void judge() {
     for (; !pending_.empty(); pending_.pop_front()) {
       const auto& [who, cause] = pending_.front();
@@ -45,7 +45,7 @@ public:
             truth = name;
           }
         }
-        // Half of it, or more than any other: two kinds may share a worker's life.
+        // Half of it, or more than any other: two faults may share a worker's life.
         const auto its = found->second.find(cause);
         right_ += cause == truth || (its != found->second.end() && its->second >= all / 2);
         workers_.erase(found);
@@ -66,7 +66,7 @@ public:
             {"confusion", table_}};
   }
 
-  /// Takes over the counts of another.
+  /// Adds the counts of another one.
   void add(const naming& x) {
     leaks_ += x.leaks_;
     named_ += x.named_;

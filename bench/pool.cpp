@@ -35,7 +35,7 @@ int64_t offset_of(const messaging::header_list& headers) {
   give_up("a dead letter does not say of which record it is");
 }
 
-/// Stands between a slot and the supervisor, and shows what passes.
+/// Stands between a slot and the supervisor, and reports their messages.
 caf::behavior eavesdropper(caf::event_based_actor* self, supervisor_actor boss,
                            std::function<void(const job_done&)> on_job) {
   return {
@@ -88,7 +88,7 @@ private:
 pool::system_config::system_config() {
   keep_heap_compact(); // as `serve` does
   set("scheduler.max-threads", size_t{2});
-  // Threads that have nothing to do sleep: the other policy polls, for a sixth of two cores.
+  // Idle threads sleep: the other policy polls, which costs a sixth of two cores.
   set("scheduler.policy", caf::atom("sharing"));
   load<caf::io::middleman>();
 }
@@ -105,7 +105,7 @@ pool::pool(pool_settings settings, std::function<void(const json&)> on_event)
   d.max_attempts = settings_.max_attempts;
   d.credit = credit_;
   d.report = report_;
-  // Committed as soon as it is stored.
+  // Commits at once what is stored.
   d.store = [this](const messaging::topic_partition& where, const messaging::commit_point& x) {
     caf::anon_send(dispatcher_,
                    messaging::offsets_committed{{{where, 1, x.version, std::nullopt, false}}});

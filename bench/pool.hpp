@@ -1,7 +1,7 @@
 #pragma once
 
-// The real actors and real worker processes, with Kafka replaced by memory: what the
-// benchmarks of the service's insides share.
+// The real actors and real worker processes, with Kafka replaced by memory. Shared by the
+// benchmarks that run the service without Kafka.
 
 #include "actors/intake.hpp"
 #include "actors/metrics.hpp"
@@ -40,14 +40,14 @@ double percentile(std::vector<double> values, double p);
 /// Private bytes of a process; 0 when it is gone.
 uint64_t private_bytes_of(int32_t pid);
 
-/// What the parts of a pool are; the defaults are those of a service.
+/// The settings of a pool's parts; the defaults are those of a service.
 struct pool_settings {
   std::filesystem::path model = ZIYU_SOURCE_DIR "/models/digits/1";
   std::filesystem::path worker = executable_dir() / "ziyu-worker";
   uint32_t slots = 1, standbys = 1;
   uint32_t max_attempts = 3;
-  bool healing = true;                       ///< Else nobody is trimmed, replaced or killed.
-  bool explain = true;                       ///< Else nobody is sampled either.
+  bool healing = true;                       ///< If false, no worker is healed.
+  bool explain = true;                       ///< If false, no worker is sampled either.
   uint64_t budget_bytes = uint64_t{1} << 30; ///< Of a worker's private memory.
   uint64_t hard_limit_bytes = uint64_t{2} << 30;
   std::chrono::milliseconds probe_interval{1'000}, explain_interval{60'000};
@@ -56,8 +56,8 @@ struct pool_settings {
   supervision::leak_judge::settings judge; ///< Its budget and workers are the pool's.
   bool faults_allowed = false;
   std::map<uint32_t, std::string> slot_faults;
-  /// Takes all that the supervisor learns of a job; called by actors' threads, at once for
-  /// several slots.
+  /// Called with each report of a job that the supervisor gets; by actors' threads, concurrently
+  /// for several slots.
   std::function<void(const actors::job_done&)> on_job;
 };
 
@@ -65,7 +65,7 @@ struct pool_settings {
 struct outcome {
   clock::time_point when;
   uint64_t job = 0; ///< Its number, in the order of `submit`, from 0.
-  bool ok = false;  ///< Else it became a dead letter, and the rest is 0.
+  bool ok = false;  ///< If false, it became a dead letter, and the rest is 0.
   uint32_t slot = 0;
   uint64_t generation = 0;
   int32_t pid = 0;
@@ -73,17 +73,17 @@ struct outcome {
   uint64_t live_bytes = 0, private_bytes = 0;
 };
 
-/// A running service without Kafka. One thread may use it, `on_event` aside.
+/// A running service without Kafka. Only one thread may use it, except `on_event`.
 class pool {
 public:
-  /// @param on_event Takes each event (`ziyu.event.v1`); called by an actor's thread, one
-  /// call at a time.
+  /// @param on_event Called with each event (`ziyu.event.v1`) by an actor's thread, one call at a
+  /// time.
   explicit pool(pool_settings settings, std::function<void(const nlohmann::json&)> on_event = {});
 
-  /// Stops everything; all of its processes are gone after it.
+  /// Stops everything; all of its processes have ended after it.
   ~pool();
 
-  /// One more job; more than 64 without an outcome make the queue long, not the work fast.
+  /// Submits one more job. More than 64 without an outcome only make the queue long.
   void submit(std::shared_ptr<const std::string> image, std::string fault = {});
 
   /// The next outcome; ends the program when there is none within `patience`.
@@ -114,7 +114,7 @@ private:
   std::vector<bool> finished_; ///< By offset.
   uint64_t finished_jobs_ = 0, repeated_ = 0;
 
-  // After what the actors' threads use.
+  // Destroyed after everything that the actors' threads use.
   system_config config_;
   caf::actor_system system_;
   std::shared_ptr<actors::metrics> stats_;

@@ -1,8 +1,8 @@
 // Does every promise hold, whatever happens and in whatever order?
 //
-// The real actors run on virtual time; Kafka and the worker processes are simulated, and a
-// seed decides all that goes wrong (docs/simulation.md). A seed that breaks a promise is shrunk,
-// and the command that replays it is printed.
+// The real actors run on virtual time. Kafka and the worker processes are simulated, and a seed
+// decides everything that fails (docs/simulation.md). A seed that breaks a promise is shrunk, and
+// the command that replays it is printed.
 
 #include "tests/simulation/simulation.hpp"
 
@@ -47,7 +47,7 @@ void print_event(int64_t us, const std::string& line) {
   std::fprintf(stderr, "%12.6f  %s\n", static_cast<double>(us) / 1e6, line.c_str());
 }
 
-/// Tells of a broken promise, and how to see it again.
+/// Reports a broken promise, and how to reproduce it.
 json tell(const arguments& a, const scenario& x, const violation& v) {
   std::fprintf(stderr, "seed %lu breaks %s after %.3f s: %s\n", x.seed, v.promise.c_str(),
                static_cast<double>(v.at_us) / 1e6, v.what.c_str());
@@ -85,7 +85,7 @@ int main(int argc, char** argv) {
   CLI11_PARSE(app, argc, argv);
   if (auto ok = ziyu::init_log("error", "text"); !ok)
     return 2;
-  spdlog::set_level(spdlog::level::off); // things go wrong on purpose
+  spdlog::set_level(spdlog::level::off); // failures are intended
   const auto begin = std::chrono::steady_clock::now();
   auto wall_s = [&] {
     return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();

@@ -1,8 +1,8 @@
 // Does the service stay as it is while its workers leak for ever?
 //
-// Real actors and real worker processes; only Kafka is replaced, by jobs from memory. One
-// job in four leaks, each kind of leak for some time after the other. The control process
-// (this one) and the fork server must not grow, the workers not leave their budget.
+// Real actors and real worker processes; only Kafka is replaced, by jobs from memory. One job in
+// four leaks; the kinds of leak take turns. The control process (this one) and the fork server must
+// not grow, and the workers must stay within their budget.
 
 #include "naming.hpp"
 #include "pool.hpp"
@@ -25,7 +25,7 @@ using nlohmann::json;
 constexpr uint64_t largest_leak = 1u << 20; ///< Of one job.
 struct injected_fault {
   const char *fault, *cause;
-  double bytes; ///< Of a job, on average, roughly: for whose share is the largest.
+  double bytes; ///< Of a job, roughly, on average: to know which kind has the largest share.
 };
 constexpr injected_fault faults[] = {
   {"retain_tensors:256KiB", "retained_tensors", 256 * 1024.},
@@ -43,10 +43,10 @@ struct options {
   std::string image = ZIYU_SOURCE_DIR "/tests/data/digits/0_024.png";
 };
 
-/// A process whose growth counts from the end of the warm-up: that of its anonymous memory.
-/// Its private memory besides, which moves by itself: pages of a file are private while no
-/// other process has them, and what a fork server shares with its workers becomes private, or
-/// shared again, as they come and go, and is the same memory.
+/// A process whose growth of anonymous memory counts from the end of the warm-up. Its private
+/// memory is shown as well, but changes by itself: pages of a file are private while no other
+/// process has them. Memory that a fork server shares with its workers becomes private, and shared
+/// again, as they end and begin.
 struct watched {
   struct reading {
     int64_t private_bytes = 0, anonymous = 0;
@@ -79,7 +79,7 @@ json measure(const options& o) {
   std::map<std::string, uint64_t> events, causes;
   std::map<std::string, uint64_t> named;
   naming names;
-  std::vector<json> replaced; // by the publisher's thread, not yet judged
+  std::vector<json> replaced; // added by the publisher's thread, not judged yet
   pool_settings settings;
   settings.slots = o.slots;
   settings.budget_bytes = o.budget;
@@ -95,8 +95,8 @@ json measure(const options& o) {
                    ++named[x.at("detail").at("cause")];
                }};
   const auto picture = std::make_shared<const std::string>(need(read_file(o.image)));
-  // By then each kind of leak has come twice or more and is known by its stacks, and the
-  // reports and series that are kept have reached their number.
+  // By then each kind of leak has come at least twice and is known by its stacks, and the kept
+  // reports and series have reached their number.
   const auto warmup = std::min<uint64_t>(o.jobs / 2, 20'000);
   uint64_t submitted = 0, good = 0, highest = 0;
   auto fault_of = [&](uint64_t job) {
