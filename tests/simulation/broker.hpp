@@ -11,23 +11,23 @@
 
 namespace ziyu::simulation {
 
-/// max.poll.interval.ms: who is not polled for so long has to leave the group, and so has who
-/// keeps a partition for so long that is wanted back.
+/// max.poll.interval.ms: a member that is not polled for so long must leave the group. So must a
+/// member that keeps a revoked partition for so long.
 inline constexpr int64_t max_poll_interval_ms = 10'000;
 
-/// What a broker's group coordinator tells a member.
+/// The messages of a broker's group coordinator to a member.
 class group_member {
 public:
   virtual ~group_member() = default;
   virtual void on_granted(const std::vector<int32_t>& partitions) = 0;
-  /// To be answered with `broker::given_up`, or the member is thrown out.
+  /// Must be answered with `broker::given_up`; otherwise the member is evicted.
   virtual void on_wanted_back(const std::vector<int32_t>& partitions) = 0;
-  /// The group goes on without it, whether it knows or not.
+  /// The group goes on without the member, even if it does not know that yet.
   virtual void on_thrown_out() = 0;
 };
 
-/// Topics, a consumer group with its coordinator, and committed offsets. Survives the
-/// services. Holds what they do against the promises.
+/// Topics, a consumer group with its coordinator, and committed offsets. It outlives the services,
+/// and checks what they do against the promises.
 class broker {
 public:
   broker(timeline& time, job_book& jobs);
@@ -39,37 +39,37 @@ public:
   void leave(uint64_t member);
   void given_up(uint64_t member, const std::vector<int32_t>& partitions);
   void throw_out(uint64_t member);
-  /// It is gone without a word: thrown out when its session has ended.
+  /// The member is gone without leaving: it is evicted when its session has ended.
   void forget(uint64_t member);
-  /// Partitions change hands, as when a topic grows or a member comes.
+  /// Partitions change owners, as when a topic grows or a member joins.
   void rebalance();
   bool is_member(uint64_t number) const { return members_.count(number) > 0; }
 
   // -- offsets ---------------------------------------------------------------------------------
 
-  /// What is done, says a member. Refused (`errc::kafka`) without a coordinator and from
-  /// those who are no members.
+  /// A member commits. Refused (`errc::kafka`) without a coordinator, and from others than
+  /// members.
   expected<void> commit(uint64_t member, int32_t partition, const messaging::commit_point& x);
-  /// Nothing while there is no coordinator.
+  /// Empty while there is no coordinator.
   std::optional<messaging::committed_state> committed(int32_t partition) const;
   bool all_committed() const;
 
   // -- transactions ----------------------------------------------------------------------------
 
-  /// Changes whenever the group settles anew or partitions get another owner.
+  /// Changes whenever the group settles anew or partitions change owners.
   uint64_t generation() const { return generation_ + changes_; }
-  /// A producer begins: what an earlier one of its id left open is aborted.
+  /// A producer begins: an open transaction of an earlier producer of its id is aborted.
   void begin_producer(uint64_t id) { open_.erase(id); }
-  /// Refused (`errc::revoked`) from those who are no members of this generation.
+  /// Refused (`errc::revoked`) from others than members of this generation.
   expected<void> add_offsets(uint64_t id, uint64_t member, uint64_t generation,
                              std::vector<messaging::offset_commit> offsets);
-  /// What was added becomes visible, with `records`, or never was.
+  /// The added offsets become visible, with `records`, or never.
   void end_transaction(uint64_t id, bool committed,
                        const std::vector<messaging::outgoing>& records);
-  /// Its producer is gone without a word: aborted when its time is over.
+  /// Its producer has died: the transaction is aborted when its time is over.
   void forget_transaction(uint64_t id);
-  /// P1: neither below the offset nor in the map of `x` may anything be unfinished.
-  /// Anybody, at any time.
+  /// P1: no record below the offset or in the map of `x` may be unfinished. Any caller, any
+  /// time.
   void check(const char* what, int32_t partition, const messaging::commit_point& x);
 
   // -- topics -------------------------------------------------------------------------------------
@@ -78,19 +78,19 @@ public:
   /// Writes a result, dead letter or event.
   messaging::record_id write(const messaging::outgoing& x);
 
-  // -- outages --------------------------------------------------------------------------------------
+  // -- outages --------------------------------------------------------------------------------
 
-  bool reachable = true;        ///< Else nobody fetches, commits or produces.
-  bool has_coordinator = true;  ///< Else nobody commits, and assignments wait.
-  std::set<int32_t> leaderless; ///< Partitions of which nobody knows the end.
+  bool reachable = true;        ///< If false, nobody fetches, commits or produces.
+  bool has_coordinator = true;  ///< If false, nobody commits, and assignments wait.
+  std::set<int32_t> leaderless; ///< Partitions whose log's end is not known.
   int64_t extra_latency_us = 0;
 
   uint64_t rebalances = 0, commits = 0;
-  uint64_t pauses = 0; ///< Of members, when memory was short.
+  uint64_t pauses = 0; ///< Pauses of members while memory was short.
 
 private:
   struct member {
-    group_member* who = nullptr; ///< Null: gone without a word.
+    group_member* who = nullptr; ///< Null: gone without leaving.
     std::set<int32_t> wanted_back;
   };
 

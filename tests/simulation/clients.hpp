@@ -10,26 +10,26 @@ namespace ziyu::simulation {
 
 inline constexpr uint64_t max_jobs_in_flight = 10;
 
-/// No result or dead letter of a simulated job is larger.
+/// Bound for a result or dead letter of a simulated job.
 inline constexpr uint64_t largest_output_bytes = 4'096;
 
-/// Of pending events: so little that an outage fills it.
+/// Bound for pending events: so low that an outage reaches it.
 inline constexpr uint64_t max_event_bytes = 4'096;
 
 /// The assignments of one service, over all of its consumers.
 struct assignments {
   uint64_t latest = 0; ///< Epoch.
-  /// What was found committed, by epoch and partition, as far as it is used.
+  /// The committed points that were found, by epoch and partition, as far as they are used.
   std::map<std::pair<uint64_t, int32_t>, messaging::committed_state> found;
 
-  /// Whether the commit that an assignment began with says that a record is finished.
+  /// Whether the commit at the beginning of an assignment has the record as finished.
   bool was_finished(const messaging::record_id& x, uint64_t epoch) const;
 };
 
 /// A member of the group, behind the port of the job source.
 class simulated_consumer : public messaging::consumer, public group_member {
 public:
-  /// @param known Outlives the consumer, as the next one of its service goes on with it.
+  /// @param known Outlives the consumer, as the next one of its service uses it, too.
   simulated_consumer(timeline& time, broker& where, std::shared_ptr<assignments> known);
   ~simulated_consumer() override;
 
@@ -62,16 +62,16 @@ public:
 
   bool is_closed() const { return closed_; }
   int64_t polled_us() const { return polled_us_; } ///< Last.
-  /// Thrown out by the coordinator, which it hears later.
+  /// Evicted by the coordinator; the consumer learns it later.
   void evict() { broker_.throw_out(member_); }
-  /// The next poll says that it is unusable.
+  /// The next poll reports that it is unusable.
   void break_down() { fatal_ = true; }
-  /// Goes back to what is committed, as after a fetch that the broker reset.
+  /// Goes back to the committed offset, as after a fetch that the broker reset.
   void refetch();
-  /// One of its partitions brings nothing until a seek, or (`for_good`) until it is assigned
-  /// anew.
+  /// One of its partitions brings nothing until a seek, or (`for_good`) until a new
+  /// assignment.
   void get_stuck(uint64_t which, bool for_good);
-  /// It is gone without a word, with its service.
+  /// It dies with its service, without leaving.
   void vanish();
 
 private:
@@ -79,15 +79,15 @@ private:
     uint64_t epoch = 0;
     bool announced = false;                        ///< It is known where to go on.
     int64_t position = 0;                          ///< Of the next record.
-    int64_t prefetched_past = 0;                   ///< What is below waits in the client.
-    uint32_t vain_polls = 0;                       ///< Brought nothing of it, and could have.
+    int64_t prefetched_past = 0;                   ///< Records below wait in the client.
+    uint32_t vain_polls = 0;                       ///< Brought nothing of it, but could have.
     std::optional<messaging::commit_point> stored; ///< To be committed.
-    int64_t stored_next = -1;                      ///< Ever.
+    int64_t stored_next = -1;                      ///< The highest that was ever stored.
   };
   struct change {
     std::vector<int32_t> partitions;
-    bool granted = false; ///< Else wanted back…
-    bool lost = false;    ///< …or gone already.
+    bool granted = false; ///< If false, revoked…
+    bool lost = false;    ///< …or lost already.
   };
 
   messaging::consumer_event on_change(change x);
@@ -105,11 +105,11 @@ private:
   uint64_t member_ = 0; ///< 0: none.
   std::deque<change> changes_;
   std::map<int32_t, assignment> mine_; ///< As far as it knows.
-  std::set<int32_t> given_up_;         ///< Were its, and are no more.
+  std::set<int32_t> given_up_;         ///< Were its own, and are not any more.
   std::vector<int32_t> revoking_;
   bool revoking_lost_ = false;
   std::shared_ptr<assignments> known_;
-  std::vector<messaging::offsets_committed::item> answers_; ///< To commits, not told yet.
+  std::vector<messaging::offsets_committed::item> answers_; ///< To commits, not delivered yet.
   std::set<int32_t> held_;
   std::map<int32_t, bool> stuck_; ///< For good?
   int64_t next_commit_us_ = 0, polled_us_ = 0;
@@ -118,17 +118,17 @@ private:
   int64_t down_since_us_ = -1;
 };
 
-/// Who somebody is in the simulated group.
+/// The identity of a member in the simulated group.
 struct simulated_membership : messaging::group_membership {
   simulated_membership(uint64_t m, uint64_t g) : member(m), generation(g) {}
   uint64_t member, generation;
 };
 
-/// Behind the port of the transactional publisher: commits late, aborts, does not know for
-/// a while how a transaction ended, or dies in the midst of one.
+/// Behind the port of the transactional publisher: commits late, aborts, does not know for a while
+/// how a transaction ended, or dies during one.
 class simulated_transactional_producer : public messaging::transactional_producer {
 public:
-  /// @param id That of its service, over all of its lives.
+  /// @param id The id of its service, the same over all of its lives.
   simulated_transactional_producer(timeline& time, broker& where, report_handler report,
                                    uint64_t id, std::shared_ptr<const bool> dead);
   ~simulated_transactional_producer() override;
@@ -148,15 +148,15 @@ private:
   broker& broker_;
   report_handler report_;
   uint64_t id_;
-  std::shared_ptr<const bool> dead_; ///< Its service.
+  std::shared_ptr<const bool> dead_; ///< Whether its service is dead.
   lifetime life_;
   messaging::transaction work_;
   step step_ = step::none;
   int64_t begun_us_ = 0;
 };
 
-/// Behind the port of the publisher: delivers in order, late, twice or not at all, but
-/// reports once.
+/// Behind the port of the publisher: delivers in order, late, twice or not at all, but reports
+/// once.
 class simulated_producer : public messaging::producer {
 public:
   /// @param max_jobs More results and dead letters in flight break P4.
@@ -183,7 +183,7 @@ private:
   broker& broker_;
   report_handler report_;
   uint64_t max_jobs_;
-  std::shared_ptr<const bool> dead_; ///< Its service.
+  std::shared_ptr<const bool> dead_; ///< Whether its service is dead.
   lifetime life_;
   std::deque<pending> queue_;
   uint64_t jobs_ = 0, job_bytes_ = 0, event_bytes_ = 0;

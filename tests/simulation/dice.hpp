@@ -5,8 +5,8 @@
 
 namespace ziyu::simulation {
 
-/// A stream of random numbers (splitmix64) that depends on a seed and on a name only, so
-/// that one source of chance can be taken away without moving the others.
+/// A stream of random numbers (splitmix64) that depends only on a seed and a name. So one source of
+/// chance can be removed without changing the others.
 class dice {
 public:
   explicit dice(uint64_t seed, std::string_view stream = {}) : state_(seed) {

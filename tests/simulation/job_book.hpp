@@ -26,13 +26,13 @@ enum class job_kind : uint8_t {
   deadly, ///< Ends each service that begins it.
 };
 
-/// One record of the jobs' topic, and what has become of it in truth.
+/// One record of the job topic, and the truth about it.
 struct job_truth {
   messaging::record content; ///< Without an epoch.
   job_kind kind = job_kind::good;
-  uint32_t fetched = 0;     ///< By anybody.
+  uint32_t fetched = 0;     ///< By any consumer.
   uint32_t begun = 0;       ///< Workers that got it.
-  uint32_t ended_badly = 0; ///< …and were gone, or useless, before an answer.
+  uint32_t ended_badly = 0; ///< …and died, or became useless, before an answer.
   uint32_t slow = 0;        ///< …and whose answer may have been read after the deadline.
   uint32_t results = 0, dead_letters = 0;
 
@@ -41,13 +41,13 @@ struct job_truth {
   bool is_poison() const { return kind >= job_kind::killer; }
 };
 
-/// The jobs' topic, with the truth about every job: whatever comes out is held
-/// against it.
+/// The job topic with the truth about every job. All output is checked against
+/// it.
 class job_book {
 public:
   explicit job_book(timeline& time);
 
-  /// Appends a job of the seed's making to some partition.
+  /// Appends a job, chosen by the seed, to some partition.
   void append();
 
   size_t partitions() const { return log_.size(); }
@@ -57,7 +57,7 @@ public:
   /// A result or dead letter has been written to its topic.
   void on_output(const messaging::outgoing& x);
 
-  /// The job that an image is of; null for an image that is none of ours.
+  /// The job of an image; null for an image of no job.
   job_truth* find_image(std::string_view image);
 
   /// Some offset below `next` without result or dead letter; -1: none.
@@ -67,10 +67,10 @@ public:
   size_t size() const;
   size_t results() const { return results_; }
   size_t dead_letters() const { return dead_letters_; }
-  size_t repeated() const { return repeated_; } ///< Outputs of jobs that had one.
+  size_t repeated() const { return repeated_; } ///< Outputs of jobs that already had one.
   std::string unfinished() const;               ///< For people.
 
-  /// What a worker finds in it.
+  /// What a worker recognises in it.
   static uint32_t label_of(int32_t partition, int64_t offset) {
     return static_cast<uint32_t>((partition * 31 + offset * 7) % 10);
   }

@@ -8,37 +8,37 @@
 
 namespace ziyu::simulation {
 
-/// What can go wrong. Names are those of `--without`.
+/// The faults. Their names are those of `--without`.
 enum class fault : uint8_t {
   // -- the service
-  service_kill, ///< Its process dies, all state with it; another one comes.
-  service_stop, ///< SIGTERM; another one comes.
-  slow_actors,  ///< The world goes on while messages wait.
+  service_kill, ///< Its process dies, and all state with it; another one starts.
+  service_stop, ///< SIGTERM; another one starts.
+  slow_actors,  ///< Time passes while messages wait.
   // -- workers and fork server
-  worker_kill,     ///< Any worker, at any moment.
+  worker_kill,     ///< Any worker dies, at any moment.
   job_crash,       ///< A worker dies in a job, before or just after its answer.
-  job_hang,        ///< No answer, ever.
+  job_hang,        ///< No answer.
   job_slow,        ///< An answer just before the deadline.
-  garbage,         ///< Rubbish instead of an answer.
+  garbage,         ///< Invalid bytes instead of an answer.
   lies,            ///< Answers twice, late, or to another attempt.
   leak,            ///< Live bytes grow with each job.
   hoard,           ///< Private bytes grow with each job, live bytes do not.
   jump,            ///< One job takes more than the hard limit.
-  misreport,       ///< Says that it has less memory than it has.
+  misreport,       ///< Reports less memory than it has.
   server_death,    ///< The fork server dies.
   server_stuck,    ///< It lives, but does not fork.
   spawn_failure,   ///< A fork fails, or its worker dies or hangs before it is ready.
-  hand_over_death, ///< A worker dies just as it is given to its slot.
+  hand_over_death, ///< A worker dies when it is given to its slot.
   ignores_stop,    ///< Only SIGKILL ends a worker.
   // -- Kafka
-  rebalance,        ///< Partitions change hands.
-  eviction,         ///< A member is thrown out without knowing it at once.
+  rebalance,        ///< Partitions change owners.
+  eviction,         ///< A member is evicted without knowing it at once.
   poll_stall,       ///< The poll thread stands still for seconds.
   consumer_fatal,   ///< The consumer is unusable and has to be made anew.
   refetch,          ///< Records come a second time.
-  fetch_stuck,      ///< A partition brings nothing until a seek, or to a fresh consumer only.
+  fetch_stuck,      ///< A partition brings nothing until a seek, or only to a fresh consumer.
   broker_down,      ///< No broker can be reached for seconds.
-  coordinator_loss, ///< Nobody takes commits for seconds.
+  coordinator_loss, ///< No commits are accepted for seconds.
   leader_loss,      ///< A partition brings nothing for seconds, and its end is not known.
   slow_broker,      ///< Delivery takes seconds.
   delivery_failure, ///< A record is not written, and the report says so.
@@ -60,26 +60,26 @@ inline constexpr size_t fault_count = static_cast<size_t>(fault::count);
 std::string_view to_string(fault x) noexcept;
 std::optional<fault> parse_fault(std::string_view name) noexcept;
 
-/// All that a run depends on, besides the code.
+/// Everything that a run depends on, besides the code.
 struct scenario {
   uint64_t seed = 1;
   uint32_t services = 1;   ///< In one consumer group.
   uint32_t partitions = 2; ///< Of the jobs' topic.
   uint32_t slots = 2;      ///< Of each service.
   uint32_t jobs = 30;
-  uint32_t fault_ms = 10'000; ///< So long, virtual, things go wrong.
+  uint32_t fault_ms = 10'000; ///< Faults occur for so long (virtual time).
   bool cooperative = true;    ///< How the group rebalances; else eagerly.
   bool stops_at_end = false;  ///< Ends with SIGTERM to all.
   bool exactly_once = false;  ///< Results and offsets in transactions.
   uint8_t order = 0;          ///< As `actors::ordering`: none, by key, by partition.
   std::bitset<fault_count> faults;
 
-  /// What a seed stands for. Each has its own selection of faults, as some hide others.
+  /// The scenario of a seed. Each has its own selection of faults, as some hide others.
   static scenario of(uint64_t seed);
 
   bool has(fault x) const { return faults.test(static_cast<size_t>(x)); }
 
-  /// The arguments of `bench/simulate` that run just this.
+  /// The arguments with which `bench/simulate` runs exactly this.
   std::string arguments() const;
 };
 

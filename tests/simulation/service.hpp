@@ -12,7 +12,7 @@
 
 namespace ziyu::simulation {
 
-/// Put between the actors and the simulation, to break a promise of a port.
+/// Wrappers between the actors and the simulation that break a promise of a port.
 struct port_wrappers {
   std::function<std::unique_ptr<messaging::consumer>(std::unique_ptr<messaging::consumer>)>
     consumer;
@@ -27,8 +27,8 @@ class service {
 public:
   enum class phase : uint8_t { running, draining, ending, publishing, ended };
 
-  /// @param place Which of the services it is, over all of their lives.
-  /// @param env Outlives the actors, of which some outlive the service by a message.
+  /// @param place The service's number, the same over all of its lives.
+  /// @param env Outlives the actors, some of which outlive the service by a message.
   service(timeline& time, broker& where, caf::actor_system& sys, const port_wrappers& wrappers,
           uint64_t number, uint64_t place, environment& env);
   ~service();
@@ -48,11 +48,11 @@ public:
   simulated_workers& workers() { return *workers_; }
   uint64_t openings() const { return openings_; } ///< Of its breaker.
 
-  /// What must hold at any moment.
+  /// Checks what must hold at any moment.
   void check();
-  /// What must hold when there is nothing to do.
+  /// Checks what must hold when there is nothing to do.
   void check_rest();
-  /// Nothing to do, and all is as it should be.
+  /// Whether there is nothing to do, and everything is in order.
   bool is_whole() const;
   std::string describe() const; ///< For people.
 

@@ -6,32 +6,32 @@
 namespace ziyu::simulation {
 
 struct options {
-  /// Gets a line for each thing that happens.
+  /// Called with a line for each thing that happens.
   timeline::listener trace;
-  /// For variants that break a promise.
+  /// For services that break a promise.
   port_wrappers wrappers;
 };
 
-/// What a run of a scenario came to.
+/// The result of a scenario.
 struct outcome {
-  std::vector<violation> violations; ///< None: all promises were kept.
+  std::vector<violation> violations; ///< Empty: all promises were kept.
   uint64_t steps = 0;                ///< Messages handled by actors, and tasks of the world.
   int64_t simulated_us = 0;
-  uint64_t hash = 0; ///< Of all that happened.
-  // What there was of it.
+  uint64_t hash = 0; ///< Hash of everything that happened.
+  // How much happened.
   uint64_t jobs = 0, results = 0, dead_letters = 0, repeated = 0;
   uint64_t services = 0, workers = 0, worker_deaths = 0, rebalances = 0, commits = 0;
   uint64_t openings = 0; ///< Of breakers.
   uint64_t pauses = 0;   ///< Of consumers, when memory was short.
 };
 
-/// Runs the real actors through a scenario: things go wrong for a while, then nothing
-/// does any more, and all must come to its end. The promises are checked after each step.
+/// Runs the real actors through a scenario: faults occur for a while, then they stop, and all jobs
+/// must be finished. The promises are checked after each step.
 outcome run(const scenario& x, const options& o = {});
 
 /// A smaller scenario that breaks the same promise as `x` does: fewer kinds of faults,
 /// fewer jobs, services, partitions and slots, a shorter time.
-/// @param runs At most so many are tried.
+/// @param runs Tries at most so many.
 scenario shrink(const scenario& x, const options& o = {}, uint32_t runs = 200);
 
 } // namespace ziyu::simulation

@@ -22,8 +22,8 @@ struct violation {
   int64_t at_us = 0;
 };
 
-/// One run: virtual time, what is due when, chance, what happened, and what should
-/// not have happened. On one thread.
+/// One run: virtual time, due tasks, chance, what happened, and broken promises. On one
+/// thread.
 class timeline {
 public:
   using task = std::function<void()>;
@@ -46,21 +46,21 @@ public:
 
   // -- chance -----------------------------------------------------------------------------
 
-  /// Once in `n` times, if this scenario has the fault and they have not ended.
+  /// True once in `n` times, if this scenario has the fault and faults have not ended.
   bool strikes(fault x, uint64_t n);
-  /// The fault's own numbers, whether it strikes or not.
+  /// The fault's own random numbers, whether it strikes or not.
   dice& of(fault x) { return streams_[static_cast<size_t>(x)]; }
-  /// For all that is not a fault.
+  /// Random numbers for everything that is not a fault.
   dice& chance() { return chance_; }
 
-  /// From now on nothing goes wrong any more.
+  /// From now on no fault occurs.
   void calm() { calm_ = true; }
   bool is_calm() const { return calm_; }
 
   // -- what happened ---------------------------------------------------------------------------
 
-  /// Counts, hashes and, if somebody listens, writes down an event. Texts and whole
-  /// numbers only: no addresses, or a replay would differ.
+  /// Counts and hashes an event, and passes it to the listener if there is one. Texts and whole
+  /// numbers only: addresses would differ in a replay.
   template <class... Ts>
   void note(const char* format, const Ts&... xs) {
     mix(static_cast<uint64_t>(now_));
@@ -73,7 +73,7 @@ public:
   void violate(const char* promise, std::string what);
   const std::vector<violation>& violations() const { return violations_; }
 
-  /// Of all that was noted: two runs of a seed have the same.
+  /// Of all noted events: two runs of a seed have the same hash.
   uint64_t hash() const { return hash_; }
 
   using listener = std::function<void(int64_t us, const std::string& line)>;
@@ -108,7 +108,7 @@ private:
   listener listener_;
 };
 
-/// Makes tasks that do nothing once it is gone.
+/// Makes tasks that do nothing after it is destroyed.
 class lifetime {
 public:
   template <class F>
@@ -118,7 +118,7 @@ public:
         f();
     };
   }
-  /// What was made so far does nothing any more.
+  /// Tasks made so far do nothing any more.
   void renew() { token_ = std::make_shared<int>(0); }
 
 private:

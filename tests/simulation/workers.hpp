@@ -17,14 +17,14 @@ inline constexpr uint64_t budget_bytes = 100 * mib;
 inline constexpr uint64_t hard_limit_bytes = 150 * mib;
 inline constexpr int64_t job_timeout_ms = 2'000;
 
-/// The fork server and the workers of one service: messages that come late, in virtual
-/// time, from processes that leak, hang, lie and die as the seed wants.
+/// The fork server and the workers of one service: late messages, in virtual time, from processes
+/// that leak, hang, report falsely and die as the seed decides.
 class simulated_workers : public actors::worker_host,
                           public std::enable_shared_from_this<simulated_workers> {
 public:
   simulated_workers(timeline& time, job_book& jobs, caf::actor_system& sys);
 
-  /// Ends all, as when their service is gone, and drops all handles to actors.
+  /// Ends all of them, as when their service is gone, and drops all handles to actors.
   void release();
 
   // -- what the simulation does to them --------------------------------------------------------
@@ -34,21 +34,21 @@ public:
   /// Called when the worker of a slot begins a job.
   std::function<void(uint32_t slot, const job_truth& job)> on_begin;
 
-  /// SIGKILL from somebody else.
+  /// SIGKILL from outside.
   void kill_any();
   void server_dies();
-  /// It lives, and forks nobody.
+  /// The fork server lives, and does not fork.
   void server_hangs() { server_stuck_ = true; }
   void set_pressure(double share) { pressure_ = share; }
 
   // -- what it asks -------------------------------------------------------------------------------
 
   size_t alive() const;
-  /// Workers that have nothing wrong with them and serve a slot.
+  /// Healthy workers that serve a slot.
   size_t serving() const;
   bool server_alive() const { return server_alive_; }
 
-  // -- the port --------------------------------------------------------------------------------------
+  // -- the port -------------------------------------------------------------------------------
 
   expected<int32_t> start_server(uint64_t number, caf::actor supervisor) override;
   void stop_server(bool kill) override;
@@ -81,9 +81,9 @@ private:
     // Its memory.
     uint64_t private_bytes = baseline_bytes, live = mib;
     uint64_t jobs = 0, over_limit = 0, over_budget = 0;
-    int64_t over_limit_us = 0; ///< Since when.
+    int64_t over_limit_us = 0; ///< Since when it is over its limit.
     uint64_t sampled_from = 0;
-    job_truth* job = nullptr; ///< At work on it.
+    job_truth* job = nullptr; ///< The job that it works on.
   };
 
   worker* find(uint64_t id);
@@ -107,15 +107,15 @@ private:
   caf::actor_system& sys_;
   lifetime life_;
   std::map<uint64_t, worker> workers_;
-  std::vector<caf::actor> channels_; ///< Of all there ever were.
+  std::vector<caf::actor> channels_; ///< Of all workers so far.
   caf::actor supervisor_;
   uint64_t server_ = 0;
   bool server_alive_ = false, server_loaded_ = false, server_stuck_ = false;
   lifetime server_life_;
   double pressure_ = 0.1;
-  std::map<uint64_t, int64_t> explanations_; ///< Number, and when it is there.
+  std::map<uint64_t, int64_t> explanations_; ///< Number, and when it is ready.
   uint64_t next_explanation_ = 1;
-  std::deque<int64_t> spawns_us_; ///< Of late.
+  std::deque<int64_t> spawns_us_; ///< The latest.
 };
 
 } // namespace ziyu::simulation

@@ -19,8 +19,8 @@ namespace ziyu::test {
 
 using namespace std::chrono_literals;
 
-/// An actor system that runs one message at a time on a virtual clock: no threads,
-/// no sleeps. What is spawned on it has to be given to `own`.
+/// An actor system that runs one message at a time on a virtual clock: no threads, no sleeps.
+/// Actors that are spawned on it must be passed to `own`.
 class actor_stage {
 public:
   explicit actor_stage(uint64_t seed = 1) : env(seed) {}
@@ -44,10 +44,10 @@ public:
     return own(sys.spawn(fun, std::forward<Ts>(xs)...));
   }
 
-  /// Lets all actors handle what waits for them.
+  /// Lets all actors handle their waiting messages.
   void run() { sched.run(); }
 
-  /// Moves all clocks on, in small steps, as timers may set timers.
+  /// Advances all clocks in small steps, as timers may set timers.
   void advance(std::chrono::milliseconds x, std::chrono::milliseconds stride = 10ms) {
     run();
     while (x > 0ms) {
@@ -71,7 +71,7 @@ public:
     run();
   }
 
-  /// Asks and lets the actors work; what comes back, now or later, is stored in the
+  /// Sends a request and lets the actors work. The response, now or later, is stored in the
   /// answer.
   template <class Result, class Actor, class... Ts>
   std::shared_ptr<std::optional<Result>> ask(const Actor& whom, Ts... xs) {
@@ -84,8 +84,8 @@ public:
     return answer;
   }
 
-  /// A counter's or gauge's value as in `/metrics`, e.g. `ziyu_events_total{type="x"}`;
-  /// 0 when it is not there.
+  /// A counter's or gauge's value as in `/metrics`, e.g. `ziyu_events_total{type="x"}`; 0 when it
+  /// does not exist.
   double metric(const std::string& name) const {
     const auto text = "\n" + stats->text();
     const auto at = text.find("\n" + name + " ");
@@ -115,7 +115,7 @@ private:
   std::vector<caf::actor> owned_;
 };
 
-/// A test with a stage of its own. What a test declares itself is gone before.
+/// A test with a stage of its own. The test's own members are destroyed before it.
 class actor_fixture : public ::testing::Test, public actor_stage {};
 
 } // namespace ziyu::test

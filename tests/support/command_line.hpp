@@ -10,7 +10,7 @@
 
 namespace ziyu::test {
 
-/// What one command line of `ziyu`, run inside of the test, came to.
+/// The result of one command line of `ziyu` that ran inside the test.
 struct outcome {
   int code;
   std::string out, err;

@@ -18,7 +18,7 @@ using trigger = supervision::circuit_breaker::trigger;
 
 inline const topic_partition p0{"image.jobs", 0}, p1{"image.jobs", 1};
 
-/// A dispatcher among stand-ins. What it stores is committed at once, unless a test says
+/// A dispatcher among stand-ins. Stored offsets are committed at once, unless a test decides
 /// otherwise.
 class Dispatcher : public actor_fixture {
 protected:
@@ -71,7 +71,7 @@ protected:
     send(aut, messaging::partitions_assigned{epoch, std::move(what), {}});
   }
 
-  /// Assigned by somebody who left this in the commit of offset `next`.
+  /// Assigned after an earlier owner that left this in its commit of offset `next`.
   void assign_from(const topic_partition& where, uint64_t epoch, int64_t next,
                    messaging::offset_map map) {
     epochs[where] = epoch;
@@ -90,13 +90,13 @@ protected:
     send(aut, committed(where, points.at(where)));
   }
 
-  /// The map in what was stored last for `where`.
+  /// The map that was stored last for `where`.
   messaging::offset_map stored_map(const topic_partition& where = p0) {
     const auto& x = points.at(where);
     return messaging::decode_offset_map(x.metadata, x.next).map;
   }
 
-  /// Until the dispatcher has let go, also of what the producer never tells of.
+  /// Runs until the dispatcher has let go, also of records that the producer never reports.
   void revoke(std::vector<topic_partition> what, uint64_t epoch, bool lost = false) {
     auto done = begin_revoke(std::move(what), epoch, lost);
     if (done.wait_for(0s) != std::future_status::ready)
@@ -167,7 +167,7 @@ protected:
   }
   void acknowledge_last() { acknowledge(outbox().back()); }
 
-  /// What was published, but events.
+  /// Publications without events.
   std::vector<publication> outbox() const {
     std::vector<publication> xs;
     for (const auto& x : *published_log)

@@ -1,7 +1,7 @@
 #pragma once
 
-// Stand-ins for the neighbours of an actor under test: they write down what they
-// are told and answer as the test says.
+// Stand-ins for the neighbours of an actor under test: they record their messages and answer as the
+// test decides.
 
 #include "actors/protocol.hpp"
 
@@ -24,7 +24,7 @@ struct dispatcher_log {
   std::vector<error> failures;
   std::vector<uint32_t> slots_up;
   std::vector<actors::published> published;
-  std::vector<actors::breaker_input> breaker; ///< Without readings of memory.
+  std::vector<actors::breaker_input> breaker; ///< Without memory readings.
   std::vector<double> memory_shares;
   std::vector<actors::breaker_command> commands;
   size_t reachable = 0;
@@ -140,8 +140,8 @@ struct inference_log {
   std::vector<actors::private_reading> readings;
   std::vector<actors::go_ahead> released;
   std::vector<actors::channel_closed> closed;
-  /// Of the requests, in their order. Answered with the front of `answers` for each
-  /// message (deadline, 0).
+  /// Requests in their order. Each (deadline, 0) message answers the first one with the front of
+  /// `answers`.
   std::deque<caf::typed_response_promise<actors::attempt_outcome>> open;
   std::deque<actors::attempt_outcome> answers;
 };

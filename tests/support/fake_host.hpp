@@ -17,17 +17,17 @@
 
 namespace ziyu::test {
 
-/// A fork server and workers that exist only as messages. By default all is well: the
-/// server loads its model at once, workers are ready at once, each job is answered at
-/// once. A test takes any of that away. For a system on the test scheduler.
+/// A fork server and workers that exist only as messages. By default all is well: the server loads
+/// its model at once, workers are ready at once, each job is answered at once. A test can change
+/// each of these. For a system on the test scheduler.
 class fake_host : public actors::worker_host {
 public:
   struct worker {
     uint64_t id = 0;
     int32_t pid = 0; ///< 0: not forked yet.
     caf::actor channel, supervisor, owner;
-    bool closed = false;  ///< Its socket.
-    bool alive = false;   ///< Its process.
+    bool closed = false;  ///< Its socket is closed.
+    bool alive = false;   ///< Its process lives.
     bool adopted = false; ///< The host has a handle of it.
     bool forgotten = false;
     uint32_t slot = 0;
@@ -36,24 +36,24 @@ public:
     std::vector<wire::frame> received;
     std::vector<int> signals;
     uint64_t private_bytes = 10u << 20, live = 1u << 20;
-    uint64_t leak = 0;  ///< Kept of each job.
-    uint64_t hoard = 0; ///< The same, but free in the allocator's books.
+    uint64_t leak = 0;  ///< Kept from each job.
+    uint64_t hoard = 0; ///< The same, but counted as free by the allocator.
     uint64_t trimmable = 0;
-    uint64_t hidden = 0;        ///< Of its memory, not in what it says.
-    uint64_t shared = 0;        ///< With its fork server, until that ends: then its own.
+    uint64_t hidden = 0;        ///< Memory that it does not report.
+    uint64_t shared = 0;        ///< Shared with its fork server, until that ends: then its own.
     uint64_t swapped = 0;       ///< Of its private memory; counts as not resident.
-    uint64_t server = 0;        ///< That it was forked from.
+    uint64_t server = 0;        ///< Number of its fork server.
     uint64_t gpu_reserved = 0;  ///< Cached by its GPU's allocator, held by no tensor.
     uint64_t gpu_hoard = 0;     ///< Cached of each job.
     bool gpu_empties = false;   ///< A trim gives the GPU's cache back.
-    std::string heap;           ///< What it dumps; empty: a text that is no dump.
+    std::string heap;           ///< Its dump; empty: a text that is not a dump.
     bool hangs = false;         ///< Takes jobs, never answers.
     bool ignores_stop = false;  ///< Only a signal ends it.
-    wire::trimmed trimmed;      ///< Its latest.
+    wire::trimmed trimmed;      ///< Its latest answer to a trim.
     bool slow_trim = false;     ///< Answers a trim only when told to (`finish_trim`).
     bool closes_at_own = false; ///< Its socket closes just before its slot listens.
     bool unkillable = false;    ///< Hangs in the kernel: no signal ends it.
-    bool is_stopped = false;    ///< By SIGSTOP: says nothing, and SIGKILL ends it.
+    bool is_stopped = false;    ///< By SIGSTOP: it answers nothing, but SIGKILL ends it.
     size_t jobs = 0;
     uint64_t sampled_from = 0; ///< Its jobs when sampling began.
   };
@@ -84,20 +84,20 @@ public:
   /// Instead of an answer, when it returns true.
   std::function<bool(worker&, const wire::job&)> on_job;
 
-  std::map<uint64_t, worker> workers; ///< All there ever were.
+  std::map<uint64_t, worker> workers; ///< All workers so far.
   uint64_t server = 0;                ///< Number of the latest.
   bool server_alive = false;
   size_t servers_started = 0, server_kills = 0;
   supervision::container_memory container{100, 1000, "fake"};
   std::optional<uint64_t> kernel_kills;                           ///< For lack of memory.
-  bool unreadable = false;                                        ///< Nobody's memory can be read.
-  std::vector<supervision::leak_request> requests;                ///< Explanations asked for.
+  bool unreadable = false;                                        ///< No memory can be read.
+  std::vector<supervision::leak_request> requests;                ///< Requested explanations.
   std::map<uint64_t, expected<supervision::leak_report>> reports; ///< Their answers, by number.
   std::vector<uint64_t> given_up;
   bool answers_dumps = true;
   std::string sampling_failure;                             ///< Why workers cannot be sampled.
   uint64_t own_bytes = 20u << 20, server_bytes = 90u << 20; ///< Private, of our own processes.
-  uint64_t server_anonymous = 0; ///< By its own word, when it has its model.
+  uint64_t server_anonymous = 0; ///< As it reports, with its model loaded.
 
   void server_ready() {
     wire::server_ready x;
@@ -140,7 +140,7 @@ public:
 
   void ready(worker& x) { send(x, wire::ready{x.pid, 4'000, reading(x)}); }
 
-  /// The process ends: closed socket, and the fork server's word on it.
+  /// The process ends: its socket closes, and the fork server reports its end.
   void die(worker& x, int signal, int code = 0) {
     if (!std::exchange(x.alive, false))
       return;
@@ -163,7 +163,7 @@ public:
       to, actors::channel_frame{x.id, std::make_shared<const wire::frame>(std::move(content))});
   }
 
-  /// The answer to a job, after what the job did to the worker's memory.
+  /// The answer to a job, with the job's effect on the worker's memory.
   void answer(worker& x, const wire::job& job) {
     ++x.jobs;
     x.live += x.leak;
@@ -191,7 +191,7 @@ public:
 
   void finish_trim(worker& x) { send(x, x.trimmed); }
 
-  /// The worker that serves `slot`: the latest that was told so and is alive.
+  /// The worker that serves `slot`: the latest live one that was assigned to it.
   worker* serving(uint32_t slot) {
     worker* found = nullptr;
     for (auto& [id, x] : workers)

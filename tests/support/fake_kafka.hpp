@@ -10,7 +10,7 @@
 
 namespace ziyu::test {
 
-/// The broker's side of `fake_producer`s: takes records as told, and reports on demand.
+/// The broker's side of `fake_producer`s: takes records as the test decides, and reports on demand.
 struct producer_script {
   using refusal = std::optional<error>;
 
@@ -19,7 +19,7 @@ struct producer_script {
   std::map<uint64_t, messaging::outgoing> in_flight; ///< Of the present producer.
   messaging::producer::report_handler report;
   std::deque<error> refusals;      ///< For the next calls of `produce`.
-  std::deque<error> make_failures; ///< For the next producers to make.
+  std::deque<error> make_failures; ///< For the next calls that make a producer.
   error purge_code{errc::kafka, "the producer was destroyed"};
   bool take_nothing = false; ///< Each `produce` is refused with `queue_full`.
   size_t made = 0, destroyed = 0;
@@ -55,7 +55,7 @@ public:
 
   ~fake_producer() override {
     ++script_.destroyed;
-    // As the real one: each record in flight gets its report.
+    // As the real producer does: each record in flight gets its report.
     while (!script_.in_flight.empty())
       script_.fail(script_.purge_code);
   }
@@ -146,7 +146,7 @@ public:
   std::function<void()> on_finish_revoke;
 };
 
-/// A record with an image that nobody decodes.
+/// A record with an image that nothing decodes.
 inline messaging::record make_record(int64_t offset, uint64_t epoch = 1, int32_t partition = 0,
                                      std::optional<std::string> key = {}) {
   messaging::record x;

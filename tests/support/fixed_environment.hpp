@@ -4,8 +4,8 @@
 
 namespace ziyu::test {
 
-/// Time that stands still unless moved, and a generator with a seed. For tests on
-/// one thread.
+/// Time that stands still unless it is moved, and a generator with a seed. For tests on one
+/// thread.
 class fixed_environment : public environment {
 public:
   explicit fixed_environment(uint64_t seed = 1) : seed_(seed) {}

@@ -21,25 +21,25 @@ namespace ziyu::test {
 
 using namespace std::chrono_literals;
 
-/// Bounds a wait that is over much earlier when all is well.
+/// Bounds a wait, which ends much earlier when all is well.
 constexpr auto patience = std::chrono::milliseconds{60'000};
 
 inline const std::filesystem::path digits_model = std::filesystem::path{source_dir()}
                                                   / "models/digits/1";
 
-/// Polls until `done` or the end of all patience.
+/// Polls until `done` returns true or `patience` is over.
 inline bool wait_until(const std::function<bool()>& done,
                        std::chrono::milliseconds limit = patience) {
   const auto end = std::chrono::steady_clock::now() + limit;
   while (!done()) {
     if (std::chrono::steady_clock::now() >= end)
       return false;
-    ::poll(nullptr, 0, 2); // leaves the processor to those that we wait for
+    ::poll(nullptr, 0, 2); // leaves the processor to the processes that the test waits for
   }
   return true;
 }
 
-/// What a process is at, for the message of a test that has waited for it in vain.
+/// The state of a process, for the message of a test that has waited for it in vain.
 inline std::string describe_process(int32_t pid) {
   std::string text;
   for (const auto name : {"stat", "wchan", "syscall", "stack"})
@@ -48,7 +48,7 @@ inline std::string describe_process(int32_t pid) {
   return text;
 }
 
-/// True when no process has this pid; reaps it if it is our orphan.
+/// True when no process has this pid; reaps it if it is an orphan of ours.
 inline bool gone(int32_t pid) {
   supervision::reap(pid);
   return ::kill(pid, 0) != 0;
@@ -68,7 +68,7 @@ inline const char* digit_label(int digit) {
   return labels[digit];
 }
 
-/// One worker's socket, as the control process would hold it.
+/// One worker's socket, held as the control process would hold it.
 struct worker_process {
   int32_t pid = 0;
   wire::unique_fd socket;
@@ -100,8 +100,8 @@ struct worker_process {
   }
 };
 
-/// A real `ziyu-worker --fork-server` at the other end of a socket pair. Whatever
-/// happens, it and its workers are ended with this object.
+/// A real `ziyu-worker --fork-server` at the other end of a socket pair. It and its workers end
+/// with this object in any case.
 class fork_server_process {
 public:
   explicit fork_server_process(const std::filesystem::path& model = digits_model,

@@ -12,11 +12,11 @@ namespace ziyu::test {
 
 inline constexpr std::chrono::milliseconds group_patience{30'000};
 
-/// A session that outlasts a short standstill of this machine: the mock evicts whoever was silent
-/// for longer. But whenever a member comes or goes, all wait for a second less than it.
+/// A session that outlasts a short standstill of this machine: the mock evicts a member that was
+/// silent for longer. But whenever a member joins or leaves, all wait for a second less than it.
 inline const messaging::kafka_properties patient{{"session.timeout.ms", "4000"}};
 
-/// A member of the group and all that it was told.
+/// A member of the group and what it was told.
 struct member {
   std::unique_ptr<messaging::consumer> it;
   bool answer_revocations = true;
@@ -88,7 +88,7 @@ protected:
     x["heartbeat.interval.ms"] = "50";
     x["fetch.wait.max.ms"] = "50";
     x["topic.metadata.refresh.interval.ms"] = "100";
-    x["auto.commit.interval.ms"] = "3600000"; // nothing below is done by one
+    x["auto.commit.interval.ms"] = "3600000"; // no commit below happens by this interval
     x["session.timeout.ms"] = "2000";         // the mock waits so long for members to join
     x["max.poll.interval.ms"] = "4000";       // a join that the mock forgets is tried again
     for (const auto& [name, value] : more)
@@ -104,7 +104,7 @@ protected:
     return result;
   }
 
-  /// Nobody comes or goes after it, so nobody waits for its session, however long that is.
+  /// No member joins or leaves after it, so that none waits for its session, however long that is.
   member join_last(messaging::kafka_properties more = {}) const {
     more["session.timeout.ms"] = "20000";
     more["max.poll.interval.ms"] = "60000";

@@ -26,15 +26,15 @@ enum api_key : int16_t {
   api_commit_offsets_of_transaction = 28,
 };
 
-/// librdkafka's mock of a Kafka cluster with one broker or more, on free ports of this
-/// process. It speaks the protocol of producing, consuming and groups, creates the
-/// topics that a producer names, and has no administration. Gone with this object.
+/// librdkafka's mock of a Kafka cluster with one broker or more, on free ports of this process. It
+/// supports producing, consuming and groups, creates the topics that a producer names, and has no
+/// administration. Ends with this object.
 class mock_cluster {
 public:
   explicit mock_cluster(int brokers = 1) {
     char text[512];
     auto conf = rd_kafka_conf_new();
-    // It connects to nobody and would complain about that.
+    // It connects to no broker and would log that.
     rd_kafka_conf_set(conf, "log_level", "0", text, sizeof text);
     client_.reset(rd_kafka_new(RD_KAFKA_PRODUCER, conf, text, sizeof text));
     if (!client_)
@@ -52,7 +52,7 @@ public:
   mock_cluster(const mock_cluster&) = delete;
   mock_cluster& operator=(const mock_cluster&) = delete;
 
-  /// Who coordinates a "group" or "transaction" of this name.
+  /// Sets the coordinator of a "group" or "transaction" of this name.
   void set_coordinator(const char* kind, const std::string& name, int32_t broker) {
     need(rd_kafka_mock_coordinator_set(cluster_, kind, name.c_str(), broker));
   }
@@ -62,7 +62,7 @@ public:
 
   std::string bootstrap() const { return rd_kafka_mock_cluster_bootstraps(cluster_); }
 
-  /// How to reach it, and to notice soon that it has come back.
+  /// Properties to reach it, and to notice soon that it is back.
   messaging::kafka_properties properties() const {
     return {{"bootstrap.servers", bootstrap()},
             {"reconnect.backoff.ms", "20"},
@@ -78,7 +78,7 @@ public:
   void down(int32_t broker = 1) { need(rd_kafka_mock_broker_set_down(cluster_, broker)); }
   void up(int32_t broker = 1) { need(rd_kafka_mock_broker_set_up(cluster_, broker)); }
 
-  /// So long it takes to answer.
+  /// Answers are delayed by so long.
   void slow(int32_t broker, std::chrono::milliseconds x) {
     need(rd_kafka_mock_broker_set_rtt(cluster_, broker, static_cast<int>(x.count())));
   }
@@ -89,7 +89,7 @@ public:
   }
 
 #if RD_KAFKA_VERSION >= 0x02060000
-  /// How many requests of this type have come so far.
+  /// The number of requests of this type so far.
   size_t requests(api_key type) {
     size_t all = 0, result = 0;
     auto list = rd_kafka_mock_get_requests(cluster_, &all);
@@ -110,7 +110,7 @@ private:
   rd_kafka_mock_cluster_t* cluster_ = nullptr;
 };
 
-/// A port of 127.0.0.1 that is ours and at which nobody listens.
+/// A port of 127.0.0.1 that is reserved and has no listener.
 class closed_port {
 public:
   closed_port() : fd_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {

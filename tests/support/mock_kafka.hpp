@@ -12,14 +12,14 @@
 
 namespace ziyu::test {
 
-/// A Kafka broker inside of the test: librdkafka's mock cluster. It knows no topics but
-/// those that were made here, and forgets all of it at the end.
+/// A Kafka broker inside the test: librdkafka's mock cluster. It has only the topics that were made
+/// here, and forgets everything at the end.
 class mock_kafka {
 public:
   mock_kafka() {
     char text[512];
     auto* conf = rd_kafka_conf_new();
-    // It complains that it knows no broker; it is going to be one.
+    // It would log that it knows no broker: it will be one.
     rd_kafka_conf_set(conf, "log_level", "3", text, sizeof text);
     client_.reset(rd_kafka_new(RD_KAFKA_PRODUCER, conf, text, sizeof text));
     if (!client_)

@@ -6,8 +6,8 @@
 
 namespace ziyu::test {
 
-/// Whether a decoded map keeps its promises: what the ledger relies on, whatever the
-/// metadata was.
+/// Whether a decoded map has the properties that the ledger relies on, whatever the metadata
+/// was.
 inline bool is_sound(const messaging::decoded_offset_map& x, int64_t base) {
   if (!x.ignored.empty())
     return x.map.empty();

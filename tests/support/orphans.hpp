@@ -8,8 +8,8 @@
 
 namespace ziyu::test {
 
-/// Waits until we have no child any more, reaping all that end. With
-/// `supervision::become_subreaper` before, that is: what a program started has ended.
+/// Reaps children until none is left. After `supervision::become_subreaper` that means that
+/// everything that a program started has ended.
 inline bool no_child_is_left(std::chrono::seconds limit = std::chrono::seconds{60}) {
   const auto deadline = std::chrono::steady_clock::now() + limit;
   while (std::chrono::steady_clock::now() < deadline) {

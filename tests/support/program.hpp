@@ -20,12 +20,12 @@
 
 namespace ziyu::test {
 
-/// One run of a program: its output is collected, its waits have deadlines, and it does
-/// not outlive this object.
+/// One run of a program: its output is collected, its waits have deadlines, and it does not outlive
+/// this object.
 class program {
 public:
   using clock = std::chrono::steady_clock;
-  /// Only bounds how long a broken program is waited for.
+  /// Only bounds the wait for a broken program.
   static constexpr std::chrono::seconds limit{60};
 
   enum class output { pipes, terminal };
@@ -92,8 +92,8 @@ public:
   const std::string& out() const { return out_; }
   const std::string& err() const { return err_; }
 
-  /// Reads until the output or the error output holds `text`; false when the program
-  /// ended, or the time is over, before.
+  /// Reads until the output or the error output contains `text`; false when the program ended, or
+  /// the time was over, before that.
   bool wait_for(const std::string& text) {
     const auto deadline = clock::now() + limit;
     auto found = [&] { return out_.find(text) != out_.npos || err_.find(text) != err_.npos; };
@@ -103,7 +103,7 @@ public:
     return true;
   }
 
-  /// The same for what its output holds from byte `from` on.
+  /// The same for the output from byte `from` on.
   bool wait_for_after(size_t from, const std::string& text) {
     const auto deadline = clock::now() + limit;
     while (out_.find(text, from) == out_.npos)
@@ -123,7 +123,7 @@ public:
     EXPECT_EQ(::ioctl(out_fd_, TIOCSWINSZ, &size), 0);
   }
 
-  /// We read no more of what it writes; to it a closed pipe.
+  /// Stops reading its output; the program sees a closed pipe.
   void close_output() {
     for (auto* fd : {&out_fd_, &err_fd_})
       if (*fd >= 0) {
@@ -138,7 +138,7 @@ public:
     out_fd_ = -1;
   }
 
-  /// Reads all that is left and waits for its end. The exit code; 128 + the signal that
+  /// Reads all remaining output and waits for its end. Returns the exit code; 128 + the signal that
   /// ended it; −1 when it did not end in time.
   int finish(std::chrono::seconds within = limit) {
     const auto deadline = clock::now() + within;
@@ -155,7 +155,7 @@ public:
   }
 
 private:
-  /// Waits for output and reads it; false when there will be none any more.
+  /// Waits for output and reads it; false when no more will come.
   bool read_some(clock::time_point deadline) {
     pollfd entries[2] = {{out_fd_, POLLIN, 0}, {err_fd_, POLLIN, 0}};
     const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(deadline

@@ -14,8 +14,8 @@
 
 namespace ziyu::test {
 
-/// Owns both processes; they are gone when this is. Throws where something that no
-/// test is about goes wrong, which fails the test with the reason.
+/// Owns both processes; they end with it. Throws on a failure that is not the subject of a test,
+/// which fails the test with the reason.
 class real_worker {
 public:
   static constexpr auto patience = std::chrono::seconds{60};
@@ -113,7 +113,7 @@ inline std::string digit() {
   return best;
 }
 
-/// What two dumps of one worker come to.
+/// The comparison of two dumps of one worker.
 inline supervision::leak_request compare(const wire::profiled& before,
                                          const wire::profiled& after) {
   supervision::leak_request x;

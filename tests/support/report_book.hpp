@@ -20,7 +20,7 @@ public:
     };
   }
 
-  /// Waits for `count` reports, up to a generous limit; returns all there are.
+  /// Waits for `count` reports, up to a generous limit; returns all so far.
   std::vector<messaging::delivery_report> wait_for(size_t count) {
     std::unique_lock guard{mutex_};
     changed_.wait_for(guard, std::chrono::seconds{60}, [&] { return reports_.size() >= count; });

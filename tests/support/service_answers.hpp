@@ -6,7 +6,7 @@
 
 namespace ziyu::test {
 
-/// What /health says when all is well.
+/// The answer of /health when all is well.
 inline nlohmann::json healthy_answer() {
   return {{"status", "healthy"},
           {"memory_percent", 31.27},
@@ -31,7 +31,7 @@ inline nlohmann::json healthy_answer() {
           {"dead_letters", 4}};
 }
 
-/// What /workers says: a leaking worker in slot 0, a healthy one in slot 1, a standby.
+/// The answer of /workers: a leaking worker in slot 0, a healthy one in slot 1, a standby.
 inline nlohmann::json workers_answer() {
   using nlohmann::json;
   auto slope = [](double x, double lower, double upper) {
@@ -74,7 +74,7 @@ inline nlohmann::json workers_answer() {
           {"fork_server", {{"pid", 2952}, {"up", true}, {"ready", true}, {"number", 1}}}};
 }
 
-/// What /ledger says of so many finished jobs.
+/// The answer of /ledger with so many finished jobs.
 inline nlohmann::json ledger_answer(uint64_t published = 512, uint64_t dead_lettered = 4) {
   return {{"total",
            {{"fetched", published + dead_lettered},

@@ -4,11 +4,11 @@
 
 namespace ziyu::test {
 
-/// Adds `by` to what the ledger says it has fetched of `where` in its present epoch, as an
-/// error in the ledger might: nothing that others can ask of it puts it in the wrong.
+/// Adds `by` to the ledger's count of fetched records of `where` in its present epoch, as an error
+/// in the ledger might. No public function of the ledger can cause this.
 void miscount(messaging::offset_ledger& x, const messaging::topic_partition& where, int64_t by);
 
-/// The same for the sum of all epochs that are over.
+/// The same for the sum of all ended epochs.
 void miscount_ended(messaging::offset_ledger& x, int64_t by);
 
 template <auto Partitions, auto EndedSums>
@@ -22,7 +22,7 @@ struct wrong_books {
   }
 };
 
-// An explicit instantiation may name what is private.
+// An explicit instantiation may name private members.
 template struct wrong_books<&messaging::offset_ledger::partitions_,
                             &messaging::offset_ledger::ended_sums_>;
 

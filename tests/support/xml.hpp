@@ -21,8 +21,8 @@ struct xml_element {
   bool has(const std::string& attribute) const { return attributes.contains(attribute); }
 };
 
-/// Reads XML of the plain kind (elements, attributes, text, the five entities); throws
-/// `std::runtime_error` with the place when it is not well-formed.
+/// Reads plain XML (elements, attributes, text, the five entities); throws `std::runtime_error`
+/// with the place when it is not well-formed.
 class xml_reader {
 public:
   explicit xml_reader(std::string_view text) : text_(text) {}
@@ -81,7 +81,7 @@ private:
     return std::string{text_.substr(from, at_ - from)};
   }
 
-  /// One byte of text, or what an entity stands for.
+  /// One byte of text, or the character of an entity.
   char character() {
     for (const auto& [entity, stands_for] :
          {std::pair{"&amp;", '&'}, {"&lt;", '<'}, {"&gt;", '>'}, {"&quot;", '"'}, {"&apos;", '\''}})

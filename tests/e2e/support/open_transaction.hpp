@@ -6,7 +6,7 @@
 
 namespace ziyu::e2e {
 
-/// A transaction with records in one partition that the broker has, and that nobody has ended.
+/// An open transaction: the broker has its records, in one partition, and nobody has ended it.
 class open_transaction {
 public:
   open_transaction(messaging::kafka_properties properties, const std::string& id,

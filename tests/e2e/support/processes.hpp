@@ -11,7 +11,7 @@
 
 namespace ziyu::e2e {
 
-/// One process; `started` (clock ticks since boot) tells it from a later one with the
+/// One process; `started` (clock ticks since boot) distinguishes it from a later process with the
 /// same pid.
 struct process_info {
   int32_t pid = 0, parent = 0;
@@ -30,22 +30,22 @@ bool is_running(int32_t pid);
 
 std::string to_string(const std::vector<process_info>& list);
 
-/// What a program that ran to its end left behind.
+/// The result of a program that has ended.
 struct outcome {
   int exit_code = 0; ///< 128 + the signal that ended it.
   std::string out, err;
-  bool timed_out = false; ///< It was ended by us.
+  bool timed_out = false; ///< The test ended it.
 };
 
-/// Runs a program to its end, at most for `limit`. `command` begins with an absolute
-/// path. Nothing of it outlives this process.
+/// Runs a program to its end, at most for `limit`. `command` begins with an absolute path. Neither
+/// the program nor its children outlive this process.
 outcome run_program(const std::vector<std::string>& command,
                     std::chrono::milliseconds limit = std::chrono::seconds{60});
 
 /// build/<preset>/bin/ziyu
 std::string ziyu_program();
 
-/// The value, or an exception that says what went wrong (and fails the test).
+/// The value, or an exception with the error (which fails the test).
 template <class T>
 T must(expected<T> x) {
   if (!x)

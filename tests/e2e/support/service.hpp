@@ -11,7 +11,7 @@
 namespace ziyu::e2e {
 
 struct http_answer {
-  int status = 0; ///< 0: nobody answered.
+  int status = 0; ///< 0: no answer.
   std::string body;
 };
 
@@ -30,19 +30,19 @@ public:
   bool running() { return guard_.running(); }
 
   http_answer get(const std::string& path) const { return http_get(address_, path); }
-  /// What `path` says. Asks again, for a while, when an actor did not answer in time; throws when
-  /// there is no JSON.
+  /// The JSON answer of `path`. Asks again, for a while, when an actor did not answer in time;
+  /// throws when there is no JSON.
   nlohmann::json get_json(const std::string& path) const;
 
   /// Pids of the workers in `state` ("serving", "standby"; empty: any).
   std::vector<int32_t> workers(const std::string& state = {}) const;
   int32_t fork_server() const;
 
-  /// Waits until as many slots as configured serve and a standby is warm.
+  /// Waits until the configured slots serve and a standby is warm.
   void await_workers(size_t serving, size_t standbys) const;
 
   void signal(int number) const; ///< To the service.
-  /// Exit code (128 + signal), or nothing when it still runs after `limit`.
+  /// Exit code (128 + signal), or empty when it still runs after `limit`.
   std::optional<int> wait(std::chrono::milliseconds limit);
   /// SIGTERM, and the exit code; 137 when it had to be killed after `limit`.
   int stop(std::chrono::milliseconds limit = std::chrono::seconds{40});
@@ -56,7 +56,7 @@ private:
   int32_t pid_ = 0;
 };
 
-/// Asks `holds` again and again until it says true (returned) or `limit` is over (false).
+/// Calls `holds` repeatedly until it returns true (returned) or `limit` is over (false).
 bool eventually(const std::function<bool()>& holds,
                 std::chrono::milliseconds limit = std::chrono::seconds{60});
 

@@ -29,8 +29,8 @@ struct result_record {
   std::string job_id() const { return document.at("job_id"); }
 };
 
-/// One test's world on a broker: its topics, what it submits, and all that comes out.
-/// Names are unique, so that many can share a broker.
+/// One test's environment on a broker: its topics, the jobs that it submits, and all records that
+/// come out. Names are unique, so that many tests can share a broker.
 class stage {
 public:
   /// @param create Whether to create the four topics and begin to read.
@@ -41,10 +41,10 @@ public:
   messaging::kafka_properties client() const;
   const std::filesystem::path& folder() const { return folder_.path(); }
 
-  /// Creates those of the kinds `jobs`, `results`, `dead`, `events`.
+  /// Creates the topics of the kinds `jobs`, `results`, `dead`, `events`.
   void create_topics(const std::vector<std::string>& kinds);
-  /// Reads results, dead letters and events from their beginning; of topics that are not there
-  /// yet nothing, until it is called for them.
+  /// Reads results, dead letters and events from the topics' beginnings. Topics that do not exist
+  /// yet are read only after another call for them.
   void begin_reading(const std::set<std::string>& kinds = {"results", "dead", "events"});
 
   /// A configuration for this stage with `patch` merged into it.
@@ -53,16 +53,16 @@ public:
     return service{folder_.path(), configuration(patch)};
   }
 
-  /// Produces all and waits for the acknowledgements; returns where each record went. The
-  /// records go to the topic of jobs.
+  /// Produces all records to the job topic and waits for the acknowledgements; returns where each
+  /// record went.
   std::vector<messaging::record_id> submit(std::vector<messaging::outgoing> records);
   /// `count` digits as raw images with the keys "<prefix>-<number>" and these headers.
   void submit_digits(size_t count, const std::string& prefix = "job",
                      const messaging::header_list& headers = {});
-  /// Names a job that another client submitted.
+  /// Adds a job that another client submitted.
   void expect(const std::string& job_id) { submitted_.insert(job_id); }
 
-  /// Reads the topics until `holds` or the limit is over; false in the latter case.
+  /// Reads the topics until `holds` returns true or the limit is over (then false).
   bool read_until(const std::function<bool()>& holds,
                   std::chrono::milliseconds limit = std::chrono::seconds{90});
   /// Until each submitted job has a result or a dead letter.
@@ -79,12 +79,12 @@ public:
 
   /// Jobs without any answer.
   std::set<std::string> lost() const;
-  /// Answers beyond the first of each job.
+  /// The number of answers beyond the first of each job.
   size_t duplicates() const;
   /// Share of results with the label of their digit (of those from `submit_digits`).
   double accuracy() const;
 
-  /// What one wants to see when something is missing.
+  /// An account for the message of a failed test.
   std::string account() const;
 
 private:
@@ -101,11 +101,11 @@ private:
   std::vector<nlohmann::json> events_;
 };
 
-/// A record for the topic of jobs.
+/// A record for the job topic.
 messaging::outgoing job_record(std::optional<std::string> key, std::optional<std::string> value,
                                messaging::header_list headers = {});
 
-/// Every submitted job was answered, and the service's own ledger agrees: it balances and
+/// Expects that every submitted job was answered, and that the service's own ledger balances and
 /// has nothing in flight.
 void expect_all_accounted(const stage& x, const service& by);
 
