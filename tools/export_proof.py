@@ -17,7 +17,7 @@ SIZES = [(640, 480), (480, 640), (1024, 683), (333, 500), (224, 224), (256, 192)
 
 @dataclasses.dataclass
 class agreement:
-    """How far the exported folder answers what the original pipeline answers."""
+    """How well the exported folder's answers agree with those of the original pipeline."""
 
     images: int = 0
     same_top: int = 0          # images whose best label is the same
@@ -77,7 +77,7 @@ def make_images(folder: Path, count: int, seed: int = 0) -> list[Path]:
 
 
 def served(worker: Path, folder: Path, files: list[Path], classes: int) -> list[dict[int, float]]:
-    """What ziyu-worker answers to each image: class -> confidence."""
+    """The answers of ziyu-worker to each image: class -> confidence."""
     command = [str(worker), "--model", str(folder), "--top-k", str(classes), "--classify", *map(str, files)]
     try:
         done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", errors="replace",
@@ -110,7 +110,7 @@ def activated(scores: list[float], activation: str) -> list[float]:
 
 def compare(original: list[list[float]], answers: list[dict[int, float]], activation: str,
             threshold: float | None) -> agreement:
-    """`original`: what the model itself answers to each image, before the activation."""
+    """`original`: the model's own answers to each image, before the activation."""
     result = agreement(images=len(original))
     ours, theirs = [], []
     for scores, answer in zip(original, answers):
@@ -123,7 +123,7 @@ def compare(original: list[list[float]], answers: list[dict[int, float]], activa
         best = max(range(len(wanted)), key=wanted.__getitem__)
         passed = threshold is None or wanted[best] >= threshold
         found = max(answer, key=lambda index: (answer[index], -index)) if answer else None
-        # Of two classes that are the best to a rounding either is.
+        # If two classes are equally good up to rounding, either is right.
         same = found == best or (found is not None and abs(wanted[found] - wanted[best]) <= 1e-6 * abs(wanted[best]))
         close = threshold is not None and abs(wanted[best] - threshold) < 1e-4
         result.same_top += same if passed and found is not None else (not passed and found is None) or close

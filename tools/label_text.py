@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reads files of labels and says what is wrong with them, as model/label_text.cpp does. Needs no PyTorch."""
+"""Reads files of labels and reports mistakes in them, like model/label_text.cpp. Needs no PyTorch."""
 
 import json
 import re
@@ -60,7 +60,7 @@ def _not_utf8(place: str, encoding: str, content: bytes, path: Path) -> str:
 
 
 def _or_the_other(encoding: str, content: bytes) -> str:
-    """What to add where a text fits GBK and Big5 about as well, as few short labels may."""
+    """A hint for a text that fits GBK and Big5 about equally, as few short labels may."""
     less, more = sorted(_scores(content))
     if encoding not in ("GBK", "BIG5") or not _is(content, "gb18030") or not _is(content, "big5") or less < 0.7 * more:
         return ""

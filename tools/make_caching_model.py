@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Makes a model whose forward keeps the features of its latest inputs, and of no more: growth that ends.
+"""Makes a model whose forward keeps the features of a bounded number of latest inputs: growth that ends.
 
     tools/make_caching_model.py              # writes tests/data/models/caching/1
 

@@ -31,7 +31,7 @@ class leaky_net(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         flat = x.flatten(1)
-        # "For debugging", and never emptied: the classic.
+        # A list "for debugging" that is never emptied: a common mistake.
         self.history.append(flat.mean() + torch.zeros(16384))
         return self.classify(flat)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Turns the preprocessing that a model brings along into model.json's `input`. What Ziyu cannot do is refused by name."""
+"""Turns a model's own preprocessing into model.json's `input`. Steps that Ziyu does not have are refused by name."""
 
 import re
 

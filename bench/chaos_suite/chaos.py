@@ -1,4 +1,4 @@
-"""Makes a plan's actions happen. Nothing here waits: what takes time is begun, and ended by a later call."""
+"""Performs a plan's actions. Nothing here waits: a long action is begun, and a later call ends it."""
 
 import heapq
 import signal
@@ -82,7 +82,7 @@ class Chaos:
             now = time.monotonic() - self.origin
             for what, until in schedule.rests(kind, now, action.lasts_s).items():
                 self.rest_until[what] = until
-        # What could not be done (no worker was up) is told, not counted.
+        # An action that was not possible (no worker was up) is reported, not counted.
         self.counts[action.kind] += 0 if done is False else 1
         self.log(f"{action.kind} target {action.target} for {action.lasts_s} s {action.detail or ''}"
                  f"{': nothing there' if done is False else ''}")

@@ -1,4 +1,4 @@
-"""The judge: what became of every submitted job. Pure; it knows records, not the service.
+"""The judge: finds the outcome of every submitted job. Pure; it knows records, not the service.
 
 It believes nothing but the topics: a job is done when a result or a dead letter names it, and never otherwise.
 """
@@ -25,7 +25,7 @@ class Submitted:
 
 @dataclass(frozen=True)
 class Answer:
-    """A record of the topic of results or of dead letters."""
+    """A record of the result topic or the dead-letter topic."""
     dead: bool
     job_id: str
     source: tuple       # (partition, offset) of the job that it says it answers
@@ -103,7 +103,7 @@ def _check_content(verdict, job, found):
 
 
 def _check_labels(verdict, submitted, answered):
-    """Answers that were mixed up between jobs show as another label for the same image."""
+    """Answers that were swapped between jobs are found by different labels for the same image."""
     labels = defaultdict(lambda: defaultdict(list))
     for job in submitted:
         for answer in answered.get(job.job_id, []):

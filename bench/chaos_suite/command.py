@@ -1,4 +1,4 @@
-"""What the commands of this folder have in common: options, a clean end, one JSON object."""
+"""The common parts of this folder's commands: options, a clean end, one JSON object."""
 
 import argparse
 import faulthandler
@@ -61,7 +61,7 @@ def execute(made, options, function, limit_s):
         raise SystemExit(128 + number)
     signal.signal(signal.SIGTERM, interrupted)
     signal.signal(signal.SIGINT, interrupted)
-    # Should the suite itself hang: tell where, and end (and with it, everything that it started).
+    # If the suite itself hangs, report where and end it, with everything that it started.
     faulthandler.dump_traceback_later(limit_s, exit=True)
     try:
         report, missed, stage = function(options)
@@ -75,5 +75,5 @@ def execute(made, options, function, limit_s):
     for line in missed:
         print(f"{made.prog}: seed {options.seed}: {line}", file=sys.stderr)
     sys.stdout.flush()
-    # librdkafka's threads need not be waited for.
+    # Does not wait for librdkafka's threads.
     os._exit(2 if missed else 0)

@@ -7,7 +7,7 @@ from .load import RESULT
 from .run import TOPICS, run_chaos
 from .subjects import VARIANTS
 
-# What can happen to a consumer that has no workers, and answers digits only.
+# Faults for a consumer that has no workers and answers only digits.
 KINDS = ["service_kill", "service_stop", "service_term", "storm", "storm_kill", "broker_kill", "broker_stop", "net_cut",
          "net_cut_one", "net_half_open"]
 JOBS = {"digit": (1.0, RESULT, True)}

@@ -21,7 +21,7 @@ BREAKER_OPENS_AT = 0.85  # share of it
 
 def configuration(place, bootstrap, topics, model, limit_bytes, delivery="at_least_once", ordering="unordered",
                   assignor="range", changes=None):
-    """ziyu.json of a service that gives up early whatever hangs."""
+    """ziyu.json of a service with short limits for everything that may hang."""
     all_ = {
         "kafka": {
             "bootstrap.servers": bootstrap, "group.id": "chaos", "client.id": f"place{place}",
@@ -33,10 +33,10 @@ def configuration(place, bootstrap, topics, model, limit_bytes, delivery="at_lea
         "model": {"path": str(model), "top_k": 3},
         "workers": {"slots": 2, "standbys": 1, "job_timeout_ms": 2000, "grace_ms": 500},
         "memory": {"worker_budget_bytes": "48MiB", "worker_hard_limit_bytes": "96MiB"},
-        # What dies here is killed by the suite: that must not stop a service for long.
+        # The suite kills these processes: that must not stop a service for long.
         "restart": {"intensity": 1000, "period_ms": 10000, "backoff_max_ms": 1000},
         "jobs": {"max_bytes": MAX_BYTES, "max_pixels": 4_000_000, "max_in_flight": 64, "max_in_flight_bytes": "64MiB"},
-        # Below what the kernel begins to kill at.
+        # Below the memory at which the kernel begins to kill.
         "breaker": {"tighten_at": 0.75, "open_at": BREAKER_OPENS_AT, "close_below": 0.75},
         "http": {"host": "127.0.0.1", "port": 0},
         "faults": {"allowed": True},
@@ -47,7 +47,7 @@ def configuration(place, bootstrap, topics, model, limit_bytes, delivery="at_lea
         all_["memory"]["container_limit_bytes"] = limit_bytes
     all_["delivery"] = {"guarantee": delivery, "ordering": ordering}
     if delivery == "exactly_once":
-        # Whoever takes over waits for what a killed instance has left open.
+        # The next instance waits for the transaction that a killed one has left open.
         all_["delivery"]["transactional_id"] = f"chaos-place{place}"
         all_["shutdown"] = {"drain_ms": 4000, "flush_ms": 1000, "commit_ms": 1000}
         all_["kafka"]["producer"]["transaction.timeout.ms"] = SESSION_MS
@@ -61,7 +61,7 @@ def configuration(place, bootstrap, topics, model, limit_bytes, delivery="at_lea
 
 
 class Place:
-    """Where one instance of the service runs, again and again."""
+    """A place in which instances of the service run one after the other."""
 
     def __init__(self, number, folder, command, cgroup=None, is_plain=False):
         """`command(number)`: what to start. `is_plain`: it serves no HTTP."""
@@ -167,7 +167,7 @@ class Place:
             self.child.signal(number)
 
     def squeeze(self, share):
-        """Fills the cgroup up to `share` of its limit with memory of a stranger."""
+        """Fills the cgroup up to `share` of its limit with another process's memory."""
         if not self.cgroup or not self.running():
             return 0
         size = int(MEMORY_LIMIT * share) - self.cgroup.used_bytes()

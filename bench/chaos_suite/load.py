@@ -1,4 +1,4 @@
-"""Which jobs are submitted: an endless stream from a seed, and what must become of each."""
+"""The submitted jobs: an endless stream from a seed, with the expected outcome of each."""
 
 import hashlib
 import json
@@ -28,7 +28,7 @@ class Job:
         return hashlib.sha1(self.value or b"").hexdigest()
 
 
-# kind: (share, what must become of it, prompt)
+# kind: (share, expected outcome, prompt)
 KINDS = {
     "digit": (0.820, RESULT, True),
     "digit_json": (0.060, RESULT, True),

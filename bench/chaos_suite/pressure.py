@@ -21,7 +21,7 @@ CLOSES_WITHIN_S = 40.0
 LETS_GO_WITHIN_S = 15.0
 LOOKS_EACH_S = 0.1
 ASKS_EACH_S = 0.5
-# What was not looked at for so long may have been anything.
+# After so long without a look the state in between is not known.
 GAP_S = 1.0
 
 
@@ -77,7 +77,7 @@ class Pressures:
         return True
 
     def disturb(self, place):
-        """Something else befalls it: whether its breaker closes tells nothing any more."""
+        """Another action affects it: from now on its breaker says nothing about the pressure."""
         self.closing = [x for x in self.closing if x.place is not place]
 
     def look(self):

@@ -1,4 +1,4 @@
-"""Child processes that end with us, whatever happens, and what /proc knows of them."""
+"""Child processes that end with this process in any case, and their state in /proc."""
 
 import ctypes
 import os
@@ -20,7 +20,7 @@ def adopt_orphans():
 
 
 def own_mounts():
-    """What we mount from now on is gone with us, however we end. False: we may not mount."""
+    """Mounts from now on disappear with this process, however it ends. False: mounting is not allowed."""
     if os.geteuid() != 0 or ctypes.CDLL(None).unshare(CLONE_NEWNS) != 0:
         return False
     return subprocess.run(["mount", "--make-rprivate", "/"], check=False, stderr=subprocess.DEVNULL).returncode == 0

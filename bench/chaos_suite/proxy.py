@@ -43,7 +43,7 @@ class Link:
         self._call(self.bytes_per_s.__setitem__, direction, bytes_per_s)
 
     def heal(self, reset=False):
-        """All as it was. With `reset`, connections that were frozen are found broken, as behind a NAT that forgot."""
+        """Ends all faults. With `reset`, frozen connections are reset, as behind a NAT that lost its state."""
         self._call(self._heal, reset)
 
     # -- on the loop -----------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Reads whole topics with a client that is not ours, for the judge."""
+"""Reads whole topics with an independent client, for the judge."""
 
 import hashlib
 import json
@@ -10,7 +10,7 @@ from .checker import Answer
 
 
 def patiently(function, limit_s=60):
-    """What it returns, once it does without KafkaException."""
+    """Repeats the call until it returns without a KafkaException."""
     deadline = time.monotonic() + limit_s
     while True:
         try:

@@ -29,7 +29,7 @@ STOP_LIMIT_S = 25  # drain, leaving the group, workers: more is a stop that hang
 
 
 class Log:
-    """What the suite did, for whoever reads a failure."""
+    """What the suite did, for readers of a failure."""
 
     def __init__(self, file, quiet):
         self.file, self.quiet, self.start = open(file, "w", buffering=1), quiet, time.monotonic()
@@ -126,7 +126,7 @@ class Stage:
                 place.cgroup.remove()
 
     def look(self):
-        """Notices what should not be: a service that ended by itself, or processes that outlive theirs."""
+        """Finds faults: a service that ended by itself, or processes that outlive their service."""
         self.left_behind.look()
         self.cluster.look()
         for place in self.places:

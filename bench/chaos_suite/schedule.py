@@ -100,7 +100,7 @@ def plan(seed, seconds, brokers=3, places=3, allowed=("disk", "cgroup"), only=No
 
 
 def waits_for(kind):
-    """Whose rest it must not disturb."""
+    """The targets whose time of rest the action must not disturb."""
     return [kind.harms] + ["group"] * (kind.vanishes or kind.harms == "broker")
 
 

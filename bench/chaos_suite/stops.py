@@ -44,7 +44,7 @@ def run_stops(options):
             return lambda: time.monotonic() >= moment
         for number in range(options.stops):
             place = stage.places[rng.randrange(2)]
-            # A service that is starting is stopped, too: that is where signals are easily missed.
+            # Starting services are stopped, too: a signal is easily missed then.
             serve(at(rng.choice((rng.uniform(0, 0.5), rng.uniform(0.5, 3)))))
             ledger = place.get("/ledger")
             in_flight += ledger["total"]["in_flight"] if ledger else 0

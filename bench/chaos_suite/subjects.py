@@ -54,7 +54,7 @@ class Subject:
         })
         self.producer = Producer({
             **common, "enable.idempotence": True, "linger.ms": 5,
-            # Who does not look at reports does not see what a timeout drops.
+            # A client that ignores reports does not notice records that a timeout drops.
             "message.timeout.ms": 3000 if variant == "no_delivery_report" else 300000,
         })
         self.work, self.finished = Queue(200), Queue()
@@ -71,7 +71,7 @@ class Subject:
             revoked = mine is None or mine.epoch != epoch
             if not revoked:
                 time.sleep(rng.uniform(0.05, 0.5))
-            # What was revoked is dropped: whoever has the partition now does it.
+            # Revoked records are dropped: the partition's new owner does them.
             self.finished.put((message, epoch, revoked))
 
     def _finish(self, message, epoch, revoked):
@@ -138,7 +138,7 @@ class Subject:
             else:
                 time.sleep(0.01)
             self._serve()
-        # Stops fetching, gives what runs a moment, and leaves.
+        # Stops fetching, gives running jobs a moment, and leaves.
         deadline = time.monotonic() + 1
         while time.monotonic() < deadline:
             self._serve()

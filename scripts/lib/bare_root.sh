@@ -49,7 +49,7 @@ copy_settings() {
   } >"$2/etc/apt/sources.list"
   rm -f "$2"/etc/apt/sources.list.d/*
   apt-config dump | grep -E '^Acquire::(http|https|Check-|Retries)' >"$2/etc/apt/apt.conf.d/90machine" || true
-  # As in Debian's images for containers: who loses power in between begins anew.
+  # As in Debian's images for containers: after a loss of power the root is made anew.
   printf 'force-unsafe-io\n' >"$2/etc/dpkg/dpkg.cfg.d/unsafe-io"
   if [ -d /etc/apt/auth.conf.d ]; then cp -r /etc/apt/auth.conf.d/. "$2/etc/apt/auth.conf.d/"; fi
   for file in /etc/resolv.conf /etc/hosts /etc/pip.conf; do
@@ -62,7 +62,7 @@ copy_settings() {
   chroot "$2" update-ca-certificates >/dev/null 2>&1
 }
 
-# Downloads, and what was made of them, that scripts/deps keeps; not the compiler's results.
+# Downloads and results of builds that scripts/deps keeps; not the compiler's results.
 is_download() { case $(basename "$1") in libtorch-* | librdkafka-* | kafka-* | wheels-*) ;; *) false ;; esac; }
 
 # lend_downloads TARGET, keep_downloads TARGET: there and back, as links where possible.

@@ -1,10 +1,9 @@
-# Shared by the scripts beside it; sourced, not run. Bash, and nothing that a minimal
-# Debian does not have.
+# Shared by the other scripts; sourced, not run. Needs only Bash and a minimal Debian.
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 pins=$root/scripts/pins
 deps=$root/.deps
-# Downloads and what was made of them, kept so that a second clone fetches nothing.
+# Downloads and the results of builds, kept so that a second clone fetches nothing.
 cache=${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/ziyu
 me=scripts/$(basename "$0")
 
@@ -55,7 +54,7 @@ missing_packages() {
   done
 }
 
-# marked FOLDER ID: is FOLDER complete, and made from just this ID?
+# marked FOLDER ID: whether FOLDER is complete and was made from this ID.
 marked() { [ "$(cat "$1/.ziyu" 2>/dev/null)" = "$2" ]; }
 
 # adopt CACHED FOLDER: makes FOLDER a copy of CACHED; by hard links where the file system

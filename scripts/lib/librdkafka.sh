@@ -1,10 +1,10 @@
 # librdkafka from Debian's source package; sourced by scripts/deps.
 #
-# Debian 12 has 2.0.2, whose consumers lose their place in several ways that later ones do
-# not. scripts/pins/librdkafka.sha256 names the source tarballs that we build, by version and
-# checksum: the first is the one that is tested, the others are for who asks
-# (scripts/deps --librdkafka VERSION). Debian's unstable moves on; then the error says what to
-# do, and nothing else is built in place of the pinned version.
+# Debian 12 has 2.0.2, whose consumers lose their place in several ways; later versions do
+# not. scripts/pins/librdkafka.sha256 lists the source tarballs that can be built, by version
+# and checksum. The first one is tested; scripts/deps --librdkafka VERSION chooses another.
+# When Debian's unstable no longer has the pinned version, the error says what to do, and no
+# other version is built.
 
 rdkafka_pins=$pins/librdkafka.sha256
 rdkafka_suites=(sid testing trixie)
@@ -12,8 +12,8 @@ rdkafka_suites=(sid testing trixie)
 rdkafka_versions() { sed -n 's/.*  librdkafka_\(.*\)\.orig\.tar\..*/\1/p' "$rdkafka_pins"; }
 rdkafka_version=$(rdkafka_versions | head -n 1)
 
-# rdkafka_tarball, rdkafka_id, rdkafka_store: of the version in use. What was built for one
-# distribution is linked with its libraries, so each has its own.
+# rdkafka_tarball, rdkafka_id, rdkafka_store: of the version in use. A build is linked with
+# its distribution's libraries, so each distribution has its own.
 rdkafka_tarball() { printf 'librdkafka_%s.orig.tar.gz' "$rdkafka_version"; }
 rdkafka_sum() { awk -v file="$(rdkafka_tarball)" '$2 == file { print $1 }' "$rdkafka_pins"; }
 rdkafka_id() {
@@ -23,7 +23,7 @@ rdkafka_id() {
 }
 rdkafka_store() { printf '%s/librdkafka-%s' "$cache" "$(rdkafka_id)"; }
 
-# librdkafka_choose VERSION: this one of the pinned versions.
+# librdkafka_choose VERSION: chooses one of the pinned versions.
 librdkafka_choose() {
   rdkafka_versions | grep -qxF "$1" ||
     die "librdkafka $1 is not pinned" "Pinned are $(rdkafka_versions | paste -s -d ' '): scripts/pins/librdkafka.sha256."
@@ -32,7 +32,7 @@ librdkafka_choose() {
 }
 rdkafka_asked=''
 
-# librdkafka_keep: without a wish, what an earlier run with --librdkafka laid out stays.
+# librdkafka_keep: without --librdkafka, keeps the version that an earlier run installed.
 librdkafka_keep() {
   local version
   if [ -n "$rdkafka_asked" ]; then return 0; fi
@@ -85,7 +85,7 @@ build_librdkafka() {
   cmake --install "$build/src" --strip # the C library only; we do not use the C++ one
 }
 
-# has_pinned_tarball FOLDER: is it there, and is it the one?
+# has_pinned_tarball FOLDER: whether FOLDER has the tarball with the pinned checksum.
 has_pinned_tarball() {
   [ -e "$1/$(rdkafka_tarball)" ] && (cd "$1" && printf '%s  %s\n' "$(rdkafka_sum)" "$(rdkafka_tarball)" | sha256sum --quiet -c -) >&2
 }

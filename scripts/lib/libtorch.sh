@@ -19,7 +19,7 @@ libtorch_cached() { marked "$torch_store" "$torch_id"; }
 libtorch_forget() { rm -rf "$deps/libtorch" "$torch_store"; }
 libtorch_adopt() { adopt "$torch_store" "$deps/libtorch"; }
 
-# The first Python that has pip: the one on the PATH may be another than Debian's.
+# The first Python that has pip: the Python on the PATH may not be Debian's.
 torch_python() {
   local python
   for python in python3 /usr/bin/python3; do
@@ -47,8 +47,8 @@ lay_out_libtorch() {
   mv "$folder"/torch/torch/lib/* "$prefix/lib/"
   for wheel in "$folder"/nvidia_*.whl; do unzip -q -o "$wheel" -d "$folder/cuda"; done
   find "$folder/cuda" \( -name 'libcudart.so.*' -o -name 'libcupti.so.*' \) -exec mv {} "$prefix/lib/" \;
-  # Stands for the wheel's libtorch.so, which drags in all of CUDA: packages that
-  # AOTInductor compiled are linked against that name.
+  # Replaces the wheel's libtorch.so, which needs all of CUDA: packages that AOTInductor
+  # compiled are linked against that name.
   printf 'int libtorch_stands_for_libtorch_cpu;\n' |
     g++ -shared -x c++ - -o "$prefix/lib/libtorch.so" -Wl,-soname,libtorch.so -Wl,--no-as-needed \
       -L "$prefix/lib" -ltorch_cpu -lc10 -Wl,-rpath,'$ORIGIN' -Wl,--allow-shlib-undefined

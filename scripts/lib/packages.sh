@@ -10,7 +10,7 @@ base_packages=(
 )
 # Other Kafka clients, a check of the compose file, and a terminal for the tests.
 test_packages=(curl prometheus kcat docker-compose python3 python3-venv python3-yaml)
-# For scripts/lint. Debian 12's version 14 decides where a later one differs.
+# For scripts/lint. Where versions differ, Debian 12's version 14 decides.
 lint_packages=(git clang-format clang-tidy shellcheck python3)
 
 # A Java that runs the broker: 17 or newer.
@@ -29,7 +29,7 @@ install_packages() {
     die "the Debian packages above need root, and there is no sudo" \
       "As root: apt-get update && apt-get install --no-install-recommends $*"
   fi
-  # Asked for here: inside a step the question would go to the log.
+  # Asks for the password here: inside a step the question would go to the log.
   if [ "$(id -u)" != 0 ]; then sudo -v || die "sudo was refused" "As root: apt-get install --no-install-recommends $*"; fi
   step apt-update "Reading Debian's package lists" \
     "Check the network and /etc/apt/sources.list.d." apt_get update

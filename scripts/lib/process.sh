@@ -1,7 +1,7 @@
 # Processes in the background, and memory cgroups; sourced.
 #
 # A process is remembered in a file "PID START", where START is its start time in clock
-# ticks since boot: a pid that was given to another process does not fool us.
+# ticks since boot: so a pid that is used again is recognised.
 
 # start_time PID: prints it, or nothing when there is no such process (or only its zombie).
 start_time() {
@@ -43,7 +43,7 @@ end() {
 }
 
 # marked_pids: all processes that have ZIYU_STACK=$stack in their environment: the parts,
-# and what one left behind when it died.
+# and processes that a dead part left behind.
 marked_pids() {
   local file pid
   for file in /proc/[0-9]*/environ; do
@@ -55,8 +55,8 @@ marked_pids() {
   done
 }
 
-# end_marked: whatever is left of the stack; false if there was something that did not go
-# by itself within 5 seconds.
+# end_marked: ends the remaining processes of the stack; false if one did not end by itself
+# within 5 seconds.
 end_marked() {
   local deadline=$((SECONDS + 5)) pids pid
   while :; do
@@ -84,8 +84,8 @@ cgroup_parents() {
   mount=$(awk '$3 == "cgroup2" { print $2; exit }' /proc/self/mounts)
   if [ -z "$mount" ]; then return; fi
   own=$(awk -F: '$1 == "0" { print $3 }' /proc/self/cgroup)
-  # In version 2 a group with processes has no children that are limited, unless it is the
-  # root: so beside our own group, if we may.
+  # In version 2 a group with processes, other than the root, has no limited children: so
+  # the new group is made beside our own, if that is allowed.
   printf '2 %s\n2 %s\n' "$mount${own%/}" "$mount$(dirname "$own")"
 }
 

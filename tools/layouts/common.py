@@ -1,4 +1,4 @@
-"""What the files of all formats are made from, and the list of what they must come to."""
+"""The pictures from which the files of all formats are made, and the list of expected results."""
 
 import hashlib
 import io
