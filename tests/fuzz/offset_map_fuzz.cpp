@@ -1,6 +1,6 @@
-// libFuzzer: whatever stands in a commit's metadata, decoding it ends, stays within its
-// bounds, and what it believes is sound and survives being written again. The first eight
-// bytes of the input are the offset.
+// libFuzzer: whatever a commit's metadata is, decoding ends and stays within its bounds. A map that
+// it accepts is sound and survives being written again. The first eight bytes of the input are the
+// offset.
 
 #include "base/text.hpp"
 #include "messaging/offset_map.hpp"

@@ -104,7 +104,7 @@ void broker::rebalance() {
 void broker::given_up(uint64_t number, const std::vector<int32_t>& partitions) {
   const auto i = members_.find(number);
   if (i == members_.end())
-    return; // gone already
+    return; // left already
   for (auto p : partitions) {
     i->second.wanted_back.erase(p);
     if (owner_[static_cast<size_t>(p)] == number)
@@ -117,7 +117,7 @@ void broker::settle() {
   const auto waits = std::any_of(members_.begin(), members_.end(),
                                  [](const auto& x) { return !x.second.wanted_back.empty(); });
   if (waits && !time_.plan().cooperative)
-    return; // all give up before anybody gets
+    return; // all give up before any gets one
   for (auto& [number, x] : members_) {
     std::vector<int32_t> granted;
     for (size_t p = 0; p < owner_.size(); ++p)
@@ -174,7 +174,7 @@ expected<void> broker::commit(uint64_t number, int32_t partition,
 std::optional<messaging::committed_state> broker::committed(int32_t partition) const {
   if (!reachable || !has_coordinator)
     return std::nullopt;
-  // Unstable, until a transaction that has it has ended.
+  // Unstable until each transaction that contains it has ended.
   for (const auto& [id, part] : open_)
     for (const auto& o : part.offsets)
       if (o.where.partition == partition)
@@ -197,7 +197,7 @@ expected<void> broker::add_offsets(uint64_t id, uint64_t number, uint64_t genera
                                    std::vector<messaging::offset_commit> offsets) {
   if (members_.count(number) == 0 || generation != this->generation())
     return fail(errc::revoked, "illegal generation");
-  // What nobody has yet may still come: whoever gets it waits for the transaction's end.
+  // Records that nobody has yet may still come: their reader waits for the transaction's end.
   for (const auto& o : offsets)
     if (const auto owner = owner_[static_cast<size_t>(o.where.partition)];
         owner != number && owner != 0)

@@ -8,10 +8,10 @@ namespace {
 
 constexpr int64_t commit_interval_us = 1'000'000;
 
-/// Without a broker for so long, the client says so.
+/// The client reports a missing broker after so long.
 constexpr int64_t tell_down_after_us = 1'000'000;
 
-/// A partition whose records nothing keeps from us comes within so many polls.
+/// A partition that nothing holds back brings its records within so many polls.
 constexpr uint32_t max_vain_polls = 500;
 
 std::vector<messaging::topic_partition> name(const std::vector<int32_t>& partitions) {
@@ -41,7 +41,7 @@ simulated_consumer::~simulated_consumer() {
 }
 
 void simulated_consumer::rejoin() {
-  // A member finds its coordinator, sends its wish, and waits for the others.
+  // A member finds its coordinator, sends its request, and waits for the others.
   time_.after_ms(time_.chance().between(1, 100), life_.guard([this] {
     if (closed_ || fatal_ || member_ != 0)
       return;
@@ -62,7 +62,7 @@ void simulated_consumer::on_wanted_back(const std::vector<int32_t>& partitions) 
 }
 
 void simulated_consumer::on_thrown_out() {
-  // The next heartbeat tells. Until then it goes on as if nothing had happened.
+  // The next heartbeat tells it. Until then it goes on as before.
   time_.after_ms(time_.chance().between(0, 3'000), life_.guard([this] {
     if (closed_)
       return;
@@ -141,7 +141,7 @@ messaging::consumer_event simulated_consumer::on_change(change x) {
   return messaging::nothing{};
 }
 
-/// Where to begin is the coordinator's word, too, once it is stable, and the leader's.
+/// Where to begin is told by the coordinator, once it is stable, and by the leader.
 std::optional<messaging::consumer_event> simulated_consumer::announce() {
   messaging::partitions_assigned news;
   for (auto& [p, x] : mine_) {
@@ -275,7 +275,7 @@ expected<void> simulated_consumer::store(const messaging::topic_partition& where
   broker_.check("the stored", p, point);
   const auto i = mine_.find(p);
   if (i == mine_.end()) {
-    // Where this consumer itself has told that they are gone, nobody may be late.
+    // For partitions whose loss this consumer itself has reported, no late work is excused.
     if (given_up_.count(p) > 0)
       time_.violate("P2", "offset " + std::to_string(point.next) + " is stored for partition "
                             + std::to_string(p) + ", which was given up");

@@ -6,10 +6,10 @@ namespace ziyu::simulation {
 
 namespace {
 
-/// Ours, in every record: names it in all that is made of it.
+/// Our own header in every record: it names the job in all records that are made of it.
 constexpr auto mark = "x-simulated-source";
 
-/// A BMP header that announces so many pixels; behind it, whose image it is.
+/// A BMP header that announces so many pixels, and behind it the job of the image.
 std::string make_image(uint32_t width, uint32_t height, uint32_t partition, uint32_t offset,
                        size_t padding) {
   std::string x(72 + padding, '\0');
@@ -69,7 +69,7 @@ void job_book::append() {
   auto& r = x.content;
   r.id = {jobs_topic, partition, offset};
   r.key = "job-" + std::to_string(partition) + "-" + std::to_string(offset);
-  // A key that other jobs have, too, where their order matters.
+  // A key that other jobs have, too, if their order matters.
   if (time_.plan().order == 1 && d.one_in(2))
     r.key = "key-" + std::to_string(d.below(3));
   if (time_.strikes(fault::duplicate_id, 8) && offset > 0)
@@ -158,8 +158,8 @@ void job_book::check_dead_letter(const messaging::outgoing& x, const job_truth& 
                       : std::nullopt;
   if (payload.value_or("") != sent.value_or("") || x.key != job.content.key)
     time_.violate("dead letters", name + " is a dead letter with another payload or key");
-  // Each time that it was fetched again, an owner had gone who may have had an attempt under
-  // way or announced: that one is spent, too.
+  // Each time that it was fetched again, an earlier owner may have had an attempt under way or
+  // announced: that attempt counts, too.
   const auto owners_gone = job.fetched > 0 ? job.fetched - 1 : 0;
   if (!job.is_bad_input() && job.ended_badly + job.slow + owners_gone < max_attempts)
     time_.violate("P6", name + " is a dead letter after " + std::to_string(job.ended_badly)

@@ -12,14 +12,14 @@ using namespace std::chrono_literals;
 namespace {
 
 constexpr uint64_t max_bytes_in_flight = 6 * mib;
-/// A single record may overshoot: its image, and a million pixels.
+/// A single record may exceed the limit: its image, and a million pixels.
 constexpr uint64_t largest_cost = 3'000'000 + 10'000;
 
 constexpr int64_t drain_ms = 5'000;
 constexpr int64_t grace_ms = 1'000;
 constexpr int64_t end_ms = grace_ms + 3'000;
 constexpr int64_t flush_ms = 2'000;
-/// An answer to a drain may be later than its limit by timers' steps.
+/// The answer to a drain may be later than its limit by the steps of timers.
 constexpr int64_t margin_ms = 500;
 /// …and by a last transaction.
 constexpr int64_t goodbye_ms = 1'250;
@@ -93,7 +93,7 @@ void service::spawn_actors() {
   dispatcher_state_ = state_of<actors::dispatcher_state>(dispatcher_);
   workers_->on_begin = [this](uint32_t slot, const job_truth& job) {
     const auto& x = dispatcher_state_->slots.at(slot).running;
-    // Else the dispatcher has given this attempt up, and it is too late to say whose it was.
+    // Else the dispatcher has given this attempt up, and a late death is nobody's.
     if (x && x->job.source->id == job.content.id)
       check_not_finished_before(*x, "is begun");
   };
@@ -197,7 +197,7 @@ void service::poll() {
   if (go_on)
     reopen_->reset();
   else {
-    // Unusable: a fresh one, but not in a tight loop.
+    // Unusable: makes a fresh consumer, but not in a tight loop.
     consumer_->close(5s);
     loop_.reset();
     inner_ = nullptr;
@@ -210,7 +210,7 @@ void service::poll() {
     }));
     return;
   }
-  // What comes next is fetched at once, what does not come is waited for.
+  // Records that are there are fetched at once; otherwise it waits.
   poll_later(credit_->jobs() > jobs ? time_.chance().between(20, 2'000)
                                     : time_.chance().between(5'000, 50'000));
 }
@@ -235,7 +235,7 @@ void service::get_stuck(uint64_t which, bool for_good) {
     inner_->get_stuck(which, for_good);
 }
 
-// -- the stop, as `actors::serve` does it -----------------------------------------------------------
+// -- the stop, as `actors::serve` does it -------------------------------------------------------
 
 template <class Actor>
 void service::ask_drain(const Actor& whom, int64_t limit_ms, const char* name,
@@ -291,7 +291,7 @@ void service::on_publisher_drained(bool all) {
   phase_ = phase::ended;
 }
 
-// -- what must hold -----------------------------------------------------------------------------------
+// -- what must hold -----------------------------------------------------------------------------
 
 void service::check_ledger(const char* when, bool at_rest) {
   const auto sum = dispatcher_state_->ledger.total();
@@ -312,7 +312,7 @@ void service::check_bounds() {
   if (jobs > max_jobs_in_flight || bytes > max_bytes_in_flight + largest_cost)
     time_.violate("P4", std::to_string(jobs) + " jobs of " + std::to_string(bytes)
                           + " bytes are in flight");
-  // Whatever waits somewhere has credit.
+  // Each job that waits somewhere has credit.
   const auto& at = *dispatcher_state_;
   auto known = at.queue.size() + at.publishing.size();
   for (const auto& x : at.slots)
@@ -328,7 +328,7 @@ void service::check_bounds() {
                           + " bytes wait in the publisher");
 }
 
-/// Gated or not, a member is polled, or its group would go on without it.
+/// A member is polled, gated or not; otherwise its group would go on without it.
 void service::check_polls() {
   if (inner_ == nullptr)
     return;
@@ -358,7 +358,7 @@ void service::check() {
 }
 
 bool service::is_whole() const {
-  // Half-open is where a breaker rests that no job has closed yet.
+  // A breaker that no job has closed yet rests in half-open.
   return phase_ == phase::running && !gave_up_ && workers_->serving() == time_.plan().slots
          && workers_->alive() == time_.plan().slots + 1 && credit_->jobs() == 0
          && dispatcher_state_->breaker->state() != supervision::breaker_state::open;

@@ -11,15 +11,15 @@ namespace ziyu::simulation {
 
 namespace {
 
-/// When nothing goes wrong any more, all jobs must be finished within this.
+/// When no fault occurs any more, all jobs must be finished within this.
 constexpr int64_t liveness_s = 120;
-/// More with partitions that are stuck until a second remedy.
+/// Additional time for partitions that are stuck until a second remedy.
 constexpr int64_t stuck_s = 80;
 
-/// …and the pool be as it should be within this.
+/// …and the pool must be complete within this.
 constexpr int64_t recovery_us = 60'000'000;
 
-/// Nobody needs so many steps; whoever does goes round in circles.
+/// No run needs so many steps: more of them are an endless loop.
 constexpr uint64_t max_steps = 3'000'000;
 
 struct system_config : caf::actor_system_config {
@@ -36,7 +36,7 @@ public:
   }
 
   ~world() {
-    // Actors that are not told to end would keep the system for ever.
+    // Actors that are not told to end would keep the system alive for ever.
     services_.clear();
     sched_.clock().cancel_all();
     sched_.run();
@@ -78,7 +78,7 @@ private:
 
   bool failed() const { return !time_.violations().empty(); }
 
-  /// Until then, or until it is so, or until something is wrong.
+  /// Runs until that time, or until the condition holds, or until a promise is broken.
   template <class Predicate>
   bool steps_until(int64_t us, Predicate is_so) {
     uint64_t n = 0;
@@ -98,10 +98,10 @@ private:
   }
 
   void step(int64_t limit_us) {
-    // Messages wait while the world goes on, in a while.
+    // Sometimes messages wait while time passes.
     if (sched_.has_job() && !time_.strikes(fault::slow_actors, 50)
         && !(time_.next_due() <= time_.now() && time_.chance().one_in(4))) {
-      // Whose turn it is, nobody knows.
+      // The order of the actors is random.
       auto& jobs = sched_.jobs;
       if (jobs.size() > 1)
         std::swap(jobs.front(), jobs[time_.chance().below(jobs.size())]);
@@ -129,7 +129,7 @@ private:
     clock.advance_time(begin_ + std::chrono::microseconds{us} - clock.current_time);
   }
 
-  // -- services -------------------------------------------------------------------------------------
+  // -- services ---------------------------------------------------------------------------------
 
   void start(size_t i) {
     ++lives_;
@@ -163,7 +163,7 @@ private:
     time_.after_ms(time_.chance().between(10, 2'000), [this, i] { start(i); });
   }
 
-  /// Whatever runs services starts them again when they end.
+  /// A service that ends is started again.
   void watch(size_t i, uint64_t life) {
     time_.after_ms(200, [this, i, life] {
       if (life != lives_of(i) || !services_[i])
@@ -186,7 +186,7 @@ private:
 
   uint64_t lives_of(size_t i) const { return life_of_[i]; }
 
-  // -- what happens -----------------------------------------------------------------------------------
+  // -- what happens -----------------------------------------------------------------------------
 
   void plan_jobs() {
     // In bursts, over most of the time.
@@ -265,7 +265,7 @@ private:
       for_a_while(n, 12'000, [this](bool on) { broker_.extra_latency_us = on ? 2'000'000 : 0; });
     });
     plan_fault(fault::memory_pressure, 2, [this](size_t i, uint64_t n) {
-      // So far that the breaker opens, or only so far that less is taken in.
+      // So much that the breaker opens, or only so much that the credit is reduced.
       const auto share = n / 6'000 % 2 == 0 ? 0.97 : 0.9;
       for_a_while(n, 6'000, [this, i, share](bool on) {
         if (services_[i])
@@ -274,9 +274,9 @@ private:
     });
   }
 
-  // -- the end -------------------------------------------------------------------------------------------
+  // -- the end ----------------------------------------------------------------------------------
 
-  /// Nothing goes wrong any more. What is there already must be got over.
+  /// No fault occurs any more; the service must recover from those that occurred.
   void calm() {
     time_.note("calm");
     time_.calm();
@@ -315,7 +315,7 @@ private:
     };
     if (!steps_until(time_.now() + recovery_us, whole) && !failed())
       time_.violate("healing", "not all is as it should be 60 s after the last job; " + describe());
-    // What is on its way arrives.
+    // Messages that are under way arrive.
     steps_until(time_.now() + 1'000'000, [] { return false; });
     if (failed())
       return;

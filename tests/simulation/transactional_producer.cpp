@@ -6,7 +6,7 @@ namespace {
 
 using messaging::transaction_end;
 
-/// For the steps of a transaction together.
+/// Bound for all steps of a transaction together.
 constexpr int64_t give_up_after_us = 5'000'000;
 
 } // namespace
@@ -20,7 +20,7 @@ simulated_transactional_producer::simulated_transactional_producer(timeline& tim
 }
 
 simulated_transactional_producer::~simulated_transactional_producer() {
-  // What is on its way may arrive; else the broker waits for it in vain.
+  // Records that are under way may arrive; else the broker waits for them in vain.
   if (step_ == step::commit && broker_.reachable && time_.chance().one_in(2))
     broker_.end_transaction(id_, true, work_.records);
   else
@@ -89,14 +89,14 @@ void simulated_transactional_producer::commit() {
   if (!broker_.reachable) // as long as it takes: nobody knows how it ends
     return later(200'000, &simulated_transactional_producer::commit);
   broker_.end_transaction(id_, true, work_.records);
-  // Committed, and not known for a while.
+  // Committed, but not known for a while.
   end(transaction_end::committed, "",
       time_.strikes(fault::lost_report, 8) ? time_.of(fault::lost_report).between(100, 3'000) : 0);
 }
 
 void simulated_transactional_producer::end(transaction_end how, const char* why, int64_t after_ms) {
   time_.note("producer {} ends a transaction: {} {}", id_, to_string(how), std::string_view{why});
-  // Until then another one is refused.
+  // Until then another transaction is refused.
   time_.after_ms(after_ms, life_.guard([this, how, why = std::string{why}] {
     step_ = step::none;
     messaging::transaction_report x;

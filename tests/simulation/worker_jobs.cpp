@@ -1,4 +1,4 @@
-// What simulated workers do with what they are told.
+// How simulated workers react to frames.
 
 #include "tests/simulation/workers.hpp"
 
@@ -11,11 +11,11 @@ namespace ziyu::simulation {
 
 namespace {
 
-/// Jobs that may still come between a limit that was passed and what is done about it:
-/// one is under way, another may be on its way, and the actors may be slow.
+/// Jobs that may still come between a passed limit and the reaction to it: one is running, another
+/// may be on its way, and the actors may be slow.
 constexpr uint64_t patience_jobs = 4;
 
-/// A liar is found out by the supervisor's own readings, one a second.
+/// The supervisor's own readings, one a second, find a false report.
 constexpr int64_t reading_us = 2'100'000;
 
 } // namespace
@@ -31,7 +31,7 @@ void simulated_workers::receive(uint64_t id, const std::string& bytes) {
   const auto& frame = **content;
   const auto known = find(id);
   if (!known || known->closed) {
-    // Nobody reads it any more: a job pays an attempt, as one that was being read.
+    // Nobody reads the frame any more: its job loses an attempt, as if it had been read.
     if (auto job = std::get_if<wire::job>(&frame))
       if (auto truth = jobs_.find_image(job->image))
         ++truth->ended_badly;
@@ -53,7 +53,7 @@ void simulated_workers::receive(uint64_t id, const std::string& bytes) {
   } else if (std::holds_alternative<wire::trim>(frame)) {
     wire::trimmed done;
     done.before = reading(x);
-    // Half of what was hoarded can be had back.
+    // Half of the hoarded memory can be given back.
     const auto grown = x.private_bytes > baseline_bytes ? x.private_bytes - baseline_bytes : 0;
     if (x.hoard > 0)
       x.private_bytes -= grown / 2;
@@ -82,8 +82,8 @@ void simulated_workers::check_memory(worker& x) {
   if (x.over_limit > patience_jobs && (x.hidden == 0 || time_.now() - x.over_limit_us > reading_us))
     time_.violate("hard limit", "worker " + std::to_string(x.id) + " goes on with "
                                   + std::to_string(x.private_bytes / mib) + " MiB");
-  // Nobody is given a job at its budget, not even when no standby can take over. Only what
-  // may be had back by a trim gets its job at once, behind the trim.
+  // A worker at its budget gets no job, not even when no standby can take over. Only a worker whose
+  // memory a trim may give back gets its job at once, behind the trim.
   x.over_budget += x.private_bytes >= budget_bytes && x.hidden == 0;
   if (x.over_budget > (x.hoard > 0 ? 1u : 0u))
     time_.violate("budget", "worker " + std::to_string(x.id) + " is given a job at "

@@ -111,7 +111,7 @@ void simulated_workers::stop_server(bool kill) {
     server_dies();
 }
 
-// -- lives -----------------------------------------------------------------------------------------
+// -- lives --------------------------------------------------------------------------------------
 
 void simulated_workers::check_spawns() {
   spawns_us_.push_back(time_.now());
@@ -144,7 +144,7 @@ expected<caf::actor> simulated_workers::spawn(uint64_t id, caf::actor supervisor
   x.dies_at_hand_over = time_.strikes(fault::hand_over_death, 5);
   auto me = shared_from_this();
   x.channel = sys_.spawn([me, id](caf::event_based_actor* self) -> caf::behavior {
-    // It hears what comes too late, for the books.
+    // For the books: it learns what comes too late.
     self->set_exit_handler([self](const caf::exit_msg& end) {
       if (end.reason == caf::exit_reason::kill)
         self->quit();
@@ -275,7 +275,7 @@ size_t simulated_workers::serving() const {
   return latest.size();
 }
 
-// -- memory ------------------------------------------------------------------------------------------
+// -- memory -------------------------------------------------------------------------------------
 
 expected<supervision::process_memory> simulated_workers::read_memory(int32_t pid) {
   supervision::process_memory m;

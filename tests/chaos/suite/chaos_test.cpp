@@ -1,4 +1,4 @@
-// The short form of bench/chaos, and what its judge is worth: its own tests.
+// The short form of bench/chaos, and the tests of its judge.
 
 #include "e2e/support/processes.hpp"
 #include "e2e/support/service.hpp"
@@ -47,7 +47,7 @@ TEST(ChaosPlan, FollowsItsSeedAndKeepsItsRules) {
   EXPECT_EQ(ran.exit_code, 0) << ran.err;
 }
 
-// The whole suite must tell what is lost, too: a consumer that loses jobs instead of the service.
+// The whole suite must find losses, too: here a consumer that loses jobs replaces the service.
 TEST(ChaosControl, CommitOnFetchIsCaught) {
   outcome ran;
   json report;
@@ -96,14 +96,14 @@ TEST(Chaos, AnInterruptLeavesNothing) {
   ::kill(running.pid(), SIGTERM);
   EXPECT_TRUE(running.wait(std::chrono::seconds{30}).has_value());
   std::filesystem::remove_all(log);
-  // That no process is left is looked at after each test.
+  // After each test it is checked that no process is left.
 }
 
 TEST(DeliveryCost, IsMeasuredOnJobsThatAreAllAnsweredOnce) {
   const auto ran = run_program(
     suite("chaos_suite.delivery_cost", {"--jobs", "200", "--singles", "5", "--rounds", "1"}),
     std::chrono::seconds{200});
-  ASSERT_EQ(ran.exit_code, 0) << ran.err; // 1 if a job of the six has not one answer
+  ASSERT_EQ(ran.exit_code, 0) << ran.err; // 1 if one of the six jobs has not exactly one answer
   const auto report = json::parse(ran.out);
   ASSERT_EQ(report.at("rows").size(), 6u) << report.dump(1);
   EXPECT_EQ(report["rows"][0].at("throughput_ratio"), 1.0) << "of itself";

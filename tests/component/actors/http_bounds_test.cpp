@@ -56,7 +56,7 @@ public:
 
   bool connected() const { return connected_; }
 
-  /// Writes what the server takes; false once it takes no more.
+  /// Writes as much as the server takes; false when it takes no more.
   bool send(std::string_view bytes) const {
     while (!bytes.empty()) {
       pollfd entry{fd_.get(), POLLOUT, 0};
@@ -72,7 +72,7 @@ public:
 
   void half_close() const { ::shutdown(fd_.get(), SHUT_WR); }
 
-  /// All that comes until the server ends the connection.
+  /// Everything that comes until the server ends the connection.
   std::string receive(clock::duration limit = patience) const {
     std::string all;
     const auto until = clock::now() + limit;
@@ -88,7 +88,7 @@ public:
     }
   }
 
-  /// What has come up to the first empty line.
+  /// Everything up to the first empty line.
   std::string receive_head() const {
     std::string head;
     for (char c = 0; !head.ends_with("\r\n\r\n") && ends_in(patience) && take(c);)
@@ -96,7 +96,7 @@ public:
     return head;
   }
 
-  /// Whether the server has said something, or ended the connection.
+  /// Whether the server has answered or ended the connection.
   bool was_answered() const { return ends_in(0ms); }
 
   static int status_in(const std::string& answer) {
@@ -171,7 +171,7 @@ TEST_F(HttpBounds, ReadsNoBodyOfAClientThatMayNotAsk) {
       const client x{server->port()};
       x.send("POST /breaker HTTP/1.1\r\nHost: x\r\nContent-Length: 314572800\r\n"
              + std::string{i == 0 ? "Origin: http://evil\r\n" : ""} + "\r\n");
-      // As rude clients do: on and on, without a look at the answer.
+      // Like a rude client: writes on and on without reading the answer.
       for (auto sent = 0; sent < 300 && x.send(megabyte); ++sent) {
       }
       const auto status = x.status(); // 0: the answer was lost to a reset
@@ -227,7 +227,8 @@ TEST_F(HttpBounds, SlowClientsDelayNoProbe) {
   std::vector<std::unique_ptr<client>> slow;
   for (auto i = 0; i < 20; ++i)
     slow.push_back(std::make_unique<client>(server->port()));
-  // A byte each now and then, until the time for a request is over; meanwhile probes are asked.
+  // Sends a byte from time to time until the time for a request is over; probes are asked
+  // meanwhile.
   const std::string request = "GET /livez HTTP/1.1\r\nHost: " + std::string(1'000, 'a');
   auto probes = 0;
   const auto all_answered = [&slow] {
@@ -293,7 +294,7 @@ TEST_F(HttpBounds, ProbesAreAnsweredWhileOthersWaitForAnActorThatHangs) {
     others.push_back(std::make_unique<client>(server->port()));
     others.back()->send("GET /ledger HTTP/1.1\r\nHost: x\r\n\r\n");
   }
-  // One round of questions for all that ask meanwhile, not one after the other.
+  // One round of questions serves all requests that are waiting.
   std::vector<std::unique_ptr<client>> probes;
   for (auto i = 0; i < 20; ++i) {
     probes.push_back(std::make_unique<client>(server->port()));

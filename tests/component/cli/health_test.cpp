@@ -1,4 +1,4 @@
-// `ziyu health` against a service that a test makes up.
+// `ziyu health` against a service that the test simulates.
 
 #include "cli/command.hpp"
 #include "support/command_line.hpp"
@@ -180,8 +180,8 @@ TEST(HealthUsage, RefusesWhatIsNoAddressOfAService) {
 }
 
 TEST_F(Health, FindsTheServiceOfAConfiguration) {
-  const std::string config = test::source_dir() + "/configs/ziyu.json";
-  // One that listens on all addresses is asked on this machine's own.
+  const std::string config = ZIYU_SOURCE_DIR "/configs/ziyu.json";
+  // A service that listens on all addresses is asked at this machine's own address.
   const auto x = run({"--config", config, "--set", "http.host=0.0.0.0", "--set",
                       "http.port=" + std::to_string(port_)});
   EXPECT_EQ(x.code, cli::exit_ok) << x.err;

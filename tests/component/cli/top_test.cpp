@@ -1,4 +1,4 @@
-// `ziyu top` against a service that a test makes up.
+// `ziyu top` against a service that the test simulates.
 
 #include "cli/command.hpp"
 #include "support/command_line.hpp"

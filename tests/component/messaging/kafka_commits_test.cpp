@@ -19,7 +19,7 @@ commit_point point_with_map(uint64_t version) {
   return {3, encode_offset_map(map, 3), version};
 }
 
-/// One coordinates the group and leads partition 0, the other one leads partition 1.
+/// One broker coordinates the group and leads partition 0, the other one leads partition 1.
 class KafkaCommitsOnTwoBrokers : public kafka_group_test {
 protected:
   KafkaCommitsOnTwoBrokers() : kafka_group_test(2) {
@@ -114,7 +114,7 @@ TEST_P(KafkaCommitsOnTwoBrokers, WithoutALeaderAPartitionIsAnnouncedLaterWithIts
   cluster.down(2);
   auto y = join();
   ASSERT_TRUE(until({&y}, [&] { return y.records.size() == 7; })) << "of the partition with one";
-  // With a map of unknown worth it waits, also while the group changes.
+  // With a map that cannot be checked yet it waits, also while the group changes.
   auto z = join();
   ASSERT_TRUE(
     until({&y, &z}, [&] { return !y.revoked.empty() && y.owned.size() + z.owned.size() == 1; }));
@@ -202,7 +202,7 @@ TEST_P(KafkaCommits, WhatIsNotStoredComesAgain) {
     auto x = join();
     ASSERT_TRUE(until({&x}, [&] { return x.records.size() == 5; }));
     x.it->commit(group_patience);
-  } // destroyed without a close: it leaves all the same
+  } // destroyed without a close: it leaves nevertheless
   auto y = join(patient);
   ASSERT_TRUE(until({&y}, [&] { return y.records.size() >= 5; }));
   EXPECT_EQ(y.offsets(), range(0, 5));

@@ -44,12 +44,12 @@ TEST_P(KafkaConsumer, GatedItBringsNoRecordAndFetchesNothingTwice) {
   cluster.create_topic("in", 1);
   produce(50);
   auto x = join_last();
-  ASSERT_TRUE(until({&x}, [&] { return x.records.size() == 1; })); // the rest came along
+  ASSERT_TRUE(until({&x}, [&] { return x.records.size() == 1; })); // the rest was prefetched
   x.it->gate(true);
   for (int i = 0; i < 20; ++i)
     x.step(milliseconds{5});
   EXPECT_EQ(x.records.size(), 1u);
-  // What was prefetched is still here: it can be had without the broker.
+  // Prefetched records are still here: they can be read without the broker.
   cluster.down();
   x.it->gate(false);
   ASSERT_TRUE(until({&x}, [&] { return x.records.size() == 50; }));
@@ -87,7 +87,7 @@ TEST_P(KafkaConsumer, BringsPartitionsInTurn) {
   x.it->gate(true);
   ASSERT_TRUE(until({&x}, [&] { return x.owned.size() == 2; }));
   x.it->gate(false);
-  for (int32_t p : {0, 1}) { // one record of each: the rest came along
+  for (int32_t p : {0, 1}) { // one record of each: the rest was prefetched
     x.it->hold({{"in", 1 - p}});
     ASSERT_TRUE(
       until({&x}, [&] { return !x.records.empty() && x.records.back().id.partition == p; }));
@@ -136,7 +136,7 @@ TEST_P(KafkaConsumer, PausedItDropsWhatIsPrefetchedAndResumedItLosesNothing) {
   auto x = join_last({{"statistics.interval.ms", "50"}});
   ASSERT_TRUE(until({&x}, [&] { return x.records.size() == 5; }));
   x.it->gate(true);
-  for (int round = 0; round < 50; ++round) { // until the statistics have said what is prefetched
+  for (int round = 0; round < 50; ++round) { // until the statistics show the prefetched bytes
     for (int i = 0; i < 20; ++i)
       x.step(milliseconds{10});
     x.it->pause(true);
@@ -214,7 +214,7 @@ TEST_P(KafkaConsumer, ATopicThatIsCreatedLaterIsFound) {
 TEST_P(KafkaConsumer, WithoutABrokerCommittingAndClosingEndInTime) {
   cluster.create_topic("in", 1);
   produce(5);
-  auto x = join(); // its end may take as long as its session
+  auto x = join(); // its close may take as long as its session
   ASSERT_TRUE(until({&x}, [&] { return x.records.size() == 5; }));
   ASSERT_TRUE(x.it->store({"in", 0}, 5));
   cluster.down();

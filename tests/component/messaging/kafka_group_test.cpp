@@ -13,7 +13,7 @@ namespace {
 
 class KafkaGroup : public kafka_group_test {};
 
-/// The offsets of one partition that came to any of `members`, ascending.
+/// The offsets of one partition that any of `members` got, ascending.
 std::vector<int64_t> offsets_of(int32_t partition, std::initializer_list<const member*> members) {
   std::vector<int64_t> result;
   for (const auto* x : members)
@@ -24,12 +24,12 @@ std::vector<int64_t> offsets_of(int32_t partition, std::initializer_list<const m
   return result;
 }
 
-/// Whether the only partition has been given to one of them, whoever that is.
+/// Whether the only partition has been assigned to one of them.
 bool share_one(const member& x, const member& y) {
   return !y.assigned.empty() && x.owned.size() + y.owned.size() == 1;
 }
 
-/// Reads no more, and commits how far it came with all that it owns.
+/// Stops reading, and commits its position in all partitions that it owns.
 void stop_and_commit(member& x) {
   x.it->gate(true);
   std::map<topic_partition, int64_t> next;
@@ -71,7 +71,7 @@ TEST_P(KafkaGroup, ARevocationWaitsForItsAnswer) {
     y.step();
   }
   EXPECT_TRUE(y.owned.empty()) << "they are not given away before the answer";
-  // Work that finishes meanwhile still counts.
+  // Work that is finished meanwhile still counts.
   for (int32_t partition : {0, 1})
     EXPECT_TRUE(x.it->store({"in", partition}, 6));
   x.answer_revocations = true;
@@ -155,7 +155,7 @@ TEST_P(KafkaGroup, ClosingAmidARebalanceEnds) {
     ASSERT_TRUE(until({&x}, [&] { return x.owned.size() == 2; }));
     auto y = join({{"session.timeout.ms", "300"}});
     ASSERT_TRUE(until({&x, &y}, [&] { return x.owned.size() < 2; }));
-    // At another point of the rebalance each time; what is asked of them waits unanswered.
+    // At another point of the rebalance each time; its requests stay unanswered.
     for (int i = 0; i < round; ++i) {
       x.step(milliseconds{1});
       y.step(milliseconds{1});

@@ -20,7 +20,7 @@ constexpr auto patience = 30s;
 
 class KafkaTransactions : public ::testing::Test {
 protected:
-  /// @param limit Of each step: longer than a loaded machine may stand still.
+  /// @param limit Of each step: longer than a standstill of a loaded machine.
   explicit KafkaTransactions(std::chrono::milliseconds limit = 20s) {
     for (const auto* topic : {"jobs", "results"}) {
       cluster.create_topic(topic, 1);

@@ -59,7 +59,7 @@ TEST_F(DigitsModel, ReadsTheHeldOutDigits) {
   const auto accuracy = static_cast<double>(correct) / static_cast<double>(classes.size());
   RecordProperty("accuracy", std::to_string(accuracy));
   EXPECT_GE(accuracy, 0.97);
-  // What Python measured and model.json states holds here too, up to one image.
+  // The accuracy that Python measured and model.json states holds here too, up to one image.
   EXPECT_NEAR(accuracy, model->model().folder().held_out_accuracy, 1.5 / 360);
 }
 

@@ -1,5 +1,5 @@
-// The positive control: services that break a promise on purpose, by a wrapper at a port.
-// A simulation that does not catch them would prove nothing about the others.
+// The positive control: services that break a promise on purpose, by a wrapper at a port. A
+// simulation that does not catch them would prove nothing about the real service.
 
 #include "tests/simulation/simulation.hpp"
 
@@ -54,7 +54,7 @@ public:
   }
 };
 
-/// The dispatcher never hears that partitions have gone, and takes what is late for news.
+/// The dispatcher never learns that partitions were taken away, and accepts late outcomes.
 class hides_revocations : public same_consumer {
 public:
   using same_consumer::same_consumer;
@@ -69,8 +69,8 @@ public:
   void finish_revoke() override {}
 };
 
-/// Each consumer numbers its assignments from 1 on, as ours did once: work of its
-/// predecessor is taken for its own.
+/// Each consumer numbers its assignments from 1 on, as ours did once: work of its predecessor
+/// counts as its own.
 class counts_epochs_anew : public same_consumer {
 public:
   using same_consumer::same_consumer;
@@ -99,7 +99,8 @@ private:
   uint64_t first_ = 0;
 };
 
-/// What is finished beyond the committed offset is forgotten whenever partitions change hands.
+/// Records that are finished beyond the committed offset are forgotten when partitions change
+/// owners.
 class drops_maps : public same_consumer {
 public:
   using same_consumer::same_consumer;
@@ -118,14 +119,14 @@ public:
   void gate(bool) override {}
 };
 
-/// The watchdog sees nothing.
+/// The watchdog finds nothing.
 class has_no_view : public same_consumer {
 public:
   using same_consumer::same_consumer;
   std::vector<partition_view> view() override { return {}; }
 };
 
-/// What was paused when memory was short is never resumed.
+/// Partitions that were paused when memory was short are never resumed.
 class never_resumes : public same_consumer {
 public:
   using same_consumer::same_consumer;
@@ -135,14 +136,14 @@ public:
   }
 };
 
-/// Partitions that are wanted back are never given up.
+/// Revoked partitions are never given up.
 class never_gives_up : public same_consumer {
 public:
   using same_consumer::same_consumer;
   void finish_revoke() override {}
 };
 
-/// Held back, it does not poll.
+/// While it is held back, it does not poll.
 class does_not_poll_when_gated : public same_consumer {
 public:
   using same_consumer::same_consumer;
@@ -167,7 +168,7 @@ port_wrappers with_consumer() {
   return x;
 }
 
-/// Says at once that all is delivered, and forgets what the broker says later.
+/// Reports delivery at once, and ignores the broker's later reports.
 class reports_too_early : public producer {
 public:
   reports_too_early(std::unique_ptr<producer> inner, report_handler report)
@@ -210,7 +211,7 @@ port_wrappers with_lost_reports() {
   return x;
 }
 
-/// No slot is held, and nobody is replaced, before the hard limit.
+/// No slot is held, and no worker is replaced, before the hard limit.
 port_wrappers without_budget() {
   port_wrappers x;
   x.supervisor = [](actors::supervisor_settings& s) { s.healing.budget_bytes = 0; };
@@ -220,8 +221,8 @@ port_wrappers without_budget() {
 struct control {
   const char* name;
   port_wrappers wrappers;
-  std::set<std::string> promises; ///< One of these has to be found broken.
-  uint64_t seeds;                 ///< …within so many.
+  std::set<std::string> promises; ///< One of these must be found broken.
+  uint64_t seeds;                 ///< …within so many seeds.
 };
 
 // NOLINTNEXTLINE(readability-identifier-naming): GoogleTest's name

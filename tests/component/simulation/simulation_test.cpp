@@ -1,5 +1,5 @@
 // The promises of the service, over thousands of seeds of faults in virtual time
-// (docs/simulation.md). What fails prints the command that replays it.
+// (docs/simulation.md). A failure prints the command that replays it.
 
 #include "tests/simulation/simulation.hpp"
 
@@ -83,7 +83,7 @@ TEST_F(Simulation, MakesEachFaultHappen) {
 }
 
 TEST_F(Simulation, MemoryPressureOpensTheBreakerAndPausesTheConsumer) {
-  // Some of it: else only the credit shrinks.
+  // Of some memory pressures: the others only reduce the credit.
   uint64_t openings = 0, pauses = 0, neither = 0;
   for (uint64_t seed = 1; seed <= 20; ++seed) {
     auto x = scenario::of(seed);

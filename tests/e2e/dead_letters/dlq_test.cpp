@@ -1,5 +1,5 @@
-// `ziyu dlq` on a real broker: letters that the service wrote are listed, shown, replayed and
-// dropped; what is interrupted is repeated without double work.
+// `ziyu dlq` on a real broker: dead letters that the service wrote are listed, shown, replayed and
+// dropped. An interrupted command can be repeated without double work.
 
 #include "e2e/support/open_transaction.hpp"
 #include "e2e/support/shared_broker.hpp"
@@ -100,7 +100,7 @@ TEST(Dlq, ListsWithFiltersAndShowsOneWithItsPayload) {
 TEST(Dlq, ReplaysOnceWithKeyPayloadAndHeadersAndKeepsTheHistory) {
   stage x{shared_broker()};
   make_dead_letters(x);
-  // Nothing is done without a word.
+  // Nothing is done without a confirmation.
   EXPECT_EQ(dlq(x, {"replay", "--job", "bad-1"}).exit_code, 2);
   EXPECT_EQ(dlq(x, {"replay", "--yes"}).exit_code, 2) << "which ones?";
   const auto done = dlq(x, {"replay", "--job", "bad-1", "--yes", "--json"});
@@ -113,7 +113,7 @@ TEST(Dlq, ReplaysOnceWithKeyPayloadAndHeadersAndKeepsTheHistory) {
   EXPECT_THAT(again.err, testing::HasSubstr("nothing to do"));
   EXPECT_EQ(dlq(x, {"list", "--json"}).lines().size(), 2u);
   EXPECT_EQ(dlq(x, {"list", "--json", "--handled"}).lines().size(), 3u);
-  // The service finds the same job, and gives it up the same way: one letter more.
+  // The service finds the same job, and gives it up the same way: one dead letter more.
   auto s = x.serve();
   const auto is_second = [](const messaging::record& r) {
     return header(r, "ziyu-replays") == "1";
@@ -169,7 +169,7 @@ TEST(Dlq, LettersInSpringsStyleAreReadAndReplayedAsWell) {
 
 TEST(Dlq, ALetterThatItsTopicDoesNotTakeAnyMoreIsNamedAndTheOthersAreReplayed) {
   stage x{shared_broker()};
-  // Six small letters, and one that fits the topic of dead letters, but not that of its job.
+  // Six small dead letters, and one that fits the dead-letter topic, but not the job topic.
   const std::string bulk(300'000, 'x');
   {
     auto s = x.serve();
@@ -193,8 +193,8 @@ TEST(Dlq, ALetterThatItsTopicDoesNotTakeAnyMoreIsNamedAndTheOthersAreReplayed) {
   EXPECT_EQ(left[0]["job_id"], "large");
 }
 
-// A service at work has a transaction open in the topic, and the marks of a replay are behind it:
-// whoever takes its beginning for the end would replay the same letters again.
+// A running service has an open transaction in the topic, and the marks of a replay are behind it.
+// A reader that takes the transaction's beginning for the end would replay the same jobs again.
 TEST(Dlq, AReplayWaitsForATransactionThatHidesTheMarksOfAnother) {
   stage x{shared_broker()};
   make_dead_letters(x);
@@ -217,8 +217,8 @@ TEST(Dlq, AReplayWaitsForATransactionThatHidesTheMarksOfAnother) {
   EXPECT_THAT(p.err(), testing::HasSubstr("nothing to do"));
 }
 
-// Jobs and marks are one transaction: killed at any moment and run again, each job is in its
-// topic once.
+// Jobs and marks are written in one transaction: after a kill at any moment and a second run, each
+// job is in its topic once.
 TEST(Dlq, AReplayThatIsKilledAndRepeatedReplaysNoJobTwice) {
   stage x{shared_broker()};
   constexpr size_t jobs = 900; // several transactions

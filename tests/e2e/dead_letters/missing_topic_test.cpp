@@ -1,4 +1,4 @@
-// A topic of dead letters that is missing: its letters wait, and nothing else does.
+// A missing dead-letter topic: its dead letters wait, and nothing else does.
 
 #include "e2e/support/shared_broker.hpp"
 #include "e2e/support/stage.hpp"
@@ -15,7 +15,7 @@ namespace {
 
 class MissingTopic : public testing::TestWithParam<const char*> {
 protected:
-  /// @param credit In jobs: less than there are letters that wait.
+  /// @param credit In jobs: fewer than there are waiting dead letters.
   json configuration(const stage& x, int credit = 64) const {
     json patch{{"delivery", {{"guarantee", GetParam()}}}, {"jobs", {{"max_in_flight", credit}}}};
     if (GetParam() == std::string{"exactly_once"})

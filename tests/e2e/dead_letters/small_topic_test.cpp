@@ -1,5 +1,5 @@
-// A topic of dead letters that takes less than the topic of jobs did: its letters become
-// smaller, and nothing is stuck.
+// A dead-letter topic with a lower size limit than the job topic: its dead letters become smaller,
+// and nothing is stuck.
 
 #include "e2e/support/shared_broker.hpp"
 #include "e2e/support/stage.hpp"

@@ -1,4 +1,4 @@
-// `ziyu demo` as a newcomer runs it, and as somebody interrupts it.
+// `ziyu demo` as a newcomer runs it, and when it is interrupted.
 
 #include "base/file.hpp"
 #include "broker/guarded_process.hpp"
@@ -34,7 +34,7 @@ public:
   }
 
   std::string log() const { return read_file(log_).value_or(""); }
-  /// The demo itself and all that it started.
+  /// The demo itself and all processes that it started.
   std::vector<process_info> processes() const { return descendants(guard_.pid()); }
   /// Ctrl-C.
   void interrupt() {
@@ -52,7 +52,7 @@ private:
   broker::guarded_process guard_;
 };
 
-/// Interrupts a demo at a moment: it ends, and so does all that it started.
+/// Interrupts a demo at a moment: it ends with all processes that it started.
 void expect_clean_interrupt(const std::function<bool(const running_demo&)>& moment,
                             std::vector<std::string> options = {}) {
   options.insert(options.end(), {"--jobs", "5000", "--no-comparison"});
@@ -113,7 +113,7 @@ TEST(Demo, ShowsAHealedLeakAndReportsThatNothingWasLost) {
     EXPECT_GT(x.at("bytes_recovered").get<uint64_t>(), job);
     EXPECT_GT(x.at("ms").get<double>(), 0);
   }
-  // The same leak, left alone for as many jobs of this slot, or until it fills a gibibyte.
+  // The same leak without healing, for as many jobs of this slot, or until it fills a gibibyte.
   const auto& alone = report.at("without_healing");
   const auto done = alone.at("leaking_slot_results").get<uint64_t>();
   const auto peak = alone.at("peak_private_bytes").get<uint64_t>();

@@ -1,4 +1,4 @@
-// Whose answer it is: the model that a worker was forked with, not the one that is there now.
+// The model that a result names is the one that its worker was forked with, not the current one.
 
 #include "e2e/support/shared_broker.hpp"
 #include "e2e/support/stage.hpp"

@@ -1,4 +1,4 @@
-// Whatever dies under load, every job is answered, and the events tell what happened.
+// Whichever process dies under load, every job is answered, and the events report what happened.
 
 #include "e2e/support/shared_broker.hpp"
 #include "e2e/support/stage.hpp"
@@ -45,7 +45,7 @@ TEST(Kill, WorkersWithJobsInFlightAreReplacedAndTheJobsRunAgain) {
     // Somewhere in the middle of the load.
     ASSERT_TRUE(x.read_until([&] { return x.results().size() >= 20 * round; })) << x.account();
     std::vector<int32_t> serving;
-    // None, when who reads is late and the rounds follow each other at once.
+    // There may be none when the reader is late and the rounds follow each other at once.
     ASSERT_TRUE(eventually([&] {
       serving = s.workers("serving");
       return !serving.empty();
@@ -91,7 +91,7 @@ TEST(Kill, AllWorkersAtOnceCostNoJob) {
     return true;
   };
   for (auto round = 1; round <= 3; ++round) {
-    // Its own jobs, so that there are some in flight however late we read.
+    // Its own jobs, so that some are in flight however late the results are read.
     x.submit_digits(100, "round-" + std::to_string(round));
     const auto before = x.results().size();
     ASSERT_TRUE(x.read_until([&] { return x.results().size() >= before + 25; })) << x.account();
@@ -99,7 +99,7 @@ TEST(Kill, AllWorkersAtOnceCostNoJob) {
       ::kill(pid, SIGKILL);
       EXPECT_TRUE(killed.insert(pid).second) << "round " << round;
     }
-    // The next round is to find others. One that serves will do: more may be on their way up.
+    // The next round needs a worker that serves. One is enough: others may still be starting.
     ASSERT_TRUE(eventually([&] { return none_of_the_killed() && !s.workers("serving").empty(); }))
       << "round " << round << s.get("/workers").body << s.log();
   }
@@ -133,7 +133,7 @@ TEST(Kill, AForkServerThatDiesIsReplacedWhileItsWorkersServe) {
     eventually([&] { return s.get_json("/workers").at("fork_server").at("ready") == true; }))
     << s.get("/workers").body << s.log();
   EXPECT_NE(s.fork_server(), first);
-  // The new one's workers replace the old one's, in the midst of the load.
+  // The new fork server's workers replace the old one's under load.
   for (auto pid : workers)
     ::kill(pid, SIGKILL);
   ASSERT_TRUE(x.read_until([&] { return x.events("worker_died").size() >= workers.size(); }))
@@ -185,7 +185,7 @@ TEST(Kill, AJobThatKillsEachOfItsWorkersBecomesADeadLetterAloneAfterMaxAttempts)
   EXPECT_EQ(header(dead, "traceparent"), "00-1-2-01");
   EXPECT_EQ(header(dead, "__connect.errors.exception.class.name"), "max_attempts");
   EXPECT_EQ(header(dead, "ziyu-attempts"), "3");
-  // Its neighbours did not even notice.
+  // Other slots were not affected.
   for (const auto& r : x.results())
     EXPECT_EQ(r.document.at("attempt"), 1) << r.document;
   ASSERT_TRUE(x.read_until([&] { return x.events("worker_died").size() == 3; })) << x.account();

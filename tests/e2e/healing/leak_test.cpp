@@ -13,8 +13,8 @@ namespace {
 
 constexpr uint64_t mib = uint64_t{1} << 20;
 
-/// Slot 0 leaks; slot 1 is slow, so that it leaves work to the other, which touching fresh
-/// memory makes slow, too.
+/// Slot 0 leaks. Slot 1 is slow, so that it leaves work to slot 0, which is slow as well since it
+/// touches fresh memory.
 json leaking(const std::string& fault) {
   return {{"faults", {{"allowed", true}, {"slots", {{"0", fault}, {"1", "slow:30"}}}}},
           {"memory",
@@ -25,7 +25,7 @@ json leaking(const std::string& fault) {
           {"jobs", {{"max_attempts", 50}}}};
 }
 
-/// The highest private memory of each (slot, generation) that its results tell of.
+/// The highest private memory of each (slot, generation) in its results.
 std::map<std::pair<uint32_t, uint64_t>, uint64_t> peaks(const stage& x) {
   std::map<std::pair<uint32_t, uint64_t>, uint64_t> found;
   for (const auto& r : x.results()) {
@@ -61,7 +61,7 @@ TEST(Leak, AWorkerThatKeepsTensorsIsReplacedBeforeItsBudgetAndNoJobNotices) {
     EXPECT_EQ(detail.at("verdict"), "leak") << e;
     EXPECT_FALSE(detail.at("cause").get<std::string>().empty());
     EXPECT_GT(detail.at("bytes_recovered").get<uint64_t>(), 20 * mib);
-    // What was kept of each job, to the byte or nearly.
+    // What was kept from each job, nearly to the byte.
     EXPECT_NEAR(detail.at("live_slope").at("bytes_per_job").get<double>(), 6. * mib, 0.1 * mib);
     EXPECT_LT(detail.at("peak_private_bytes").get<uint64_t>(), 128 * mib + 6 * mib);
     EXPECT_FALSE(is_running(detail.at("pid"))) << "the old worker is gone";

@@ -1,4 +1,4 @@
-// What one image does to the model is that image's: it costs no other one.
+// An image that the model fails on costs only its own job.
 
 #include "e2e/support/shared_broker.hpp"
 #include "e2e/support/stage.hpp"

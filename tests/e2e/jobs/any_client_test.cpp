@@ -1,4 +1,4 @@
-// Ziyu asks nothing of its users but a Kafka client of any kind.
+// Ziyu needs no client of its own: any Kafka client can use it.
 
 #include "e2e/support/shared_broker.hpp"
 #include "e2e/support/stage.hpp"

@@ -1,5 +1,5 @@
-// Whatever comes in: good images get results, the rest become dead letters that say why and
-// keep what was sent.
+// Whatever is submitted, good images get results. The others become dead letters that say why and
+// keep the record's content.
 
 #include "base/text.hpp"
 #include "e2e/support/shared_broker.hpp"
@@ -26,7 +26,7 @@ std::string data(const std::string& name) {
   return must(read_file(source_file("tests/data/" + name)));
 }
 
-/// `record` as it must come back when it is a dead letter for this reason.
+/// `record` as it must look as a dead letter for this reason.
 void expect_dead_letter(const input& sent, const messaging::record_id& where,
                         const messaging::record& x) {
   SCOPED_TRACE(sent.name);
@@ -86,7 +86,7 @@ void expect_outcomes(std::vector<input> inputs) {
     EXPECT_NE(d == dead.end(), g == good.end()) << "one answer each";
   }
   EXPECT_EQ(x.results().size() + x.dead_letters().size(), inputs.size());
-  // Bad input is no reason for a worker to end.
+  // Bad input ends no worker.
   EXPECT_TRUE(x.events("worker_died").empty());
   EXPECT_TRUE(x.events("worker_replaced").empty());
   expect_all_accounted(x, s);
@@ -109,7 +109,7 @@ TEST(BadInput, FilesThatAreNoImagesAreDeadLetters) {
                                  {{"traceparent", "00-1-2-01"}, {"x-unknown", "\xe5\x80\xbc"}}),
                       truth.at("error"), 0, 0});
   ASSERT_GE(inputs.size(), 10u);
-  // Between good ones, without keys: their ids are their places.
+  // Between good jobs, without keys: their ids are their places.
   for (size_t i = 0; i < 20; ++i) {
     inputs.push_back({digits()[i].file, job_record({}, digits()[i].bytes), "", 0, 0});
     // PNG: the size is big-endian at bytes 16 and 20.

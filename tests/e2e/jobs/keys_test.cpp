@@ -1,4 +1,4 @@
-// Keys of any bytes: one id for each, and results that lie where their jobs' keys do.
+// Keys of any bytes: one id for each key, and results in the partition of their job's key.
 
 #include "base/text.hpp"
 #include "e2e/support/shared_broker.hpp"
@@ -20,7 +20,7 @@ std::string java_long(uint64_t x) {
   return result;
 }
 
-/// Keys that were, or could be, taken for each other.
+/// Keys that were, or could be, confused with each other.
 std::vector<std::string> keys() {
   std::vector<std::string> result;
   for (uint64_t n = 126; n < 140; ++n)

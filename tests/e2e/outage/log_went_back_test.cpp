@@ -1,4 +1,5 @@
-// A log that goes back behind what was read of it, on a real Kafka: the mock cluster's never do.
+// A log that goes back behind what was read of it, on a real Kafka: the mock cluster's logs never
+// do.
 
 #include "e2e/support/open_transaction.hpp"
 #include "e2e/support/shared_broker.hpp"
@@ -37,7 +38,7 @@ void delete_topic(const kafka_properties& client, const std::string& name) {
   rd_kafka_DeleteTopic_destroy(request);
 }
 
-/// As retention does it: nothing below `offset` is left.
+/// Like retention: deletes everything below `offset`.
 void delete_records(const kafka_properties& client, const topic_partition& where, int64_t offset) {
   const auto admin = make_admin(client);
   partition_list_ptr list{rd_kafka_topic_partition_list_new(1)};
@@ -52,13 +53,13 @@ void delete_records(const kafka_properties& client, const topic_partition& where
   rd_kafka_DeleteRecords_destroy(request);
 }
 
-/// A consumer of the stage's jobs, and all that it told.
+/// A consumer of the stage's jobs, and its events.
 class reader {
 public:
   explicit reader(const stage& x) : jobs_(x.topic("jobs")) {
     auto properties = x.client();
     properties["group.id"] = x.topic("reader");
-    // It learns of a new topic when it asks for more of the old one.
+    // It learns of a new topic when it fetches from the old one.
     properties["topic.metadata.refresh.interval.ms"] = "600000";
     from_ = must(make_kafka_consumer(properties, {jobs_}));
   }
@@ -86,7 +87,7 @@ public:
   bool read(size_t count) {
     return read_until([&] { return records.size() >= count; });
   }
-  /// All below `next` of the only partition, as whoever appended it under that leader.
+  /// A commit of everything below `next` of the only partition, with that leader epoch.
   bool commit(int64_t next, int32_t leader_epoch) {
     commit_point point{next, {}, 1};
     point.leader_epoch = leader_epoch;
@@ -162,7 +163,7 @@ TEST(LogWentBack, RecordsThatRetentionTookBeforeTheyWereReadAreCounted) {
   }
   submit(x, 15);
   delete_records(x.client(), where, 12);
-  // A gap that nothing was lost in: the marker of a transaction.
+  // A gap without a loss: the marker of a transaction.
   open_transaction{x.client(), x.topic("writer"), {{where.topic, "job", "value", {}, 0, 0}}}
     .commit();
   submit(x, 1);

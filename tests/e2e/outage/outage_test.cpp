@@ -1,4 +1,4 @@
-// Kafka that is not there, goes away, or lacks a topic: the service waits, says so, and loses
+// Kafka is absent, goes away, or lacks a topic: the service waits, reports it, and loses
 // nothing.
 
 #include "e2e/support/shared_broker.hpp"
@@ -19,7 +19,7 @@ using namespace std::chrono_literals;
 
 namespace {
 
-/// A port of 127.0.0.1 on which nobody listens now.
+/// A port of 127.0.0.1 without a listener.
 uint16_t free_port() {
   wire::unique_fd fd{::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
   sockaddr_in address{};
@@ -32,7 +32,7 @@ uint16_t free_port() {
   return ntohs(address.sin_port);
 }
 
-/// A broker of the test's own, to be ended and started again at the same port.
+/// A broker of the test's own, which can be ended and started again at the same port.
 class own_broker {
 public:
   explicit own_broker(uint16_t port = 0) : port_(port) { start(); }
@@ -64,7 +64,7 @@ private:
 
 bool ready(const service& s) { return s.get("/readyz").status == 200; }
 
-/// Whether this is among the reasons why it is not ready.
+/// Whether this is among the reasons for not being ready.
 bool says(const service& s, const std::string& words) {
   return s.get("/readyz").body.find(words) != std::string::npos;
 }
@@ -77,7 +77,7 @@ TEST(Outage, WithoutABrokerAtTheStartItWaitsSaysSoAndServesWhenItComes) {
   const auto port = free_port();
   stage x{"127.0.0.1:" + std::to_string(port), false};
   auto s = x.serve();
-  s.await_workers(2, 1); // all but Kafka is there
+  s.await_workers(2, 1); // everything but Kafka works
   EXPECT_TRUE(eventually([&] { return says(s, "kafka: no broker is reachable"); }))
     << s.get("/readyz").body << s.log();
   const auto unready = s.get("/readyz");

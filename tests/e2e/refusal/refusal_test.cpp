@@ -1,5 +1,5 @@
-// What `ziyu serve` refuses, with which words and exit code. No broker is needed: all of this
-// is found before one is.
+// What `ziyu serve` refuses, with its messages and exit codes. No broker is needed: all of this is
+// found before a broker is contacted.
 
 #include "base/file.hpp"
 #include "base/text.hpp"
@@ -21,7 +21,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-/// Nobody listens there.
+/// An address without a listener.
 constexpr auto no_broker = "127.0.0.1:9";
 
 outcome serve(const std::string& text, std::vector<std::string> more = {}) {
@@ -37,7 +37,7 @@ outcome serve(const json& patch) {
   return serve(stage{no_broker, false}.configuration(patch).dump(2));
 }
 
-/// A copy of the digits model to be spoiled.
+/// A copy of the digits model to be damaged.
 class model_copy {
 public:
   model_copy() {

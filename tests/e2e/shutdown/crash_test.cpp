@@ -1,5 +1,5 @@
-// What a service that is killed leaves to the next one: what was finished, also out of order,
-// and how often a job was tried.
+// What a killed service leaves to the next one: finished records, also out of order, and the number
+// of attempts.
 
 #include "e2e/support/shared_broker.hpp"
 #include "e2e/support/stage.hpp"
@@ -18,7 +18,7 @@ namespace {
 json patch() {
   return {{"faults", {{"allowed", true}}},
           {"jobs", {{"max_attempts", 2}}},
-          {"workers", {{"job_timeout_ms", 300'000}}}, // it hangs until somebody dies
+          {"workers", {{"job_timeout_ms", 300'000}}}, // it hangs until a worker or the service dies
           {"shutdown", {{"drain_ms", 500}}}};
 }
 
@@ -26,7 +26,7 @@ messaging::outgoing hanging(const std::string& key) {
   return job_record(key, digits().at(0).bytes, {{"ziyu-fault", "hang"}});
 }
 
-/// Waits until the service has nothing to do but one job, and all else is committed.
+/// Waits until the service has only one job left and everything else is committed.
 bool only_one_runs(const service& s) {
   return eventually([&] {
     const auto health = s.get_json("/health");
@@ -34,7 +34,7 @@ bool only_one_runs(const service& s) {
       return false;
     const auto ledger = s.get_json("/ledger");
     if (ledger.at("total").at("in_flight") != 1)
-      return false; // a result is there before its delivery report
+      return false; // a result is visible before its delivery report
     for (const auto& x : ledger.at("partitions"))
       if (x.at("assigned") == true && x.at("commit_pending") == true)
         return false;
@@ -76,7 +76,7 @@ TEST(Crash, AJobThatIsThereWheneverTheServiceDiesBecomesADeadLetter) {
   stage x{shared_broker()};
   x.submit({hanging("poison")});
   x.submit_digits(20);
-  // Its first death names suspects only; the next two charge the one that runs alone.
+  // Its first death only names suspects; the next two count for the job that runs alone.
   for (auto life = 1; life <= 3; ++life) {
     auto s = x.serve(patch());
     ASSERT_TRUE(x.read_until([&] { return x.results().size() >= 20; })) << x.account() << s.log();

@@ -17,13 +17,13 @@ using testing::Not;
 
 namespace {
 
-/// Jobs take so long that they are certainly in flight when the signal comes.
+/// Jobs take so long that they are in flight when the signal comes.
 json slow(int ms) {
   const auto fault = "slow:" + std::to_string(ms);
   return {{"faults", {{"allowed", true}, {"slots", {{"0", fault}, {"1", fault}}}}}};
 }
 
-/// With time for them in a drain that only a signal can cut short.
+/// The drain has time for them; only a signal can cut it short.
 json slow_and_patient() {
   auto patch = slow(20'000);
   patch["shutdown"] = {{"drain_ms", 60'000}};
@@ -43,7 +43,7 @@ bool have_fetched(const service& s, size_t jobs) {
 TEST(Stop, ReportsEachStageWithItsShareOfTime) {
   stage x{shared_broker()};
   auto patch = slow(20);
-  // So much that no stage of a good stop runs out of it, on whatever machine.
+  // So much time that no stage of a good stop exceeds it on any machine.
   for (const auto* share : {"gate_ms", "drain_ms", "flush_ms", "commit_ms", "close_ms"})
     patch["shutdown"][share] = 30'000;
   patch["workers"] = {{"grace_ms", 30'000}};
@@ -68,7 +68,7 @@ TEST(Stop, AStageThatDoesNotEndInTimeIsSaidAndTheNextOnesGoOn) {
   patch["shutdown"] = {{"drain_ms", 200}, {"commit_ms", 30'000}};
   auto s = x.serve(patch);
   x.submit_digits(4);
-  // All four are there: two run, the others wait for them.
+  // All four jobs have been fetched: two run, the others wait for them.
   ASSERT_TRUE(
     eventually([&] { return s.get_json("/health").at("running") == 2 && have_fetched(s, 4); }))
     << s.get("/ledger").body << s.log();
@@ -120,13 +120,13 @@ TEST(Maintenance, SIGUSR1HandsThePartitionsOverAndSIGUSR2TakesPartAgain) {
   EXPECT_THAT(first.get_json("/readyz").dump(), HasSubstr("drained for maintenance"));
   EXPECT_TRUE(eventually([&] { return first.get("/livez").status == 200; }));
   EXPECT_TRUE(first.get_json("/ledger").at("total").at("balanced"));
-  // The other one does all of the work.
+  // The other instance does all of the work.
   const auto fetched = first.get_json("/ledger").at("total").at("fetched");
   x.submit_digits(100, "meanwhile");
   ASSERT_TRUE(x.read_all_answers()) << x.account() << first.log() << second.log();
   EXPECT_EQ(first.get_json("/ledger").at("total").at("fetched"), fetched);
   EXPECT_EQ(x.duplicates(), 0u);
-  // Alone, it does it all.
+  // Alone, this instance does all of it.
   first.signal(SIGUSR2);
   ASSERT_TRUE(eventually([&] { return first.get("/readyz").status == 200; })) << first.log();
   EXPECT_EQ(second.stop(), 0) << second.log();
@@ -160,7 +160,7 @@ TEST(Maintenance, ASecondSIGTERMForcesTheDrainToo) {
     x.submit_digits(4);
     ASSERT_TRUE(eventually([&] { return s.get_json("/health").at("running") == 2; })) << s.log();
     s.signal(SIGUSR1);
-    // Its beginning: maintenance_began comes at its end.
+    // The drain's beginning: maintenance_began comes at its end.
     ASSERT_TRUE(eventually([&] { return s.log().find("SIGUSR1: draining") != std::string::npos; }))
       << s.log();
     s.signal(SIGTERM);

@@ -1,4 +1,5 @@
-// The service may end at any moment, by a signal or by SIGKILL: a second start does the rest.
+// The service may end at any moment, by a signal or by SIGKILL: a second start does the remaining
+// jobs.
 
 #include "e2e/support/shared_broker.hpp"
 #include "e2e/support/stage.hpp"
@@ -41,7 +42,7 @@ TEST(Restart, AKilledServiceLeavesNothingRunningAndTheNextOneDoesTheRest) {
   ASSERT_TRUE(x.read_all_answers()) << x.account() << s.log();
   expect_all_accounted(x, s);
   EXPECT_GE(x.accuracy(), 0.97);
-  // At least once: what was not committed yet ran again.
+  // At least once: records that were not committed yet ran again.
   EXPECT_LE(x.duplicates(), 200u);
   RecordProperty("duplicates", static_cast<int>(x.duplicates()));
   const auto total = s.get_json("/ledger").at("total");
@@ -54,10 +55,10 @@ TEST(Restart, SignalsAtRandomMomentsUnderLoadLoseAndRepeatNothing) {
   std::mt19937 random{20'261'124};
   size_t rounds = 0;
   while (rounds < 6) {
-    // More than the round waits for, so that it has enough however much an earlier one did.
+    // More jobs than the round waits for, so that it has enough even if an earlier round did many.
     x.submit_digits(100, "round-" + std::to_string(rounds));
     auto s = x.serve(slow);
-    // After so many results more; the first time at once, before there is a model.
+    // After so many further results; the first time at once, before there is a model.
     const auto more = rounds == 0 ? 0 : 1 + random() % 60;
     const auto before = x.results().size();
     ASSERT_TRUE(x.read_until([&] { return x.results().size() >= before + more; }))
@@ -76,7 +77,7 @@ TEST(Restart, SignalsAtRandomMomentsUnderLoadLoseAndRepeatNothing) {
     << x.account();
   EXPECT_EQ(x.duplicates(), 0u) << "in good order, what was done was committed";
   EXPECT_GE(x.accuracy(), 0.97);
-  // Over all lives: everything that was fetched is accounted for.
+  // Over all lives: every fetched record is accounted for.
   for (const auto& e : x.events("service_stopped")) {
     const auto total = e.at("detail").at("ledger").at("total");
     EXPECT_EQ(total.at("balanced"), true) << total;

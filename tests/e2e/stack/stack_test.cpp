@@ -1,4 +1,4 @@
-// scripts/stack: Kafka, service, feeder and console as compose.yaml has them, without docker.
+// scripts/stack: Kafka, service, feeder and console as in compose.yaml, without docker.
 
 #include "base/file.hpp"
 #include "base/text.hpp"
@@ -38,7 +38,7 @@ outcome run(std::vector<std::string> arguments, std::chrono::milliseconds limit 
   return {said->how.signal != 0 ? 128 + said->how.signal : said->how.exit_code, said->output};
 }
 
-/// A stack in a folder of its own, ended at the latest with this object.
+/// A stack in a folder of its own; it ends at the latest with this object.
 class Stack : public ::testing::Test {
 protected:
   Stack() { ::setenv("ZIYU_BIN", test::program_dir().c_str(), 1); }
@@ -69,7 +69,7 @@ protected:
     return text.substr(begin, text.find(' ', begin) - begin);
   }
 
-  /// All processes that belong to the stack: they have its mark in their environment.
+  /// All processes of the stack, which have its mark in their environment.
   std::vector<pid_t> alive() const {
     const auto mark = "ZIYU_STACK=" + fs::weakly_canonical(dir()).string();
     std::vector<pid_t> result;
@@ -98,7 +98,7 @@ protected:
     return result;
   }
 
-  /// The exit code of compose.yaml's health check of Kafka, asked of the broker at `port`.
+  /// The exit code of compose.yaml's health check of Kafka, run against the broker at `port`.
   static int kafka_health(const std::string& port) {
     const auto x = run(
       {"/bin/sh", "-c",
@@ -121,8 +121,8 @@ TEST_F(Stack, StartsServesAndLeavesNothing) {
   const auto started = up();
   ASSERT_EQ(started.code, 0) << started.out;
   EXPECT_NE(started.out.find("http://" + address("http") + "/health"), std::string::npos);
-  // Kafka with its guard, the service, feeder, console. Its fork server and workers are not
-  // found by their environment, of which they get hardly anything.
+  // Kafka with its guard, the service, feeder, console. The fork server and the workers have hardly
+  // any environment, so that the mark does not find them.
   EXPECT_GE(alive().size(), 5u);
 
   const auto got = results(20);
@@ -142,7 +142,7 @@ TEST_F(Stack, StartsServesAndLeavesNothing) {
   const auto port = kafka.substr(kafka.rfind(':') + 1);
   EXPECT_EQ(kafka_health(port), 0) << "compose.yaml's health check";
 
-  // Once more: it is there.
+  // A second start: it runs already.
   const auto service = pid("service");
   const auto again = up();
   EXPECT_EQ(again.code, 0) << again.out;
@@ -155,7 +155,7 @@ TEST_F(Stack, StartsServesAndLeavesNothing) {
   const auto ended = down();
   EXPECT_EQ(ended.code, 0) << ended.out;
   EXPECT_TRUE(alive().empty());
-  // In good order: it drained and told so.
+  // It ended in good order: it drained and reported that.
   const auto log = read_file(dir() + "/log/service.log").value_or("");
   EXPECT_NE(log.find("service_stopped"), std::string::npos) << log;
   EXPECT_FALSE(fs::exists(dir() + "/run/service"));

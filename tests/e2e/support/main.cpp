@@ -1,5 +1,5 @@
-// main() of the end-to-end tests: a broker that the tests share, and a check after each test
-// that it has left no process behind.
+// main() of the end-to-end tests: a broker that the tests share, and a check after each test that
+// it has left no process behind.
 
 #include "base/file.hpp"
 #include "e2e/support/processes.hpp"
@@ -30,11 +30,11 @@ std::optional<running_broker>& broker_slot() {
   return slot;
 }
 
-/// Ended processes that fell to us because their own parents had ended.
+/// Reaps ended orphans.
 void reap_orphans() {
   const auto kept = broker_slot() ? broker_slot()->broker.pid() : 0;
   siginfo_t info{};
-  // Looks first: the broker's guard has an owner who wants to know how it ended.
+  // Looks first: the broker's guard has an owner who needs its exit status.
   while (::waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid != 0
          && info.si_pid != kept) {
     ::waitpid(info.si_pid, nullptr, WNOHANG);
@@ -90,7 +90,7 @@ const std::string& shared_broker() {
 
 int main(int argc, char** argv) {
   ::testing::InitGoogleTest(&argc, argv);
-  // Whoever loses its parent becomes our child, so that it is found.
+  // Orphans become children of this process, so that they are found.
   ziyu::supervision::become_subreaper();
   ::testing::AddGlobalTestEnvironment(new ziyu::e2e::broker_environment);
   ::testing::UnitTest::GetInstance()->listeners().Append(new ziyu::e2e::leftover_listener);

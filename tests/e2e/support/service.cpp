@@ -31,7 +31,7 @@ bool eventually(const std::function<bool()>& holds, std::chrono::milliseconds li
   while (!holds()) {
     if (clock::now() >= deadline)
       return false;
-    ::poll(nullptr, 0, 10); // leaves the processor to those that we wait for
+    ::poll(nullptr, 0, 10); // leaves the processor to the processes that the test waits for
   }
   return true;
 }
@@ -61,7 +61,7 @@ service::service(const std::filesystem::path& folder, const json& configuration)
 json service::get_json(const std::string& path) const {
   http_answer answer;
   json document;
-  // An actor that does not answer in time is busy, or its machine is: it is asked again.
+  // An actor that does not answer in time is busy, or the machine is: it is asked again.
   const auto answered = eventually([&] {
     answer = get(path);
     document = json::parse(answer.body, nullptr, false);

@@ -98,7 +98,7 @@ json stage::configuration(const json& patch) const {
     {"kafka",
      {{"bootstrap.servers", bootstrap_},
       {"group.id", prefix_ + "group"},
-      // A killed member is noticed soon, a broker that is back also.
+      // A killed member is noticed soon, and so is a broker that is back.
       {"consumer", {{"session.timeout.ms", 6000}, {"heartbeat.interval.ms", 1000}}},
       {"reconnect.backoff.max.ms", 500},
       {"topic.metadata.refresh.interval.ms", 1000}}},
@@ -109,7 +109,7 @@ json stage::configuration(const json& patch) const {
       {"events", topic("events")}}},
     {"model", {{"path", source_file("models/digits/1").string()}, {"top_k", 3}}},
     {"workers", {{"slots", 2}, {"standbys", 1}}},
-    // Whatever else this machine does must not open the breaker.
+    // Other load on this machine must not open the breaker.
     {"memory", {{"container_limit_bytes", uint64_t{1} << 42}}},
     {"http", {{"host", "127.0.0.1"}, {"port", 0}}},
   };

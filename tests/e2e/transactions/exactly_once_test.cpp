@@ -1,5 +1,5 @@
-// `delivery.guarantee` exactly_once, as a reader with isolation.level=read_committed sees it:
-// whoever dies, each job has one answer.
+// `delivery.guarantee` exactly_once, as a reader with isolation.level=read_committed sees it: each
+// job has one answer, whichever process dies.
 
 #include "e2e/support/shared_broker.hpp"
 #include "e2e/support/stage.hpp"
@@ -42,7 +42,7 @@ TEST(ExactlyOnce, EachJobHasOneAnswerAndTheOffsetsAreCommittedWithIt) {
   EXPECT_EQ(x.dead_letters().size(), 1u);
   EXPECT_EQ(x.duplicates(), 0u);
   EXPECT_EQ(x.accuracy(), 1.0);
-  // Nothing is left to do for the next one.
+  // The next instance has nothing left to do.
   auto s = x.serve(patch);
   x.submit_digits(20, "later");
   ASSERT_TRUE(x.read_all_answers()) << x.account() << s.log();
@@ -57,7 +57,7 @@ TEST(ExactlyOnce, NothingIsLostOrSeenTwiceWhenTheServiceIsKilledAgainAndAgain) {
   x.submit_digits(600);
   for (auto life = size_t{1}; life <= 4; ++life) {
     auto s = x.serve(patch);
-    // In the midst of it: transactions of some milliseconds follow one another.
+    // During a transaction: transactions of some milliseconds follow one another.
     ASSERT_TRUE(x.read_until([&] { return x.results().size() >= life * 100; }))
       << "life " << life << x.account() << s.log();
     s.signal(SIGKILL);
@@ -84,7 +84,7 @@ TEST(ExactlyOnce, PartitionsGoFromOneInstanceToTheOtherWithoutARepetition) {
     x.submit_digits(300, "a");
     ASSERT_TRUE(x.read_until([&] { return x.results().size() >= 50; }))
       << x.account() << first.log();
-    auto second = serve("second"); // takes half of them
+    auto second = serve("second"); // takes half of the partitions
     ASSERT_TRUE(x.read_all_answers()) << x.account() << first.log() << second.log();
     x.submit_digits(300, "b");
     ASSERT_TRUE(x.read_until([&] { return x.results().size() >= 350; }))

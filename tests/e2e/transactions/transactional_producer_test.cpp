@@ -1,4 +1,5 @@
-// Records and offsets in one transaction, on a real Kafka: the mock cluster only shakes hands.
+// Records and offsets in one transaction, on a real Kafka: the mock cluster does not implement
+// them.
 
 #include "e2e/support/open_transaction.hpp"
 #include "e2e/support/shared_broker.hpp"
@@ -24,7 +25,7 @@ namespace {
 
 constexpr auto patience = 30s;
 
-/// What a test and the child that it sees die have in common, by the environment.
+/// What a test and its child process, which dies, share through the environment.
 struct names {
   std::string bootstrap, jobs, results, group;
 
@@ -42,10 +43,11 @@ struct names {
   }
 };
 
-/// A raw member of the group: its records do not matter, its membership does.
+/// A raw member of the group: only its membership matters, not its records.
 class member {
 public:
-  /// @param instance Makes it a static member: the next of this name takes its place at once.
+  /// @param instance Makes it a static member: the next member of this name takes its place at
+  /// once.
   explicit member(const names& x, const std::string& instance = {}) : jobs_(x.jobs) {
     auto properties = x.client();
     if (!instance.empty())
@@ -66,7 +68,7 @@ public:
 
   std::shared_ptr<const group_membership> who() const { return membership_of(client_.get()); }
 
-  /// What is committed: offset (0 when nothing is) and metadata, without a transaction's mark.
+  /// The committed offset (0: none) and metadata, without a transaction's mark.
   std::pair<int64_t, std::string> committed() const {
     partition_list_ptr list{rd_kafka_topic_partition_list_new(1)};
     rd_kafka_topic_partition_list_add(list.get(), jobs_.c_str(), 0);
@@ -91,7 +93,7 @@ private:
   kafka_ptr client_;
 };
 
-/// A producer and the reports that it has made.
+/// A producer and its reports.
 class transactions {
 public:
   explicit transactions(const names& x, std::function<void(transaction_step)> on_step = {}) {
@@ -142,7 +144,7 @@ std::unique_ptr<topic_reader> reader_of_results(
 
 using key_list = std::vector<std::string>;
 
-/// The keys that `reader` comes upon until they are `enough`.
+/// The keys that `reader` reads until they are `enough`.
 key_list read_keys(topic_reader& reader, const std::function<bool(const key_list&)>& enough) {
   key_list keys;
   const auto deadline = std::chrono::steady_clock::now() + patience;
@@ -320,8 +322,8 @@ TEST(Transactions, OneTransactionAtATime) {
 
 class OpenTransaction : public ::testing::TestWithParam<bool> {};
 
-// What was committed behind an open transaction cannot be read yet: whoever took it for the end
-// would miss, e.g., the mark of a dead letter that was replayed.
+// Records that were committed behind an open transaction cannot be read yet. A reader that takes
+// the transaction for the end would miss, e.g., the mark of a replayed dead letter.
 TEST_P(OpenTransaction, IsNotTheEndOfWhatAReaderHasToRead) {
   const auto commits = GetParam();
   const auto x = names::make(commits ? "open-committed" : "open-aborted");
@@ -416,7 +418,7 @@ TEST_P(KilledTransaction, LosesAndRepeatsNothing) {
   const auto when = GetParam();
   const auto number = std::to_string(static_cast<int>(when.step)) + "-"
                       + std::to_string(when.later.count());
-  // The child runs this test anew, up to the statement that it dies in.
+  // The child runs this test anew, up to the statement at which it dies.
   const auto inherited = [](const char* name) {
     const auto value = std::getenv(name);
     return value == nullptr ? std::string{} : std::string{value};
@@ -435,7 +437,7 @@ TEST_P(KilledTransaction, LosesAndRepeatsNothing) {
   EXPECT_EXIT(die_at(when, x), ::testing::KilledBySignal(SIGKILL), "");
   ::unsetenv("ZIYU_TEST_BOOTSTRAP");
   ::unsetenv("ZIYU_TEST_GROUP");
-  // The next one ends the transaction that was left open, and goes on from what is committed.
+  // The next producer ends the open transaction, and goes on from the committed offsets.
   transactions producer{x};
   const member by{x, "one"};
   const auto [next, map] = by.committed();

@@ -1,6 +1,6 @@
 // A newcomer's walk through the README: its commands are taken from the page and run, in both
-// languages. Only ports, the broker's folder and the configuration's broker are others, so that
-// several tests can run on one machine.
+// languages. Only the ports, the broker's folder and the configuration's broker are changed, so
+// that several tests can run on one machine.
 
 #include "base/file.hpp"
 #include "broker/guarded_process.hpp"
@@ -31,7 +31,7 @@ const std::filesystem::path sources = test::source_dir();
 struct code_block {
   std::string language, text;
 
-  /// Its commands: what stands behind "$ ", without comments.
+  /// Its commands: the text behind "$ ", without comments.
   std::vector<std::string> commands() const {
     std::vector<std::string> result;
     std::istringstream lines{text};
@@ -73,7 +73,7 @@ bool is_run_elsewhere(const std::string& command) {
   return command.find("models/resnet18") != std::string::npos;
 }
 
-/// The terminals of somebody who follows the page.
+/// The terminals of a reader who follows the page.
 class walk {
 public:
   /// Runs a command to its end, from the root of the sources.
@@ -81,7 +81,7 @@ public:
     return run_program({"/bin/bash", "-c", in_sources(command)}, 120s);
   }
 
-  /// Starts what runs until it is stopped; the first line of its standard output.
+  /// Starts a command that runs until it is stopped; returns the first line of its standard output.
   json start(const std::string& command) {
     const auto name = folder_.path() / ("terminal-" + std::to_string(background_.size()));
     const auto news = name.string() + ".out";
@@ -97,7 +97,7 @@ public:
     return json::parse(text.substr(0, text.find('\n')));
   }
 
-  /// Ends what was started, the last first; true if all ended with exit code 0.
+  /// Ends the started commands, the last first; true if all ended with exit code 0.
   bool stop() {
     auto good = true;
     for (; !background_.empty(); background_.pop_back()) {

@@ -240,7 +240,7 @@ protected:
     return text;
   }
 
-  log_book log; ///< Before and behind all threads: they hold on to the logger.
+  log_book log; ///< Outlives all threads: they hold on to the logger.
   std::shared_ptr<metrics> stats = std::make_shared<metrics>();
   std::shared_ptr<reporter> report = std::make_shared<reporter>(system_environment(), "test",
                                                                 "ziyu.events", stats);
@@ -249,7 +249,7 @@ protected:
   caf::scoped_actor self{sys};
   supervisor_settings settings;
   supervisor_actor aut;
-  std::set<int32_t> seen; ///< All pids there ever were, as far as we know.
+  std::set<int32_t> seen; ///< All pids so far.
 
 private:
   dispatcher_actor dispatcher_ = sys.spawn(idle_dispatcher);
@@ -416,7 +416,7 @@ TEST_F(ProcessHost, PagesThatBecomeAWorkersOwnAreNotItsGrowth) {
   auto x = healed(1);
   const auto before = in_state(x, "serving");
   const auto own = before["private_bytes"].get<uint64_t>();
-  // Nobody else has the model's pages, until the next fork server has loaded it anew.
+  // Only this worker has the model's pages, until the next fork server has loaded the model.
   const auto old_server = x["fork_server"]["pid"].get<int32_t>();
   ::kill(old_server, SIGKILL);
   ::kill(in_state(x, "standby")["pid"].get<int32_t>(), SIGKILL);

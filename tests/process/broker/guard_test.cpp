@@ -1,4 +1,4 @@
-// Whatever becomes of us, the programs that we start for others' sake are gone.
+// The programs that we start for other processes end in any case.
 
 #include "base/file.hpp"
 #include "broker/guarded_process.hpp"
@@ -57,7 +57,7 @@ public:
       ::kill(pid_, SIGKILL);
   }
 
-  /// Its pid, once it has got so far.
+  /// Its pid, when it has reached the waiting.
   int32_t pid() {
     EXPECT_TRUE(eventually([&] {
       std::ifstream in{file()};
@@ -148,7 +148,7 @@ TEST(Guard, EndsItsProgramWhenTheLifelineCloses) {
   pair->second.reset();
   const auto pid = program.pid();
   EXPECT_FALSE(is_gone(pid));
-  pair->first.reset(); // as when we die, however we die
+  pair->first.reset(); // as when this process dies, in any way
   const auto how = guard->wait(patience);
   ASSERT_TRUE(how);
   EXPECT_EQ(how->exit_code, 128 + SIGTERM);

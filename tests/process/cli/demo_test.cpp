@@ -1,5 +1,5 @@
-// `ziyu demo`: it ends by itself with everything accounted for, and leaves nothing behind
-// however it ends.
+// `ziyu demo` ends by itself with everything accounted for, and leaves nothing behind however it
+// ends.
 
 #include "support/program.hpp"
 
@@ -19,7 +19,7 @@ namespace {
 
 class Demo : public ::testing::Test {
 protected:
-  // What the demo leaves behind becomes our child.
+  // Processes that the demo leaves behind become our children.
   static void SetUpTestSuite() { supervision::become_subreaper(); }
 
   std::vector<std::string> command(std::vector<std::string> arguments) const {
@@ -87,7 +87,7 @@ TEST_F(Demo, LeavesNoProcessBehindWhenKafkaHasJustBegunToStart) {
   for (const auto number : {SIGINT, SIGKILL}) {
     const auto kept = dir.path() / std::to_string(number);
     program x{command({"--keep", kept.string()})};
-    // Whose log this is runs by now.
+    // The service of this log runs by now.
     const auto deadline = program::clock::now() + program::limit;
     while (!std::filesystem::exists(kept / "kafka/format.log") && program::clock::now() < deadline)
       ::poll(nullptr, 0, 1);
@@ -130,7 +130,7 @@ TEST_F(BrokerCommand, RunsAKafkaThatTakesTopicsAndEndsOnRequest) {
     EXPECT_EQ(broker.finish(), 0) << broker.err();
   }
   EXPECT_TRUE(nothing_is_left());
-  // What it holds is there again, at the same address.
+  // Its data is there again, at the same address.
   program broker{{ziyu, "broker", "--dir", folder}};
   ASSERT_TRUE(broker.wait_for("}\n")) << broker.err();
   EXPECT_EQ(json::parse(broker.out())["bootstrap"], bootstrap);

@@ -1,5 +1,5 @@
-// `ziyu doctor` with real workers: what it says of models that are well and of such that
-// are not, and what is left when it is interrupted.
+// `ziyu doctor` with real workers: its findings for healthy and for leaking models, and what is
+// left when it is interrupted.
 
 #include "base/file.hpp"
 #include "supervision/process.hpp"
@@ -51,7 +51,7 @@ protected:
     return {code, x.out(), x.err()};
   }
 
-  /// The findings; null when it failed or exited with another code than it says.
+  /// The findings; null when it failed or its exit code does not match them.
   static json findings(int exit_code, std::vector<std::string> arguments) {
     arguments.emplace_back("--json");
     const auto x = doctor(std::move(arguments));

@@ -1,4 +1,4 @@
-// What `cmake --install` lays out runs by itself, wherever it is moved to.
+// The files that `cmake --install` installs work by themselves, wherever they are moved to.
 
 #include "base/file.hpp"
 #include "support/places.hpp"
@@ -32,7 +32,7 @@ outcome shell(const std::string& command) {
   return result;
 }
 
-/// An installation that was moved once, so that nothing in it can know where it lies.
+/// An installation that was moved once, so that nothing in it can know its place.
 class Installation : public ::testing::Test {
 protected:
   static void SetUpTestSuite() {

@@ -43,7 +43,7 @@ std::vector<std::string> lines_of(const std::string& text) {
   return result;
 }
 
-/// What a program said but for what it waited for, which depends on how busy the machine is.
+/// A program's messages without those about waiting, which depend on the machine's load.
 std::string without_notes(const std::string& text) {
   std::string result;
   for (const auto& line : lines_of(text))
@@ -165,7 +165,7 @@ TEST_F(Kafka, SubmitGoesOnWhenTheReaderOfTheIdsHasSeenEnough) {
 }
 
 TEST_F(Kafka, SubmitSaysWhatFailedAndSubmitsTheRest) {
-  // A file that exists but cannot be read as one, whoever we are.
+  // A file that exists but that nobody can read as a file.
   const auto x = run({"submit", "--id-prefix", "x", "/proc/self/mem", one});
   EXPECT_EQ(x.exit_code, 1);
   EXPECT_EQ(x.out, "x0_024.png\n");

@@ -1,4 +1,4 @@
-// The program `ziyu` as its users meet it: arguments, exit codes, streams, terminals.
+// The program `ziyu` as its users see it: arguments, exit codes, streams, terminals.
 
 #include "support/program.hpp"
 
@@ -38,7 +38,7 @@ ended run(std::vector<std::string> arguments, const std::string& input = "") {
   return {code, x.out(), x.err()};
 }
 
-/// A TCP port of 127.0.0.1. Who connects is refused, or with `listening` never answered.
+/// A TCP port of 127.0.0.1. A client is refused, or, with `listening`, never answered.
 class silent_port {
 public:
   explicit silent_port(bool listening) : fd_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {

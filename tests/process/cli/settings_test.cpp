@@ -12,7 +12,7 @@ namespace {
 
 struct settings_case {
   std::vector<std::string> overrides;
-  std::string mistake; ///< Told by both; empty: accepted by both.
+  std::string mistake; ///< Reported by both; empty: accepted by both.
 };
 
 std::ostream& operator<<(std::ostream& out, const settings_case& x) {
@@ -24,8 +24,8 @@ std::ostream& operator<<(std::ostream& out, const settings_case& x) {
 class Settings : public testing::TestWithParam<settings_case> {
 protected:
   static std::vector<std::string> with(std::vector<std::string> command) {
-    command.insert(command.begin(), test::program_dir() + "/ziyu");
-    // No broker is there, and none is asked for.
+    command.insert(command.begin(), std::string{ZIYU_BIN_DIR} + "/ziyu");
+    // There is no broker, and none is needed.
     for (const auto* x : {"kafka.bootstrap.servers=127.0.0.1:1", "http.port=0",
                           "memory.container_limit_bytes=8GiB"})
       command.insert(command.end(), {"--set", x});
@@ -47,7 +47,7 @@ TEST_P(Settings, AreAcceptedByCheckAndServeOrRefusedByBoth) {
 
   program serve{with({"serve", "--config", file})};
   if (mistake.empty()) {
-    // Not before its first worker is ready is everything decided.
+    // Everything is decided only when the first worker is ready.
     ASSERT_TRUE(serve.wait_for("worker ready")) << serve.out() << serve.err();
     serve.signal(SIGTERM);
     EXPECT_EQ(serve.finish(), 0) << serve.err();

@@ -16,7 +16,7 @@ using namespace ziyu::test;
 
 namespace {
 
-/// A service that answers as ziyu does; each answer tells 100 more finished jobs.
+/// A service that answers like ziyu; each answer has 100 more finished jobs.
 class fake_service {
 public:
   /// @param port 0: any.

@@ -1,5 +1,5 @@
-// compose/compose.yaml is well formed, fits the configuration beside it, and starts what
-// scripts/stack starts. No docker engine is needed for that.
+// compose/compose.yaml is well formed, fits the configuration beside it, and starts the same parts
+// as scripts/stack. This needs no docker engine.
 
 #include "base/file.hpp"
 #include "configs/config.hpp"
@@ -185,8 +185,8 @@ TEST(Compose, LimitsTheServiceToWhatItsConfigurationPlansFor) {
   const auto limit = bytes(service["mem_limit"]);
   EXPECT_EQ(limit, uint64_t{1} << 30);
   EXPECT_EQ(bytes(service["memswap_limit"]), limit) << "swap would hide a leak";
-  // All workers at their budget, jobs in flight, and what is not a worker's: below the
-  // share at which the breaker opens.
+  // All workers at their budget, jobs in flight, and all other memory: below the share at which the
+  // breaker opens.
   constexpr uint64_t others = uint64_t{142} << 20; // as ziyu.json says
   const auto workers = (c.workers.slots + c.workers.standbys) * c.memory.worker_budget_bytes;
   EXPECT_LT(static_cast<double>(workers + others), c.breaker.open_at * static_cast<double>(limit));

@@ -1,6 +1,6 @@
-// Each rung of the ladder and each cause, by real actors and real workers; only Kafka is
-// replaced, by jobs from memory. What needs a GPU: healing_test.cpp of the actors, with a
-// worker that is only messages.
+// Each rung of the ladder and each cause, by real actors and real workers; only Kafka is replaced,
+// by jobs from memory. Cases that need a GPU are in the actors' healing_test.cpp, with a worker
+// that is only messages.
 
 #include "bench/pool.hpp"
 #include "support/places.hpp"
@@ -35,7 +35,7 @@ protected:
     });
   }
 
-  /// So many jobs from start to end, each with this fault; how many of them succeeded.
+  /// Runs so many jobs with this fault from start to end; returns how many of them succeeded.
   uint64_t work(uint64_t jobs, const std::string& fault = {}) {
     uint64_t submitted = 0, good = 0;
     for (; submitted < std::min<uint64_t>(4, jobs); ++submitted)
@@ -52,7 +52,7 @@ protected:
     return good;
   }
 
-  /// Works until there is such an event; its detail, null when there is none in time.
+  /// Works until there is such an event; returns its detail, null when there is none in time.
   json work_until(const std::string& type, uint64_t most_jobs, const std::string& fault = {}) {
     for (uint64_t done = 0; done < most_jobs && count(type) == 0; done += 20)
       work(20, fault);
@@ -69,9 +69,9 @@ protected:
                                              [&](const auto& x) { return x.first == type; }));
   }
 
-  /// The replacement of slot 0's worker of this generation, null when there is none in time.
-  /// The first one's waits for its own explanation; a later one, whose leak is not known yet,
-  /// may be published before it.
+  /// The replacement of slot 0's worker of this generation, null when there is none in time. The
+  /// first one's event waits for its own explanation. A later one, whose leak is not known yet, may
+  /// be published before it.
   json replacement_of(uint64_t generation) {
     std::unique_lock guard{mutex_};
     json found;
@@ -84,7 +84,7 @@ protected:
     return found;
   }
 
-  /// Of all replacements that were explained, once there are so many different ones, or in time.
+  /// All explained replacements, when there are so many different ones, or when time is over.
   std::set<std::string> causes(size_t different) {
     std::unique_lock guard{mutex_};
     std::set<std::string> found;

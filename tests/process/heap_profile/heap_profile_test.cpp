@@ -21,8 +21,8 @@ struct injected {
   const char* name;
   const char* fault; ///< Empty: the model leaks by itself.
   int jobs;
-  double bytes_per_job; ///< 0: whatever the worker's exact counters say.
-  double about;         ///< What a judge would have said.
+  double bytes_per_job; ///< 0: as the worker's exact counters say.
+  double about;         ///< What a judge would have reported.
   leak_cause cause;
   const char* responsible; ///< Part of the function to blame.
 };
@@ -36,7 +36,7 @@ TEST_P(InjectedLeak, IsTheFirstSiteWithItsSizeAndCause) {
   real_worker worker{"", model};
   const auto image = test::digit();
   worker.run(image, 5);
-  // The leak began before anybody looked.
+  // The leak began before sampling.
   worker.assign(p.fault);
   worker.run(image, 10);
   const auto expected_rate = p.bytes_per_job > 0 ? p.bytes_per_job : p.about;

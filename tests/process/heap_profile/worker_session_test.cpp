@@ -1,4 +1,4 @@
-// A model alone, by way of `worker_session`: what it does and how it fails.
+// A model alone, run by `worker_session`: what it does and how it fails.
 
 #include "base/file.hpp"
 #include "supervision/worker_session.hpp"

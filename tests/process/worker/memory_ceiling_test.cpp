@@ -1,4 +1,4 @@
-// What a worker may take of memory, and what it gives back, with the real ziyu-worker.
+// How much memory a worker may take, and what it gives back, with the real ziyu-worker.
 
 #include "tests/support/fork_server_process.hpp"
 
@@ -51,7 +51,7 @@ uint64_t private_bytes(int32_t pid) {
 } // namespace
 
 TEST(MemoryCeiling, RefusesADecoderWhatWouldPassTheHardLimit) {
-  // Without the bound by the header, which stands in front of it.
+  // Without the bound by the header, which would refuse the image before.
   fork_server_process server{
     digits_model, {"--budget-bytes", mebibytes(40), "--hard-limit-bytes", mebibytes(64)}};
   server.expect_frame<wire::server_ready>();
@@ -59,7 +59,7 @@ TEST(MemoryCeiling, RefusesADecoderWhatWouldPassTheHardLimit) {
   ASSERT_TRUE(supervision::reset_peak_memory(x.pid));
   const auto small = grey_bitmap(640, 480), large = grey_bitmap(6000, 4000);
   for (auto i = 0; i < 3; ++i) {
-    const auto refused = x.run(large); // 24 MB as it comes, 72 MB decoded
+    const auto refused = x.run(large); // 24 MB encoded, 72 MB decoded
     ASSERT_TRUE(refused) << refused.error().describe();
     EXPECT_EQ(refused->error_code, "image_too_large") << refused->error_message;
     EXPECT_NE(refused->error_message.find("memory.worker_hard_limit_bytes"), std::string::npos)

@@ -277,7 +277,7 @@ TEST(Worker, EndsWhenTold) {
   EXPECT_EQ(ended.exit_code, 0);
   EXPECT_EQ(ended.signal, 0);
   auto z = server.spawn(3);
-  z.socket.reset(); // the control process is gone
+  z.socket.reset(); // the control process has ended
   ended = server.expect_frame<wire::exited>();
   EXPECT_EQ(ended.pid, z.pid);
   EXPECT_EQ(ended.exit_code, 0);
@@ -288,7 +288,7 @@ TEST(Worker, FinishesItsJobBeforeItEndsByASignal) {
   server.expect_frame<wire::server_ready>();
   auto x = server.spawn();
   x.send(wire::job{1, 1, "slow:300", digit_image(3)});
-  // It is at the job when it has read all of it and sleeps again.
+  // It works on the job when it has read all of it and sleeps again.
   ASSERT_TRUE(wait_until([&] {
     auto unread = 1;
     if (::ioctl(x.socket.get(), SIOCOUTQ, &unread) != 0 || unread != 0)
@@ -393,7 +393,7 @@ TEST(ForkServer, AnswersASpawnWithoutASocket) {
 
 namespace {
 
-/// A copy of the digits model to be spoilt.
+/// A copy of the digits model to be damaged.
 class ForkServerModel : public ::testing::Test {
 protected:
   ForkServerModel() {

@@ -83,7 +83,7 @@ TEST_F(Dispatcher, GivesUpWhatIsPrefetchedOnlyWhileMemoryHoldsTheBreakerOpen) {
   EXPECT_FALSE(credit->open()) << "it is still open";
 }
 
-// Whatever the memory is: intake stops if and only if the breaker says so.
+// At any memory: intake stops if and only if the breaker says so.
 TEST_F(Dispatcher, IntakeStopsWhenTheBreakerSaysSoAndNotOtherwise) {
   for (const auto open_at : {0.9, 0.95, 0.99, 1.0}) {
     credit = std::make_shared<intake>(intake::limits{});
@@ -202,7 +202,7 @@ TEST_F(Dispatcher, OpensWhenNothingSucceedsAndNotForBadInput) {
   for (auto i = 8; i < 14; ++i) {
     ASSERT_EQ(status().breaker, breaker_state::closed) << i;
     fetch(make_record(i));
-    if (i == 10) // neither says anything of the model
+    if (i == 10) // neither says anything about the model
       refuse_input(errc::image_too_large, "too large");
     else if (i == 9)
       succeed();

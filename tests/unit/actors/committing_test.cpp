@@ -1,5 +1,5 @@
-// What the dispatcher looks after beside its commits: partitions whose map is full, and whether
-// the ledger adds up.
+// The dispatcher's checks beside its commits: partitions whose map is full, and whether the ledger
+// is balanced.
 
 #include "tests/support/dispatcher_stage.hpp"
 #include "tests/support/wrong_books.hpp"
@@ -10,9 +10,9 @@ namespace {
 
 using partition_set = std::set<topic_partition>;
 
-/// Between two records: so far apart, each takes many bytes of a map.
+/// The distance between two records: such distances take many bytes of a map.
 constexpr int64_t gap = int64_t{1} << 49;
-constexpr int64_t enough = 400; ///< Of them, for more than 75 % of a commit's metadata.
+constexpr int64_t enough = 400; ///< So many records need more than 75 % of a commit's metadata.
 
 constexpr size_t congested_bytes = messaging::max_offset_metadata_bytes * 3 / 4;
 

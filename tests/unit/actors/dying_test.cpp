@@ -1,5 +1,5 @@
-// How workers die otherwise than by their own fault or their memory: in the kernel's hands,
-// stopped, not at all, or just as another takes over.
+// Workers that die neither by their own fault nor for their memory: killed by the kernel, stopped,
+// unkillable, or dying just when another one takes over.
 
 #include "tests/support/supervisor_stage.hpp"
 
@@ -20,7 +20,7 @@ protected:
 } // namespace
 
 TEST_F(Dying, SaysThatTheKernelKilledAWorkerForLackOfMemory) {
-  host->kernel_kills = 3; // of before we were there
+  host->kernel_kills = 3; // from before our start
   host->container = {950, 1000, "cgroup2"};
   host->on_job = [](auto&, const auto&) { return true; };
   start();
@@ -43,7 +43,7 @@ TEST_F(Dying, SaysThatTheKernelKilledAWorkerForLackOfMemory) {
   const auto replaced = details("worker_replaced");
   ASSERT_EQ(replaced.size(), 1u);
   EXPECT_EQ(replaced[0]["cause"], "oom_killed");
-  // The next one was killed by somebody else.
+  // Another process killed the next one.
   host->on_job = nullptr;
   host->die(serving(0), SIGKILL);
   run();
@@ -55,7 +55,7 @@ TEST_F(Dying, DoesNotBlameTheKernelForACrash) {
   host->kernel_kills = 0;
   start();
   advance(2s);
-  host->kernel_kills = 1; // of a process that is none of our workers
+  host->kernel_kills = 1; // of a process that is not one of our workers
   host->die(serving(0), SIGSEGV);
   run();
   ASSERT_EQ(details("worker_died").size(), 1u);

@@ -1,4 +1,4 @@
-// How the supervisor finds out why memory grows, and whom it believes.
+// How the supervisor finds out why memory grows, and which reports it believes.
 
 #include "tests/support/supervisor_stage.hpp"
 
@@ -109,7 +109,7 @@ TEST_F(Explaining, LeavesSamplingAloneWhenToldSo) {
 TEST_F(Explaining, NamesTheCauseOfAReplacementByItsCallStacks) {
   start();
   leak_until_replaced(6 * mib);
-  // Another worker serves already; only the event waits for the reason.
+  // Another worker serves already; only the event waits for the cause.
   EXPECT_EQ(serving(0).generation, 2u);
   EXPECT_TRUE(details("worker_replaced").empty());
   ASSERT_EQ(host->requests.size(), 1u);
@@ -166,7 +166,7 @@ TEST_F(Explaining, ExplainsAnotherLeakOfTheSameSlotAnew) {
 
 TEST_F(Explaining, RecognisesEachOfTwoLeaksThatTakeTurnsByItsStack) {
   using supervision::leak_cause;
-  // Both leak as much per job: nothing but their stacks tells them apart.
+  // Both leak as much per job: only their stacks differ.
   auto leak = [this](uint64_t address) {
     serving(0).heap = heap_of(address, 60 * mib);
     leak_until_replaced(6 * mib);

@@ -1,4 +1,4 @@
-// What the supervisor does about memory that grows. Why it grows: explaining_test.cpp.
+// How the supervisor heals growing memory. The causes of growth are in explaining_test.cpp.
 
 #include "tests/support/supervisor_stage.hpp"
 
@@ -20,7 +20,7 @@ protected:
     run();
   }
 
-  /// So many of those that wait become ready.
+  /// So many of the waiting workers become ready.
   void supply_standbys(size_t most = SIZE_MAX) {
     for (auto& [id, x] : host->workers)
       if (most > 0 && x.alive && x.generation == 0) {
@@ -178,7 +178,7 @@ TEST_F(Healing, LetsAHeldWorkerGoOnWhenItsOwnReadingFindsRoom) {
   auto& x = serving(0);
   x.private_bytes = 50 * mib;
   host->on_job = [&](fake_host::worker& w, const wire::job& job) {
-    wire::result r; // beyond its budget, by its own word
+    wire::result r; // over its budget, by its own report
     r.attempt_id = job.attempt_id;
     r.memory = {w.live, 101 * mib, 0, 0};
     host->send(w, r);
@@ -196,7 +196,7 @@ TEST_F(Healing, LetsAHeldWorkerGoOnWhenItsOwnReadingFindsRoom) {
 
 TEST_F(Healing, NamesReloadedModelsAndRetainedImages) {
   start();
-  serving(0).leak = 3 * mib; // what the model takes
+  serving(0).leak = 3 * mib; // as much as the model takes
   serving(1).leak = 12 * 10 * 3 + 7;
   for (auto i = 0; i < 40; ++i) {
     work(0, 1);
@@ -265,7 +265,7 @@ TEST_F(Healing, KillsAtTheHardLimitAndRunsTheJobElsewhere) {
     return x.id == victim.id;
   };
   auto outcome = request(0);
-  advance(2s); // the probe sees it, not the worker's word
+  advance(2s); // the supervisor's probe sees it, not the worker's report
   EXPECT_FALSE(victim.alive);
   ASSERT_TRUE(*outcome);
   EXPECT_EQ((*outcome)->failure->code, errc::hard_limit);

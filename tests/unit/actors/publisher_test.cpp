@@ -57,7 +57,7 @@ protected:
     run();
   }
 
-  /// Acknowledges what is in flight for results, and refuses what is for dead letters.
+  /// Acknowledges results in flight, and refuses dead letters in flight.
   void serve_results_only() {
     while (!kafka.in_flight.empty())
       if (kafka.in_flight.begin()->second.topic == "image.results") {
@@ -74,7 +74,7 @@ protected:
                     [](const published& x) { return x.set_aside.has_value(); }));
   }
 
-  /// The keys of what was acknowledged, in order.
+  /// The keys of the acknowledged records, in order.
   keys delivered() const {
     keys xs;
     for (const auto& x : kafka.delivered)
@@ -82,7 +82,7 @@ protected:
     return xs;
   }
 
-  // Before the stage is gone, the producer, which uses it, is.
+  // The producer uses the stage, so it is destroyed before it.
   ~Publisher() override {
     caf::anon_send_exit(aut, caf::exit_reason::user_shutdown);
     run();
@@ -171,7 +171,7 @@ TEST_F(Publisher, MakesANewProducerAfterAFatalRefusalAndLosesNothing) {
 
 TEST_F(Publisher, MakesOneNewProducerForManyFatalReportsOfTheOld) {
   start();
-  // What a fatal error leaves behind is reported as fatal, record by record.
+  // Records that a fatal error leaves behind are reported as fatal, one by one.
   kafka.purge_code = {errc::kafka_fatal, "fenced"};
   for (auto i = 0; i < 5; ++i)
     publish(i);
@@ -327,7 +327,7 @@ TEST_F(Publisher, SetsADeadLetterAsideWhoseTopicIsMissingAndAllElseGoesOn) {
   EXPECT_NE(to_dispatcher->published[0].set_aside->message.find("Unknown topic"),
             std::string::npos);
   EXPECT_EQ(events("publication_set_aside"), 1);
-  // Those that follow are not even tried, but for one from time to time.
+  // Later records are not even tried, except one from time to time.
   for (auto i = 2; i < 5; ++i)
     publish(i, publication_kind::dead_letter);
   EXPECT_EQ(kafka.queued.size(), 2u);
@@ -340,7 +340,7 @@ TEST_F(Publisher, SetsADeadLetterAsideWhoseTopicIsMissingAndAllElseGoesOn) {
   EXPECT_TRUE(to_dispatcher->breaker.empty()) << "results go on";
   EXPECT_EQ(events("publication_set_aside"), 1) << "told once";
   EXPECT_LE(kafka.queued.size(), 2u + 60 + 10);
-  // Somebody makes the topic.
+  // The topic is made.
   advance(60s);
   acknowledge_all();
   advance(1s);

@@ -1,4 +1,4 @@
-// What is in a record, and when the dispatcher has it looked at.
+// The content of a record, and when the dispatcher has it read.
 
 #include "actors/decoder.hpp"
 #include "tests/support/dispatcher_stage.hpp"
@@ -45,7 +45,7 @@ struct decoder_log {
   }
 };
 
-/// Answers the oldest request for each tick: a promise is to be kept within its actor.
+/// Answers the oldest request at each tick: a promise must be kept within its actor.
 caf::behavior fake_decoder(caf::event_based_actor* self, std::shared_ptr<decoder_log> log) {
   return {
     [self, log](const decode_request& x) -> caf::result<decoded_job> {
@@ -180,7 +180,7 @@ TEST_F(Reading, GivesItsCreditBackWhenThePartitionGoesMeanwhile) {
   EXPECT_EQ(credit->jobs(), 0u);
   assign({p0}, 2);
   fetch(make_json(0, "", 2));
-  read(); // what was asked for first comes too late
+  read(); // the answer to the first request comes too late
   EXPECT_EQ(requests(), 0u);
   read();
   EXPECT_EQ(requests(), 1u);

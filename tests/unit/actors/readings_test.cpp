@@ -1,5 +1,5 @@
-// What the supervisor makes of its own readings of workers: of those with a running job, of
-// pages that became a worker's own, and of workers whose word is another.
+// What the supervisor concludes from its own readings of workers: of those with a running job, of
+// pages that became a worker's own, and of workers whose reports differ.
 
 #include "tests/support/supervisor_stage.hpp"
 

@@ -36,7 +36,7 @@ protected:
 } // namespace
 
 TEST_F(SourceLoop, HandsOnARecordUnreadWithItsWeightAsCredit) {
-  push(R"({"image": "%%%"})"); // whoever reads it will say so
+  push(R"({"image": "%%%"})"); // its reader will report the mistake
   push(std::nullopt);
   EXPECT_TRUE(turn());
   EXPECT_TRUE(turn());
@@ -165,7 +165,7 @@ TEST_F(WatchedSource, GatedTimeDoesNotCount) {
 }
 
 TEST_F(WatchedSource, EscalatesWhenNeitherASeekNorAFreshClientHelps) {
-  // As if the client before this one had been tried to be helped.
+  // As if a remedy had been tried with the client before this one.
   watchdog.observe(0s, consumer.views);
   EXPECT_EQ(watchdog.observe(30s, consumer.views).size(), 1u);
   EXPECT_EQ(watchdog.observe(60s, consumer.views).size(), 1u);

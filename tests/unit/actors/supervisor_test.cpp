@@ -308,7 +308,7 @@ TEST_F(Supervisor, TellsTheJudgeHowManyJobsRanTogether) {
 }
 
 TEST_F(Supervisor, EndsTheOldWorkerThoughItsFirstSuccessorDiedWhenLinked) {
-  // The slot's news come late: it has switched to a worker that was dead already.
+  // The slot's message comes late: it has switched to a worker that was dead already.
   settings.slots = 1;
   auto slot = std::make_shared<inference_log>();
   start_with([&](uint32_t, supervisor_actor) { return spawn(fake_inference, slot); });
@@ -336,7 +336,7 @@ TEST_F(Supervisor, EndsTheOldWorkerThoughItsFirstSuccessorDiedWhenLinked) {
   EXPECT_EQ(host->alive(), 2u);
 }
 
-// -- restart intensity ------------------------------------------------------------------------------
+// -- restart intensity --------------------------------------------------------------------------
 
 TEST_F(Supervisor, RaisesTheBreakerOnceWhenTooManyDieAndLowersItLater) {
   start();
@@ -437,7 +437,7 @@ TEST_F(Supervisor, CountsWorkersThatDieBeforeTheirForkIsReported) {
   EXPECT_EQ(triggers(trigger::restart_intensity, true), 1u);
 }
 
-// -- death of the fork server -------------------------------------------------------------------------
+// -- death of the fork server -------------------------------------------------------------------
 
 TEST_F(Supervisor, StartsTheForkServerAgainWhileItsWorkersLiveOn) {
   start();
@@ -554,7 +554,7 @@ TEST_F(Supervisor, IgnoresWhatAnOldForkServerSays) {
   EXPECT_TRUE(host->server_alive);
 }
 
-// -- drain -----------------------------------------------------------------------------------------------
+// -- drain --------------------------------------------------------------------------------------
 
 TEST_F(Supervisor, DrainsSoftly) {
   start();

@@ -1,4 +1,4 @@
-// Dispatcher and transactional publisher together: who plans and who commits.
+// Dispatcher and transactional publisher together: the one plans, the other commits.
 
 #include "actors/transactional_publisher.hpp"
 
@@ -13,7 +13,7 @@ using offsets = std::vector<std::pair<int32_t, int64_t>>;
 
 struct membership : messaging::group_membership {};
 
-/// What the publisher submits, one at a time; the test says how it ends.
+/// The publisher's transactions, one at a time; the test decides how each ends.
 struct transaction_script {
   std::vector<messaging::transaction> submitted;
   messaging::transactional_producer::report_handler report;
@@ -59,7 +59,7 @@ protected:
     end_all(); // the marks of the first assignment
   }
 
-  /// One of the topics takes nothing: that of `culprit`, or nobody knows which.
+  /// One of the topics takes nothing: the topic of `culprit`, or it is not known which.
   void refuse_topic(std::optional<size_t> culprit) {
     messaging::transaction_report x;
     x.id = kafka.submitted.back().id;
@@ -85,7 +85,7 @@ protected:
     run();
   }
 
-  /// Commits whatever is submitted for a while.
+  /// Commits all transactions that are submitted for a while.
   void end_all() {
     advance(500ms);
     for (auto done = size_t{0}; done < kafka.submitted.size(); ++done) {
@@ -184,7 +184,7 @@ TEST_F(Transactions, ResultsInOrderShareOneAndKeepTheirOrderWhenItIsTriedAgain) 
   for (int i = 0; i < 3; ++i)
     succeed();
   advance(1s);
-  // Those that were ready while it was under way go with the next one.
+  // Results that became ready meanwhile go with the next transaction.
   for (auto tries = 0; tries < 3 && order().size() < 3; ++tries) {
     end(transaction_end::aborted);
     advance(3s);
@@ -313,7 +313,7 @@ TEST_F(Transactions, ATopicOfDeadLettersThatIsMissingHoldsNoResultUpAndNoCredit)
   auto ended = kafka.submitted.size();
   for (int64_t offset : {0, 1, 2})
     fetch(make_record(offset), error{errc::empty_image, "empty"});
-  // As a broker without that topic: whatever has a dead letter in it is refused.
+  // Like a broker without that topic: refuses each transaction with a dead letter in it.
   const auto serve = [&] {
     for (; ended < kafka.submitted.size(); ++ended) {
       const auto& records = kafka.submitted[ended].records;
@@ -353,7 +353,7 @@ TEST_F(Transactions, ATopicOfDeadLettersThatIsMissingHoldsNoResultUpAndNoCredit)
   EXPECT_EQ(status().breaker, breaker_state::closed);
   EXPECT_EQ(ledger()["in_flight"], 3) << "they are not done, and nothing behind them is committed";
   EXPECT_EQ(nlohmann::json::parse(status().ledger)["partitions"][0]["next_offset"], 0);
-  // Somebody makes the topic.
+  // The topic is made.
   for (auto i = 0; i < 700 && status().dead_letters < 3; ++i) {
     advance(100ms);
     for (; ended < kafka.submitted.size(); ++ended)

@@ -1,4 +1,4 @@
-// The parts of `ziyu doctor` that start nothing: the advice, the report, the pictures.
+// The parts of `ziyu doctor` that start no process: the advice, the report, the pictures.
 
 #include "base/file.hpp"
 #include "cli/doctor_images.hpp"
@@ -245,7 +245,7 @@ TEST(Diagnosis, AFailureOrNoResultIsNoHealth) {
   x.failed_jobs = x.jobs;
   EXPECT_EQ(exit_code_of(x), 1);
   EXPECT_THAT(summary(x), HasSubstr("not one of 200 jobs succeeded"));
-  // Once a leak is beyond doubt, what fails afterwards does not change that.
+  // Once a leak is confirmed, later failures do not change the verdict.
   auto leaking = of_kind(growth::leak);
   leaking.failure = "the worker died";
   EXPECT_EQ(exit_code_of(leaking), 3);

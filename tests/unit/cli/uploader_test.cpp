@@ -13,7 +13,7 @@ using messaging::outgoing;
 
 namespace {
 
-/// A producer that keeps what it gets until it is told what became of it. Any thread.
+/// A producer that keeps its records until the test tells their outcome. Any thread.
 class fake_producer : public messaging::producer {
 public:
   expected<void> produce(const outgoing& x) override {

@@ -20,8 +20,8 @@ using namespace ziyu;
 using namespace ziyu::model;
 using ziyu::test::in_child;
 
-// tests/data/layouts: a file of every layout of each format, made by tools/make_layouts.py,
-// with what Pillow makes of it. The same hashes and reasons must come out on every system.
+// tests/data/layouts has a file of every layout of each format, made by tools/make_layouts.py, with
+// Pillow's result for it. The same hashes and reasons must come out on every system.
 
 namespace {
 
@@ -102,7 +102,7 @@ TEST(Layouts, AreDocumentedAsTheyAre) {
   EXPECT_EQ(rows.size(), seen.size()) << "the table has rows of no file";
 }
 
-// Whatever bytes come: an answer, and no more memory than the header has announced.
+// For any bytes there is an answer, and it takes no more memory than the header has announced.
 TEST(Layouts, ChangedBytesCostNoMoreThanTheyAnnounce) {
   const decode_limits limits{.max_pixels = 2'000'000, .max_peak_bytes = uint64_t{32} << 20};
   const auto table = expectations();

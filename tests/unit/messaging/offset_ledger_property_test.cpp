@@ -159,7 +159,7 @@ private:
     give_up(x);
   }
 
-  /// SIGKILL: what is not at the broker is lost.
+  /// SIGKILL: what the broker does not have is lost.
   void die() {
     ++counts.deaths;
     ledger_ = offset_ledger{lookahead};
@@ -203,7 +203,7 @@ private:
     ASSERT_EQ(ledger_.fetched(id_of(where, offset), epoch), arrival::refused);
   }
 
-  /// An attempt begins: whoever comes after our death must be able to know.
+  /// An attempt begins: if we die, the next owner must be able to know it.
   void begin(const topic_partition& where, model_partition& x) {
     const auto open = x.open();
     if (open.empty())
@@ -295,7 +295,7 @@ private:
     x.offered.reset();
   }
 
-  /// At the broker. The promise itself: whoever goes on from here misses nothing.
+  /// The broker has the commit. The promise itself: an owner that goes on from here misses nothing.
   void arrive(const commit_point& point, model_partition& x) {
     ++counts.commits;
     ASSERT_LE(point.metadata.size(), max_offset_metadata_bytes);

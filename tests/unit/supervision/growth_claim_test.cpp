@@ -1,5 +1,5 @@
 // Growth is a fact, a leak is a forecast: what is called `growing`, what `leak`, and what is
-// known of growth that has ended.
+// remembered of growth that has ended.
 
 #include "supervision/growth_history.hpp"
 #include "supervision/healing_policy.hpp"
@@ -126,7 +126,7 @@ TEST(GrowthClaim, ADeclaredCacheDecides) {
 }
 
 TEST(GrowthClaim, WhatAnEarlierWorkersCacheHeldIsNoLeakOfTheNextOne) {
-  // 6000 small entries: a leak to whoever does not know.
+  // 6000 small entries: a leak, unless they are declared.
   const auto cache = cache_of(6000, 16 * kib);
   leak_judge one{with_budget(256 * mib)};
   growth_history history;

@@ -29,7 +29,7 @@ protected:
 
 TEST(OomWatch, EachKillExplainsOneDeath) {
   oom_watch aut;
-  aut.observe(7, start); // of before we were there
+  aut.observe(7, start); // from before our start
   EXPECT_FALSE(aut.claim(start));
   aut.observe(9, start + 1s);
   EXPECT_TRUE(aut.claim(start + 1s));

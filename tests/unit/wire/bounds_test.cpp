@@ -1,4 +1,4 @@
-// What a stream of frames may hold, by who writes it.
+// What a stream of frames may contain, depending on its sender.
 
 #include "wire/frames.hpp"
 
