@@ -1,9 +1,9 @@
-// How long is a slot without results when its worker is killed?
+// How long does a slot give no results when its worker is killed?
 //
-// Real actors and real worker processes; only Kafka is replaced, by jobs from memory. The slot is
-// kept busy. Its worker is killed with SIGKILL, and the clock stops at the first result of its
-// successor. For comparison the same run measures the same job in a fresh process, which has to
-// load the model.
+// Actors and worker processes are real; only Kafka is replaced, by jobs from memory. The slot
+// is kept busy, and its worker is killed with SIGKILL. The clock stops at the first result of
+// the next worker. The same run measures the same job in a new process, which has to load the
+// model.
 
 #include "pool.hpp"
 

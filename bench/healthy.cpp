@@ -1,8 +1,8 @@
 // Is a healthy service left alone, and is its memory flat?
 //
-// Real actors and real worker processes; only Kafka is replaced, by jobs from memory. The jobs are
-// images from 1×1 to 6000×4000 in all formats, some of them broken. No worker leaks. So each
-// replacement, and each byte that a worker's live memory drifts, is a mistake.
+// Actors and worker processes are real; only Kafka is replaced, by jobs from memory. The jobs
+// are images from 1×1 to 6000×4000 in all formats, some of them broken; no worker leaks. Each
+// replacement, and each byte by which a worker's live memory drifts, is a mistake.
 
 #include "pool.hpp"
 

@@ -1,12 +1,12 @@
-// What heap-profile sampling costs a real worker, and what it finds. JSON on standard
-// output.
+// Measures what heap-profile sampling costs a real worker, and what it finds. Prints JSON on
+// standard output.
 //
 //   bench_heap_profile [--model DIR] [--image FILE] [--rounds N] [--jobs N]
 //   bench_heap_profile --record DIR       fixtures for tests/data/heap
 //
-// Throughput: rounds of jobs with sampling off and at every rate take turns, so that noise of the
-// machine affects all rates. The figures are medians over the rounds. On a busy machine use
-// processor_ratio: it does not include other programs' time.
+// Throughput: rounds of jobs with sampling off and at every rate take turns, so that other
+// load affects all of them. The figures are medians over the rounds. On a busy machine use
+// processor_ratio, which does not include the time of other programs.
 
 #include "support/real_worker.hpp"
 

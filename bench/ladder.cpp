@@ -1,8 +1,8 @@
 // What does each rung of the healing ladder do to a worker's memory?
 //
-// Real actors and real worker processes; only Kafka is replaced, by jobs from memory. Services run
-// one after the other, each with a fault for one rung, and one without healing. Draws
-// docs/images/ladder.svg and docs/images/recovered.svg with --charts.
+// Actors and worker processes are real; only Kafka is replaced, by jobs from memory. Services
+// run one after the other, each with a fault for one rung, and one service without healing.
+// With --charts it draws docs/images/ladder.svg and docs/images/recovered.svg.
 
 #include "pool.hpp"
 

@@ -1,9 +1,9 @@
-// How soon is a leak found, is it named right, and what does healing it cost?
+// How soon is a leak found, is it named correctly, and what does healing cost?
 //
-// Real actors and real worker processes; only Kafka is replaced, by jobs from memory. Three
-// services run side by side: one without the fault, one with the fault and without healing, one
-// with healing. They take turns in short blocks of jobs, so that other load of the machine affects
-// all three.
+// Actors and worker processes are real; only Kafka is replaced, by jobs from memory. Three
+// services run side by side: one without the fault, one with the fault but without healing,
+// and one with healing. They take turns in short blocks of jobs, so that other load on the
+// machine affects all three.
 
 #include "naming.hpp"
 #include "pool.hpp"

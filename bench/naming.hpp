@@ -9,9 +9,9 @@
 
 namespace ziyu::bench {
 
-/// Compares the causes of replacements with the faults that were injected into the replaced
-/// worker. Forgets each worker after that, so that it does not grow itself. Not
-/// thread-safe.
+/// Compares the cause of each replacement with the faults that were injected into the
+/// replaced worker. Forgets each worker after the comparison, so that its own memory does not
+/// grow. Not thread-safe.
 class naming {
 public:
   /// That worker has done a job with a fault.

@@ -1,7 +1,7 @@
 #pragma once
 
-// The real actors and real worker processes, with Kafka replaced by memory. Shared by the
-// benchmarks that run the service without Kafka.
+// The real actors and real worker processes, with Kafka replaced by memory. Several
+// benchmarks share this code.
 
 #include "actors/intake.hpp"
 #include "actors/metrics.hpp"
@@ -40,7 +40,7 @@ double percentile(std::vector<double> values, double p);
 /// Private bytes of a process; 0 when it is gone.
 uint64_t private_bytes_of(int32_t pid);
 
-/// The settings of a pool's parts; the defaults are those of a service.
+/// The settings of a pool; the defaults are those of a service.
 struct pool_settings {
   std::filesystem::path model = ZIYU_SOURCE_DIR "/models/digits/1";
   std::filesystem::path worker = executable_dir() / "ziyu-worker";

@@ -1,5 +1,5 @@
 # Sourced by the commands in bench/: builds bench_NAME in the release tree and runs it.
-# Standard output carries its JSON only.
+# Standard output has only its JSON.
 . "$(dirname "${BASH_SOURCE[0]}")/../scripts/lib/common.sh"
 
 # bench NAME ARGUMENT...
@@ -13,7 +13,7 @@ bench() {
   exec "$root/build/release/bin/bench_$name" "$@"
 }
 
-# chaos MODULE ARGUMENT...: a command of the suite of Python in bench/chaos_suite.
+# chaos MODULE ARGUMENT...: a command of the Python suite in bench/chaos_suite.
 chaos() {
   "$root/scripts/deps" --test
   use_ccache

@@ -1,8 +1,8 @@
-// Does the service stay as it is while its workers leak for ever?
+// Does the service itself stay the same while its workers leak for ever?
 //
-// Real actors and real worker processes; only Kafka is replaced, by jobs from memory. One job in
-// four leaks; the kinds of leak take turns. The control process (this one) and the fork server must
-// not grow, and the workers must stay within their budget.
+// Actors and worker processes are real; only Kafka is replaced, by jobs from memory. One job
+// in four leaks, and kinds of leaks take turns. The control process (this one) and the fork
+// server must not grow, and the workers must not pass their budget.
 
 #include "naming.hpp"
 #include "pool.hpp"

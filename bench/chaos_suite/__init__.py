@@ -1,5 +1,5 @@
 """Chaos on a real Kafka of three brokers with several services, and an independent judge.
 
-Read in this order: `schedule` (what happens when, from a seed), `load` (which jobs), `cluster`, `proxy`, `instances`
-(what it happens to), `run` (one run), `checker` (what became of every job).
+Read in this order: `schedule` (the plan of a seed), `load` (the jobs), `cluster`, `proxy` and `instances` (the parts
+that are harmed), `run` (one run), `checker` (the outcome of every job).
 """

@@ -1,4 +1,4 @@
-"""Kills, cuts and fills, and proves that nothing is lost. See docs/chaos.md."""
+"""Harms services, brokers and network, and checks that no job is lost. See docs/chaos.md."""
 
 from . import command
 from .controls import run_controls, run_subject

@@ -1,5 +1,5 @@
-"""A circuit breaker that stays open for more than two max.poll.interval.ms, across rebalances: does its service stay in
-the group all the time, and do all partitions go on soon after it closes?"""
+"""Holds a circuit breaker open for more than two max.poll.interval.ms, and over rebalances. Does its service stay in the
+group all the time, and do all partitions go on soon after the breaker has closed?"""
 
 import time
 

@@ -1,4 +1,4 @@
-"""Performs a plan's actions. Nothing here waits: a long action is begun, and a later call ends it."""
+"""Performs the actions of a plan. Nothing here waits: an action that takes time is begun, and a later call ends it."""
 
 import heapq
 import signal

@@ -1,6 +1,6 @@
-"""The judge: finds the outcome of every submitted job. Pure; it knows records, not the service.
+"""The judge: determines the outcome of every submitted job. Pure; it knows records, not the service.
 
-It believes nothing but the topics: a job is done when a result or a dead letter names it, and never otherwise.
+It relies on the topics only: a job is done when a result or a dead letter names it, and never otherwise.
 """
 
 from collections import defaultdict

@@ -1,7 +1,7 @@
 """Three real Kafka brokers (KRaft, combined mode) on 127.0.0.1, behind proxies.
 
-Each broker has a listener for brokers and judges, which nothing disturbs, and one for each place of a service, whose
-advertised address is that place's proxy: so a service can be cut off from one broker, or from all.
+Each broker has a listener for brokers and judges, which no fault disturbs, and one for each place of a service. The
+advertised address of the latter is the proxy of that place. So a service can be cut off from one broker, or from all.
 """
 
 import os

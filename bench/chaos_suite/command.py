@@ -1,4 +1,4 @@
-"""The common parts of this folder's commands: options, a clean end, one JSON object."""
+"""The common part of the commands in this folder: options, a clean end, one JSON object."""
 
 import argparse
 import faulthandler

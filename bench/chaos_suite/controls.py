@@ -1,4 +1,4 @@
-"""The control of the judge: consumers that are broken on purpose run under the same chaos, and must be caught."""
+"""Tests the judge: consumers that are broken on purpose run under the same chaos, and the judge must detect them."""
 
 import copy
 import sys

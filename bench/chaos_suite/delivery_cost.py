@@ -1,6 +1,6 @@
-"""What do exactly_once and order cost? One service after the other does the same jobs on the same Kafka, one for each
-combination of delivery.guarantee and delivery.ordering, round after round. Throughput from a backlog of digits, then
-latency of single jobs, as a reader with isolation.level=read_committed sees them."""
+"""What do exactly_once and ordering cost? Services with each combination of delivery.guarantee and delivery.ordering do
+the same jobs on the same Kafka, one after the other, round after round. A backlog of digits gives the throughput, then
+single jobs give the latency, as a reader with isolation.level=read_committed sees them."""
 
 import json
 import math

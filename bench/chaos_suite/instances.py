@@ -1,4 +1,4 @@
-"""The services under test: each place runs `ziyu serve` (or another subject) and what it starts."""
+"""The services under test: each place runs `ziyu serve` (or another subject) with its child processes."""
 
 import http.client
 import json

@@ -1,4 +1,4 @@
-"""The submitted jobs: an endless stream from a seed, with the expected outcome of each."""
+"""The submitted jobs: an endless stream from a seed, with the expected outcome of each job."""
 
 import hashlib
 import json

@@ -1,6 +1,6 @@
-"""Does the breaker open under memory pressure, and close when it has gone? The service itself is asked while it happens.
+"""Does the breaker open under memory pressure, and close when the pressure is over? The suite asks the service meanwhile.
 
-No answer and a pressure that did not last prove nothing: they are not judged.
+A service that does not answer and a pressure that did not last prove nothing, so they are not judged.
 """
 
 import time

@@ -1,4 +1,4 @@
-"""Child processes that end with this process in any case, and their state in /proc."""
+"""Child processes that end with this process, whatever happens, and their figures in /proc."""
 
 import ctypes
 import os

@@ -1,4 +1,4 @@
-"""Reads whole topics with an independent client, for the judge."""
+"""Reads whole topics for the judge, with a client that is not Ziyu's."""
 
 import hashlib
 import json

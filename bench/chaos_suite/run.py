@@ -1,4 +1,4 @@
-"""One run: a cluster, two services and more that come and go, jobs, chaos, and the judgement."""
+"""One run: a cluster, two services, further services that join and leave, jobs, chaos, and the judgement."""
 
 import hashlib
 import json

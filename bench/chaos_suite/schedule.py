@@ -1,11 +1,13 @@
-"""What happens when: a plan from a seed. Pure; the same seed and duration give the same plan.
+"""The plan of a seed: which action happens when. Pure; the same seed and duration give the same plan.
 
-Three rules keep the promise that is tested meaningful (every stall is short). At any time at most one broker is harmed,
-so that the others have a majority and all in-sync replicas that `acks=all` needs. At most one of the first two places
-is harmed, so that one service could always go on; places beyond these come and go as they like. And while a member of
-the group that vanished is not yet missed, none other vanishes and no broker is harmed: Kafka's classic protocol stops
-the whole group until the session of each has timed out, and a broker that takes the group over counts the sessions
-anew, so that such a chain would stop any consumer for as long as it is made.
+Three rules make sure that every stall can be short:
+
+1. At most one broker is harmed at a time, so the others have a majority and all in-sync replicas that `acks=all` needs.
+2. At most one of the first two places is harmed at a time, so one service can always go on. Further places join and
+   leave at any time.
+3. While the group has not yet noticed that a member vanished, no other member vanishes and no broker is harmed. Kafka's
+   classic protocol stops the whole group until the session of each vanished member has timed out, and a broker that
+   takes over the group counts the sessions anew. So a chain of such actions would stop any consumer.
 """
 
 import random

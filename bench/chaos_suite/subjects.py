@@ -1,12 +1,12 @@
-"""Consumers that are broken on purpose, in ways that real ones are, and one that is not: the control for the judge.
+"""Consumers that are broken on purpose, in ways in which real ones are, and a correct one. They test the judge.
 
 usage: python -m chaos_suite.subjects VARIANT BROKERS GROUP JOBS_TOPIC RESULTS_TOPIC ASSIGNOR
 
-`correct`             an offset is stored when all results up to it are acknowledged
-`commit_on_fetch`     …when its record is fetched, as by default
-`no_delivery_report`  …when its result is given to the producer, whatever becomes of it
-`no_epoch_check`      as `correct`, but what was dropped because its partition was revoked counts as done for whoever has
-                      the partition now, which after a quick rebalance is itself
+`correct`             stores an offset when all results up to it are acknowledged
+`commit_on_fetch`     stores an offset when its record is fetched, as clients do by default
+`no_delivery_report`  stores an offset when its result is given to the producer, whether or not it arrives
+`no_epoch_check`      like `correct`, but counts a result that was dropped because its partition was revoked as done for
+                      the new owner of the partition, which after a quick rebalance is the same consumer
 """
 
 import json
