@@ -1,5 +1,5 @@
-"""Holds a circuit breaker open for more than two max.poll.interval.ms, and over rebalances. Does its service stay in the
-group all the time, and do all partitions go on soon after the breaker has closed?"""
+"""Holds a circuit breaker open for more than two max.poll.interval.ms, and over rebalances. Does its service stay in
+the group all the time, and do all partitions go on soon after the breaker has closed?"""
 
 import time
 

@@ -1,6 +1,6 @@
-"""Gives a service a backlog of images of 10 KB to 8 MB. The backlog is three times the memory of the service's cgroup of
-1 GiB, and far more than ten times the bytes that the service may hold at once. A third of the images are 10 to 30 times
-as large when decoded. Is the memory bounded, and are all jobs done?"""
+"""Gives a service a backlog of images of 10 KB to 8 MB. The backlog is three times the memory of the service's cgroup
+of 1 GiB, and far more than ten times the bytes that the service may hold at once. A third of the images are 10 to 30
+times as large when decoded. Is the memory bounded, and are all jobs done?"""
 
 import os
 import struct

@@ -1,4 +1,4 @@
-"""Does the breaker open under memory pressure, and close when the pressure is over? The suite asks the service meanwhile.
+"""Does the breaker open under memory pressure, and close when the pressure is over? The suite asks the service itself.
 
 A service that does not answer and a pressure that did not last prove nothing, so they are not judged.
 """

@@ -1,5 +1,5 @@
-"""When could a reader with isolation.level=read_committed see a record? No client is told that time: a record carries the
-time at which it was appended. The brokers' own logs have the end of each transaction, with its time."""
+"""When could a reader with isolation.level=read_committed see a record? No client is told that time: a record carries
+the time at which it was appended. The brokers' own logs have the end of each transaction, with its time."""
 
 import struct
 from collections import deque
