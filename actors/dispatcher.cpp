@@ -53,8 +53,8 @@ void dispatcher_state::on_memory(double share) {
 }
 
 void dispatcher_state::hold_credit() {
-  const auto held = breaker->holds();
-  settings.credit->hold(draining || held);
+  const auto holds = breaker->holds();
+  settings.credit->hold(draining || holds);
   // Closing the gate is free; dropped prefetched records must be fetched again.
   settings.credit->give_up_prefetched(
     holds && breaker->is_raised(supervision::circuit_breaker::trigger::memory));

@@ -109,8 +109,8 @@ finding check_model(const configs::config& x) {
   };
   std::string warnings;
   if (const auto i = document.find("warnings"); i != document.end() && i->is_array())
-    for (const auto& x : *i)
-      warnings += x.is_string() ? "; " + x.get<std::string>() : std::string{};
+    for (const auto& warning : *i)
+      warnings += warning.is_string() ? "; " + warning.get<std::string>() : std::string{};
   return {"model", warnings.empty() ? verdict::ok : verdict::warning,
           text("name") + " version " + text("version") + ", " + text("precision") + ", "
             + text("classes") + " classes, sha256 " + text("sha256").substr(0, 12) + "…"

@@ -211,9 +211,9 @@ private:
   size_t read_all(std::chrono::milliseconds limit) {
     size_t count = 0;
     auto drain = [&](messaging::topic_reader& from, std::chrono::milliseconds wait, auto handle) {
-      for (auto next = from.next(wait); next && *next; next = from.next(0ms)) {
+      for (auto record = from.next(wait); record && *record; record = from.next(0ms)) {
         ++count;
-        handle(**next);
+        handle(**record);
       }
     };
     drain(stage_.events(), 0ms, [&](const messaging::record& x) {
