@@ -180,7 +180,7 @@ TEST(HealthUsage, RefusesWhatIsNoAddressOfAService) {
 }
 
 TEST_F(Health, FindsTheServiceOfAConfiguration) {
-  const std::string config = ZIYU_SOURCE_DIR "/configs/ziyu.json";
+  const std::string config = test::source_dir() + "/configs/ziyu.json";
   // A service that listens on all addresses is asked at this machine's own address.
   const auto x = run({"--config", config, "--set", "http.host=0.0.0.0", "--set",
                       "http.port=" + std::to_string(port_)});

@@ -24,7 +24,7 @@ std::ostream& operator<<(std::ostream& out, const settings_case& x) {
 class Settings : public testing::TestWithParam<settings_case> {
 protected:
   static std::vector<std::string> with(std::vector<std::string> command) {
-    command.insert(command.begin(), std::string{ZIYU_BIN_DIR} + "/ziyu");
+    command.insert(command.begin(), test::program_dir() + "/ziyu");
     // There is no broker, and none is needed.
     for (const auto* x : {"kafka.bootstrap.servers=127.0.0.1:1", "http.port=0",
                           "memory.container_limit_bytes=8GiB"})
