@@ -43,7 +43,9 @@ TEST_F(OutputLines, KeepsABoundOfALineThatNeverEnds) {
     EXPECT_EQ(feed(std::string(1000, 'x')), list{});
   const auto all = feed("\n");
   ASSERT_EQ(all.size(), 1u);
-  EXPECT_EQ(all[0], std::string(1024, 'x') + "…");
+  auto expected = std::string(1024, 'x');
+  expected += "…";
+  EXPECT_EQ(all[0], expected);
 }
 
 TEST_F(OutputLines, TellsTheBeginningOfALineWhoseEndDoesNotCome) {

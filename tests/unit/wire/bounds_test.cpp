@@ -37,15 +37,15 @@ TEST(FrameBounds, EachTypeHasItsOwnAndOnlyJobsHaveTheLargest) {
     EXPECT_EQ(above.error().code, errc::bad_frame);
     EXPECT_NE(above.error().message.find(name_of(type)), std::string::npos);
     EXPECT_LE(encode(x).size(), header_size + most + 200) << name_of(type);
-    if (!std::holds_alternative<job>(x))
+    if (!std::holds_alternative<job>(x)) {
       EXPECT_LE(most, 16u << 20) << name_of(type);
+    }
   }
 }
 
 TEST(FrameBounds, AnswersOfAWholeModelFit) {
   result x;
-  for (uint32_t i = 0; i < 1000; ++i) // the most that model.top_k allows
-    x.top_k.push_back({i, 0.001f, std::string(1000, 'x')});
+  x.top_k.assign(1000, {0, 0.001f, std::string(1000, 'x')}); // the most that model.top_k allows
   const auto bytes = encode(x);
   EXPECT_TRUE(decode_header(bytes, stream::from_worker));
   EXPECT_TRUE(decode_header(encode(ready{1, 2, {1, 2, 3, 4}}), stream::from_worker));
