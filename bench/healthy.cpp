@@ -258,8 +258,9 @@ int main(int argc, char** argv) {
                 "One job in so many is of any size up to 12 Mpx; 0: none")
     ->check(CLI::Range(0, 1'000'000))
     ->capture_default_str();
-  app.add_option("--record", o.record, "Folder for what the judge saw, one CSV file per worker");
-  app.add_option("--seed", o.seed, "Of the order of the images")->capture_default_str();
+  app.add_option("--record", o.record,
+                 "Folder for the readings that the judge saw, one CSV file per worker");
+  app.add_option("--seed", o.seed, "Seed of the order of the images")->capture_default_str();
   app.add_option("--model", o.model, "Model folder (default: digits)");
   CLI11_PARSE(app, argc, argv);
   need(init_log("error", "text"));

@@ -138,7 +138,7 @@ int main(int argc, char** argv) {
   options o;
   CLI::App app{"What does each rung of the healing ladder do to a worker's memory?\n"
                "Prints one JSON object; exit code 2 when a job was lost or a rung not used."};
-  app.add_option("--jobs", o.jobs, "Of each service")
+  app.add_option("--jobs", o.jobs, "Jobs of each service")
     ->check(CLI::Range(100, 100'000))
     ->capture_default_str();
   app.add_option("--charts", o.charts, "Draws ladder.svg and recovered.svg into this folder")

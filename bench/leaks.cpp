@@ -344,22 +344,26 @@ int main(int argc, char** argv) {
   options o;
   CLI::App app{"How soon is a leak found, is it named right, what does healing it cost?\n"
                "Prints one JSON object; exit code 2 when a job was lost."};
-  app.add_option("--faults", o.faults, "Only these; without leaks that take turns")->delimiter(',');
-  app.add_option("--bytes", o.bytes, "Per job, for faults that have a size")
+  app
+    .add_option("--faults", o.faults, "Only these faults, without the run of leaks that take turns")
+    ->delimiter(',');
+  app.add_option("--bytes", o.bytes, "Bytes that leak per job, for faults that have a size")
     ->delimiter(',')
     ->capture_default_str();
-  app.add_option("--jobs", o.jobs, "Of each run; fewer where 4 GB would leak")
+  app.add_option("--jobs", o.jobs, "Jobs of each run; fewer where 4 GiB would leak")
     ->check(CLI::Range(40, 10'000'000))
     ->capture_default_str();
   app.add_option("--block", o.block, "Jobs of one turn")
     ->check(CLI::Range(5, 100'000))
     ->capture_default_str();
-  app.add_option("--budget", o.budget, "Of a worker's private memory")->capture_default_str();
+  app.add_option("--budget", o.budget, "Budget of a worker's private memory")
+    ->capture_default_str();
   app.add_option("--mixed-jobs", o.mixed_jobs, "Jobs of the leaks that take turns; 0: none")
     ->check(CLI::Range(0, 10'000'000))
     ->capture_default_str();
   app.add_option("--repetitions", o.repetitions)->check(CLI::Range(1, 100))->capture_default_str();
-  app.add_flag("--no-explain", o.no_explain, "Sample nobody and name no cause: what that costs");
+  app.add_flag("--no-explain", o.no_explain,
+               "Sample no worker and name no cause, to measure the cost of that");
   app.add_option("--image", o.image, "Image of every job");
   CLI11_PARSE(app, argc, argv);
   need(init_log("error", "text"));

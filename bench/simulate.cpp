@@ -68,11 +68,12 @@ int main(int argc, char** argv) {
   arguments a;
   CLI::App app{"Does every promise hold, whatever happens and in whatever order?\n"
                "Runs seeds of faults in virtual time; exit code 1 when a promise is broken."};
-  app.add_option("--seeds", a.seeds, "So many seeds")->check(CLI::Range(1, 100'000'000));
-  app.add_option("--first", a.first, "The first of them")->capture_default_str();
+  app.add_option("--seeds", a.seeds, "Number of seeds")->check(CLI::Range(1, 100'000'000));
+  app.add_option("--first", a.first, "The first seed")->capture_default_str();
   app.add_flag("--trace", a.trace, "Print all that happens (on standard error)");
   app.add_flag("!--no-shrink", a.shrink, "Leave a seed that breaks a promise as it is");
-  app.add_option("--jobs", a.jobs, "Instead of what the seed says")->check(CLI::Range(1, 1000));
+  app.add_option("--jobs", a.jobs, "Number of jobs, instead of the seed's")
+    ->check(CLI::Range(1, 1000));
   app.add_option("--services", a.services, "…")->check(CLI::Range(1, 5));
   app.add_option("--partitions", a.partitions, "…")->check(CLI::Range(1, 16));
   app.add_option("--slots", a.slots, "…")->check(CLI::Range(1, 8));
