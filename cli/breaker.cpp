@@ -89,7 +89,7 @@ void add_breaker_command(CLI::App& app, int& exit_code) {
   options->service.add_to(*command);
   command->add_option("--reason", options->reason, "Why, for the event and for /readyz")
     ->type_name("TEXT");
-  command->add_option("--timeout", options->timeout_s, "Wait so many seconds for the answer")
+  command->add_option("--timeout", options->timeout_s, "Longest wait for the answer")
     ->check(CLI::Range(0.001, 1e6))
     ->type_name("SECONDS")
     ->capture_default_str();

@@ -80,7 +80,7 @@ void add_check_command(CLI::App& app, int& exit_code) {
     ->required()
     ->type_name("FILE");
   add_override_option(*command, options->overrides);
-  command->add_option("--timeout", options->timeout_s, "Wait so many seconds for the broker")
+  command->add_option("--timeout", options->timeout_s, "Longest wait for the broker")
     ->check(CLI::Range(0.001, 1e6))
     ->type_name("SECONDS")
     ->capture_default_str();

@@ -154,7 +154,7 @@ void add_classify_command(CLI::App& app, int& exit_code) {
     ->envname("ZIYU_CONFIG")
     ->type_name("FILE");
   add_override_option(*command, options->overrides);
-  command->add_option("--timeout", options->timeout_s, "Wait so many seconds for each image")
+  command->add_option("--timeout", options->timeout_s, "Longest wait for each image")
     ->check(CLI::Range(0.001, 1e6))
     ->type_name("SECONDS")
     ->capture_default_str();

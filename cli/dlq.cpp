@@ -61,7 +61,7 @@ struct dlq_options {
         ->type_name("TIME");
       command.add_option("--until", until, "Only before this time")->type_name("TIME");
     }
-    command.add_option("--timeout", timeout_s, "Wait so many seconds for the broker")
+    command.add_option("--timeout", timeout_s, "Longest wait for the broker")
       ->check(CLI::Range(0.001, 1e6))
       ->type_name("SECONDS")
       ->capture_default_str();

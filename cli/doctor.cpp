@@ -147,10 +147,10 @@ void add_doctor_command(CLI::App& app, int& exit_code) {
                  "What the model's own caches hold when they are full, e.g., 32MiB; 0: it has\n"
                  "none (default: not known)")
     ->type_name("BYTES");
-  command->add_option("--slots", options->slots, "Recommend settings for so many slots")
+  command->add_option("--slots", options->slots, "Recommend settings for this number of slots")
     ->check(CLI::Range(1, 1024))
     ->type_name("N");
-  command->add_option("--timeout", options->timeout_s, "Wait so many seconds for each job")
+  command->add_option("--timeout", options->timeout_s, "Longest wait for each job")
     ->check(CLI::Range(0.001, 1e6))
     ->type_name("SECONDS")
     ->capture_default_str();

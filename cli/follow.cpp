@@ -51,11 +51,11 @@ void follow_options::add_to(CLI::App& command) {
                 "Where to start: beginning or end (only what comes from now on; the default)")
     ->check(CLI::IsMember({"beginning", "end"}));
   command.add_option("-n,--count", count,
-                     "End after so many records; exit code 1 if they do not come in time");
-  command.add_option("--timeout", timeout_s, "End after so many seconds")
+                     "End after this number of records; exit code 1 if they do not come in time");
+  command.add_option("--timeout", timeout_s, "End after this time")
     ->check(CLI::Range(0.001, 1e6))
     ->type_name("SECONDS");
-  command.add_option("--idle", idle_s, "End when nothing came for so many seconds")
+  command.add_option("--idle", idle_s, "End when nothing came for this time")
     ->check(CLI::Range(0.001, 1e6))
     ->type_name("SECONDS");
   command.add_flag("--json", json, "Print one JSON object per line, as in the topic");

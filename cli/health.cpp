@@ -163,10 +163,11 @@ void add_health_command(CLI::App& app, int& exit_code) {
     ->add_flag("--live", options->live,
                "Ask only whether its actors answer: if they do not, restart the service")
     ->excludes("--ready");
-  command->add_option("--wait", options->wait_s, "Ask again for so many seconds, until all is well")
+  command
+    ->add_option("--wait", options->wait_s, "Ask again until all is well, for this time at most")
     ->check(CLI::Range(0.0, 1e6))
     ->type_name("SECONDS");
-  command->add_option("--timeout", options->timeout_s, "Wait so many seconds for each answer")
+  command->add_option("--timeout", options->timeout_s, "Longest wait for each answer")
     ->check(CLI::Range(0.001, 1e6))
     ->type_name("SECONDS")
     ->capture_default_str();

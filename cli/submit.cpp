@@ -308,17 +308,18 @@ void add_submit_command(CLI::App& app, int& exit_code) {
                  "A header of each record, e.g., ziyu-fault=crash; may be repeated")
     ->type_name("NAME=VALUE")
     ->allow_extra_args(false);
-  command->add_option("--repeat", options->repeat, "Submit everything so many times, with new ids")
+  command
+    ->add_option("--repeat", options->repeat, "Submit everything this many times, with new ids")
     ->check(CLI::Range(1, 1'000'000))
     ->capture_default_str();
   command
     ->add_option("--rate", options->rate,
-                 "At most so many jobs a second (default: as fast as the broker takes them)")
+                 "At most this many jobs a second (default: as fast as the broker takes them)")
     ->check(CLI::Range(0.001, 1e6))
     ->type_name("NUMBER");
   command
     ->add_option("--timeout", options->timeout_s,
-                 "Give up when no job was acknowledged, or answered, for so many seconds")
+                 "Give up when no job was acknowledged, or answered, for this time")
     ->check(CLI::Range(0.001, 1e6))
     ->type_name("SECONDS")
     ->capture_default_str();

@@ -96,7 +96,7 @@ int list(const topics_options& options) {
 
 void add_common(CLI::App& command, topics_options& options) {
   options.connection.add_to(command);
-  command.add_option("--timeout", options.timeout_s, "Give up after so many seconds")
+  command.add_option("--timeout", options.timeout_s, "Give up after this time")
     ->check(CLI::Range(0.001, 1e6))
     ->type_name("SECONDS")
     ->capture_default_str();
