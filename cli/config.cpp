@@ -25,10 +25,10 @@ std::string quoted(const std::string& text) {
 /// A configuration that serves, with the keys that people change first. All other keys have the
 /// schema's defaults.
 std::string starter(const init_options& x) {
-  return R"(// The configuration of `ziyu serve`. What is not written here has its default.
+  return R"(// The configuration of `ziyu serve`. A key that is not in it has its default.
 // docs/configuration.md describes every key; `ziyu check FILE` finds mistakes.
 {
-  // librdkafka properties, as they are. Secrets come from the environment:
+  // librdkafka properties. Secrets come from the environment:
   //   "security.protocol": "SASL_SSL", "sasl.password": "${ZIYU_SASL_PASSWORD}"
   "kafka": {
     "bootstrap.servers": )"
@@ -37,7 +37,7 @@ std::string starter(const init_options& x) {
          + quoted(x.group) + R"(
   },
 
-  // `ziyu topics create --config FILE` makes those that are missing.
+  // `ziyu topics create --config FILE` creates the missing ones.
   "topics": {
     "jobs": "image.jobs",
     "results": "image.results",
@@ -49,7 +49,7 @@ std::string starter(const init_options& x) {
   "model": { "path": )"
          + quoted(x.model) + R"( },
 
-  // Two workers serve, a third is warm and waits to replace one of them.
+  // Two workers serve. A third is warm and waits to replace one of them.
   "workers": { "slots": 2, "standbys": 1 },
 
   // `ziyu doctor MODEL_FOLDER` says which budget a model needs.

@@ -90,7 +90,7 @@ int list(const topics_options& options) {
                                                      : std::to_string(partitions) + " partitions"));
   }
   if (missing > 0 && !options.json)
-    std::fprintf(stderr, "`ziyu topics create` makes those that are missing\n");
+    std::fprintf(stderr, "`ziyu topics create` creates the missing ones\n");
   return missing == 0 ? exit_ok : exit_failed;
 }
 
