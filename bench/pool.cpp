@@ -61,6 +61,8 @@ double percentile(std::vector<double> values, double p) {
   return values[static_cast<size_t>(std::max(rank, 1.)) - 1];
 }
 
+std::filesystem::path digits_model() { return ZIYU_SOURCE_DIR "/models/digits/1"; }
+
 uint64_t private_bytes_of(int32_t pid) {
   const auto memory = supervision::read_process_memory(pid);
   return memory ? memory->private_bytes : 0;

@@ -40,9 +40,12 @@ double percentile(std::vector<double> values, double p);
 /// Private bytes of a process; 0 when it is gone.
 uint64_t private_bytes_of(int32_t pid);
 
+/// The model of the demo, in the sources of this build.
+std::filesystem::path digits_model();
+
 /// The settings of a pool; the defaults are those of a service.
 struct pool_settings {
-  std::filesystem::path model = ZIYU_SOURCE_DIR "/models/digits/1";
+  std::filesystem::path model = digits_model();
   std::filesystem::path worker = executable_dir() / "ziyu-worker";
   uint32_t slots = 1, standbys = 1;
   uint32_t max_attempts = 3;

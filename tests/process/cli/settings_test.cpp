@@ -24,7 +24,7 @@ std::ostream& operator<<(std::ostream& out, const settings_case& x) {
 class Settings : public testing::TestWithParam<settings_case> {
 protected:
   static std::vector<std::string> with(std::vector<std::string> command) {
-    command.insert(command.begin(), test::program_dir() + "/ziyu");
+    command.insert(command.begin(), program_dir() + "/ziyu");
     // There is no broker, and none is needed.
     for (const auto* x : {"kafka.bootstrap.servers=127.0.0.1:1", "http.port=0",
                           "memory.container_limit_bytes=8GiB"})
@@ -35,7 +35,7 @@ protected:
   }
 };
 
-const std::string file = test::source_dir() + "/configs/ziyu.json";
+const std::string file = source_dir() + "/configs/ziyu.json";
 
 } // namespace
 

@@ -53,7 +53,7 @@ private:
 };
 
 std::vector<std::string> top(const std::string& url) {
-  return {test::program_dir() + "/ziyu", "top", url, "--interval", "0.1"};
+  return {program_dir() + "/ziyu", "top", url, "--interval", "0.1"};
 }
 
 const std::map<std::string, std::string> environment{
