@@ -63,7 +63,7 @@ class LabelText(unittest.TestCase):
         text = "a\n金毛犬\n".encode("gbk")
         self.assertIn(f"labels.txt line 2 is not UTF-8, but likely GBK; convert the file: iconv -f GBK -t UTF-8 "
                       f"{self.file} > {self.file}.utf8 && mv {self.file}.utf8 {self.file}", self.error(text))
-        self.assertIn("likely GBK (or BIG5, should the labels", self.error("貓\n".encode("big5")))
+        self.assertIn("likely GBK (or BIG5, if the labels", self.error("貓\n".encode("big5")))
         self.assertIn("iconv -f UTF-16 -t UTF-8", self.error("猫\n".encode("utf-16")))
 
     def test_duplicates_and_numbers_warn(self):
