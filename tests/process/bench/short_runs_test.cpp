@@ -12,7 +12,7 @@ namespace {
 
 /// Runs a benchmark that must succeed; what it printed.
 json run(const std::string& name, std::vector<std::string> arguments) {
-  arguments.insert(arguments.begin(), test::program_dir() + "/bench_" + name);
+  arguments.insert(arguments.begin(), ziyu::test::program_dir() + "/bench_" + name);
   program bench{std::move(arguments)};
   const auto code = bench.finish(std::chrono::seconds{240});
   EXPECT_EQ(code, 0) << bench.out() << bench.err();
