@@ -358,8 +358,8 @@ private:
     const auto deadline = clock::now() + settings_.limit;
     if (stuck_->load() >= max_stuck_calls)
       return step_failure{step_failure::severity::abort,
-                          {errc::unavailable, std::to_string(max_stuck_calls)
-                                                + " clients wait for the group's coordinator"}};
+                          {errc::unavailable, "too many clients wait for the group's coordinator: "
+                                                + std::to_string(max_stuck_calls)}};
     // The call may block for long. Then client and thread are left behind; a new client of the same
     // id aborts the open transaction and fences the old client.
     if (!caller_)
