@@ -2,6 +2,7 @@
 
 #include "base/file.hpp"
 
+#include <algorithm>
 #include <charconv>
 #include <optional>
 #include <sstream>
@@ -122,6 +123,7 @@ std::optional<container_memory> read_v1(const fs::path& root) {
 process_memory from_smaps(const std::string& text, const char* source) {
   process_memory x;
   x.source = source;
+  uint64_t private_clean = 0, private_dirty = 0, shared_dirty = 0;
   std::istringstream lines{text};
   for (std::string line; std::getline(lines, line);) {
     std::istringstream words{line};
@@ -134,15 +136,25 @@ process_memory from_smaps(const std::string& text, const char* source) {
       x.rss += bytes;
     else if (name == "Pss:")
       x.pss += bytes;
-    else if (name == "Private_Clean:" || name == "Private_Dirty:")
-      x.private_bytes += bytes;
-    else if (name == "Shared_Clean:" || name == "Shared_Dirty:")
+    else if (name == "Private_Clean:")
+      private_clean += bytes;
+    else if (name == "Private_Dirty:")
+      private_dirty += bytes;
+    else if (name == "Shared_Clean:")
       x.shared_bytes += bytes;
-    else if (name == "Anonymous:")
+    else if (name == "Shared_Dirty:") {
+      x.shared_bytes += bytes;
+      shared_dirty += bytes;
+    } else if (name == "Anonymous:")
       x.anonymous += bytes;
     else if (name == "Swap:")
       x.swapped += bytes;
   }
+  // A library's clean pages are called private as soon as no other process maps them: the end
+  // of another process is no growth of this one. Clean and anonymous are only pages that came
+  // back from swap.
+  x.private_bytes = private_dirty
+                    + std::min(private_clean, less(x.anonymous, private_dirty + shared_dirty));
   return x;
 }
 

@@ -15,7 +15,7 @@ namespace ziyu::supervision {
 /// verdicts only.
 struct process_memory {
   uint64_t rss = 0, pss = 0;
-  uint64_t private_bytes = 0; ///< Private_Clean + Private_Dirty (USS).
+  uint64_t private_bytes = 0; ///< Private_Dirty, and Private_Clean unless it is a file's.
   uint64_t shared_bytes = 0;  ///< Shared_Clean + Shared_Dirty.
   uint64_t anonymous = 0;     ///< Anonymous: what statm's resident − shared counts.
   uint64_t swapped = 0;       ///< Swap: anonymous, and not resident now.

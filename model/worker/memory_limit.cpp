@@ -88,9 +88,8 @@ std::optional<uint64_t> read_memory_limit(const std::filesystem::path& root) {
 }
 
 std::optional<uint64_t> read_private_bytes(const std::filesystem::path& proc) {
-  const auto clean = read_kilobytes(proc / "self/smaps_rollup", "Private_Clean:");
-  const auto dirty = read_kilobytes(proc / "self/smaps_rollup", "Private_Dirty:");
-  return clean && dirty ? std::optional{*clean + *dirty} : std::nullopt;
+  // Clean pages are those of files, which other processes may map at any time.
+  return read_kilobytes(proc / "self/smaps_rollup", "Private_Dirty:");
 }
 
 bool limit_growth(uint64_t bytes) {

@@ -261,6 +261,7 @@ TEST_F(Ladder, LeaksThatTakeTurnsInOneJobOfFourAreToldApart) {
       }
   EXPECT_THAT(causes(3), ::testing::UnorderedElementsAre("retained_tensors", "retained_images",
                                                          "native_allocation"));
+  EXPECT_LT(highest_, settings.budget_bytes);
   EXPECT_EQ(lost(), 0u);
 }
 
