@@ -12,14 +12,38 @@ error to_error(const rd_kafka_error_t& x, const std::string& what) {
   return result;
 }
 
-/// The delivery reports since the last transaction began.
+using clock = std::chrono::steady_clock;
+
+/// What an abort may take beyond the limit of a write, as readers wait for it.
+constexpr std::chrono::seconds abort_limit{10};
+
+/// Transactions that one write may spend on skipped sequence numbers.
+constexpr int max_skips = 3;
+
+int remaining_ms(clock::time_point deadline) {
+  using std::chrono::milliseconds;
+  const auto left = std::chrono::duration_cast<milliseconds>(deadline - clock::now());
+  return static_cast<int>(std::max(left, milliseconds{0}).count());
+}
+
+/// A record that was refused has spent a sequence number that no broker has seen. The next
+/// record for its partition fails by it. The abort of that transaction begins a new epoch,
+/// whose numbers begin anew.
+bool skipped_numbers(rd_kafka_resp_err_t x) {
+  return x == RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER
+         || x == RD_KAFKA_RESP_ERR_UNKNOWN_PRODUCER_ID;
+}
+
+/// What delivery reports have said since the last transaction began.
 struct report_book {
+  size_t outstanding = 0; ///< Records without a report.
   std::optional<size_t> culprit;
   rd_kafka_resp_err_t why = RD_KAFKA_RESP_ERR_NO_ERROR;
 
   /// Called during a call of the writer.
   static void note(rd_kafka_t*, const rd_kafka_message_t* message, void* opaque) {
     auto& self = *static_cast<report_book*>(opaque);
+    --self.outstanding;
     if (self.culprit || refusal_of(message->err) == refusal::none)
       return;
     self.culprit = static_cast<size_t>(reinterpret_cast<uintptr_t>(message->_private));
@@ -39,68 +63,109 @@ public:
 
   tl::expected<void, failure> write(const std::vector<outgoing>& records,
                                     std::chrono::milliseconds limit) override {
-    auto done = attempt(records, limit, false);
-    // A batch that is too large is refused as if each of its records were too large.
-    if (!done && done.error().culprit && done.error().reason.code == errc::job_too_large)
-      done = attempt(records, limit, true);
-    return done;
+    const auto deadline = clock::now() + limit;
+    for (int skips = 0;;) {
+      auto failed = attempt(records, deadline);
+      if (!failed) {
+        one_by_one_ = false;
+        return {};
+      }
+      const auto& why = failed->told;
+      if (failed->skipped && ++skips <= max_skips)
+        continue;
+      // A batch that is too large is refused as if each of its records were.
+      if (why.culprit && why.reason.code == errc::job_too_large
+          && !std::exchange(one_by_one_, true))
+        continue;
+      return tl::unexpected(std::move(failed->told));
+    }
   }
 
 private:
-  tl::expected<void, failure> attempt(const std::vector<outgoing>& records,
-                                      std::chrono::milliseconds limit, bool one_by_one) {
-    const auto failed = [](error why, std::optional<size_t> which = {}) {
-      return tl::unexpected<failure>(failure{std::move(why), which});
-    };
+  struct attempt_failure {
+    failure told;
+    bool skipped = false; ///< By sequence numbers only: it may go well the next time.
+  };
+
+  /// Nothing: all records are committed.
+  std::optional<attempt_failure> attempt(const std::vector<outgoing>& records,
+                                         clock::time_point deadline) {
     *reports_ = {};
     if (error_ptr broken{rd_kafka_begin_transaction(client_.get())})
-      return failed(to_error(*broken, "begin of a transaction"));
-    for (size_t i = 0; i < records.size() && !reports_->culprit; ++i) {
+      return attempt_failure{{to_error(*broken, "begin of a transaction"), {}}};
+    for (size_t i = 0; i < records.size(); ++i) {
       const auto status = try_produce(client_.get(), records[i], i);
-      if (status != RD_KAFKA_RESP_ERR_NO_ERROR) {
-        // An earlier record may have failed the transaction: its report tells.
-        const auto deadline = std::chrono::steady_clock::now() + limit;
-        while (status == RD_KAFKA_RESP_ERR__STATE && !reports_->culprit
-               && std::chrono::steady_clock::now() < deadline)
-          rd_kafka_poll(client_.get(), 100);
-        if (reports_->culprit)
-          return culprit_of(records, limit);
-        abort(limit);
-        const auto alone = refusal_of(status) != refusal::none;
-        return failed(messaging::to_error(status, "produce to " + records[i].topic),
-                      alone ? std::optional{i} : std::nullopt);
-      }
-      if (one_by_one)
-        rd_kafka_flush(client_.get(), static_cast<int>(limit.count()));
+      if (status == RD_KAFKA_RESP_ERR__STATE) // a record before it has failed the transaction
+        return not_delivered(records);
+      if (status != RD_KAFKA_RESP_ERR_NO_ERROR)
+        return not_produced(status, records[i].topic, i);
+      ++reports_->outstanding;
+      if (one_by_one_ && !await_reports(deadline))
+        return not_delivered(records);
     }
-    if (reports_->culprit)
-      return culprit_of(records, limit);
-    error_ptr broken{rd_kafka_commit_transaction(client_.get(), static_cast<int>(limit.count()))};
+    // A commit would wait for records that no broker takes any more, behind a refused one.
+    if (!await_reports(deadline))
+      return not_delivered(records);
+    error_ptr broken{rd_kafka_commit_transaction(client_.get(), remaining_ms(deadline))};
     if (!broken)
-      return {};
-    if (reports_->culprit)
-      return culprit_of(records, limit);
-    auto result = to_error(*broken, "commit of a transaction");
+      return std::nullopt;
     if (rd_kafka_error_txn_requires_abort(broken.get()) != 0)
-      abort(limit);
-    return failed(std::move(result));
+      abort();
+    return attempt_failure{{to_error(*broken, "commit of a transaction"), {}}};
   }
 
-  tl::expected<void, failure> culprit_of(const std::vector<outgoing>& records,
-                                         std::chrono::milliseconds limit) {
-    const auto found = *reports_;
-    abort(limit);
-    return tl::unexpected<failure>(
-      failure{messaging::to_error(found.why, records.at(*found.culprit).topic), found.culprit});
+  /// Until each record has its report. False: the transaction cannot be committed any more, or
+  /// the time is up.
+  bool await_reports(clock::time_point deadline) {
+    while (reports_->outstanding > 0 && !reports_->culprit && clock::now() < deadline)
+      if (rd_kafka_poll(client_.get(), 100) == 0 && why_broken())
+        return false;
+    return reports_->outstanding == 0 && !reports_->culprit;
   }
 
-  void abort(std::chrono::milliseconds limit) {
+  /// Why the transaction under way cannot be committed any more, which is told only to whoever
+  /// asks for something. Null: it still may.
+  error_ptr why_broken() {
+    error_ptr answer{rd_kafka_begin_transaction(client_.get())};
+    if (answer && rd_kafka_error_txn_requires_abort(answer.get()) == 0
+        && rd_kafka_error_is_fatal(answer.get()) == 0)
+      answer.reset(); // "not now", as one is under way
+    return answer;
+  }
+
+  attempt_failure not_delivered(const std::vector<outgoing>& records) {
+    const auto why = why_broken();
+    const auto aborted = abort(); // serves the reports that are still to come
+    if (reports_->culprit)
+      return {{messaging::to_error(reports_->why, records.at(*reports_->culprit).topic),
+               reports_->culprit}};
+    if (!why)
+      return {{{errc::unavailable, "the records of a transaction were not delivered in time"}, {}}};
+    return {{to_error(*why, "a transaction"), {}},
+            aborted && skipped_numbers(rd_kafka_error_code(why.get()))};
+  }
+
+  attempt_failure not_produced(rd_kafka_resp_err_t status, const std::string& topic, size_t which) {
+    abort();
+    attempt_failure result{{messaging::to_error(status, "produce to " + topic), {}}};
+    if (refusal_of(status) != refusal::none)
+      result.told.culprit = which;
+    return result;
+  }
+
+  /// True when the transaction was aborted in good order.
+  bool abort() {
+    const auto deadline = clock::now() + abort_limit;
     rd_kafka_purge(client_.get(), RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
-    error_ptr{rd_kafka_abort_transaction(client_.get(), static_cast<int>(limit.count()))};
+    while (reports_->outstanding > 0 && clock::now() < deadline)
+      rd_kafka_poll(client_.get(), 100);
+    return !error_ptr{rd_kafka_abort_transaction(client_.get(), remaining_ms(deadline))};
   }
 
   std::unique_ptr<report_book> reports_; ///< Outlives the client, which writes to it.
   kafka_ptr client_;
+  /// A batch was refused for its size, and nothing was committed since.
+  bool one_by_one_ = false;
 };
 
 } // namespace
