@@ -1,6 +1,7 @@
 #include "messaging/dead_letter.hpp"
 
 #include "base/text.hpp"
+#include "messaging/header_bound.hpp"
 #include "messaging/job_id.hpp"
 
 #include <nlohmann/json.hpp>
@@ -172,7 +173,8 @@ dead_letter read_dead_letter(const record& x) {
   result.time_ms = number_of<int64_t>(text_of(x.headers, time_header), x.timestamp_ms);
   result.replays = number_of<uint64_t>(text_of(x.headers, replays_header));
   result.incomplete = find_header(x.headers, omitted_header)
-                      || find_header(x.headers, headers_omitted_header);
+                      || find_header(x.headers, headers_omitted_header)
+                      || find_header(x.headers, unread_headers);
   if (auto id = find_header(x.headers, job_id_header); id && !id->empty())
     result.job_id = to_utf8(*id);
   else

@@ -2,6 +2,7 @@
 
 #include "base/file.hpp"
 #include "base/text.hpp"
+#include "messaging/header_bound.hpp"
 
 #include <nlohmann/json.hpp>
 
@@ -244,6 +245,9 @@ size_t job::bytes() const {
 bool is_plain_image(const record& x) { return x.value && !x.value->empty() && !looks_like_json(x); }
 
 expected<job> decode_job(record source, const job_limits& limits) {
+  if (find_header(source.headers, unread_headers))
+    return fail(errc::job_too_large,
+                "the record has more than " + std::to_string(max_headers) + " headers");
   job result;
   result.id = job_id_of(source);
   result.fault = find_header(source.headers, "ziyu-fault").value_or("");

@@ -1,6 +1,7 @@
 #include "messaging/kafka_client.hpp"
 
 #include "base/log.hpp"
+#include "messaging/header_bound.hpp"
 
 #include <algorithm>
 #include <cstdlib>
@@ -20,6 +21,35 @@ void forward_log(const rd_kafka_t*, int level, const char* facility, const char*
                   : level <= 4 ? spdlog::level::warn
                                : spdlog::level::debug;
   spdlog::log(to, "librdkafka {}: {}", facility, text);
+}
+
+/// The headers of a message, within `max_headers`.
+header_list headers_of(const rd_kafka_message_t& message) {
+  rd_kafka_headers_t* headers = nullptr;
+  const auto status = rd_kafka_message_headers(&message, &headers);
+  if (status == RD_KAFKA_RESP_ERR__NOENT)
+    return {};
+  if (status != RD_KAFKA_RESP_ERR_NO_ERROR) // librdkafka reads none of more than 100,000
+    return {{unread_headers, "all"}};
+  const auto count = rd_kafka_header_cnt(headers);
+  const auto left_out = count <= max_headers ? 0 : count - 2 * kept_at_each_end;
+  header_list result;
+  result.reserve(count - left_out + 1);
+  for (size_t i = 0; i < count; ++i) {
+    if (left_out > 0 && i == kept_at_each_end)
+      i += left_out;
+    const char* name = nullptr;
+    const void* value = nullptr;
+    size_t size = 0;
+    if (rd_kafka_header_get_all(headers, i, &name, &value, &size) != RD_KAFKA_RESP_ERR_NO_ERROR)
+      break;
+    result.emplace_back(name, value
+                                ? std::optional{std::string{static_cast<const char*>(value), size}}
+                                : std::nullopt);
+  }
+  if (left_out > 0)
+    result.emplace_back(unread_headers, std::to_string(left_out));
+  return result;
 }
 
 expected<kafka_ptr> make_admin(const kafka_properties& properties) {
@@ -132,18 +162,7 @@ record to_record(const rd_kafka_message_t& message, uint64_t epoch) {
   if (message.payload != nullptr)
     x.value = std::make_shared<const std::string>(static_cast<const char*>(message.payload),
                                                   message.len);
-  rd_kafka_headers_t* headers = nullptr;
-  if (rd_kafka_message_headers(&message, &headers) == RD_KAFKA_RESP_ERR_NO_ERROR) {
-    const char* name = nullptr;
-    const void* value = nullptr;
-    size_t size = 0;
-    for (size_t i = 0;
-         rd_kafka_header_get_all(headers, i, &name, &value, &size) == RD_KAFKA_RESP_ERR_NO_ERROR;
-         ++i)
-      x.headers.emplace_back(
-        name,
-        value ? std::optional{std::string{static_cast<const char*>(value), size}} : std::nullopt);
-  }
+  x.headers = headers_of(message);
   rd_kafka_timestamp_type_t type{};
   x.timestamp_ms = rd_kafka_message_timestamp(&message, &type);
   return x;

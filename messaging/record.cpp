@@ -7,7 +7,8 @@ namespace ziyu::messaging {
 namespace {
 
 size_t size_of(const header_list& headers) {
-  size_t result = 0;
+  // Tiny headers weigh little in Kafka, and much here.
+  auto result = headers.size() * sizeof(header_list::value_type);
   for (const auto& [name, value] : headers)
     result += name.size() + (value ? value->size() : 0);
   return result;

@@ -64,6 +64,40 @@ protected:
 
 } // namespace
 
+// Two bytes in Kafka are a hundred and more in memory.
+TEST_F(TopicReader, OfARecordOfNothingButHeadersOnlyTheEndsAreRead) {
+  for (const size_t count : {size_t{10'000}, size_t{10'001}, size_t{100'001}}) {
+    outgoing x;
+    x.topic = "t";
+    x.partition = 0;
+    x.value = "image";
+    x.headers.assign(count, {"", std::nullopt});
+    x.headers.front() = {"first", "1"};
+    x.headers.back() = {"last", "2"};
+    ASSERT_TRUE(producer_->produce(x));
+  }
+  ASSERT_TRUE(producer_->flush(patience));
+  const auto from = open(topic_reader::start::beginning);
+  ASSERT_TRUE(from);
+  std::vector<header_list> found;
+  const auto deadline = std::chrono::steady_clock::now() + patience;
+  while (found.size() < 3 && std::chrono::steady_clock::now() < deadline) {
+    auto next = from->next(milliseconds{1000});
+    ASSERT_TRUE(next) << next.error().describe();
+    if (*next)
+      found.push_back((*next)->headers);
+  }
+  ASSERT_EQ(found.size(), 3u);
+  EXPECT_EQ(found[0].size(), 10'000u) << "so many are read";
+  ASSERT_EQ(found[1].size(), 65u);
+  EXPECT_LT(found[1].capacity(), 70u);
+  EXPECT_EQ(find_header(found[1], "first"), "1");
+  EXPECT_EQ(found[1][63], (header_list::value_type{"last", "2"}));
+  EXPECT_EQ(found[1][64], (header_list::value_type{"ziyu-headers-unread", "9937"}));
+  // librdkafka reads none of so many.
+  EXPECT_EQ(found[2], (header_list{{"ziyu-headers-unread", "all"}}));
+}
+
 TEST_F(TopicReader, FromTheBeginningReadsAllPartitions) {
   produce("a", 10);
   auto reader = open(topic_reader::start::beginning);

@@ -168,6 +168,13 @@ TEST(Replay, AnOmittedPayloadIsNotReplayed) {
   EXPECT_NE(job.error().message.find("image.jobs-2-77"), std::string::npos) << job.error().message;
 }
 
+TEST(Replay, AJobWhoseHeadersWereNotReadIsNotReplayed) {
+  auto x = letter_of(dead_letter_style::connect);
+  x.headers.emplace_back("ziyu-headers-unread", "50000");
+  EXPECT_TRUE(read_dead_letter(x).incomplete);
+  EXPECT_FALSE(replay_of(x));
+}
+
 // Spring's dead letters grew with each round until they were too large to be written.
 TEST(Replay, AJobThatComesBackForeverDoesNotGrow) {
   auto x = letter_of(dead_letter_style::connect);

@@ -70,6 +70,15 @@ TEST(RawJob, MayBeAsLargeAsTheLimitAndNoLarger) {
   EXPECT_EQ(by.message, "the image has 1001 bytes, jobs.max_bytes is 1000");
 }
 
+TEST(RawJob, WithMoreHeadersThanAreReadIsRefused) {
+  auto source = make_record(image, "key");
+  source.headers = {{"a", "b"}, {"ziyu-headers-unread", "50000"}};
+  const auto x = decode_job(source, {});
+  ASSERT_FALSE(x);
+  EXPECT_EQ(x.error().code, errc::job_too_large);
+  EXPECT_EQ(x.error().message, "the record has more than 10000 headers");
+}
+
 TEST(RawJob, ThatIsNothing) {
   const auto tombstone = decode_job(make_record(std::nullopt, "k"), {});
   ASSERT_FALSE(tombstone);

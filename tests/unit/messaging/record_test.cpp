@@ -1,8 +1,11 @@
 #include "messaging/record.hpp"
 
+#include "messaging/header_bound.hpp"
 #include "messaging/producer.hpp"
 
 #include <gtest/gtest.h>
+
+#include <malloc.h>
 
 using namespace ziyu::messaging;
 
@@ -33,7 +36,16 @@ TEST(Record, WeighsItsKeyItsValueAndItsHeaders) {
   x.key = "four";
   x.value = std::make_shared<const std::string>(100, 'v');
   x.headers = {{"name", "七"}, {"empty", ""}, {"null", std::nullopt}};
-  EXPECT_EQ(x.bytes(), 4u + 100 + 4 + 3 + 5 + 4);
+  EXPECT_EQ(x.bytes(), 4u + 100 + 4 + 3 + 5 + 4 + 3 * sizeof(header_list::value_type));
+}
+
+TEST(Record, OfTinyHeadersWeighsWhatTheyTakeInMemory) {
+  record x;
+  const auto before = ::mallinfo2();
+  x.headers.assign(max_headers, {"", std::nullopt});
+  const auto after = ::mallinfo2();
+  const auto taken = after.uordblks + after.hblkhd - before.uordblks - before.hblkhd;
+  EXPECT_GE(x.bytes() + 4096, taken);
 }
 
 TEST(Outgoing, WeighsItsKeyItsValueAndItsHeaders) {
@@ -42,5 +54,5 @@ TEST(Outgoing, WeighsItsKeyItsValueAndItsHeaders) {
   x.key = "four";
   x.value = std::string(100, 'v');
   x.headers = {{"name", "七"}};
-  EXPECT_EQ(x.bytes(), 4u + 100 + 4 + 3);
+  EXPECT_EQ(x.bytes(), 4u + 100 + 4 + 3 + sizeof(header_list::value_type));
 }
