@@ -49,9 +49,40 @@ std::string_view other_format(std::string_view bytes) {
     {"8BPS"sv, "Photoshop (PSD)"sv},
     {"\0\0\1\0"sv, "ICO"sv},
     {"<svg"sv, "SVG"sv},
+    {"P1"sv, "PBM"sv},
+    {"P2"sv, "PGM"sv},
+    {"P3"sv, "PPM"sv},
     {"P4"sv, "PBM"sv},
     {"P5"sv, "PGM"sv},
     {"P6"sv, "PPM"sv},
+    {"P7\n"sv, "PAM"sv},
+    {"Pf"sv, "PFM"sv},
+    {"PF"sv, "PFM"sv},
+    {"II\xbc"sv, "JPEG XR"sv},
+    {"IIU\0"sv, "Panasonic raw (RW2)"sv},
+    {"FUJIFILMCCD-RAW"sv, "Fujifilm raw (RAF)"sv},
+    {"\x8aMNG"sv, "MNG"sv},
+    {"\x8bJNG"sv, "JNG"sv},
+    {"\0\0\2\0\0\0"sv, "TGA"sv},
+    {"\0\0\2\0"sv, "cursor (CUR)"sv},
+    {"icns"sv, "ICNS"sv},
+    {"DDS "sv, "DDS"sv},
+    {"qoif"sv, "QOI"sv},
+    {"\x01\xda"sv, "SGI"sv},
+    {"\x76\x2f\x31\x01"sv, "OpenEXR"sv},
+    {"#?RADIANCE"sv, "Radiance HDR"sv},
+    {"SIMPLE  ="sv, "FITS"sv},
+    {"gimp xcf"sv, "GIMP (XCF)"sv},
+    {"\xd7\xcd\xc6\x9a"sv, "WMF"sv},
+    {"%!PS"sv, "PostScript"sv},
+    {"\x1a\x45\xdf\xa3"sv, "Matroska or WebM video"sv},
+    {"<?xml"sv, "XML"sv},
+    {"<!DOCTYPE html"sv, "a web page"sv},
+    {"<!doctype html"sv, "a web page"sv},
+    {"<html"sv, "a web page"sv},
+    {"\x1f\x8b"sv, "gzip"sv},
+    {"PK\3\4"sv, "ZIP"sv},
+    {"7z\xbc\xaf"sv, "7-Zip"sv},
   };
   for (const auto& [start, name] : starts)
     if (bytes.starts_with(start))
@@ -60,9 +91,20 @@ std::string_view other_format(std::string_view bytes) {
     const auto brand = bytes.substr(8, 4);
     if (brand == "avif"sv || brand == "avis"sv)
       return "AVIF";
-    if (brand == "heic"sv || brand == "heix"sv || brand == "mif1"sv || brand == "hevc"sv)
+    if (brand == "crx "sv)
+      return "Canon raw (CR3)";
+    if (brand == "jp2 "sv || brand == "jpx "sv)
+      return "JPEG 2000";
+    constexpr std::string_view heif[] = {"heic"sv, "heix"sv, "heim"sv, "heis"sv, "hevc"sv,
+                                         "hevx"sv, "hevm"sv, "hevs"sv, "mif1"sv, "msf1"sv};
+    if (std::find(std::begin(heif), std::end(heif), brand) != std::end(heif))
       return "HEIF";
+    return "MP4 or QuickTime video";
   }
+  if (bytes.size() >= 132 && bytes.substr(128, 4) == "DICM"sv)
+    return "DICOM";
+  if (bytes.starts_with("RIFF"sv))
+    return "RIFF, but not of a WebP";
   return {};
 }
 

@@ -18,17 +18,43 @@ using namespace std::string_view_literals;
 
 constexpr uint16_t orientation_tag = 274, xmp_tag = 700;
 
-/// The metadata of an image that may give its orientation.
-struct metadata {
-  std::string exif, xmp;
+/// A part of the image's bytes, or what had to be put together or inflated from them.
+class block {
+public:
+  block() = default;
+  explicit block(std::string_view part) : part_(part) {}
+  explicit block(std::string own) : own_(std::move(own)) {}
+
+  std::string_view bytes() const { return own_.empty() ? part_ : std::string_view{own_}; }
+
+  void append(std::string_view more) {
+    if (own_.empty())
+      own_ = part_;
+    own_ += more;
+  }
+
+private:
+  std::string_view part_;
+  std::string own_;
 };
 
-/// The value of the tag, valid or not: if it is present, XMP is not read.
+/// What an image carries besides its pixels, as far as it tells how to turn them.
+struct metadata {
+  block exif, xmp;
+};
+
+/// All texts of an image that are inflated may come to so much; Pillow's bound.
+constexpr size_t most_text = size_t{64} << 20;
+
+/// EXIF in several segments; it takes one in all files but hostile ones.
+constexpr size_t most_joined = size_t{1} << 20;
+
+/// The value of the tag, whatever it is: with one of its own, XMP is not asked.
 std::optional<uint32_t> orientation_of(const tiff_directory& directory) {
   const auto* entry = directory.find(orientation_tag);
   if (entry == nullptr)
     return std::nullopt;
-  const auto value = entry->count == 1 ? directory.number(*entry) : std::nullopt;
+  const auto value = directory.first_whole(*entry);
   return value && *value >= 1 && *value <= 8 ? static_cast<uint32_t>(*value) : 1;
 }
 
@@ -40,7 +66,13 @@ std::optional<uint32_t> orientation_of_exif(std::string_view exif) {
     return std::nullopt;
   // Pillow does not look for XMP either if the EXIF is unreadable.
   const auto directory = tiff_directory::read(exif);
-  return directory ? orientation_of(*directory) : std::optional<uint32_t>{1};
+  if (!directory)
+    return 1;
+  // Pillow reads eight bytes of the header: a little-endian BigTIFF fails, of a big-endian one it
+  // looks for the directory where nothing is.
+  if (directory->big_tiff())
+    return directory->big_endian() ? std::nullopt : std::optional<uint32_t>{1};
+  return orientation_of(*directory);
 }
 
 /// The first `tiff:Orientation="6"` or `tiff:Orientation>6`, as Pillow looks for it.
@@ -67,18 +99,22 @@ metadata of_jpeg(std::string_view bytes) {
     if (marker != 0xe1 || length < 2)
       return marker == 0xda; // metadata come before the first scan
     const auto body = bytes.substr(std::min(at + 2, bytes.size()), length - 2);
-    if (body.starts_with(exif))
-      result.exif += result.exif.empty() ? body : body.substr(exif.size());
-    else if (body.starts_with(xmp))
-      result.xmp = body.substr(xmp.size());
+    if (body.starts_with(exif)) {
+      if (result.exif.bytes().empty())
+        result.exif = block{body};
+      else if (result.exif.bytes().size() < most_joined)
+        result.exif.append(body.substr(exif.size()));
+    } else if (body.starts_with(xmp))
+      result.xmp = block{body.substr(xmp.size())};
     return false;
   });
   return result;
 }
 
-/// Empty for data that are not zlib's, or too long.
-std::string inflated(std::string_view text) {
-  constexpr size_t most = size_t{1} << 20;
+/// Empty when it is not what zlib wrote, or too long. What it inflates to is taken from
+/// `allowance`, bytes.
+std::string inflated(std::string_view text, size_t& allowance) {
+  const auto most = std::min(size_t{1} << 20, allowance);
   std::string result;
   z_stream stream{};
   if (inflateInit(&stream) != Z_OK)
@@ -95,6 +131,7 @@ std::string inflated(std::string_view text) {
     result.resize(result.size() - stream.avail_out);
   }
   inflateEnd(&stream);
+  allowance -= std::min(allowance, result.size());
   if (status != Z_STREAM_END && status != Z_BUF_ERROR)
     result.clear();
   return result;
@@ -116,7 +153,7 @@ std::string raw_profile(std::string_view text) {
                       : c >= 'A' && c <= 'F' ? c - 'A' + 10
                                              : -1;
     if (digit < 0) {
-      if (c == '\n' || c == ' ' || c == '\r' || c == '\t')
+      if (c == ' ' || (c >= '\t' && c <= '\r'))
         continue;
       return {};
     }
@@ -133,10 +170,10 @@ std::string raw_profile(std::string_view text) {
 /// The text of a tEXt, zTXt or iTXt chunk. Only texts that are needed are inflated.
 struct png_text {
   std::string_view key;
-  std::string value;
+  block value;
 };
 
-std::optional<png_text> text_of(const png_chunks::chunk& chunk) {
+std::optional<png_text> text_of(const png_chunks::chunk& chunk, size_t& allowance) {
   const auto end = chunk.body.find('\0');
   if (end == std::string_view::npos)
     return std::nullopt;
@@ -145,11 +182,11 @@ std::optional<png_text> text_of(const png_chunks::chunk& chunk) {
     return std::nullopt;
   auto rest = chunk.body.substr(end + 1);
   if (chunk.type == png_type("tEXt")) {
-    result.value = rest;
+    result.value = block{rest};
   } else if (chunk.type == png_type("zTXt")) {
     if (rest.empty() || rest[0] != 0)
       return std::nullopt;
-    result.value = inflated(rest.substr(1));
+    result.value = block{inflated(rest.substr(1), allowance)};
   } else {
     if (rest.size() < 2)
       return std::nullopt;
@@ -163,7 +200,7 @@ std::optional<png_text> text_of(const png_chunks::chunk& chunk) {
         return std::nullopt;
       rest.remove_prefix(next + 1);
     }
-    result.value = compressed ? inflated(rest) : std::string{rest};
+    result.value = compressed ? block{inflated(rest, allowance)} : block{rest};
   }
   return result;
 }
@@ -172,6 +209,7 @@ metadata of_png(std::string_view bytes) {
   metadata result;
   std::string profile;
   bool has_exif = false;
+  auto allowance = most_text;
   png_chunks chunks{bytes};
   while (const auto chunk = chunks.next()) {
     if (chunk->type == png_type("IEND"))
@@ -179,21 +217,21 @@ metadata of_png(std::string_view bytes) {
     if (!chunk->whole)
       continue;
     if (chunk->type == png_type("eXIf")) {
-      result.exif = chunk->body;
+      result.exif = block{chunk->body};
       has_exif = true;
     } else if (chunk->type == png_type("tEXt") || chunk->type == png_type("zTXt")
                || chunk->type == png_type("iTXt")) {
-      auto text = text_of(*chunk);
+      auto text = text_of(*chunk, allowance);
       if (!text)
         continue;
       if (text->key == "XML:com.adobe.xmp"sv)
         result.xmp = std::move(text->value);
       else
-        profile = raw_profile(text->value);
+        profile = raw_profile(text->value.bytes());
     }
   }
   if (!has_exif)
-    result.exif = std::move(profile);
+    result.exif = block{std::move(profile)};
   return result;
 }
 
@@ -211,10 +249,10 @@ metadata of_webp(std::string_view bytes) {
     if (!in.good())
       break;
     if (type == exif && !exif_seen) {
-      result.exif = bytes.substr(at + 8, length);
+      result.exif = block{bytes.substr(at + 8, length)};
       exif_seen = true;
     } else if (type == xmp && !xmp_seen) {
-      result.xmp = bytes.substr(at + 8, length);
+      result.xmp = block{bytes.substr(at + 8, length)};
       xmp_seen = true;
     }
     at += size_t{8} + length + (length & 1);
@@ -243,9 +281,9 @@ uint32_t read_orientation(std::string_view bytes) {
   const auto found = size->format == image_format::jpeg  ? of_jpeg(bytes)
                      : size->format == image_format::png ? of_png(bytes)
                                                          : of_webp(bytes);
-  if (const auto own = orientation_of_exif(found.exif))
+  if (const auto own = orientation_of_exif(found.exif.bytes()))
     return *own;
-  return orientation_of_xmp(found.xmp);
+  return orientation_of_xmp(found.xmp.bytes());
 }
 
 } // namespace ziyu::model

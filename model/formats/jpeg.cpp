@@ -2,6 +2,7 @@
 #include "model/formats/header.hpp"
 #include "model/formats/jpeg_header.hpp"
 
+#include <algorithm>
 #include <csetjmp>
 #include <cstdio>
 #include <vector>
@@ -27,10 +28,28 @@ std::string reason_of(int code) {
   case JWRN_BOGUS_PROGRESSION: return "is damaged: its scans do not follow each other";
   case JERR_NO_HUFF_TABLE:
   case JERR_NO_QUANT_TABLE: return "is damaged: it lacks a table";
-  case JERR_BAD_HUFF_TABLE: return "is damaged: it has an invalid Huffman table";
-  case JERR_CONVERSION_NOTIMPL: return "has an unknown combination of colours";
+  case JERR_BAD_HUFF_TABLE: return "is damaged: it has a Huffman table that cannot be";
+  case JERR_CONVERSION_NOTIMPL:
+  case JERR_BAD_J_COLORSPACE: return "has a combination of colours that is unknown";
+  case JERR_BAD_MCU_SIZE:
+  case JERR_BAD_SAMPLING:
+  case JERR_FRACT_SAMPLE_NOTIMPL:
+  case JERR_CCIR601_NOTIMPL: return "has sampling factors that no decoder takes";
+  case JERR_BAD_COMPONENT_ID: return "is damaged: a scan is of a colour that it does not have";
+  case JERR_BAD_PROGRESSION: return "is damaged: a scan's parameters are not those of its coding";
+  case JERR_SOF_DUPLICATE: return "has two frame headers";
+  case JERR_SOI_DUPLICATE: return "has two start markers";
+  case JERR_SOS_NO_SOF: return "is damaged: a scan stands before its frame header";
+  case JERR_BAD_LENGTH: return "is damaged: a segment has a wrong length";
+  case JERR_UNKNOWN_MARKER: return "has a marker that is unknown";
+  case JERR_DAC_INDEX:
+  case JERR_DAC_VALUE:
+  case JERR_DHT_INDEX:
+  case JERR_DQT_INDEX: return "is damaged: it has a table of a number that does not exist";
+  case JERR_IMAGE_TOO_BIG:
+  case JERR_WIDTH_OVERFLOW: return "is larger than libjpeg decodes";
   }
-  return "is damaged (libjpeg's error " + std::to_string(code) + ")";
+  return "is damaged: its segments are not those of a JPEG";
 }
 
 /// libjpeg's state. Its functions return by `longjmp`, so objects with a destructor are here,
@@ -151,7 +170,12 @@ bool has_all_scans(const jpeg_decompress_struct& info) {
 /// Checks what libjpeg accepts: components without a scan, which stay grey, and any number of
 /// scans, each of which takes as long as the image.
 std::string check_scans(std::string_view bytes, const jpeg_frame& frame) {
-  constexpr uint32_t most = 1000;
+  // Encoders write some 10. Each scan goes over the whole image, though it may have a few bytes:
+  // a thousand of them took 100 megapixels past any deadline.
+  constexpr uint64_t usual = 64, pixels_in_all = 1'000'000'000;
+  const auto most = std::clamp(pixels_in_all
+                                 / std::max<uint64_t>(uint64_t{frame.width} * frame.height, 1),
+                               usual, uint64_t{1000});
   bounded_reader in{bytes};
   uint32_t scans = 0, missing = frame.components;
   std::array<bool, 4> seen{};

@@ -76,6 +76,8 @@ jpeg_frame read_jpeg_frame(bounded_reader& in) {
 expected<image_size> read_jpeg_header(std::string_view bytes) {
   bounded_reader in{bytes};
   const auto frame = read_jpeg_frame(in);
+  if (frame.marker == 0 && bytes.substr(2, 2) == "\xff\xf7")
+    return refuse("JPEG-LS");
   if (frame.marker == 0)
     return refuse("JPEG without a picture: it ends before its size");
   if (!is_known_coding(frame.marker))

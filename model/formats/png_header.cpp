@@ -4,6 +4,8 @@ namespace ziyu::model {
 
 expected<image_size> read_png_header(std::string_view bytes) {
   bounded_reader in{bytes};
+  if (in.be32(12) == 0x43674249) // "CgBI": swapped colours, raw deflate
+    return refuse("PNG in Apple's own form (CgBI)");
   if (in.be32(8) != 13 || in.be32(12) != 0x49484452) // "IHDR"
     return refuse("PNG that does not begin with its header");
   image_size result{image_format::png};

@@ -69,7 +69,11 @@ int on_message(TIFF*, void* user_data, const char*, const char* format, va_list)
       || text.find("o space") != std::string_view::npos)
     x.no_memory = true;
   if (text.find("ld-style LZW") != std::string_view::npos)
-    x.named = "TIFF with old-style LZW compression";
+    x.named = "has old-style LZW compression";
+  if (text.find("progressive mode") != std::string_view::npos)
+    x.named = "holds a progressive JPEG, which TIFF does not allow";
+  if (x.decoding && text.starts_with("Discarding "))
+    x.named = "is damaged: its PackBits runs go on behind the end of a row";
   x.complained = x.complained || x.decoding;
   return 1;
 }
@@ -196,7 +200,10 @@ private:
   }
 
   void convert_plane(const uint8_t* in, uint8_t* out, uint64_t count, uint32_t plane) const {
-    if (x_->colours == kind::rgb)
+    if (x_->colours == kind::cmyk && plane == 3) // the inks are there; now the black
+      for (uint64_t i = 0; i < count; ++i, out += 3)
+        cmyk_to_rgb(out[0], out[1], out[2], sample(in, i), out);
+    else if (x_->colours == kind::rgb || x_->colours == kind::cmyk)
       for (uint64_t i = 0; i < count; ++i)
         out[3 * i + plane] = static_cast<uint8_t>(sample(in, i));
     else if (x_->colours == kind::grey)
@@ -209,13 +216,18 @@ private:
   std::array<std::array<uint8_t, 3>, 256> palette_{};
 };
 
+/// Planes that make the colours; those of extra samples are not read.
+uint32_t planes_of(const tiff_layout& x) {
+  return !x.planar ? 1 : x.colours == kind::rgb ? 3 : x.colours == kind::cmyk ? 4 : 1;
+}
+
 /// Both are false when libtiff fails.
 bool read_rows(TIFF* file, const tiff_layout& x, const converter& by, pixel_grid& to) {
   const auto per_pixel = x.planar ? 1 : x.samples;
   std::vector<uint8_t> row((uint64_t{x.width} * per_pixel * x.bits + 7) / 8);
   if (TIFFScanlineSize64(file) != row.size())
     return false;
-  const uint32_t planes = x.planar && x.colours == kind::rgb ? 3 : 1;
+  const auto planes = planes_of(x);
   for (uint32_t plane = 0; plane < planes; ++plane)
     for (uint32_t y = 0; y < x.height; ++y) {
       if (TIFFReadScanline(file, row.data(), y, static_cast<uint16_t>(plane)) != 1)
@@ -231,7 +243,7 @@ bool read_tiles(TIFF* file, const tiff_layout& x, const converter& by, pixel_gri
   if (TIFFTileSize64(file) != row * x.tile_height)
     return false;
   std::vector<uint8_t> tile(row * x.tile_height);
-  const uint32_t planes = x.planar && x.colours == kind::rgb ? 3 : 1;
+  const auto planes = planes_of(x);
   for (uint32_t plane = 0; plane < planes; ++plane)
     for (uint64_t y = 0; y < x.height; y += x.tile_height)
       for (uint64_t column = 0; column < x.width; column += x.tile_width) {

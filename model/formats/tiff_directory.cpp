@@ -1,6 +1,8 @@
 #include "model/formats/tiff_directory.hpp"
 
 #include <algorithm>
+#include <bit>
+#include <cmath>
 
 namespace ziyu::model {
 namespace {
@@ -106,6 +108,38 @@ std::optional<uint64_t> tiff_directory::number(const entry& x, uint64_t index) c
   default: return std::nullopt;
   }
   return in.good() ? std::optional{result} : std::nullopt;
+}
+
+std::optional<uint64_t> tiff_directory::first_whole(const entry& x) const {
+  if (x.count == 0 || raw(x).empty())
+    return std::nullopt;
+  bounded_reader in{bytes_};
+  const auto word = [&](size_t index) { return in.number(x.at + 4 * index, 4, big_endian_); };
+  const auto as_double = [&](uint32_t value) {
+    return x.type == 10 ? static_cast<double>(static_cast<int32_t>(value))
+                        : static_cast<double>(value);
+  };
+  double value = 0;
+  switch (x.type) {
+  case 6: // SBYTE
+    value = static_cast<int8_t>(in.u8(x.at));
+    break;
+  case 5:  // RATIONAL
+  case 10: // SRATIONAL
+    value = as_double(word(0)) / as_double(word(1));
+    break;
+  case 11: // FLOAT
+    value = std::bit_cast<float>(word(0));
+    break;
+  case 12: // DOUBLE
+    value = std::bit_cast<double>(in.number64(x.at, big_endian_));
+    break;
+  default: return number(x);
+  }
+  // False for what is no number: a fraction whose denominator is 0.
+  if (!(value >= 0 && value <= 65535) || value != std::floor(value))
+    return std::nullopt;
+  return static_cast<uint64_t>(value);
 }
 
 std::optional<uint64_t> tiff_directory::number(uint16_t tag) const {

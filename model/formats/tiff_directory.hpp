@@ -43,6 +43,10 @@ public:
   std::optional<uint64_t> number(const entry& x, uint64_t index = 0) const;
   std::optional<uint64_t> number(uint16_t tag) const;
 
+  /// The first value of an entry of any numeric kind (also SBYTE, RATIONAL, FLOAT and their
+  /// like, which `number` does not take), if it is a whole number from 0 to 65535.
+  std::optional<uint64_t> first_whole(const entry& x) const;
+
   /// The bytes of an entry's value.
   std::string_view raw(const entry& x) const;
 

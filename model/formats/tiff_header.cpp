@@ -236,6 +236,9 @@ private:
       return "with 16-bit samples in planes of their own";
     if (fill_order_ == 2 && (x_.bits == 16 || extra_count_ > 0 || x_.colours == kind::cmyk))
       return "with " + bits + " samples of reversed bits";
+    // One sample's plane is its row, but Pillow takes it for 8 bits whose zero is black.
+    if (x_.planar && x_.samples == 1 && x_.compression == none && (x_.bits < 8 || x_.white_is_zero))
+      return "with " + bits + " samples in a plane of their own";
     switch (x_.colours) {
     case kind::grey: return grey(bits);
     case kind::palette:

@@ -71,6 +71,22 @@ def exif_block(value: int, order: str = "<", kind: int = 3) -> bytes:
             + struct.pack(order + "HHI", 0x112, kind, 1) + field + struct.pack(order + "I", 0))
 
 
+#: Types of numbers, as TIFF counts them, with 6 as a value of each.
+NUMBERS = {"RATIONAL": (5, "II", (12, 2)), "SBYTE": (6, "b", (6,)), "SSHORT": (8, "h", (6,)), "SLONG": (9, "i", (6,)),
+           "SRATIONAL": (10, "ii", (-6, -1)), "FLOAT": (11, "f", (6.0,)), "DOUBLE": (12, "d", (6.0,)),
+           "two SHORT": (3, "HH", (6, 8)), "two LONG": (4, "II", (6, 8))}
+
+
+def exif_number(name: str, order: str = "<") -> bytes:
+    """An EXIF block whose orientation is 6 in one of `NUMBERS`."""
+    kind, code, values = NUMBERS[name]
+    field = struct.pack(order + code, *values)
+    inside, outside = (field.ljust(4, b"\0"), b"") if len(field) <= 4 else (struct.pack(order + "I", 26), field)
+    return ((b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "IH", 8, 1)
+            + struct.pack(order + "HHI", 0x112, kind, 2 if name.startswith("two") else 1) + inside
+            + struct.pack(order + "I", 0) + outside)
+
+
 def xmp(value: int, attribute: bool) -> bytes:
     start = (b'<?xpacket begin="\xef\xbb\xbf" id="W5M0MpCehiHzreSzNTczkc9d"?><x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF '
              b'xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description rdf:about="" '

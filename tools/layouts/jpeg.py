@@ -4,7 +4,7 @@ import struct
 
 from PIL import Image
 
-from .common import NOISE, RGB, encoded, exif_block, picture, put, refused, with_orientation, xmp
+from .common import NOISE, NUMBERS, RGB, encoded, exif_block, exif_number, picture, put, refused, with_orientation, xmp
 
 
 def segment(marker: int, body: bytes) -> bytes:
@@ -107,6 +107,27 @@ def jpeg() -> None:
     length = struct.unpack_from(">H", plain, table + 2)[0] + 2
     refused("jpeg_no_table.jpg", "JPEG without a table", plain[:table] + plain[table + length:],
             "… is damaged: it lacks a table")
+    no_jfif = plain[:2] + plain[plain.index(b"\xff\xdb"):]
+    frame, scan = no_jfif.index(b"\xff\xc0"), scans_of(no_jfif)[0]
+    named = bytearray(no_jfif)
+    for i, letter in enumerate(b"RGB"):
+        named[frame + 10 + 3 * i] = named[scan + 5 + 2 * i] = letter
+    put("jpeg_rgb_by_name.jpg", "JPEG, RGB by the names of its components", bytes(named))
+    put("jpeg_no_jfif.jpg", "JPEG without JFIF", no_jfif)
+    at = plain.index(b"\xff\xc0")
+    header = plain[at:at + 19]
+    for factors, name in ((0x31, "3x1_2x1"), (0x13, "1x3_1x2"), (0x44, "4x4")):
+        odd = bytearray(plain)
+        odd[at + 11], odd[at + 14] = factors, {0x31: 0x21, 0x13: 0x12}.get(factors, 0x11)
+        refused(f"jpeg_factors_{name}.jpg", f"JPEG, sampling factors {name.replace('_', ' and ').replace('x', '×')}",
+                bytes(odd), "… has sampling factors that no decoder takes")
+    refused("jpeg_two_frames.jpg", "JPEG with two frame headers", plain[:at] + header + plain[at:], "… has two frame headers")
+    refused("jpeg_unknown_marker.jpg", "JPEG with a marker that is unknown", behind_start(plain, segment(0xf0, b"ab")),
+            "… has a marker that is unknown")
+    refused("jpeg_ls.jpg", "JPEG-LS", b"\xff\xd8" + segment(0xf7, b"\x08\0\x05\0\x05\x01\x01\x11\0") + bytes(30), "JPEG-LS")
+    put("jpeg_67_scans.jpg", "JPEG, progressive, in 67 scans", jpeg_of_scans(8))
+    refused("jpeg_67_scans_large.jpg", "JPEG of 64 megapixels in 67 scans, each of which takes as long as the image",
+            jpeg_of_scans(8000), "… has more than 64 scans")
     # Orientation.
     for value in range(1, 9):
         put(f"jpeg_exif_{value}.jpg", f"JPEG, EXIF orientation {value}", encoded(RGB, "JPEG", quality=90,
@@ -117,6 +138,17 @@ def jpeg() -> None:
                 encoded(RGB, "JPEG", quality=90, exif=b"Exif\0\0" + exif_block(6, order, kind)))
     put("jpeg_exif_two.jpg", "JPEG with two EXIF segments",
         behind_start(plain, segment(0xe1, b"Exif\0\0" + exif_block(6)), segment(0xe1, b"Exif\0\0" + exif_block(3))))
+    for order, end in (("<", "little"), (">", "big")):
+        for name in NUMBERS:
+            put(f"jpeg_exif_{name.lower().replace(' ', '_')}_{end}.jpg", f"JPEG, EXIF orientation as {name}, {end}-endian",
+                behind_start(plain, segment(0xe1, b"Exif\0\0" + exif_number(name, order))))
+        big = ((b"II+\0" if order == "<" else b"MM\0+") + struct.pack(order + "HHQQ", 8, 0, 16, 1)
+               + struct.pack(order + "HHQHHI", 0x112, 3, 1, 6, 0, 0) + bytes(8))
+        put(f"jpeg_exif_bigtiff_{end}.jpg", f"JPEG, EXIF as BigTIFF, which does not count, {end}-endian",
+            behind_start(plain, segment(0xe1, b"Exif\0\0" + big)))
+        put(f"jpeg_exif_bigtiff_and_xmp_{end}.jpg", f"JPEG, EXIF as BigTIFF and XMP, {end}-endian",
+            behind_start(plain, segment(0xe1, b"Exif\0\0" + big),
+                         segment(0xe1, b"http://ns.adobe.com/xap/1.0/\0" + xmp(6, True))))
     put("jpeg_exif_nonsense.jpg", "JPEG, EXIF orientation 99",
         behind_start(plain, segment(0xe1, b"Exif\0\0" + exif_block(99))))
     for attribute, name in ((True, "attribute"), (False, "element")):
@@ -134,6 +166,21 @@ def jpeg() -> None:
         behind_start(plain, segment(0xe1, b"Exif\0\0no TIFF at all"),
                      segment(0xe1, b"http://ns.adobe.com/xap/1.0/\0" + xmp(6, True))), reference=plain,
         note="Pillow fails at its second look")
+
+
+def jpeg_of_scans(edge: int) -> bytes:
+    """A progressive grey square in 67 scans, whose data are those of one block: each coefficient is a scan of its own, and the
+    mean is refined three times."""
+    def scan(first: int, last: int, before: int, now: int, data: bytes) -> bytes:
+        return segment(0xda, bytes([1, 1, 0, first, last, before << 4 | now])) + data
+
+    one_code = bytes([1] + [0] * 15)
+    content = b"\xff\xd8" + segment(0xdb, bytes(1) + bytes([1] * 64))
+    content += segment(0xc2, b"\x08" + struct.pack(">HH", edge, edge) + b"\x01\x01\x11\0")
+    content += segment(0xc4, b"\0" + one_code + b"\x05") + segment(0xc4, b"\x10" + one_code + b"\0")
+    content += scan(0, 0, 0, 3, b"\x4d")  # a difference of 5 bits, 10011
+    content += b"".join(scan(0, 0, step + 1, step, b"\xbf") for step in (2, 1, 0))
+    return content + b"".join(scan(k, k, 0, 0, b"\x7f") for k in range(1, 64)) + b"\xff\xd9"
 
 
 def resampled_jpeg(across: int, down: int) -> bytes:

@@ -138,7 +138,9 @@ def png() -> None:
     refused("png_no_palette.png", "PNG without its palette", png_of([row.tobytes() for row in indexed], 8, 3),
             "… has no palette")
     refused("png_unknown_critical.png", "PNG as Apple's tools write it (CgBI)", plain[:8] + chunk(b"CgBI", b"\x50\0\x20\x02")
-            + plain[8:], "PNG that does not begin with its header")
+            + plain[8:], "PNG in Apple's own form (CgBI)")
+    refused("png_no_header.png", "PNG that does not begin with its header", plain[:8] + chunk(b"tEXt", b"k\0v") + plain[8:],
+            "PNG that does not begin with its header")
     refused("png_unknown_critical_later.png", "PNG with an unknown critical chunk", head + chunk(b"ABCD", b"") + rest,
             "… has the unknown critical chunk ABCD")
     refused("png_3_bits.png", "PNG of 3 bits", png_of(packed(GREY >> 5, 4), 3, 0),
@@ -154,6 +156,8 @@ def png() -> None:
             head + chunk(b"zTXt", key + b"\0\0" + zlib.compress(text)) + rest)
         put(f"png_raw_profile_{kind.lower()}_text.png", f'PNG, "Raw profile type {kind}"',
             head + chunk(b"tEXt", key + b"\0" + text) + rest)
+    put("png_raw_profile_spaced.png", 'PNG, "Raw profile type exif" with spaces of all kinds',
+        head + chunk(b"tEXt", b"Raw profile type exif\0\nexif\n8\n\v\f\r\t" + raw.hex(" ").encode()) + rest)
     for attribute, name in ((True, "attribute"), (False, "element")):
         put(f"png_xmp_{name}.png", f"PNG, XMP orientation as {name}",
             head + chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + xmp(6, attribute)) + rest)

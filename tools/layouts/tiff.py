@@ -7,12 +7,12 @@ import zlib
 import numpy as np
 from PIL import Image
 
-from .common import packed, ALPHA, GREY, HEIGHT, NOISE, PIXELS, RGB, WIDTH, encoded, picture, put, refused, xmp
+from .common import packed, ALPHA, GREY, HEIGHT, NOISE, NUMBERS, PIXELS, RGB, WIDTH, encoded, picture, put, refused, xmp
 
 
 def tiff_of(tags: dict[int, tuple[int, list[int]]], pieces: list[bytes], *, order: str = "<", big: bool = False,
             twice: dict[int, tuple[int, list[int]]] | None = None) -> bytes:
-    """A TIFF with its directory before the pixels; `tags` are 3 (SHORT), 4 (LONG) or 1 (BYTE)."""
+    """A TIFF with its directory before the pixels; `tags` have a type, 3 (SHORT), 4 (LONG) and so on, and values."""
     tiles = 322 in tags
     places, sizes = (324, 325) if tiles else (273, 279)
     entries = sorted([*tags.items(), (places, (4, [0] * len(pieces))), (sizes, (4, [len(x) for x in pieces])),
@@ -20,7 +20,7 @@ def tiff_of(tags: dict[int, tuple[int, list[int]]], pieces: list[bytes], *, orde
     step, room = (20, 8) if big else (12, 4)
     start = (16 + 8) if big else (8 + 2)
     base = start + step * len(entries) + (8 if big else 4)
-    formats = {1: "B", 3: "H", 4: "I", 7: "B"}
+    formats = {1: "B", 3: "H", 4: "I", 5: "I", 6: "b", 7: "B", 8: "h", 9: "i", 10: "i", 11: "f", 12: "d"}
 
     def values(kind: int, list_: list[int]) -> bytes:
         return struct.pack(f"{order}{len(list_)}{formats[kind]}", *list_)
@@ -34,7 +34,7 @@ def tiff_of(tags: dict[int, tuple[int, list[int]]], pieces: list[bytes], *, orde
     directory, extra = b"", b""
     for tag, (kind, list_) in entries:
         v = values(kind, offsets if tag == places else list_)
-        directory += struct.pack(order + ("HHQ" if big else "HHI"), tag, kind, len(list_))
+        directory += struct.pack(order + ("HHQ" if big else "HHI"), tag, kind, len(list_) // (2 if kind in (5, 10) else 1))
         if len(v) <= room:
             directory += v.ljust(room, b"\0")
         else:
@@ -150,6 +150,21 @@ def tiff() -> None:
         tiff_of(layout(planar=2, compression=8), [zlib.compress(x) for x in planes]))
     put("tiff_rgb_planar_strips.tiff", "TIFF, RGB, in planes and strips",
         tiff_of(layout(planar=2, rows=5), [PIXELS[y:y + 5, :, i].tobytes() for i in range(3) for y in range(0, HEIGHT, 5)]))
+    cmyk = np.asarray(Image.fromarray(NOISE).convert("CMYK")) // 2 + np.arange(0, 200, 50, dtype=np.uint8)
+    inks = [cmyk[..., i] for i in range(4)]
+    put("tiff_cmyk_planar.tiff", "TIFF, CMYK, in planes", tiff_of(layout(8, 4, 5, planar=2), [x.tobytes() for x in inks]))
+    put("tiff_cmyk_planar_strips.tiff", "TIFF, CMYK, in planes and strips, Deflate",
+        tiff_of(layout(8, 4, 5, planar=2, rows=5, compression=8),
+                [zlib.compress(x[y:y + 5].tobytes()) for x in inks for y in range(0, HEIGHT, 5)]))
+    put("tiff_cmyk_planar_tiles.tiff", "TIFF, CMYK, in planes and tiles",
+        tiff_of({k: v for k, v in layout(8, 4, 5, planar=2).items() if k != 278} | {322: (3, [48]), 323: (3, [32])},
+                [np.pad(x, ((0, 32 - HEIGHT), (0, 48 - WIDTH))).tobytes() for x in inks]))
+    for bits in (1, 2, 4):
+        refused(f"tiff_grey_{bits}_planar.tiff", f"TIFF, grey, {bits} bits, in a plane",
+                tiff_of(layout(bits, 1, 1, planar=2), [b"".join(packed(GREY >> (8 - bits), bits))]),
+                f"TIFF with {bits}-bit samples in a plane of their own")
+    refused("tiff_grey_white_planar.tiff", "TIFF, grey, white is zero, in a plane",
+            tiff_of(layout(8, 1, 0, planar=2), [GREY.tobytes()]), "TIFF with 8-bit samples in a plane of their own")
     refused("tiff_rgb_16_planar.tiff", "TIFF, RGB, 16 bits, in planes",
             tiff_of(layout(16, planar=2), [samples16[..., i].astype("<u2").tobytes() for i in range(3)]),
             "TIFF with 16-bit samples in planes of their own")
@@ -178,6 +193,13 @@ def tiff() -> None:
     put("tiff_deflate.tiff", "TIFF, Deflate", tiff_of(layout(compression=8), [zlib.compress(PIXELS.tobytes())]))
     put("tiff_old_deflate.tiff", "TIFF, Deflate under its old number", tiff_of(layout(compression=32946), [zlib.compress(PIXELS.tobytes())]))
     put("tiff_packbits.tiff", "TIFF, PackBits", tiff_of(layout(compression=32773), [packbits(PIXELS.tobytes(), 3 * WIDTH)]))
+    refused("tiff_packbits_across.tiff", "TIFF, PackBits, with runs from one row to the next",
+            tiff_of(layout(compression=32773), [packbits(PIXELS.tobytes(), 100)]),
+            "… is damaged: its PackBits runs go on behind the end of a row")
+    refused("tiff_jpeg_progressive.tiff", "TIFF, JPEG, progressive",
+            tiff_of({**layout(photometric=6, compression=7), 530: (3, [1, 1])},
+                    [encoded(RGB, "JPEG", subsampling=0, progressive=True)]),
+            "… holds a progressive JPEG, which TIFF does not allow")
     put("tiff_lzw.tiff", "TIFF, LZW", encoded(RGB, "TIFF", compression="tiff_lzw"))
     put("tiff_deflate_predictor.tiff", "TIFF, Deflate with differences",
         tiff_of(layout(compression=8, predictor=2), [zlib.compress(np.diff(PIXELS.astype(np.int16), axis=1, prepend=0)
@@ -268,6 +290,9 @@ def tiff() -> None:
         put(f"tiff_orientation_{value}.tiff", f"TIFF, orientation {value}", tiff_of({**layout(), 274: (3, [value])}, [PIXELS.tobytes()]))
     put("tiff_orientation_long_big.tiff", "TIFF, orientation as LONG, big-endian",
         tiff_of({**layout(), 274: (4, [6])}, [PIXELS.tobytes()], order=">"))
+    for name, (kind, _, values) in NUMBERS.items():
+        put(f"tiff_orientation_{name.lower().replace(' ', '_')}.tiff", f"TIFF, orientation as {name}",
+            tiff_of({**layout(), 274: (kind, list(values))}, [PIXELS.tobytes()]))
     put("tiff_orientation_deflate.tiff", "TIFF, Deflate, orientation 6",
         tiff_of({**layout(compression=8), 274: (3, [6])}, [zlib.compress(PIXELS.tobytes())]))
     put("tiff_xmp.tiff", "TIFF, XMP orientation", tiff_of({**layout(), 700: (1, list(xmp(6, True)))}, [PIXELS.tobytes()]))

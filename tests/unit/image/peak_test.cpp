@@ -72,3 +72,22 @@ TEST(Peak, OfEachKindOfImageIsWhatItsHeaderTells) {
   expect_bounded("a line, BMP", bmp(2'000'000, 1));
   expect_bounded("a column, BMP", bmp(1, 1'000'000));
 }
+
+// Metadata are read where they are, not copied.
+TEST(Peak, IsNotRaisedByMetadata) {
+  const auto plain =
+    read_file(std::filesystem::path{ZIYU_SOURCE_DIR} / "tests/data/images/rgb.jpg").value();
+  const std::string part = "Exif" + std::string(2, '\0') + std::string(65000, 'x');
+  const auto length = part.size() + 2;
+  const auto segment = std::string{"\xff\xe1"} + static_cast<char>(length >> 8)
+                       + static_cast<char>(length & 0xff) + part;
+  auto jpeg = plain.substr(0, 2);
+  for (int i = 0; i < 1000; ++i)
+    jpeg += segment;
+  jpeg += plain.substr(2);
+  const auto bound = decode_peak_bytes(read_image_header(jpeg).value());
+  const auto taken = in_child(
+    [&] { return decode_image(jpeg, {.max_peak_bytes = bound}).has_value(); });
+  EXPECT_TRUE(taken.succeeded);
+  EXPECT_LE(taken.peak_bytes, bound + slack);
+}

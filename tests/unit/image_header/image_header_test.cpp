@@ -15,6 +15,7 @@
 
 using namespace ziyu;
 using namespace ziyu::model;
+using namespace std::string_view_literals;
 
 namespace {
 
@@ -153,6 +154,36 @@ TEST(ImageHeader, NamesWhatItRefuses) {
   EXPECT_EQ(reason_of(bmp), "BMP with a header of 66 bytes");
   EXPECT_EQ(reason_of(content("bad/animation.gif")).substr(0, 46),
             "not a JPEG, PNG, BMP, WebP or TIFF image (GIF,");
+}
+
+TEST(ImageHeader, NamesOtherFormatsThatPeopleSend) {
+  const std::pair<std::string_view, std::string_view> starts[] = {
+    {"P3\n1 1\n", "PPM"},
+    {"P7\nWIDTH 1", "PAM"},
+    {"II\xbc\1"sv, "JPEG XR"},
+    {"DDS |", "DDS"},
+    {"qoif", "QOI"},
+    {"\x01\xda\0\1"sv, "SGI"},
+    {"\0\0\2\0\0\0\0\0"sv, "TGA"},
+    {"\0\0\2\0\1\0\x20"sv, "cursor (CUR)"},
+    {"<?xml version='1.0'?><svg/>", "XML"},
+    {"<!DOCTYPE html>", "a web page"},
+    {"\x1f\x8b\x08"sv, "gzip"},
+    {"\0\0\0\x18"
+     "ftyphevx\0\0\0\0"sv,
+     "HEIF"},
+    {"\0\0\0\x18"
+     "ftypcrx \0\0\0\0"sv,
+     "Canon raw (CR3)"},
+    {"\0\0\0\x18"
+     "ftypisom\0\0\0\0"sv,
+     "MP4 or QuickTime video"},
+    {"RIFF\x24\0\0\0WAVEfmt "sv, "RIFF, but not of a WebP"},
+  };
+  for (const auto& [bytes, name] : starts)
+    EXPECT_EQ(reason_of(std::string{bytes}), "not a JPEG, PNG, BMP, WebP or TIFF image ("
+                                               + std::string{name} + ", "
+                                               + std::to_string(bytes.size()) + " bytes)");
 }
 
 TEST(ImageHeader, SaysWhatDecodingTakes) {
