@@ -6,9 +6,11 @@
 #include "model/formats/tiff_directory.hpp"
 #include "model/image_header.hpp"
 
+#include <memory>
 #include <optional>
 #include <string>
 
+#include <webp/demux.h>
 #include <zlib.h>
 
 namespace ziyu::model {
@@ -235,28 +237,26 @@ metadata of_png(std::string_view bytes) {
   return result;
 }
 
-/// Only an extended WebP has metadata; its header says which.
+/// As the demuxer finds them: only an extended WebP has metadata, and says in its header which.
 metadata of_webp(std::string_view bytes) {
-  constexpr uint32_t exif = 0x45584946, xmp = 0x584d5020, extended = 0x56503858;
+  struct remove {
+    void operator()(WebPDemuxer* x) const { WebPDemuxDelete(x); }
+  };
   metadata result;
-  bounded_reader in{bytes};
-  if (in.be32(12) != extended)
+  const WebPData data{reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()};
+  const std::unique_ptr<WebPDemuxer, remove> file{WebPDemux(&data)};
+  if (!file)
     return result;
-  const auto flags = in.u8(20);
-  bool exif_seen = (flags & 8) == 0, xmp_seen = (flags & 4) == 0;
-  for (size_t at = 12; in.good();) {
-    const auto type = in.be32(at), length = in.le32(at + 4);
-    if (!in.good())
-      break;
-    if (type == exif && !exif_seen) {
-      result.exif = block{bytes.substr(at + 8, length)};
-      exif_seen = true;
-    } else if (type == xmp && !xmp_seen) {
-      result.xmp = block{bytes.substr(at + 8, length)};
-      xmp_seen = true;
-    }
-    at += size_t{8} + length + (length & 1);
-  }
+  const auto chunk = [&](const char* name) {
+    WebPChunkIterator at{};
+    block found;
+    if (WebPDemuxGetChunk(file.get(), name, 1, &at) != 0)
+      found = block{std::string_view{reinterpret_cast<const char*>(at.chunk.bytes), at.chunk.size}};
+    WebPDemuxReleaseChunkIterator(&at);
+    return found;
+  };
+  result.exif = chunk("EXIF");
+  result.xmp = chunk("XMP ");
   return result;
 }
 

@@ -33,6 +33,9 @@ std::array<colour, 256> read_palette(std::string_view bytes, const bmp_header& x
       result[i].fill(static_cast<uint8_t>(i));
     }
   }
+  // One colour that is black: PIL takes it for the first of black and white.
+  if (x.bits == 1 && x.colours == 1 && result[0] == colour{})
+    result[1].fill(255);
   return result;
 }
 

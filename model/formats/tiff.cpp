@@ -276,6 +276,11 @@ expected<pixel_grid> decode_tiff(std::string_view bytes, const image_size& size)
     return refuse("contradicts itself about its pixels");
   if (layout->colours == kind::ycbcr)
     TIFFSetField(file.get(), TIFFTAG_JPEGCOLORMODE, JPEGCOLORMODE_RGB);
+  // libdeflate leaves a piece as it is, and calls that success, when its data are longer than its
+  // pixels; zlib fills it.
+  if (layout->compression == COMPRESSION_ADOBE_DEFLATE
+      || layout->compression == COMPRESSION_DEFLATE)
+    TIFFSetField(file.get(), TIFFTAG_DEFLATE_SUBCODEC, DEFLATE_SUBCODEC_ZLIB);
   converter by;
   if (!by.prepare(file.get(), *layout))
     return refuse("has no palette");

@@ -84,6 +84,8 @@ def bmp() -> None:
     ramp = np.repeat(np.arange(100, dtype=np.uint8)[:, None], 3, axis=1)
     put("bmp_grey_short.bmp", "BMP with an index behind its greys",
         bmp_of(8, padded([row.tobytes() for row in GREY]), palette=quads(ramp), colours=100))
+    put("bmp_one_colour.bmp", "BMP of 1 bit with one colour, black",
+        bmp_of(1, padded(packed(GREY > 99, 1)), palette=bytes(4), colours=1))
     two = np.array([[0] * 3, [255] * 3], np.uint8)
     put("bmp_black_and_white_8.bmp", "BMP, 8 bits, black and white",
         bmp_of(8, padded([row.tobytes() for row in (GREY > 99).astype(np.uint8)]), palette=quads(two), colours=2),

@@ -171,6 +171,9 @@ def tiff() -> None:
     # Strips and tiles.
     put("tiff_strips.tiff", "TIFF in strips", tiff_of(layout(rows=5), [PIXELS[y:y + 5].tobytes() for y in range(0, HEIGHT, 5)]))
     put("tiff_strips_of_one_row.tiff", "TIFF in strips of one row", tiff_of(layout(rows=1), [row.tobytes() for row in PIXELS]))
+    noise = NOISE.tobytes()
+    put("tiff_rows_deflate_long.tiff", "TIFF in strips of one row, Deflate, with more data than pixels",
+        tiff_of(layout(rows=1, compression=8), [zlib.compress(row.tobytes() + noise, 0) for row in PIXELS]))
     for size in (16, 32, 64):
         across, down = -(-WIDTH // size), -(-HEIGHT // size)
         board = np.zeros((down * size, across * size, 3), np.uint8)
@@ -183,6 +186,8 @@ def tiff() -> None:
         put(f"tiff_tiles_{size}.tiff", f"TIFF in tiles of {size}×{size}", tiff_of(tags, tiles))
         put(f"tiff_tiles_{size}_deflate.tiff", f"TIFF in tiles of {size}×{size}, Deflate",
             tiff_of({**tags, 259: (3, [8])}, [zlib.compress(x) for x in tiles]))
+        put(f"tiff_tiles_{size}_deflate_long.tiff", f"TIFF in tiles of {size}×{size}, Deflate, with more data than pixels",
+            tiff_of({**tags, 259: (3, [8])}, [zlib.compress(x + noise, 0) for x in tiles]))
         grey = [board[y:y + size, x:x + size, 0].tobytes() for y in range(0, down * size, size)
                 for x in range(0, across * size, size)]
         put(f"tiff_tiles_{size}_grey.tiff", f"TIFF in tiles of {size}×{size}, grey",

@@ -76,6 +76,10 @@ def webp() -> None:
             encoded(RGB, "WEBP", lossless=True, exif=with_orientation(value)))
     put("webp_exif_prefix.webp", "WebP, EXIF with JPEG's prefix",
         encoded(RGB, "WEBP", lossless=True, exif=b"Exif\0\0" + exif_block(6, ">", 4)))
+    turning = bytearray(encoded(RGB, "WEBP", save_all=True, append_images=[turned], lossless=True, exif=with_orientation(6)))
+    at = turning.rindex(b"ANMF")
+    struct.pack_into("<I", turning, at + 4, struct.unpack_from("<I", turning, at + 4)[0] + 6)
+    put("webp_exif_frame_too_long.webp", "WebP, EXIF behind a frame that says it is longer than its picture", bytes(turning))
     for attribute, name in ((True, "attribute"), (False, "element")):
         put(f"webp_xmp_{name}.webp", f"WebP, XMP orientation as {name}",
             encoded(RGB, "WEBP", lossless=True, xmp=xmp(6, attribute)))
