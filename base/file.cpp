@@ -6,6 +6,8 @@
 #include <cstring>
 #include <fstream>
 
+#include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 namespace ziyu {
@@ -15,6 +17,30 @@ namespace {
 tl::unexpected<error> failed(const char* what, const std::filesystem::path& path) {
   return fail(errc::io,
               std::string{"cannot "} + what + " " + path.string() + ": " + std::strerror(errno));
+}
+
+bool write_all(int fd, std::string_view content) {
+  while (!content.empty()) {
+    const auto n = ::write(fd, content.data(), content.size());
+    if (n < 0 && errno != EINTR)
+      return false;
+    content.remove_prefix(n < 0 ? 0 : static_cast<size_t>(n));
+  }
+  return true;
+}
+
+/// For what a rename must not replace: a device, a pipe, a link to nothing.
+expected<void> write_in_place(const std::filesystem::path& path, std::string_view content) {
+  // A pipe that nobody reads is an error, not a wait.
+  const auto fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NONBLOCK, 0666);
+  if (fd < 0)
+    return failed("write", path);
+  ::fcntl(fd, F_SETFL, ::fcntl(fd, F_GETFL) & ~O_NONBLOCK);
+  const auto written = write_all(fd, content);
+  auto result = written ? expected<void>{} : failed("write", path);
+  if (::close(fd) != 0 && written)
+    result = failed("write", path);
+  return result;
 }
 
 } // namespace
@@ -43,7 +69,19 @@ expected<std::string> read_file(const std::filesystem::path& path, uint64_t max_
 }
 
 expected<void> write_file(const std::filesystem::path& path, std::string_view content) {
-  auto temporary = path;
+  struct stat there {
+  }, link{};
+  const auto exists = ::stat(path.c_str(), &there) == 0;
+  const auto is_link = ::lstat(path.c_str(), &link) == 0 && S_ISLNK(link.st_mode);
+  const auto is_folder = exists && S_ISDIR(there.st_mode);
+  if ((exists && !is_folder && !S_ISREG(there.st_mode)) || (is_link && !exists))
+    return write_in_place(path, content);
+  // A link stays: what it names is replaced.
+  std::error_code status;
+  auto target = is_link ? std::filesystem::canonical(path, status) : path;
+  if (status)
+    return write_in_place(path, content);
+  auto temporary = target;
   temporary += ".new-" + std::to_string(::getpid());
   {
     errno = 0;
@@ -56,7 +94,10 @@ expected<void> write_file(const std::filesystem::path& path, std::string_view co
       return result;
     }
   }
-  if (std::rename(temporary.c_str(), path.c_str()) != 0) {
+  constexpr mode_t permissions = 07777;
+  if (exists)
+    ::chmod(temporary.c_str(), there.st_mode & permissions);
+  if (std::rename(temporary.c_str(), target.c_str()) != 0) {
     auto result = failed("write", path);
     ::unlink(temporary.c_str());
     return result;

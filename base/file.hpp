@@ -13,8 +13,9 @@ namespace ziyu {
 expected<std::string> read_file(const std::filesystem::path& path,
                                 uint64_t max_bytes = uint64_t{4} << 30);
 
-/// Writes a file by way of a temporary one beside it and a rename, so that a
-/// reader never sees half of it.
+/// Writes a file by way of a temporary one beside it and a rename, so that a reader never
+/// sees half of it. What is there keeps its permissions; a symbolic link stays and the file that
+/// it names is written; a device or pipe is written to, never replaced.
 expected<void> write_file(const std::filesystem::path& path, std::string_view content);
 
 /// The folder that holds the running executable.

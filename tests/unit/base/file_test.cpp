@@ -2,6 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
 using namespace ziyu;
 namespace fs = std::filesystem;
 
@@ -53,6 +57,56 @@ TEST(File, AFailedWriteLeavesNothingBehind) {
   EXPECT_EQ(result.error().code, errc::io);
   EXPECT_EQ(entries(dir.path()), 1u);
   EXPECT_FALSE(write_file(dir.path() / "no" / "folder", "x"));
+}
+
+TEST(File, WritingToALinkWritesWhatItNamesAndKeepsTheLink) {
+  temp_dir dir;
+  ASSERT_TRUE(write_file(dir.path() / "real", "old"));
+  fs::create_symlink("real", dir.path() / "link");
+  fs::create_symlink("not-yet", dir.path() / "dangling");
+  ASSERT_TRUE(write_file(dir.path() / "link", "new"));
+  ASSERT_TRUE(write_file(dir.path() / "dangling", "first"));
+  EXPECT_TRUE(fs::is_symlink(dir.path() / "link"));
+  EXPECT_TRUE(fs::is_symlink(dir.path() / "dangling"));
+  EXPECT_EQ(read_file(dir.path() / "real").value(), "new");
+  EXPECT_EQ(read_file(dir.path() / "not-yet").value(), "first");
+  EXPECT_EQ(entries(dir.path()), 4u);
+}
+
+TEST(File, WritingKeepsThePermissionsOfWhatWasThere) {
+  temp_dir dir;
+  const auto path = dir.path() / "secret";
+  ASSERT_TRUE(write_file(path, "old"));
+  ASSERT_EQ(::chmod(path.c_str(), 0600), 0);
+  ASSERT_TRUE(write_file(path, "new"));
+  struct stat found {};
+  ASSERT_EQ(::stat(path.c_str(), &found), 0);
+  EXPECT_EQ(found.st_mode & 07777, 0600u);
+}
+
+TEST(File, WritingToADeviceOrPipeNeverReplacesIt) {
+  // Through a link in a folder of our own, so that a wrong write cannot hurt the machine.
+  temp_dir dir;
+  const auto pipe = dir.path() / "pipe";
+  ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
+  const auto unread = write_file(pipe, "x");
+  ASSERT_FALSE(unread) << "nobody reads it";
+  EXPECT_EQ(unread.error().code, errc::io);
+  EXPECT_TRUE(fs::is_fifo(pipe));
+  const auto reader = ::open(pipe.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+  ASSERT_GE(reader, 0);
+  EXPECT_TRUE(write_file(pipe, "content"));
+  char read[16] = {};
+  EXPECT_EQ(::read(reader, read, sizeof read), 7);
+  EXPECT_STREQ(read, "content");
+  ::close(reader);
+  EXPECT_TRUE(fs::is_fifo(pipe));
+
+  fs::create_symlink("/dev/full", dir.path() / "full");
+  const auto full = write_file(dir.path() / "full", "x");
+  ASSERT_FALSE(full);
+  EXPECT_NE(full.error().message.find("No space left"), std::string::npos) << full.error().message;
+  EXPECT_TRUE(fs::is_character_file(fs::path{"/dev/full"}));
 }
 
 TEST(TempDir, RemovesItselfWithItsContentOnceWhoeverOwnsIt) {
