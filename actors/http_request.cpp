@@ -65,8 +65,28 @@ std::string decode_path(std::string_view target) {
   return result;
 }
 
-/// The end of the head in `x`, searched from `from` on: the byte behind the empty line. Lines may
-/// end without CR.
+/// The path and query of a target in absolute form, as a proxy sends it; empty for others.
+std::string_view without_authority(std::string_view target) {
+  for (const std::string_view scheme : {"http://", "https://"}) {
+    if (lower(target.substr(0, scheme.size())) != scheme)
+      continue;
+    target.remove_prefix(scheme.size());
+    const auto end = target.find_first_of("/?");
+    if (end == 0)
+      return {};
+    return end == std::string_view::npos || target[end] == '?' ? "/" : target.substr(end);
+  }
+  return {};
+}
+
+/// "HTTP/1." and a digit: a reader of 1.1 understands what a later minor version sends.
+bool is_http_1(std::string_view version) {
+  return version.size() == 8 && version.starts_with("HTTP/1.") && version.back() >= '0'
+         && version.back() <= '9';
+}
+
+/// The end of the head in `x`, looked for from `from` on: the byte behind its empty line.
+/// Lines may end without CR.
 size_t find_end(std::string_view x, size_t from) {
   for (auto i = x.find('\n', from); i != std::string_view::npos; i = x.find('\n', i + 1)) {
     if (i + 1 < x.size() && x[i + 1] == '\n')
@@ -111,6 +131,11 @@ http_request_reader::step http_request_reader::feed(std::string_view bytes) {
 }
 
 http_request_reader::step http_request_reader::read_head() {
+  // Empty lines before a request are left over from one before it.
+  while (buffer_.starts_with("\r\n") || buffer_.starts_with('\n')) {
+    buffer_.erase(0, buffer_.front() == '\n' ? 1 : 2);
+    scanned_ = 0;
+  }
   const auto line_end = buffer_.find('\n');
   if (std::min(line_end, buffer_.size()) > limits_.line_bytes)
     return fail(414,
@@ -153,12 +178,15 @@ bool http_request_reader::read_request_line(std::string_view line) {
     fail(400, "the request does not begin with METHOD TARGET HTTP/1.1");
     return false;
   }
-  const auto target = line.substr(a + 1, b - a - 1), version = line.substr(b + 1);
-  if (version != "HTTP/1.1" && version != "HTTP/1.0") {
-    version.starts_with("HTTP/") ? fail(505, "only HTTP/1.1 and HTTP/1.0 are supported")
+  auto target = line.substr(a + 1, b - a - 1);
+  const auto version = line.substr(b + 1);
+  if (!is_http_1(version)) {
+    version.starts_with("HTTP/") ? fail(505, "only HTTP/1.1 and HTTP/1.0 are spoken here")
                                  : fail(400, "the request line does not end with HTTP/1.1");
     return false;
   }
+  if (const auto path = without_authority(target); !path.empty())
+    target = path;
   if (!target.starts_with('/') || target.find(' ') != std::string_view::npos) {
     fail(400, "the request's target is not a path");
     return false;

@@ -45,6 +45,29 @@ TEST(HttpRequest, ReadsMethodPathHeadersAndBody) {
   EXPECT_EQ(x.header("x-two"), nullptr);
 }
 
+TEST(HttpRequest, TakesTargetsInAbsoluteFormAsAProxySendsThem) {
+  for (const auto& [target, path] :
+       std::vector<std::pair<std::string, std::string>>{{"http://x/livez", "/livez"},
+                                                        {"HTTP://x:80/livez?a=b", "/livez"},
+                                                        {"https://x/a%20b", "/a b"},
+                                                        {"http://x", "/"},
+                                                        {"http://x?a=/b", "/"}}) {
+    http_request_reader x;
+    EXPECT_EQ(x.feed("GET " + target + " HTTP/1.1\r\nHost: x\r\n\r\n"),
+              http_request_reader::step::head)
+      << target << ": " << x.reason();
+    EXPECT_EQ(x.request().path, path) << target;
+  }
+}
+
+TEST(HttpRequest, BearsEmptyLinesBeforeItAndLaterMinorVersions) {
+  http_request_reader x;
+  EXPECT_EQ(x.feed("\r\n\r\n\n"), http_request_reader::step::more);
+  EXPECT_EQ(x.feed("GET /livez HTTP/1.9\r\nHost: x\r\n\r\n"), http_request_reader::step::head)
+    << x.reason();
+  EXPECT_EQ(x.request().path, "/livez");
+}
+
 TEST(HttpRequest, IgnoresWhatFollowsTheRequest) {
   http_request_reader reader;
   EXPECT_EQ(read(reader, "GET / HTTP/1.0\r\n\r\nGET /junk\xff\r\n", 100), 0);
@@ -98,10 +121,13 @@ TEST(HttpRequest, RefusesWhatTwoReadersCouldUnderstandDifferently) {
 
 TEST(HttpRequest, RefusesOtherProtocolsAndTargets) {
   EXPECT_EQ(status_of("GET / HTTP/2.0\r\nHost: x\r\n\r\n"), 505);
-  EXPECT_EQ(status_of("GET http://x/ HTTP/1.1\r\nHost: x\r\n\r\n"), 400);
+  EXPECT_EQ(status_of("GET http:///livez HTTP/1.1\r\nHost: x\r\n\r\n"), 400);
+  EXPECT_EQ(status_of("GET ftp://x/livez HTTP/1.1\r\nHost: x\r\n\r\n"), 400);
+  EXPECT_EQ(status_of("GET x:80 HTTP/1.1\r\nHost: x\r\n\r\n"), 400);
+  EXPECT_EQ(status_of("GET * HTTP/1.1\r\nHost: x\r\n\r\n"), 400);
+  EXPECT_EQ(status_of("GET / HTTP/1.10\r\nHost: x\r\n\r\n"), 505);
   EXPECT_EQ(status_of("GET / /b HTTP/1.1\r\nHost: x\r\n\r\n"), 400);
   EXPECT_EQ(status_of("GET /\r\nHost: x\r\n\r\n"), 400);
-  EXPECT_EQ(status_of("\r\n\r\n"), 400);
   EXPECT_EQ(status_of("\x16\x03\x01\x02 TLS\n\n"), 400);
 }
 
