@@ -26,9 +26,22 @@ constexpr size_t max_values = 100'000;
 /// A part of a job's text as UTF-8, for an error message.
 std::string excerpt(std::string_view text) { return shorten(to_utf8(text), 200); }
 
+std::string lower(std::string text) {
+  std::transform(text.begin(), text.end(), text.begin(),
+                 [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
+  return text;
+}
+
+/// Whether a header says that the value is JSON. Bridges from HTTP write its name in any case.
+bool is_called_json(const record& x) {
+  return std::any_of(x.headers.begin(), x.headers.end(), [](const auto& header) {
+    return lower(header.first) == "content-type"
+           && lower(header.second.value_or("")).starts_with("application/json");
+  });
+}
+
 bool looks_like_json(const record& x) {
-  if (auto type = find_header(x.headers, "content-type");
-      type && type->starts_with("application/json"))
+  if (is_called_json(x))
     return true;
   std::string_view text = *x.value;
   if (text.starts_with("\xef\xbb\xbf"))
@@ -109,10 +122,35 @@ expected<std::string> read_dataref(const std::string& uri, const job_limits& lim
   return content;
 }
 
-/// The fields of a JSON job. Only these fields of the document are kept, however large it is: a
-/// parsed document takes thirty times the memory of its text.
+/// Why a text is no JSON, out of what the parser throws, which may repeat all of the text.
+std::string reason_of(const nlohmann::detail::exception& x) {
+  constexpr int number_out_of_range = 406;
+  if (x.id == number_out_of_range)
+    return "a number is out of range";
+  std::string_view what = x.what();
+  const auto dash = what.find(" - ");
+  if (dash == std::string_view::npos)
+    return "a syntax error";
+  what.remove_prefix(dash + 3);
+  return excerpt(what.substr(0, what.find("; last read")));
+}
+
+/// What people put into `image` in place of base64, by name.
+std::string advice_for(std::string_view image) {
+  if (image.starts_with("data:"))
+    return " (this is a data: URL; send only the base64 behind its comma)";
+  constexpr size_t longest_scheme = 10;
+  if (image.substr(0, longest_scheme).find("://") != std::string_view::npos)
+    return " (this is a URL; send the image itself, in base64)";
+  return {};
+}
+
+/// What a JSON job says. Of the document it keeps these fields and nothing else, however large
+/// it is: a document of values costs thirty times its text.
 class job_fields : public nlohmann::json_sax<json> {
 public:
+  explicit job_fields(bool called_json) : called_json_(called_json) {}
+
   std::optional<std::string> job_id;
   std::string image; ///< Decoded.
 
@@ -125,8 +163,8 @@ public:
       return wrong("the JSON has more than " + std::to_string(max_values) + " values");
     if (no_object_)
       return wrong("the JSON is not an object");
-    if (ill_formed_)
-      return wrong("the value begins like JSON but is not JSON");
+    if (!ill_formed_.empty())
+      return wrong(ill_formed_);
     if (twice_ != nullptr)
       return wrong(std::string{"the JSON has the field \""} + twice_ + "\" twice");
     if (schema_ && *schema_ != job_schema)
@@ -190,14 +228,23 @@ public:
       if (auto bytes = base64_decode(text))
         image = std::move(*bytes);
       else
-        bad_image_ = error{bytes.error().code, "image: " + bytes.error().message};
+        bad_image_ = error{bytes.error().code,
+                           "image: " + bytes.error().message + advice_for(text)};
     }
     return value();
   }
 
-  bool parse_error(size_t, const std::string&, const nlohmann::detail::exception&) override {
-    ill_formed_ = true;
+  bool parse_error(size_t byte, const std::string&,
+                   const nlohmann::detail::exception& why) override {
+    refuse_as_ill_formed(byte, reason_of(why));
     return false;
+  }
+
+  /// @param byte Counted from 1; 0: it is not known.
+  void refuse_as_ill_formed(size_t byte, const std::string& why) {
+    ill_formed_ = called_json_ ? "the header content-type says JSON, but the value is none"
+                               : "the value begins like JSON but is none";
+    ill_formed_ += (byte > 0 ? ": at byte " + std::to_string(byte) + ": " : ": ") + why;
   }
 
 private:
@@ -219,18 +266,24 @@ private:
   size_t depth_ = 0, values_ = 0;
   field field_ = field::other; ///< The field of the outermost object whose value comes next.
   bool has_schema_ = false, has_job_id_ = false, has_image_ = false, image_is_text_ = false;
-  bool too_deep_ = false, no_object_ = false, ill_formed_ = false;
+  bool too_deep_ = false, no_object_ = false;
+  bool called_json_;
+  std::string ill_formed_; ///< Why.
   const char* twice_ = nullptr;
   std::optional<std::string> schema_;
   std::optional<error> bad_image_;
 };
 
-expected<job_fields> parse_json(const std::string& text, const job_limits& limits) {
-  // An image is a third larger in base64. Larger documents need no parsing.
+expected<job_fields> parse_json(const std::string& text, bool called_json,
+                                const job_limits& limits) {
+  // Encoded, an image is a third larger; beyond that there is no need to parse.
   if (text.size() / 4 * 3 > limits.max_bytes + 64 * 1024)
     return too_large(text.size() / 4 * 3, limits);
-  job_fields result;
+  job_fields result{called_json};
   json::sax_parse(text, &result);
+  // The parser takes a zero for the end of its input, whatever follows.
+  if (const auto zero = text.find('\0'); zero != text.npos && !result.refusal())
+    result.refuse_as_ill_formed(zero + 1, "a zero byte");
   if (auto why = result.refusal())
     return tl::unexpected(std::move(*why));
   return result;
@@ -262,7 +315,7 @@ expected<job> decode_job(record source, const job_limits& limits) {
   } else if (source.value->empty()) {
     return fail(errc::empty_image, "the record's value is empty");
   } else if (looks_like_json(source)) {
-    auto content = parse_json(*source.value, limits);
+    auto content = parse_json(*source.value, is_called_json(source), limits);
     if (!content)
       return tl::unexpected(content.error());
     if (content->job_id)

@@ -195,6 +195,34 @@ TEST(JsonJob, OfAnotherShapeIsRefusedWithTheReason) {
   EXPECT_EQ(refused(cases[0].first).message, "schema is \"ziyu.job.v2\", known is \"ziyu.job.v1\"");
 }
 
+TEST(JsonJob, WhatIsNoJsonIsRefusedWithThePlaceAndTheReason) {
+  const auto message = [](const std::string& text) { return refused(text).message; };
+  EXPECT_EQ(message(R"({"image": "AAAA"} x)"),
+            "the value begins like JSON but is none: at byte 19: invalid literal");
+  EXPECT_NE(message(R"({"x": 1e999999, "image": "AAAA"})").find("out of range"), std::string::npos);
+  EXPECT_LT(message("{\"x\": " + std::string(100'000, '9') + "}").size(), 200u);
+  EXPECT_LT(message("{\"x\": \"" + std::string(100'000, 'x') + "\x01\"}").size(), 400u);
+  const auto called = refused("\x89PNG", {{"Content-Type", "Application/JSON; charset=utf-8"}});
+  EXPECT_TRUE(
+    called.message.starts_with("the header content-type says JSON, but the value is none"))
+    << called.message;
+}
+
+TEST(JsonJob, ThatEndsInAZeroIsRefusedAndNotReadUpToIt) {
+  for (const auto& behind : {std::string(1, '\0'), std::string{"\0{\"image\":\"BBBB\"}", 17}}) {
+    const auto by = refused(R"({"image":"AAAA"})" + behind);
+    EXPECT_EQ(by.code, errc::unknown_schema);
+    EXPECT_NE(by.message.find("byte 17: a zero byte"), std::string::npos) << by.message;
+  }
+}
+
+TEST(JsonJob, AUrlInPlaceOfBase64IsNamed) {
+  EXPECT_NE(refused(R"({"image":"data:image/png;base64,AAAA"})").message.find("data: URL"),
+            std::string::npos);
+  EXPECT_NE(refused(R"({"image":"https://example.com/a.png"})").message.find("a URL"),
+            std::string::npos);
+}
+
 TEST(JsonJob, Base64MayBeUrlSafeUnpaddedAndWrapped) {
   const std::string bytes = "\xfb\xff\xbf~~??";
   for (auto text : {"+/+/fn4/Pw==", "-_-_fn4_Pw==", "-_-_fn4_Pw", "+/+/\\r\\nfn4/\\r\\nPw==\\n"}) {
