@@ -76,7 +76,7 @@ TEST(Peak, OfEachKindOfImageIsWhatItsHeaderTells) {
 // Metadata are read where they are, not copied.
 TEST(Peak, IsNotRaisedByMetadata) {
   const auto plain =
-    read_file(std::filesystem::path{ZIYU_SOURCE_DIR} / "tests/data/images/rgb.jpg").value();
+    read_file(std::filesystem::path{test::source_dir()} / "tests/data/images/rgb.jpg").value();
   const std::string part = "Exif" + std::string(2, '\0') + std::string(65000, 'x');
   const auto length = part.size() + 2;
   const auto segment = std::string{"\xff\xe1"} + static_cast<char>(length >> 8)
