@@ -309,11 +309,11 @@ TEST_P(HostileWorker, IsKilledAndTheReasonIsTold) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Ways, HostileWorker,
-                         ::testing::Values(std::pair{"unasked_trimmed", "nobody had asked for"},
-                                           std::pair{"unasked_profiled", "nobody had asked for"},
-                                           std::pair{"unasked_result", "nobody had asked for"},
+                         ::testing::Values(std::pair{"unasked_trimmed", "answers no question"},
+                                           std::pair{"unasked_profiled", "answers no question"},
+                                           std::pair{"unasked_result", "answers no question"},
                                            std::pair{"ready_twice", "said twice"},
-                                           std::pair{"server_words", "has no use for"},
+                                           std::pair{"server_words", "does not take"},
                                            std::pair{"huge_result", "are allowed"},
                                            std::pair{"huge_dump", "are allowed"},
                                            std::pair{"half_a_frame", "the rest of a frame"}),
