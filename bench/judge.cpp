@@ -209,7 +209,7 @@ void evaluate(const trace& t, const std::vector<named_rule>& others, totals& all
                           : x.alarm > 0 && (x.claim == 0 || x.claim >= t.onset);
   ++count;
   right += is_right;
-  if (!is_right && !t.beyond && all.mistakes.size() < max_mistakes)
+  if (!is_right && !t.beyond && all.mistakes.size() < max_mistakes) {
     all.mistakes.push_back({{"kind", t.kind},
                             {"number", all.traces},
                             {"bytes_per_job", t.bytes_per_job},
@@ -220,6 +220,9 @@ void evaluate(const trace& t, const std::vector<named_rule>& others, totals& all
                             {"claim", x.claim},
                             {"verdict", to_string(x.kind)},
                             {"judgement", x.judgement}});
+    if (t.what == truth::healthy) // seldom, and the run may be long
+      std::fprintf(stderr, "%s\n", all.mistakes.back().dump().c_str());
+  }
   if (x.alarm > 0)
     all.delays[t.kind][t.bytes_per_job].push_back(static_cast<double>(x.alarm - t.onset + 1));
   for (const auto& other : others) {

@@ -29,6 +29,10 @@ constexpr uint64_t default_budget = 256u << 20;
 /// Smaller steps of private memory come from the allocator.
 constexpr uint64_t private_grain = 64 * 1024;
 
+/// For so many jobs a worker copies pages that it shared with its fork server, with each job some
+/// of those that are left: growth of private memory that must be expected.
+constexpr uint64_t copying_jobs = 32;
+
 /// Fewer events are never called a leak, whatever the evidence.
 constexpr uint64_t least_events = 3;
 
@@ -47,6 +51,11 @@ constexpr uint64_t most_times_entries = 4;
 
 /// A cache may hold this much more for other inputs than for an earlier worker's.
 constexpr double learnt_margin = 1.25;
+
+/// A claim (a leak, or hoarding) costs a worker its place. In a service of many workers that
+/// are replaced for months a million lives go by: of them no healthy one is to meet with a
+/// false claim, whatever `confidence` grants to growth that is only reported.
+constexpr double false_claims_per_life = 1e-6;
 
 /// The evidence for `suspected`, which is worth a closer look (heap-profile sampling).
 constexpr double suspicious = 10;
@@ -228,7 +237,8 @@ leak_judge::excuse leak_judge::excuse_of(uint32_t visit, size_t stratum) const {
 void leak_judge::judge_private(const job_memory& x, bool largest) {
   const auto owned = excess(x.private_bytes, x.live, first_live_);
   const auto reserved = excess(x.gpu_reserved, x.gpu_allocated, first_gpu_);
-  const auto expected = jobs_ <= settings_.warmup_jobs || largest || fresh_jobs_ > 0;
+  const auto expected = jobs_ <= std::max<uint64_t>(settings_.warmup_jobs, copying_jobs) || largest
+                        || fresh_jobs_ > 0;
   fresh_jobs_ -= fresh_jobs_ > 0;
   const auto input = largest ? largest_decoded_ + largest_encoded_ : 0;
   owned_reserve_.observe(owned, input);
@@ -282,18 +292,23 @@ void leak_judge::remember(const job_memory& x, bool grew) {
     window_[(jobs_ - 1) % settings_.window_jobs] = p;
 }
 
+double leak_judge::needed_to_claim(const channel& x) const {
+  // The counters share each life's part of the doubt.
+  const auto doubt = (1 - settings_.confidence) / std::max(1u, settings_.workers);
+  return 1 / (x.doubt * std::clamp(doubt, 1e-12, false_claims_per_life));
+}
+
 double leak_judge::threshold(const channel& x) const {
-  // Finite growth rarely takes much of the budget, so its size counts, too. Its weight is small for
-  // private memory: a settling allocator may well take a quarter.
-  const auto rare = static_cast<double>(settings_.budget_bytes) / (x.leak ? 256 : 64);
-  const auto size = rare > 0
-                      ? std::clamp(rare / std::max<double>(1, x.run.grown), x.leak ? 0.01 : 0.1, 1.)
-                      : 1;
+  // Growth of private memory is the claim itself. Its size adds nothing: an allocator that
+  // settles in more steps has also grown by more.
+  if (!x.leak)
+    return needed_to_claim(x);
+  // Finite growth of live bytes rarely takes much of the budget, so its mere size counts, too.
+  const auto rare = static_cast<double>(settings_.budget_bytes) / 256;
+  const auto size = rare > 0 ? std::clamp(rare / std::max<double>(1, x.run.grown), 0.01, 1.) : 1;
   // Bonferroni over the workers; the counters share each worker's part.
   return std::max(1u, settings_.workers) / (x.doubt * std::max(1 - settings_.confidence, 1e-12))
-         * size
-         // Knowledge about allocators is not exact: ten times the evidence is needed.
-         * (x.leak ? 1 : 10);
+         * size;
 }
 
 void leak_judge::fill(double point::*what, uint64_t from) {
@@ -383,7 +398,9 @@ void leak_judge::confirm(channel& x, uint64_t least_total) {
                   && (x.scale == 1 || keeps_pace(x.what, (x.run.onset - 1) * x.scale + 1));
     x.onset = x.confirmed ? x.run.onset : 0;
   }
-  x.outgrown = x.outgrown || (x.leak && x.confirmed && outgrows_caches(x, total));
+  x.outgrown = x.outgrown
+               || (x.leak && x.confirmed && test.evidence() >= needed_to_claim(x)
+                   && outgrows_caches(x, total));
   const auto from = x.run.onset > 1 ? x.run.onset - 1 : 1; // so that the first rise counts
   if (x.confirmed && x.scale == 1 && x.run.events * 10 >= (jobs_ - x.run.onset + 1) * 7) {
     // Nearly each job adds to it: the slope is that of a line.

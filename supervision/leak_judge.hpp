@@ -190,6 +190,8 @@ private:
   void remember(const job_memory& x, bool grew);
   void judge(const job_memory& x);
   double threshold(const channel& x) const;
+  /// The evidence without which nothing is called a leak or hoarding.
+  double needed_to_claim(const channel& x) const;
   void judge_private(const job_memory& x, bool largest);
   void add_to_block(channel& x, uint64_t value, bool expected);
   bool beyond_reserve(const channel& x) const;

@@ -147,6 +147,37 @@ TEST(GrowthClaim, WhatAnEarlierWorkersCacheHeldIsNoLeakOfTheNextOne) {
   EXPECT_GT(first(leaking, growth::leak, 14'000, [](uint64_t i) { return i * 16 * kib; }), 7000u);
 }
 
+TEST(GrowthClaim, ThreeLargeStepsInARowAreReportedAndAreNoLeak) {
+  // Parts of a model that are loaded when they are first needed: more than a third of the
+  // room, at odds of 100,000 to 1. Of a million healthy lives that is too many.
+  const auto steps = [](uint64_t most) {
+    return [=](uint64_t i) { return i < 300 ? 0 : std::min(i - 299, most) * 30 * mib; };
+  };
+  leak_judge aut{with_budget(256 * mib)};
+  auto worst = growth::healthy;
+  for (uint64_t i = 1; i <= 600; ++i)
+    worst = std::max(worst, aut.observe(at(steps(3)(i))).kind);
+  EXPECT_EQ(worst, growth::growing) << explain(aut.last());
+  EXPECT_EQ(aut.last().kind, growth::healthy) << explain(aut.last());
+  leak_judge leaking{with_budget(256 * mib)};
+  EXPECT_EQ(first(leaking, growth::leak, 600, steps(6)), 303u) << "the fourth settles it";
+}
+
+TEST(GrowthClaim, AnAllocatorThatTakesTenStepsAndThenRestsIsNotCalledHoarding) {
+  const auto worst_of = [](uint64_t jobs) {
+    leak_judge aut{with_budget(256 * mib)};
+    auto worst = growth::warming_up;
+    for (uint64_t i = 1; i <= 600; ++i) {
+      auto x = at(0);
+      x.private_bytes += i <= 200 ? 0 : std::min(i - 200, jobs) * 4 * mib;
+      worst = std::max(worst, aut.observe(x).kind);
+    }
+    return worst;
+  };
+  EXPECT_LT(worst_of(20), growth::hoarding) << "ten blocks of two jobs: odds of 2.5 million to 1";
+  EXPECT_EQ(worst_of(30), growth::hoarding);
+}
+
 TEST(GrowthHistory, RemembersTheHighestEndUntilTheModelChanges) {
   growth_history x;
   EXPECT_EQ(x.cache_bytes(), 0u);
