@@ -276,6 +276,7 @@ TEST_F(Healing, KillsAtTheHardLimitAndRunsTheJobElsewhere) {
 TEST_F(Healing, TrimsAHoardingWorkerFirst) {
   start();
   auto& x = serving(0);
+  work(0, 100); // in its first jobs memory settles
   x.hoard = 2 * mib;
   for (auto i = 0; i < 40 && details("worker_trimmed").empty(); ++i) {
     x.trimmable = x.private_bytes - 10 * mib;
@@ -292,6 +293,7 @@ TEST_F(Healing, TrimsAHoardingWorkerFirst) {
 TEST_F(Healing, ReplacesAHoardingWorkerThatATrimDoesNotHelp) {
   start();
   auto& x = serving(0);
+  work(0, 100); // in its first jobs memory settles
   x.hoard = 2 * mib;
   for (auto i = 0; i < 45; ++i)
     work(0, 1);
@@ -304,6 +306,7 @@ TEST_F(Healing, ReplacesAHoardingWorkerThatATrimDoesNotHelp) {
 TEST_F(Healing, EmptiesAGrowingGpuCacheAndLeavesItAtThatWhenThatIsEnough) {
   start();
   auto& x = serving(0);
+  work(0, 100); // in its first jobs memory settles
   x.gpu_hoard = 2 * mib;
   x.gpu_empties = true;
   for (auto i = 0; i < 60 && details("worker_trimmed").empty(); ++i)
@@ -321,6 +324,7 @@ TEST_F(Healing, EmptiesAGrowingGpuCacheAndLeavesItAtThatWhenThatIsEnough) {
 TEST_F(Healing, ReplacesAWorkerWhoseGpuCacheCannotBeEmptied) {
   start();
   auto& x = serving(0);
+  work(0, 100); // in its first jobs memory settles
   x.gpu_hoard = 2 * mib;
   for (auto i = 0; i < 60 && x.alive; ++i)
     work(0, 1);
