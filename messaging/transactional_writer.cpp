@@ -37,6 +37,7 @@ bool skipped_numbers(rd_kafka_resp_err_t x) {
 /// What delivery reports have said since the last transaction began.
 struct report_book {
   size_t outstanding = 0; ///< Records without a report.
+  bool any_failed = false;
   std::optional<size_t> culprit;
   rd_kafka_resp_err_t why = RD_KAFKA_RESP_ERR_NO_ERROR;
 
@@ -44,6 +45,7 @@ struct report_book {
   static void note(rd_kafka_t*, const rd_kafka_message_t* message, void* opaque) {
     auto& self = *static_cast<report_book*>(opaque);
     --self.outstanding;
+    self.any_failed |= message->err != RD_KAFKA_RESP_ERR_NO_ERROR;
     if (self.culprit || refusal_of(message->err) == refusal::none)
       return;
     self.culprit = static_cast<size_t>(reinterpret_cast<uintptr_t>(message->_private));
@@ -114,13 +116,13 @@ private:
     return attempt_failure{{to_error(*broken, "commit of a transaction"), {}}};
   }
 
-  /// Until each record has its report. False: the transaction cannot be committed any more, or
-  /// the time is up.
+  /// Until each record has its report. False: one is not delivered, the transaction cannot be
+  /// committed any more, or the time is up.
   bool await_reports(clock::time_point deadline) {
     while (reports_->outstanding > 0 && !reports_->culprit && clock::now() < deadline)
       if (rd_kafka_poll(client_.get(), 100) == 0 && why_broken())
         return false;
-    return reports_->outstanding == 0 && !reports_->culprit;
+    return reports_->outstanding == 0 && !reports_->any_failed;
   }
 
   /// Why the transaction under way cannot be committed any more, which is told only to whoever
