@@ -47,6 +47,11 @@ KINDS = {
 MAX_BYTES = 2 << 20  # jobs.max_bytes of the services
 
 
+def without_prompt_dead_letters(kinds):
+    """The same kinds; those that become dead letters cannot be answered at once, as their topic is missing."""
+    return {name: (share, expected, prompt and expected != DEAD) for name, (share, expected, prompt) in kinds.items()}
+
+
 class Load:
     """`next()` makes the next job; `pace(t)` says how many should have been made by then."""
 

@@ -15,7 +15,7 @@ from . import checker, schedule
 from .chaos import Chaos
 from .cluster import Cluster
 from .instances import MEMORY_LIMIT, SESSION_MS, LeftBehind, Place, configuration, make_cgroup
-from .load import Load
+from .load import KINDS, Load, without_prompt_dead_letters
 from .proxy import Network
 from .pressure import Pressures
 from .reader import Tail, patiently, to_answer
@@ -24,6 +24,9 @@ from .submitter import Submitter
 
 TOPICS = {"jobs": "image.jobs", "results": "image.results", "dead_letters": "image.jobs-dlt", "events": "ziyu.events"}
 ANSWERS = [TOPICS["results"], TOPICS["dead_letters"]]
+# Shares of a run: when a topic that is missing at first is created, and when at the latest. What waits for it comes within
+# 30 s then.
+CREATED_AFTER, CREATED_BEFORE = 0.5, 0.9
 STALL_LIMIT_S = SESSION_MS / 1000 + 5
 STOP_LIMIT_S = 25  # drain, leaving the group, workers: more is a stop that hangs
 
@@ -47,10 +50,11 @@ class Stage:
 
     `places`: of services that share the topics; 0: neither places nor topics are made.
     `subject(place_number, folder)`: makes the command of a place, for subjects that are not `ziyu serve`.
+    `missing`: keys of TOPICS that are not created before `create_missing`.
     """
 
     def __init__(self, options, brokers=3, places=3, partitions=6, changes=None, subject=None,
-                 small_disks=True, cgroup=None):
+                 small_disks=True, cgroup=None, missing=()):
         self.options, self.repository = options, Path(options.repository)
         self.folder = Path(options.keep or f"/tmp/ziyu-chaos-{os.getpid()}")
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -64,6 +68,7 @@ class Stage:
         self.places = []
         self.partitions, self.changes, self.subject = partitions, changes, subject
         self.shape, self.small_disks, self.cgroup = (brokers, places), small_disks, cgroup
+        self.missing = {TOPICS[x] for x in missing}
 
     def __enter__(self):
         try:
@@ -87,20 +92,30 @@ class Stage:
     def transactional(self):
         return self.options.delivery == "exactly_once"
 
-    def answers(self):
-        """Follows results and dead letters, as who relies on the delivery's guarantee reads them."""
-        return Tail(self.cluster.bootstrap, ANSWERS, "read_committed" if self.transactional else "read_uncommitted")
+    def answers(self, topics=ANSWERS):
+        """Follows results and dead letters, as who relies on the delivery's guarantee reads them. Without topics that are
+        missing at present."""
+        return Tail(self.cluster.bootstrap, [x for x in topics if x not in self.missing],
+                    "read_committed" if self.transactional else "read_uncommitted")
 
-    def _create_topics(self):
+    def _create_topics(self, only_missing=False):
         stamped = {"message.timestamp.type": "LogAppendTime"}
         one_lane = self.options.ordering != "unordered"
-        self.cluster.create_topics({
+        topics = {
             TOPICS["jobs"]: (self.partitions, {"max.message.bytes": "16777216"}),
             TOPICS["results"]: (1 if one_lane else self.partitions, stamped),
             TOPICS["dead_letters"]: (1, {**stamped, "max.message.bytes": "16777216"}),
             TOPICS["events"]: (1, {}),
-        })
-        self.log("topics are there")
+        }
+        self.cluster.create_topics({k: v for k, v in topics.items() if (k in self.missing) == only_missing})
+        self.log("topics are there" + (f", but for {sorted(self.missing)}" if self.missing and not only_missing else ""))
+
+    def create_missing(self):
+        """Creates the topics that were left out. Returns their names."""
+        created = sorted(self.missing)
+        self._create_topics(only_missing=True)
+        self.missing = set()
+        return created
 
     def _command(self, number, cgroup):
         if self.subject:
@@ -237,25 +252,60 @@ class Progress:
     """Which jobs are still to be answered, by following the topics during the run."""
 
     def __init__(self, stage, submitter):
-        self.submitter = submitter
-        self.tail = stage.answers()
+        self.stage, self.submitter = stage, submitter
+        self.tails = [stage.answers()]
         self.sources = set()
 
+    def add(self, topics):
+        """Follows topics that were missing."""
+        self.tails.append(self.stage.answers(topics))
+
     def look(self):
-        for message in self.tail.poll():
-            answer = to_answer(message, TOPICS["dead_letters"])
-            if answer:
-                self.sources.add(answer.source)
+        for tail in self.tails:
+            for message in tail.poll():
+                answer = to_answer(message, TOPICS["dead_letters"])
+                if answer:
+                    self.sources.add(answer.source)
+
+    def close(self):
+        for tail in self.tails:
+            tail.close()
 
     def open_jobs(self):
         return [x for x in self.submitter.submitted if (x.partition, x.offset) not in self.sources]
+
+
+class LateTopics:
+    """Topics that are missing for the first part of a run. Whatever they take waits meanwhile, and nothing else does."""
+
+    def __init__(self, stage, progress, seconds):
+        self.stage, self.progress = stage, progress
+        start = time.monotonic()
+        # On a slow machine the first dead letter may come late.
+        self.next_look, self.last_look = start + CREATED_AFTER * seconds, start + CREATED_BEFORE * seconds
+        self.set_aside = 0  # records that waited for them just before they were created
+
+    def look(self):
+        now = time.monotonic()
+        if not self.stage.missing or now < self.next_look:
+            return
+        self.next_look = now + 1
+        self.set_aside = int(sum(x.metric("ziyu_set_aside_records") or 0 for x in self.stage.places if x.address()))
+        if self.set_aside == 0 and now < self.last_look:
+            return
+        if self.set_aside == 0:
+            self.stage.complain("no dead letter waited for its topic")
+        self.progress.add(self.stage.create_missing())
 
 
 def run_chaos(options, subject=None, kinds=None):
     """Returns (the JSON object to print, the promises that were broken)."""
     seconds = options.seconds
     places = 3
-    with Stage(options, brokers=3, places=places, subject=subject) as stage:
+    missing = ["dead_letters"] if options.missing_dead_letters else []
+    if missing:
+        kinds = without_prompt_dead_letters(kinds or KINDS)
+    with Stage(options, brokers=3, places=places, subject=subject, missing=missing) as stage:
         allowed = (["disk"] if stage.cluster.disks_can_fill else []) \
             + (["cgroup"] if stage.places[0].cgroup and not subject else [])
         actions = schedule.plan(options.seed, seconds, 3, places, allowed, only=options.only or None)
@@ -271,6 +321,7 @@ def run_chaos(options, subject=None, kinds=None):
         load = Load(options.seed, stage.repository, options.rate, options.ordering, kinds=kinds)
         submitter = Submitter(stage.cluster.bootstrap, TOPICS["jobs"], load)
         progress = Progress(stage, submitter)
+        late_topics = LateTopics(stage, progress, seconds)
         pressures = Pressures(stage.log)
         chaos = Chaos(actions, stage.cluster, stage.places, stage.left_behind, stage.log, seconds, pressures)
         chaos.start()
@@ -280,6 +331,7 @@ def run_chaos(options, subject=None, kinds=None):
             chaos.step()
             submitter.pump()
             progress.look()
+            late_topics.look()
             stage.look()
             pressures.look()
             time.sleep(0.005)
@@ -300,7 +352,7 @@ def run_chaos(options, subject=None, kinds=None):
             stage.places[0].start()
             drain(stage, progress, options.drain_s)
             stage.stop_all()
-        progress.tail.close()
+        progress.close()
         stage.log("judging")
         verdict = stage.judge(submitter.submitted)
         missed = checker.missed(verdict, options.delivery, options.stall_limit_s,
@@ -315,6 +367,7 @@ def run_chaos(options, subject=None, kinds=None):
             "stall_limit_s": options.stall_limit_s, "unacknowledged": unacknowledged, "late": late,
             "kills": dict(sorted(chaos.counts.items())),
             "dropped": dict(sorted(chaos.dropped.items())),
+            **({"set_aside": late_topics.set_aside} if missing else {}),
             "pressures_held": pressures.held, "breaker_opened": pressures.opened, "breaker_closed": pressures.closed,
             # How long the suite's own loop stood still (stalls may be longer by that), and who else wants the processors.
             "suite_delay_s": round(late_s, 3), "proxy_delay_s": round(stage.network.worst_delay_s, 3),

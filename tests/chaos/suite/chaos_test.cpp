@@ -82,6 +82,20 @@ TEST(Chaos, LosesNothingAndNeverStallsForLong) {
   EXPECT_EQ(ran.exit_code, 0);
 }
 
+TEST(Chaos, AMissingTopicOfDeadLettersHoldsNothingElseUp) {
+  const auto ran = run_program(chaos({"--seed", "2", "--minutes", "0.5", "--stall-limit-s", "30",
+                                      "--delivery", "exactly_once", "--missing-dead-letters"}),
+                               std::chrono::seconds{350});
+  ASSERT_FALSE(ran.timed_out) << ran.err;
+  ASSERT_THAT(ran.exit_code, testing::AnyOf(0, 2)) << ran.err;
+  const auto report = json::parse(ran.out);
+  EXPECT_EQ(report.at("missed"), json::array()) << report.dump(1) << ran.err;
+  EXPECT_EQ(report.at("lost"), 0);
+  EXPECT_EQ(report.at("duplicates"), 0);
+  EXPECT_GT(report.at("set_aside"), 0);
+  EXPECT_GT(report.at("dead_lettered"), 0) << "they come when their topic is there";
+}
+
 TEST(Chaos, AnInterruptLeavesNothing) {
   const auto log = std::filesystem::temp_directory_path()
                    / ("ziyu-chaos-interrupt-" + std::to_string(::getpid()));

@@ -6,7 +6,7 @@ import zlib
 
 from chaos_suite import schedule
 from chaos_suite.command import ASSIGNORS, assignor_of
-from chaos_suite.load import Load, with_comment
+from chaos_suite.load import DEAD, KINDS as JOBS, Load, with_comment, without_prompt_dead_letters
 from chaos_suite.oversupply import MAX_PIXELS, Photos
 
 KINDS = {x.name: x for x in schedule.KINDS}
@@ -86,6 +86,12 @@ class Jobs(unittest.TestCase):
     def test_bursts_bring_more_and_nothing_is_forgotten(self):
         load = Load(3, REPOSITORY, 40)
         self.assertEqual([load.pace(x) for x in (0, 1, 7, 8, 16)], [0, 40, 280, 400, 800])
+
+    def test_while_the_topic_of_dead_letters_is_missing_nobody_waits_for_one(self):
+        changed = without_prompt_dead_letters(JOBS)
+        self.assertEqual({k: v[:2] for k, v in changed.items()}, {k: v[:2] for k, v in JOBS.items()})
+        for name, (_, expected, prompt) in changed.items():
+            self.assertEqual(prompt, JOBS[name][2] and expected != DEAD, name)
 
     def test_pngs_of_an_oversupply_are_10_to_30_times_as_large_when_decoded(self):
         photos = Photos(3, REPOSITORY, 10)
