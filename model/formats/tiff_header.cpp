@@ -208,9 +208,9 @@ private:
              + " colours";
     extra_count_ = x_.samples - own;
     const auto extra = numbers(in_, extra_samples);
-    // RGB with a fourth, unexplained sample has alpha; other unexplained samples are unknown.
-    const bool unexplained = extra.empty() && extra_count_ == 1 && x_.colours == kind::rgb;
-    if (extra.size() != extra_count_ && !unexplained)
+    // RGB with a fourth sample that nobody has explained is alpha; others are not known.
+    unexplained_ = extra.empty() && extra_count_ == 1 && x_.colours == kind::rgb;
+    if (extra.size() != extra_count_ && !unexplained_)
       return "with " + plural(extra_count_, "extra sample") + ", of which it explains "
              + std::to_string(extra.size());
     if (!extra.empty()) {
@@ -253,7 +253,9 @@ private:
         return "with " + bits + " colours";
       if (extra_count_ > 3 || (x_.bits == 16 && extra_count_ > 1))
         return "with " + plural(extra_count_, "extra sample") + " of " + bits;
-      if (x_.planar && (x_.premultiplied || extra_count_ > 1))
+      // Of compressed planes Pillow takes an unexplained alpha for one that is premultiplied.
+      if (x_.planar
+          && (x_.premultiplied || extra_count_ > 1 || (unexplained_ && x_.compression != none)))
         return "with extra samples in planes of their own";
       return {};
     case kind::cmyk:
@@ -319,7 +321,7 @@ private:
   tiff_layout x_;
   uint64_t photometric_ = 0, fill_order_ = 1;
   uint32_t extra_count_ = 0;
-  bool alpha_ = false;
+  bool alpha_ = false, unexplained_ = false;
   std::vector<uint64_t> bits_;
 };
 

@@ -146,6 +146,11 @@ def tiff() -> None:
     put("tiff_rgb_planar.tiff", "TIFF, RGB, in planes", tiff_of(layout(planar=2), planes))
     put("tiff_rgba_planar.tiff", "TIFF, RGB with alpha, in planes",
         tiff_of(layout(8, 4, 2, planar=2, extra=2), [*planes, ALPHA.tobytes()]))
+    put("tiff_rgba_planar_unexplained.tiff", "TIFF, RGB with unexplained alpha, in planes",
+        tiff_of(layout(8, 4, 2, planar=2), [*planes, ALPHA.tobytes()]))
+    refused("tiff_rgba_planar_unexplained_deflate.tiff", "TIFF, RGB with unexplained alpha, in planes, Deflate",
+            tiff_of(layout(8, 4, 2, planar=2, compression=8), [zlib.compress(x) for x in [*planes, ALPHA.tobytes()]]),
+            "TIFF with extra samples in planes of their own")
     put("tiff_rgb_planar_deflate.tiff", "TIFF, RGB, in planes, Deflate",
         tiff_of(layout(planar=2, compression=8), [zlib.compress(x) for x in planes]))
     put("tiff_rgb_planar_strips.tiff", "TIFF, RGB, in planes and strips",
