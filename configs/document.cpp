@@ -11,6 +11,9 @@ namespace {
 
 using nlohmann::json;
 
+/// Of objects and lists in each other: what is checked and copied goes as deep into the stack.
+constexpr int most_depth = 64;
+
 bool wants_text_only(const json* schema) {
   if (schema == nullptr)
     return false;
@@ -60,9 +63,17 @@ void expand_all(json& x, const std::string& path, std::vector<error>& errors) {
 } // namespace
 
 expected<json> parse_document(const std::string& text) {
+  // The parser takes a zero for the end of its input, whatever follows.
+  if (const auto zero = text.find('\0'); zero != text.npos)
+    return fail(errc::invalid_config,
+                "not JSON: byte " + std::to_string(zero + 1) + " is a zero byte");
   std::vector<std::set<std::string>> open;
   std::string twice;
-  auto watch = [&](int, json::parse_event_t event, json& x) {
+  auto too_deep = false;
+  auto watch = [&](int depth, json::parse_event_t event, json& x) {
+    too_deep = too_deep || depth > most_depth;
+    if (too_deep)
+      return false;
     if (event == json::parse_event_t::object_start)
       open.emplace_back();
     else if (event == json::parse_event_t::object_end)
@@ -74,10 +85,12 @@ expected<json> parse_document(const std::string& text) {
   };
   try {
     auto result = json::parse(text, watch, true, true);
+    if (too_deep)
+      return fail(errc::invalid_config, "nested more than " + std::to_string(most_depth) + " deep");
     if (!twice.empty())
       return fail(errc::invalid_config, "the key \"" + twice + "\" is written twice in one object");
     return result;
-  } catch (const json::parse_error& x) {
+  } catch (const json::exception& x) { // a number out of range is no parse_error
     // "[json.exception.parse_error.101] parse error at line 3, column 5: …"
     std::string what = x.what();
     if (const auto i = what.find("] "); i != what.npos)
@@ -103,7 +116,8 @@ expected<void> apply_override(const json& schema, json& document, const std::str
                   "--set " + path + ": " + keys[i - 1] + " has no keys below it");
     at = &(*at)[keys[i]];
   }
-  auto value = json::parse(text, nullptr, false);
+  auto value = json::parse(
+    text, [](int depth, json::parse_event_t, json&) { return depth <= most_depth; }, false);
   if (value.is_discarded() || (!value.is_string() && wants_text_only(subschema(schema, keys))))
     value = text;
   std::vector<error> errors;

@@ -323,6 +323,14 @@ TEST(Config, SaysWhereTheJsonIsBroken) {
               ElementsAre("the key \"level\" is written twice in one object"));
 }
 
+TEST(Config, ThatTheParserCannotBearIsAMistakeAndNoCrash) {
+  EXPECT_THAT(errors_of(R"({"workers": {"slots": 1e999}})"), ElementsAre(HasSubstr("1e999")));
+  EXPECT_THAT(
+    errors_of("{\"workers\": " + std::string(1'000'000, '[') + std::string(1'000'000, ']') + "}"),
+    ElementsAre("nested more than 64 deep"));
+  EXPECT_THAT(errors_of(std::string{"{}\0{", 4}), ElementsAre("not JSON: byte 3 is a zero byte"));
+}
+
 TEST(Config, NamesTheFile) {
   temp_dir dir;
   const auto path = dir.path() / "c.json";
