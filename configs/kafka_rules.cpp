@@ -182,6 +182,68 @@ void check_aliases(const json& kafka, const char* client, std::vector<violation>
   }
 }
 
+/// Whether it is host, host:port or protocol://host:port, the host perhaps in brackets.
+bool is_address(std::string_view text) {
+  if (const auto scheme = text.find("://"); scheme != std::string_view::npos)
+    text.remove_prefix(scheme + 3);
+  std::string_view port;
+  if (text.starts_with('[')) {
+    const auto end = text.find(']');
+    if (end == std::string_view::npos || end == 1)
+      return false;
+    port = text.substr(end + 1);
+  } else {
+    const auto colon = text.find(':');
+    if (colon == 0 || text.empty())
+      return false;
+    port = colon == std::string_view::npos ? std::string_view{} : text.substr(colon);
+  }
+  if (port.empty())
+    return true;
+  constexpr size_t most_digits = 5;
+  constexpr int last_port = 65'535;
+  port.remove_prefix(1);
+  if (port.empty() || port.size() > most_digits
+      || port.find_first_not_of("0123456789") != std::string_view::npos)
+    return false;
+  const auto value = std::stoi(std::string{port});
+  return value >= 1 && value <= last_port;
+}
+
+/// All clients of a service belong to one cluster, and an address that can be none is a mistake,
+/// not a broker that is waited for.
+void check_brokers(const json& kafka, std::vector<violation>& found) {
+  for (const auto* name : {"bootstrap.servers", "metadata.broker.list"}) {
+    for (const auto* client : {"consumer", "producer"})
+      if (const auto own = kafka.find(client);
+          own != kafka.end() && own->is_object() && own->contains(name)) {
+        const auto full = std::string{"kafka."} + client + "." + name;
+        found.push_back({full, full
+                                 + " is refused: all clients belong to one cluster, that of "
+                                   "kafka.bootstrap.servers"});
+      }
+    const auto given = kafka.find(name);
+    if (given == kafka.end() || !given->is_string())
+      continue;
+    std::string_view list = given->get_ref<const std::string&>();
+    while (!list.empty()) {
+      const auto comma = list.find(',');
+      auto one = list.substr(0, comma);
+      list.remove_prefix(comma == std::string_view::npos ? list.size() : comma + 1);
+      while (!one.empty() && one.front() == ' ')
+        one.remove_prefix(1);
+      while (!one.empty() && one.back() == ' ')
+        one.remove_suffix(1);
+      if (is_address(one))
+        continue;
+      const auto full = std::string{"kafka."} + name;
+      found.push_back({full, full + ": \"" + std::string{one}
+                               + "\" is no address of a broker: expected host:port, with a port of "
+                                 "1 to 65535"});
+    }
+  }
+}
+
 void check_group(const client_numbers& consumer, std::vector<violation>& found) {
   // librdkafka's defaults.
   const auto session = consumer.find_or("session.timeout.ms", 45'000);
@@ -370,6 +432,7 @@ std::vector<violation> check_kafka_rules(const json& document) {
   for (const auto* part : {"consumer", "producer"})
     if (kafka->contains(part))
       check_properties((*kafka)[part], std::string{"kafka."} + part, found);
+  check_brokers(*kafka, found);
   check_group({*kafka, "consumer"}, found);
   check_statistics({*kafka, "consumer"}, found);
   for (const auto* client : {"consumer", "producer"})

@@ -96,10 +96,19 @@ std::vector<violation> check_rules(const json& document, const std::vector<viola
   if (usable({"topics.jobs", "topics.results", "topics.dead_letters", "topics.events"})) {
     std::set<std::string> names;
     for (const auto* key :
-         {"topics.jobs", "topics.results", "topics.dead_letters", "topics.events"})
-      if (!names.insert(at(key).get<std::string>()).second)
+         {"topics.jobs", "topics.results", "topics.dead_letters", "topics.events"}) {
+      auto name = at(key).get<std::string>();
+      if (name == "." || name == "..") {
+        found.push_back({key, std::string{key} + ": Kafka has no topic of the name " + name});
+        continue;
+      }
+      // Their metrics have one name, so that Kafka refuses to create both.
+      std::replace(name.begin(), name.end(), '.', '_');
+      if (!names.insert(std::move(name)).second)
         found.push_back({key, std::string{key} + ": " + at(key).dump()
-                                + " is the name of another topic already"});
+                                + " is the name of another topic already (Kafka takes . and _ for "
+                                  "the same)"});
+    }
   }
   if (usable({"faults.slots", "faults.allowed"})) {
     const auto& slots = at("faults.slots");
