@@ -1,5 +1,6 @@
 #include "cli/answers.hpp"
 
+#include "cli/foreign_json.hpp"
 #include "messaging/dead_letter.hpp"
 #include "messaging/result.hpp"
 
@@ -15,8 +16,7 @@ std::optional<messaging::record_id> job_of(const messaging::record& x, bool dead
     auto letter = messaging::read_dead_letter(x);
     return letter.source.topic.empty() ? std::nullopt : std::optional{std::move(letter.source)};
   }
-  const auto document = x.value ? nlohmann::json::parse(*x.value, nullptr, false)
-                                : nlohmann::json{};
+  const auto document = x.value ? parse_foreign(*x.value) : nlohmann::json{};
   if (!document.is_object())
     return {};
   auto result = messaging::result_from_json(document);

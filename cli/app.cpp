@@ -8,6 +8,7 @@
 #include "cli/version.hpp"
 
 #include <cstdio>
+#include <exception>
 
 namespace ziyu::cli {
 
@@ -140,6 +141,10 @@ int run(int argc, const char* const* argv) {
   } catch (const CLI::ParseError& x) {
     const auto& command = innermost(app);
     return fail_usage(command, explain(command, x));
+  } catch (const std::exception& x) {
+    // Errors are values: what is thrown all the same is still told in a line.
+    print_error({errc::io, x.what()});
+    return exit_failed;
   }
   // A full disk must not look like success; a reader that has seen enough may close the pipe.
   if ((std::fflush(stdout) != 0 || std::ferror(stdout) != 0) && !output_closed()) {

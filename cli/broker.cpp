@@ -23,6 +23,10 @@ struct broker_options {
 };
 
 int run_broker(const broker_options& options) {
+  if (options.folder.empty()) {
+    print_error({errc::invalid_usage, "--dir: the name of a folder must not be empty"});
+    return exit_wrong_usage;
+  }
   broker::broker_settings settings;
   settings.folder = options.folder;
   settings.port = options.port;

@@ -35,6 +35,8 @@ constexpr auto explain_limit = std::chrono::seconds{120};
 
 /// The values of a service without settings of its own.
 expected<configs::config> default_config(const std::filesystem::path& model) {
+  if (model.empty())
+    return fail(errc::model_missing, "the name of a model folder must not be empty");
   const nlohmann::json document{{"kafka", {{"bootstrap.servers", "none"}, {"group.id", "doctor"}}},
                                 {"model", {{"path", std::filesystem::absolute(model).string()}}}};
   auto x = configs::parse(document.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace),

@@ -1,6 +1,7 @@
 #include "cli/follow.hpp"
 
 #include "cli/command.hpp"
+#include "cli/foreign_json.hpp"
 #include "cli/interrupt.hpp"
 #include "cli/terminal.hpp"
 #include "cli/waiting_note.hpp"
@@ -165,13 +166,16 @@ expected<void> read_all(const configs::config& x, const std::string& topic,
 }
 
 std::optional<std::string> json_line(const messaging::record& x) {
-  // Parsed for readers of lines: values that others wrote into the topic need not be JSON, nor on
-  // one line.
-  const auto document = x.value ? nlohmann::ordered_json::parse(*x.value, nullptr, false)
+  // Parsed for the sake of those who read line by line: what others wrote into the
+  // topic need not be JSON, nor on one line.
+  const auto document = x.value ? parse_foreign<nlohmann::ordered_json>(*x.value)
                                 : nlohmann::ordered_json{nlohmann::json::value_t::discarded};
   if (!document.is_discarded())
     return document.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
-  print_error({errc::unknown_schema, messaging::to_string(x.id) + " is not JSON: left out"});
+  const auto deep = x.value && nests_too_deep(*x.value);
+  print_error(
+    {errc::unknown_schema,
+     messaging::to_string(x.id) + (deep ? " nests too deep" : " is not JSON") + ": left out"});
   return std::nullopt;
 }
 

@@ -5,6 +5,7 @@
 #include "cli/connection.hpp"
 #include "cli/flame.hpp"
 #include "cli/follow.hpp"
+#include "cli/foreign_json.hpp"
 #include "cli/interrupt.hpp"
 #include "cli/leak_book.hpp"
 #include "cli/leak_view.hpp"
@@ -39,7 +40,7 @@ std::optional<leak_book> read_book(const leaks_options& options, int& exit_code)
   const auto done = read_all(config->values, config->values.topics.events,
                              [&book](const messaging::record& x) {
                                if (x.value)
-                                 book.add(json::parse(*x.value, nullptr, false));
+                                 book.add(parse_foreign(*x.value));
                              });
   if (!done) {
     print_error(done.error());

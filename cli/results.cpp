@@ -1,5 +1,6 @@
 #include "cli/command.hpp"
 #include "cli/follow.hpp"
+#include "cli/foreign_json.hpp"
 #include "cli/json_fields.hpp"
 #include "cli/rows.hpp"
 
@@ -24,8 +25,7 @@ struct results_options : follow_options {
   }
 
   bool wants(const messaging::record& x) const {
-    return jobs.empty()
-           || jobs.contains(text_in(nlohmann::json::parse(*x.value, nullptr, false), "job_id"));
+    return jobs.empty() || jobs.contains(text_in(parse_foreign(*x.value), "job_id"));
   }
 };
 

@@ -3,6 +3,7 @@
 #include "base/bytes.hpp"
 #include "base/text.hpp"
 #include "cli/drawing.hpp"
+#include "cli/foreign_json.hpp"
 #include "messaging/dead_letter.hpp"
 #include "messaging/result.hpp"
 
@@ -17,9 +18,7 @@ using nlohmann::json;
 
 constexpr size_t id_columns = 34;
 
-json parse_value(const messaging::record& x) {
-  return x.value ? json::parse(*x.value, nullptr, false) : json{};
-}
+json parse_value(const messaging::record& x) { return x.value ? parse_foreign(*x.value) : json{}; }
 
 std::string not_ours(const messaging::record& x, const char* what, bool colours) {
   return paint(messaging::to_string(x.id) + " is no " + what, colour::yellow, colours);

@@ -1,6 +1,7 @@
 #include "cli/service.hpp"
 
 #include "cli/connection.hpp"
+#include "cli/foreign_json.hpp"
 
 #include <httplib.h>
 
@@ -79,7 +80,7 @@ expected<service_answer> talk(const std::string& url, const std::string& path,
   const auto said = request(client);
   if (!said)
     return fail(errc::unavailable, url + " does not answer: " + httplib::to_string(said.error()));
-  service_answer result{said->status, json::parse(said->body, nullptr, false)};
+  service_answer result{said->status, parse_foreign(said->body)};
   if (!result.body.is_object())
     return fail(errc::io, url + path + " does not answer as ziyu does (HTTP "
                             + std::to_string(said->status) + ")");

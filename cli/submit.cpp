@@ -6,6 +6,7 @@
 #include "cli/connection.hpp"
 #include "cli/drawing.hpp"
 #include "cli/follow.hpp"
+#include "cli/foreign_json.hpp"
 #include "cli/interrupt.hpp"
 #include "cli/job_files.hpp"
 #include "cli/json_fields.hpp"
@@ -250,7 +251,7 @@ private:
                                : dead_letter_answer_row(x.what, colours));
       return false;
     }
-    const auto document = json::parse(*x.what.value, nullptr, false);
+    const auto document = parse_foreign(*x.what.value);
     print_line(options_.json ? document.dump(-1, ' ', false, json::error_handler_t::replace)
                              : result_row(x.what, colours));
     return text_in(document, "status") == "ok";

@@ -30,8 +30,12 @@ kafka_properties with_common_producer_defaults(kafka_properties x) {
 expected<void> try_client(const char* name, rd_kafka_type_t type,
                           const kafka_properties& properties) {
   auto conf = make_conf(properties);
-  if (!conf)
-    return fail(conf.error().code, conf.error().message + " (" + name + ")");
+  if (!conf) {
+    // librdkafka ends some of its texts with a line break.
+    auto why = conf.error().message;
+    why.erase(why.find_last_not_of(" \n") + 1);
+    return fail(conf.error().code, why + " (" + name + ")");
+  }
   char text[512];
   const kafka_ptr client{rd_kafka_new(type, conf->get(), text, sizeof text)};
   if (!client)

@@ -274,6 +274,22 @@ TEST_F(Kafka, ResultsAreJsonLineByLine) {
   EXPECT_EQ(without_notes(x.err), "ziyu: image.results-0-3 is not JSON: left out\n");
 }
 
+TEST_F(Kafka, ARecordThatNestsDeepEndsNoCommand) {
+  const auto deep = std::string(200'000, '[') + std::string(200'000, ']');
+  kafka.produce("image.results", "deep", deep);
+  kafka.produce("ziyu.events", "deep", deep);
+  kafka.produce("ziyu.events", "fine", "{}");
+  produce_results(1);
+  for (const auto* command : {"results", "events"}) {
+    const auto x = run({command, "--from", "beginning", "--count", "1", "--json"});
+    EXPECT_EQ(x.exit_code, 0) << command << ": " << x.err;
+    EXPECT_EQ(lines_of(x.out).size(), 1u) << x.out.substr(0, 1000);
+    EXPECT_NE(x.err.find("nests too deep"), x.err.npos) << x.err;
+  }
+  EXPECT_EQ(run({"results", "--from", "beginning", "--count", "1"}).exit_code, 0);
+  EXPECT_EQ(run({"leaks"}).exit_code, 0);
+}
+
 TEST_F(Kafka, ResultsSayWhenFewerCameThanAskedFor) {
   produce_results(1);
   // Long enough to connect and to get the one, also on a busy machine; both wait at once.
