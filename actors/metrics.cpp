@@ -216,11 +216,12 @@ void metrics::begin_series() {
   for (auto code : {errc::worker_died, errc::deadline_exceeded, errc::hard_limit, errc::bad_frame,
                     errc::misreported, errc::inference_failed, errc::timeout})
     failed_attempts.Add({{"code", std::string{to_string(code)}}});
-  for (const auto* how : {"hard_limit", "deadline_exceeded", "bad_frame", "misreported", "timeout",
-                          "unknown", "exit code 1", "signal 6 (SIGABRT)", "signal 7 (SIGBUS)",
-                          "signal 9 (SIGKILL)", "signal 11 (SIGSEGV)"})
+  for (const auto* how : {"oom_killed", "hard_limit", "deadline_exceeded", "bad_frame",
+                          "misreported", "timeout", "unknown", "exit code 1", "signal 6 (SIGABRT)",
+                          "signal 7 (SIGBUS)", "signal 9 (SIGKILL)", "signal 11 (SIGSEGV)"})
     deaths.Add({{"how", how}});
-  for (const auto* cause : {"crash", "hang", "bad_frame", "misreported", "timeout"})
+  for (const auto* cause :
+       {"crash", "hang", "hard_limit", "oom_killed", "bad_frame", "misreported", "timeout"})
     replacements.Add({{"cause", cause}});
   using supervision::leak_cause;
   for (auto i = 0; i <= static_cast<int>(leak_cause::unknown); ++i)

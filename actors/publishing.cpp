@@ -14,12 +14,19 @@ namespace {
 
 double to_ms(uint64_t us) { return static_cast<double>(us) / 1000.; }
 
+/// True for a header that describes the job's payload. Bridges from HTTP write names in any case.
+bool describes_payload(std::string name) {
+  std::transform(name.begin(), name.end(), name.begin(),
+                 [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
+  return name == "content-type" || name == "ce_datacontenttype" || name == "ce_dataref";
+}
+
 /// The headers of a job that go on with its result: all except those that describe the job's own
 /// payload.
 messaging::header_list carried_headers(const messaging::header_list& from) {
   messaging::header_list result;
   for (const auto& x : from)
-    if (x.first != "content-type" && x.first != "ce_datacontenttype" && x.first != "ce_dataref")
+    if (!describes_payload(x.first))
       result.push_back(x);
   result.emplace_back("content-type", "application/json");
   return result;

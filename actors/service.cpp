@@ -25,11 +25,15 @@
 #include <caf/io/middleman.hpp>
 #include <caf/scoped_actor.hpp>
 
+#include <cerrno>
 #include <cstdio>
+#include <cstring>
+#include <filesystem>
 #include <future>
 #include <mutex>
 #include <thread>
 
+#include <stdio_ext.h>
 #include <unistd.h>
 
 namespace ziyu::actors {
@@ -499,11 +503,32 @@ expected<void> check_settings(const configs::config& c) {
       return fail(errc::invalid_config,
                   "faults.slots." + std::to_string(slot) + ": " + fault.error().message);
   const auto executable = worker_executable(c);
-  if (::access(executable.c_str(), X_OK) != 0)
+  std::error_code status;
+  if (::access(executable.c_str(), X_OK) != 0
+      || !std::filesystem::is_regular_file(executable, status))
     return fail(errc::invalid_config,
                 "workers.executable: " + executable.string() + " is not there or not executable");
   return {};
 }
+
+namespace {
+
+/// 2: the configuration is wrong. With `image_too_large` its limits leave no room for any image.
+int exit_code_of(const error& fatal) {
+  return fatal.code == errc::invalid_config || fatal.code == errc::image_too_large ? 2 : 1;
+}
+
+/// A closed standard output is no reason to stop: the log says so.
+void announce(const std::string& host, unsigned port) {
+  std::printf("{\"serving\":true,\"http\":\"%s:%u\",\"pid\":%d}\n", host.c_str(), port, ::getpid());
+  if (std::fflush(stdout) != 0) {
+    spdlog::warn("standard output cannot be written: {}", std::strerror(errno));
+    ::__fpurge(stdout); // otherwise exit() tries to write it again
+    std::clearerr(stdout);
+  }
+}
+
+} // namespace
 
 messaging::client_properties client_properties_of(const configs::config& c) {
   messaging::client_properties result;
@@ -534,9 +559,7 @@ int serve(const configs::loaded& settings) {
     x.abandon();
     return 1;
   }
-  std::printf("{\"serving\":true,\"http\":\"%s:%u\",\"pid\":%d}\n", c.http.host.c_str(),
-              static_cast<unsigned>(x.port()), ::getpid());
-  std::fflush(stdout);
+  announce(c.http.host, static_cast<unsigned>(x.port()));
   for (auto next = stop.wait(); next == wakeups::kind::drain || next == wakeups::kind::resume;
        next = stop.wait()) {
     if (next == wakeups::kind::resume) {
@@ -554,7 +577,7 @@ int serve(const configs::loaded& settings) {
     spdlog::info("signal {}: stopping; a second signal stops at once", stop.signal());
   impatience watch{stop, 0};
   x.stop();
-  return fatal ? fatal->code == errc::invalid_config ? 2 : 1 : 0;
+  return fatal ? exit_code_of(*fatal) : 0;
 }
 
 } // namespace ziyu::actors

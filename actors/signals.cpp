@@ -17,6 +17,14 @@ namespace {
 /// The exit code of a stop that a second signal forces.
 constexpr int forced_exit_code = 1;
 
+bool is_stop(int number) { return number == SIGTERM || number == SIGINT || number == SIGHUP; }
+
+/// True under nohup. A signal that is blocked would be seen although it is ignored.
+bool is_ignored(int number) {
+  struct sigaction action {};
+  return ::sigaction(number, nullptr, &action) == 0 && action.sa_handler == SIG_IGN;
+}
+
 } // namespace
 
 wakeups::wakeups() {
@@ -24,6 +32,8 @@ wakeups::wakeups() {
   sigemptyset(&set);
   for (auto x : {SIGINT, SIGTERM, SIGUSR1, SIGUSR2})
     sigaddset(&set, x);
+  if (!is_ignored(SIGHUP))
+    sigaddset(&set, SIGHUP);
   ::pthread_sigmask(SIG_BLOCK, &set, nullptr);
   ::signal(SIGPIPE, SIG_IGN);
   signals_ = wire::unique_fd{::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK)};
@@ -73,15 +83,14 @@ bool wakeups::stop_is_due() {
   if (fatal())
     return true;
   std::lock_guard guard{mutex_};
-  const auto stops = [](int number) { return number == SIGTERM || number == SIGINT; };
-  auto due = std::any_of(unheard_.begin(), unheard_.end(), stops);
+  auto due = std::any_of(unheard_.begin(), unheard_.end(), is_stop);
   // Leaves later signals: a second one means more than the first.
   while (!due) {
     const auto number = read_signal();
     if (number == 0)
       return false;
     unheard_.push_back(number);
-    due = stops(number);
+    due = is_stop(number);
   }
   return true;
 }
@@ -94,7 +103,7 @@ bool wakeups::stopped_again(int done, int expected) {
     if (entries[1].revents != 0)
       return false;
     const auto number = read_signal();
-    if (number == SIGTERM || number == SIGINT) {
+    if (is_stop(number)) {
       if (expected-- == 0)
         return true;
       spdlog::info("signal {}: stopping when the drain is over; a second signal stops at once",

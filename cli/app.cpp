@@ -7,7 +7,9 @@
 #include "cli/interrupt.hpp"
 #include "cli/version.hpp"
 
+#include <cerrno>
 #include <cstdio>
+#include <cstring>
 #include <exception>
 
 namespace ziyu::cli {
@@ -17,7 +19,8 @@ namespace {
 constexpr auto footer = R"(
 Exit codes: 0 done; 1 something failed or was lost; 2 wrong usage or configuration;
 3 a leak where none may be; 4 the broker cannot be reached; 130 interrupted (0 for a
-command that runs until it is stopped: serve, broker, top, results without --count).
+command that runs until it is stopped: serve, broker, top, results without --count)
+by Ctrl-C, SIGTERM or SIGHUP.
 `ziyu COMMAND --help` says more about a command.)";
 
 /// The innermost command that was parsed before the error.
@@ -123,11 +126,19 @@ void set_up(CLI::App& app, int& exit_code) {
   add_verbose_flags(app);
 }
 
-int run(int argc, const char* const* argv) {
-  CLI::App app;
-  int exit_code = exit_ok;
-  keep_clients_quiet();
-  set_up(app, exit_code);
+namespace {
+
+/// A full disk must not look like success; a reader that has seen enough may go.
+int with_output_written(int exit_code) {
+  errno = 0;
+  if ((std::fflush(stdout) == 0 && std::ferror(stdout) == 0) || output_closed())
+    return exit_code;
+  print_error({errc::io, std::string{"standard output cannot be written"}
+                           + (errno != 0 ? ": " + std::string{std::strerror(errno)} : "")});
+  return exit_code == exit_ok ? int{exit_failed} : exit_code;
+}
+
+int parse_and_run(CLI::App& app, int& exit_code, int argc, const char* const* argv) {
   try {
     app.parse(argc, argv);
     if (app.count("--version") > 0) {
@@ -146,12 +157,20 @@ int run(int argc, const char* const* argv) {
     print_error({errc::io, x.what()});
     return exit_failed;
   }
-  // A full disk must not look like success; a reader that has seen enough may close the pipe.
-  if ((std::fflush(stdout) != 0 || std::ferror(stdout) != 0) && !output_closed()) {
-    std::perror("ziyu: standard output");
-    return exit_code == exit_ok ? int{exit_failed} : exit_code;
-  }
   return exit_code;
+}
+
+} // namespace
+
+int run(int argc, const char* const* argv) {
+  open_standard_streams();
+  leave_on_interrupts();
+  survive_closed_output();
+  CLI::App app;
+  int exit_code = exit_ok;
+  keep_clients_quiet();
+  set_up(app, exit_code);
+  return with_output_written(parse_and_run(app, exit_code, argc, argv));
 }
 
 } // namespace ziyu::cli

@@ -4,6 +4,7 @@
 #include "cli/connection.hpp"
 #include "cli/follow.hpp"
 #include "cli/interrupt.hpp"
+#include "cli/numbers.hpp"
 
 #include <nlohmann/json.hpp>
 
@@ -23,6 +24,7 @@ struct broker_options {
 };
 
 int run_broker(const broker_options& options) {
+  leave_on_interrupts(exit_ok);
   if (options.folder.empty()) {
     print_error({errc::invalid_usage, "--dir: the name of a folder must not be empty"});
     return exit_wrong_usage;
@@ -71,11 +73,12 @@ void add_broker_command(CLI::App& app, int& exit_code) {
     ->add_option("--dir", options->folder, "Folder for its data and logs; kept, and used again")
     ->required()
     ->type_name("DIR");
-  command->add_option("--port", options->port, "Port on 127.0.0.1 (default: a free one)");
+  command->add_option("--port", options->port, "Port on 127.0.0.1 (default: a free one)")
+    ->check(no_negative());
   command->add_option("--set", options->properties, "A property of the server, NAME=VALUE")
     ->type_name("NAME=VALUE");
   command->footer(
-    "Prints one JSON line {\"bootstrap\": …} when it is ready; ends on SIGTERM or SIGINT.\n"
+    "Prints one JSON line {\"bootstrap\": …} when it is ready; ends on SIGTERM, SIGINT or SIGHUP.\n"
     "Exit codes: 0 ended on request, 1 failed, 2 wrong usage.");
   command->callback([options, &exit_code] { exit_code = run_broker(*options); });
 }

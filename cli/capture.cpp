@@ -1,5 +1,7 @@
 #include "cli/capture.hpp"
 
+#include "cli/interrupt.hpp"
+
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
@@ -14,6 +16,23 @@ namespace {
 
 constexpr size_t max_output = 1 << 20;
 constexpr std::chrono::milliseconds grace{500};
+constexpr std::chrono::milliseconds attention{100};
+
+/// While it lives, a signal ends the child before it ends us: no program stays behind.
+class watch {
+public:
+  watch() { catch_interrupts(); }
+  ~watch() { leave_on_interrupts(); }
+  watch(const watch&) = delete;
+  watch& operator=(const watch&) = delete;
+
+  static void look(supervision::child_process& child) {
+    if (!interrupted())
+      return;
+    child.end(grace);
+    ::_exit(interrupted_exit_code);
+  }
+};
 
 } // namespace
 
@@ -33,6 +52,7 @@ expected<captured> capture(std::vector<std::string> arguments, std::chrono::mill
   specification.stdout_fd = writing.get();
   if (errors == capture_errors::yes)
     specification.stderr_fd = writing.get();
+  const watch signals;
   auto child = supervision::child_process::start(specification);
   if (!child)
     return tl::unexpected(child.error());
@@ -43,9 +63,10 @@ expected<captured> capture(std::vector<std::string> arguments, std::chrono::mill
                     std::chrono::ceil<std::chrono::milliseconds>(deadline - clock::now()));
   };
   for (char block[4096];;) {
+    watch::look(*child);
     pollfd wait{reading.get(), POLLIN, 0};
-    const auto ready = ::poll(&wait, 1, static_cast<int>(left().count()));
-    if (ready < 0 && errno == EINTR)
+    const auto ready = ::poll(&wait, 1, static_cast<int>(std::min(left(), attention).count()));
+    if ((ready < 0 && errno == EINTR) || (ready == 0 && left().count() > 0))
       continue;
     const auto n = ready > 0 ? ::read(reading.get(), block, sizeof block) : -1;
     if (n == 0)
@@ -58,6 +79,7 @@ expected<captured> capture(std::vector<std::string> arguments, std::chrono::mill
     result.output.append(block, static_cast<size_t>(n));
   }
   if (const auto how = child->wait(left())) {
+    watch::look(*child);
     result.how = *how;
     return result;
   }

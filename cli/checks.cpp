@@ -6,6 +6,7 @@
 #include "cli/capture.hpp"
 #include "cli/command.hpp"
 #include "cli/connection.hpp"
+#include "configs/job_memory.hpp"
 #include "supervision/healing_policy.hpp"
 #include "supervision/worker_session.hpp"
 
@@ -117,11 +118,27 @@ finding check_model(const configs::config& x) {
             + warnings};
 }
 
+/// The limits that the fork server of a service is started with (`actors::process_host`).
+std::vector<std::string> worker_limits(const configs::config& x) {
+  std::vector<std::string> result{"--max-pixels", std::to_string(x.jobs.max_pixels)};
+  if (!x.healing.enabled)
+    return result;
+  const auto budget = x.memory.worker_budget_bytes, limit = x.memory.worker_hard_limit_bytes;
+  for (const auto& [name, bytes] :
+       {std::pair{"--max-peak-bytes", configs::job_room(budget, limit)},
+        std::pair{"--budget-bytes", budget}, std::pair{"--hard-limit-bytes", limit}}) {
+    result.emplace_back(name);
+    result.push_back(std::to_string(bytes));
+  }
+  return result;
+}
+
 finding check_worker(const configs::config& x) {
   supervision::worker_session::settings how;
   how.executable = x.workers.executable.empty() ? executable_dir() / "ziyu-worker"
                                                 : x.workers.executable;
   how.model = x.model.path;
+  how.limits = worker_limits(x);
   how.start_limit = std::chrono::milliseconds{x.workers.start_timeout_ms};
   auto session = supervision::worker_session::start(std::move(how));
   if (!session)

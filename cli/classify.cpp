@@ -4,8 +4,10 @@
 #include "cli/connection.hpp"
 #include "cli/drawing.hpp"
 #include "cli/follow.hpp"
+#include "cli/interrupt.hpp"
 #include "cli/job_files.hpp"
 #include "cli/json_fields.hpp"
+#include "cli/numbers.hpp"
 #include "cli/terminal.hpp"
 #include "configs/config.hpp"
 
@@ -133,6 +135,8 @@ int classify(const classify_options& options) {
     if (ended == exit_wrong_usage)
       return exit_wrong_usage; // No usable model: the worker program has printed why.
     code = std::max(code, ended);
+    if (output_closed())
+      break; // `ziyu classify … | head -1` has seen enough.
   }
   return code;
 }
@@ -154,14 +158,15 @@ void add_classify_command(CLI::App& app, int& exit_code) {
     ->envname("ZIYU_CONFIG")
     ->type_name("FILE");
   add_override_option(*command, options->overrides);
-  command->add_option("--timeout", options->timeout_s, "Longest wait for each image")
-    ->check(CLI::Range(0.001, 1e6))
+  command->add_option("--timeout", options->timeout_s, "Give each image so many seconds")
+    ->check(in_range(0.001, 1e6))
     ->type_name("SECONDS")
     ->capture_default_str();
-  command->add_flag("--json", options->json, "Print one line of JSON for each file");
-  command->footer("Exit codes: 0 all classified, 1 some failed (their lines say why), 2 wrong\n"
-                  "usage or no usable model.\n"
-                  "Example: ziyu classify --model models/digits/1 tests/data/digits");
+  command->add_flag("--json", options->json, "A JSON object a file and line");
+  command->footer(
+    "Exit codes: 0 all classified, 1 some not (their lines say why), 2 wrong usage or\n"
+    "no usable model, 130 interrupted.\n"
+    "Example: ziyu classify --model models/digits/1 tests/data/digits");
   command->callback([options, &exit_code] { exit_code = classify(*options); });
 }
 

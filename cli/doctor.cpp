@@ -5,6 +5,7 @@
 #include "cli/doctor_examination.hpp"
 #include "cli/follow.hpp"
 #include "cli/interrupt.hpp"
+#include "cli/numbers.hpp"
 #include "cli/terminal.hpp"
 #include "wire/fault_spec.hpp"
 
@@ -150,8 +151,8 @@ void add_doctor_command(CLI::App& app, int& exit_code) {
   command->add_option("--slots", options->slots, "Recommend settings for this number of slots")
     ->check(CLI::Range(1, 1024))
     ->type_name("N");
-  command->add_option("--timeout", options->timeout_s, "Longest wait for each job")
-    ->check(CLI::Range(0.001, 1e6))
+  command->add_option("--timeout", options->timeout_s, "Give each job so many seconds")
+    ->check(in_range(0.001, 1e6))
     ->type_name("SECONDS")
     ->capture_default_str();
   command->add_flag("--json", options->json, "The findings as JSON");

@@ -3,6 +3,7 @@
 #include "cli/command.hpp"
 #include "cli/foreign_json.hpp"
 #include "cli/interrupt.hpp"
+#include "cli/numbers.hpp"
 #include "cli/terminal.hpp"
 #include "cli/waiting_note.hpp"
 #include "messaging/topic_reader.hpp"
@@ -51,13 +52,14 @@ void follow_options::add_to(CLI::App& command) {
     .add_option("--from", from,
                 "Where to start: beginning or end (only what comes from now on; the default)")
     ->check(CLI::IsMember({"beginning", "end"}));
-  command.add_option("-n,--count", count,
-                     "End after this number of records; exit code 1 if they do not come in time");
-  command.add_option("--timeout", timeout_s, "End after this time")
-    ->check(CLI::Range(0.001, 1e6))
+  command
+    .add_option("-n,--count", count, "End after so many; exit code 1 if they do not come in time")
+    ->check(no_negative());
+  command.add_option("--timeout", timeout_s, "End after so many seconds")
+    ->check(in_range(0.001, 1e6))
     ->type_name("SECONDS");
-  command.add_option("--idle", idle_s, "End when nothing came for this time")
-    ->check(CLI::Range(0.001, 1e6))
+  command.add_option("--idle", idle_s, "End when nothing came for so many seconds")
+    ->check(in_range(0.001, 1e6))
     ->type_name("SECONDS");
   command.add_flag("--json", json, "Print one JSON object per line, as in the topic");
 }
@@ -82,7 +84,6 @@ int follow(const follow_options& options,
     return exit_code_for(reader.error());
   }
   catch_interrupts();
-  survive_closed_output();
   if (!options.json)
     show_head();
   uint64_t shown = 0;

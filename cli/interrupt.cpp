@@ -1,7 +1,9 @@
 #include "cli/interrupt.hpp"
 
+#include <cerrno>
 #include <csignal>
 
+#include <fcntl.h>
 #include <poll.h>
 #include <unistd.h>
 
@@ -10,16 +12,34 @@ namespace ziyu::cli {
 namespace {
 
 volatile std::sig_atomic_t signalled = 0;
+volatile std::sig_atomic_t leave_with = interrupted_exit_code;
+
+void on_interrupts(void (*handler)(int)) {
+  struct sigaction action {};
+  action.sa_handler = handler;
+  sigemptyset(&action.sa_mask);
+  for (const auto number : {SIGINT, SIGTERM, SIGHUP}) {
+    struct sigaction before {};
+    if (number == SIGHUP && ::sigaction(number, nullptr, &before) == 0
+        && before.sa_handler == SIG_IGN)
+      continue;
+    ::sigaction(number, &action, nullptr);
+  }
+}
 
 } // namespace
 
+void leave_on_interrupts(int exit_code) {
+  leave_with = exit_code;
+  on_interrupts([](int) { ::_exit(leave_with); });
+}
+
 void catch_interrupts() {
-  struct sigaction action {};
-  action.sa_handler = [](int) { signalled = 1; };
-  action.sa_flags = static_cast<int>(SA_RESETHAND); // The next signal ends the process.
-  sigemptyset(&action.sa_mask);
-  ::sigaction(SIGINT, &action, nullptr);
-  ::sigaction(SIGTERM, &action, nullptr);
+  on_interrupts([](int) {
+    if (signalled != 0)
+      ::_exit(interrupted_exit_code);
+    signalled = 1;
+  });
 }
 
 bool interrupted() { return signalled != 0; }
@@ -35,6 +55,13 @@ bool output_closed() {
   // A pipe without a reader reports an error even before anything is written to it.
   pollfd entry{STDOUT_FILENO, 0, 0};
   return ::poll(&entry, 1, 0) > 0 && (entry.revents & (POLLERR | POLLNVAL)) != 0;
+}
+
+void open_standard_streams() {
+  // The lowest free descriptor is the closed one. Children inherit it, as they need it as well.
+  for (const auto fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO})
+    if (::fcntl(fd, F_GETFD) < 0 && errno == EBADF)
+      ::open("/dev/null", O_RDONLY);
 }
 
 } // namespace ziyu::cli

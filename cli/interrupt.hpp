@@ -2,8 +2,15 @@
 
 namespace ziyu::cli {
 
-/// From now on Ctrl-C and SIGTERM set a flag instead of ending the process, so that a command can
-/// report how far it came. A second signal ends the process at once.
+/// Exit code of a process that a signal ended before it was done: 128 + SIGINT.
+constexpr int interrupted_exit_code = 130;
+
+/// From now on Ctrl-C, SIGTERM and SIGHUP (unless that is ignored, as below nohup) end the
+/// process at once with this exit code: for waits that nothing has to be said about.
+void leave_on_interrupts(int exit_code = interrupted_exit_code);
+
+/// From now on these signals do not end the process but set a flag, so that a command can say
+/// how far it came. A second signal ends it at once, with 130.
 void catch_interrupts();
 
 /// True once a signal has come.
@@ -15,5 +22,10 @@ void survive_closed_output();
 
 /// True if nobody can read standard output any more.
 bool output_closed();
+
+/// Opens those of the three standard streams that whoever started us has closed. What is opened
+/// later (a client's socket) would take their place, and our words would go there. Writing to
+/// them fails.
+void open_standard_streams();
 
 } // namespace ziyu::cli

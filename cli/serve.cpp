@@ -2,6 +2,7 @@
 #include "cli/checks.hpp"
 #include "cli/command.hpp"
 #include "cli/connection.hpp"
+#include "cli/interrupt.hpp"
 
 #include <memory>
 
@@ -26,11 +27,12 @@ void add_serve_command(CLI::App& app, int& exit_code) {
     ->type_name("FILE");
   add_override_option(*command, options->overrides);
   command->footer(
-    "SIGTERM or SIGINT ends it when the jobs in flight are done or handed back; a second\n"
-    "signal ends it at once. SIGUSR1 takes it out of its group for maintenance, SIGUSR2\n"
+    "Ends after SIGTERM, SIGINT or SIGHUP, when the jobs in flight are done or handed back; at\n"
+    "once after a second one. SIGUSR1 takes it out of its group for maintenance, SIGUSR2\n"
     "lets it join again.\n"
     "Exit codes: 0 stopped in good order, 1 failed, 2 wrong usage or configuration.");
   command->callback([options, &exit_code] {
+    leave_on_interrupts(exit_ok);
     const auto loaded = load_settings(options->file, options->overrides);
     if (!loaded) {
       print_errors(loaded.error());

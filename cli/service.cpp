@@ -11,15 +11,46 @@ using nlohmann::json;
 
 namespace {
 
-/// "http://host:port" from an address with or without scheme and last slash.
+/// httplib's words are one each, e.g., "Read".
+std::string why(httplib::Error x) {
+  switch (x) {
+  case httplib::Error::Connection:
+    return "no connection: nobody listens there, or it is out of reach";
+  case httplib::Error::Read: return "no HTTP answer came in time, or what answers speaks no HTTP";
+  default: return httplib::to_string(x);
+  }
+}
+
+/// Whether what follows the last colon, if it is one of a port, is a port.
+bool has_valid_port(std::string_view url) {
+  const auto colon = url.rfind(':');
+  const auto bracket = url.rfind(']');
+  const auto is_port = colon != std::string_view::npos
+                       && (bracket == std::string_view::npos || colon > bracket);
+  if (!is_port)
+    return true;
+  const auto digits = url.substr(colon + 1);
+  constexpr size_t most_digits = 5;
+  constexpr int last_port = 65'535;
+  if (digits.empty() || digits.size() > most_digits
+      || digits.find_first_not_of("0123456789") != std::string_view::npos)
+    return false;
+  const auto port = std::stoi(std::string{digits});
+  return port >= 1 && port <= last_port;
+}
+
+/// "http://host:port" out of what was given: with or without scheme and last slash.
 expected<std::string> normalised(std::string url) {
   if (url.starts_with("https://"))
     return fail(errc::invalid_usage, url + ": the service supports http only");
   if (!url.starts_with("http://"))
     url = "http://" + url;
-  const auto slash = url.find('/', std::string_view{"http://"}.size());
+  constexpr auto scheme = std::string_view{"http://"}.size();
+  const auto slash = url.find('/', scheme);
   if (slash != std::string::npos && slash + 1 != url.size())
-    return fail(errc::invalid_usage, url + ": give no path; --ready asks /readyz");
+    return fail(errc::invalid_usage, url + ": no path, please; --ready asks /readyz");
+  if (const auto host = url.substr(scheme, slash - scheme); host.empty() || !has_valid_port(host))
+    return fail(errc::invalid_usage, url + ": expected host:port, with a port of 1 to 65535");
   return url.substr(0, slash);
 }
 
@@ -79,7 +110,7 @@ expected<service_answer> talk(const std::string& url, const std::string& path,
   client.set_write_timeout(limit);
   const auto said = request(client);
   if (!said)
-    return fail(errc::unavailable, url + " does not answer: " + httplib::to_string(said.error()));
+    return fail(errc::unavailable, url + " does not answer: " + why(said.error()));
   service_answer result{said->status, parse_foreign(said->body)};
   if (!result.body.is_object())
     return fail(errc::io, url + path + " does not answer as ziyu does (HTTP "

@@ -10,6 +10,7 @@
 #include "cli/interrupt.hpp"
 #include "cli/job_files.hpp"
 #include "cli/json_fields.hpp"
+#include "cli/numbers.hpp"
 #include "cli/rows.hpp"
 #include "cli/terminal.hpp"
 #include "cli/uploader.hpp"
@@ -104,7 +105,6 @@ public:
     // Until here Ctrl-C ended the process. From now on sent jobs are accounted for, even when the
     // reader of the ids (`ziyu submit … | head -3`) has seen enough.
     catch_interrupts();
-    survive_closed_output();
     upload_.connect(**out);
     const auto started = system_environment().monotonic_us();
     {
@@ -239,7 +239,8 @@ private:
         return false;
       }
     }
-    return good && answers_->open().empty();
+    // A reader that went away has seen enough.
+    return good && (answers_->open().empty() || output_closed());
   }
 
   /// False for the answer to a failed job.
@@ -315,13 +316,13 @@ void add_submit_command(CLI::App& app, int& exit_code) {
     ->capture_default_str();
   command
     ->add_option("--rate", options->rate,
-                 "At most this many jobs a second (default: as fast as the broker takes them)")
-    ->check(CLI::Range(0.001, 1e6))
+                 "At most so many jobs a second; else as fast as the broker takes them")
+    ->check(in_range(0.001, 1e6))
     ->type_name("NUMBER");
   command
     ->add_option("--timeout", options->timeout_s,
-                 "Give up when no job was acknowledged, or answered, for this time")
-    ->check(CLI::Range(0.001, 1e6))
+                 "Give up when nothing was acknowledged, or answered, for so many seconds")
+    ->check(in_range(0.001, 1e6))
     ->type_name("SECONDS")
     ->capture_default_str();
   command->add_flag(

@@ -46,6 +46,7 @@ expected<worker_session> worker_session::start(settings x) {
   child_specification spec;
   spec.arguments = {s.executable.string(), "--fork-server", "--model",
                     s.model.string(),      "--control-fd",  "3"};
+  spec.arguments.insert(spec.arguments.end(), s.limits.begin(), s.limits.end());
   if (s.faults_allowed)
     spec.arguments.emplace_back("--faults-allowed");
   spec.control_fd = control->second.get();

@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <functional>
 #include <string>
+#include <vector>
 
 namespace ziyu::supervision {
 
@@ -26,6 +27,7 @@ public:
     std::filesystem::path executable{}; ///< ziyu-worker
     std::filesystem::path model{};      ///< Folder `<name>/<version>`.
     bool faults_allowed = false;
+    std::vector<std::string> limits{}; ///< More arguments, e.g., `--max-pixels`, `1000000`.
     std::chrono::milliseconds start_limit{60'000};  ///< Model loaded; worker ready.
     std::chrono::milliseconds answer_limit{30'000}; ///< A job, a trim, a dump.
     std::chrono::milliseconds grace{2'000};         ///< Between SIGTERM and SIGKILL.

@@ -157,6 +157,14 @@ private:
   std::set<pid_t> workers_;
 };
 
+/// The image of the warm-up is the smallest one: limits that leave no room for it leave none at all.
+error with_advice(error x) {
+  if (x.code == errc::image_too_large)
+    x.message +=
+      ": no job would have room; raise memory.worker_hard_limit_bytes or jobs.max_pixels";
+  return x;
+}
+
 } // namespace
 
 int run_fork_server(const std::filesystem::path& folder, const model::decode_limits& limits,
@@ -168,7 +176,7 @@ int run_fork_server(const std::filesystem::path& folder, const model::decode_lim
   auto by = model::classifier::load(folder, limits);
   if (by)
     if (auto ok = by->warm_up(); !ok)
-      by = tl::unexpected(ok.error());
+      by = tl::unexpected(with_advice(ok.error()));
   if (!by) {
     static_cast<void>(
       wire::send_frame(control.get(), wire::server_failed{std::string{to_string(by.error().code)},

@@ -52,11 +52,23 @@ public:
       std::abort();
     address_ = "127.0.0.1:" + std::to_string(ntohs(address.sin_port));
   }
-  ~silent_port() { ::close(fd_); }
+  ~silent_port() {
+    ::close(fd_);
+    for (const auto x : clients_)
+      ::close(x);
+  }
   silent_port(const silent_port&) = delete;
   silent_port& operator=(const silent_port&) = delete;
 
   const std::string& address() const { return address_; }
+
+  /// Waits for a client and takes it, so that the next one can be told from it.
+  bool accept() {
+    if (!wait_for_connection())
+      return false;
+    clients_.push_back(::accept4(fd_, nullptr, nullptr, SOCK_CLOEXEC));
+    return true;
+  }
 
   bool wait_for_connection() {
     pollfd entry{fd_, POLLIN, 0};
@@ -65,6 +77,7 @@ public:
 
 private:
   int fd_;
+  std::vector<int> clients_;
   std::string address_;
 };
 
@@ -111,6 +124,79 @@ TEST(Program, NoticesThatItsOutputCannotBeWritten) {
   program x{{"/bin/sh", "-c", "exec \"$0\" --version > /dev/full", binary}};
   EXPECT_EQ(x.finish(), 1);
   EXPECT_NE(x.err().find("standard output"), std::string::npos);
+}
+
+TEST(Program, NoticesThatItsHelpCannotBeWritten) {
+  program x{{"/bin/sh", "-c", "exec \"$0\" --help > /dev/full", binary}};
+  EXPECT_EQ(x.finish(), 1);
+  EXPECT_NE(x.err().find("standard output cannot be written"), std::string::npos) << x.err();
+}
+
+TEST(Program, WritesNothingIntoWhatTookThePlaceOfAClosedStream) {
+  temp_dir dir;
+  const auto file = (dir.path() / "c.json").string();
+  const auto shell = [&](const std::string& command) {
+    program x{
+      {"/bin/sh", "-c", command, binary, file}, program::output::pipes, {{"ZIYU_CONFIG", ""}}};
+    return std::pair{x.finish(), x.err()};
+  };
+  EXPECT_EQ(shell("exec \"$0\" config init \"$1\" <&- >&- 2>&-").first, 0);
+  const auto [code, err] = shell("exec \"$0\" check --offline \"$1\" >&-");
+  EXPECT_NE(code, 0);
+  EXPECT_NE(err.find("standard output cannot be written"), std::string::npos) << err;
+  const auto written = read_file(file);
+  ASSERT_TRUE(written);
+  EXPECT_TRUE(written->starts_with("//")) << *written;
+  EXPECT_EQ(written->find("is written"), std::string::npos);
+}
+
+TEST(Program, IsNotKilledByAReaderThatHasSeenEnough) {
+  program x{ziyu_with(
+    {"classify", "--model", sources + "/models/digits/1", sources + "/tests/data/digits"})};
+  x.close_standard_output();
+  EXPECT_EQ(x.finish(), 0) << x.err();
+  program y{ziyu_with({"completion", "bash"})};
+  y.close_standard_output();
+  EXPECT_EQ(y.finish(), 0) << y.err();
+}
+
+TEST(Program, RefusesNumbersThatAreNone) {
+  for (const auto& arguments : std::vector<std::vector<std::string>>{
+         {"results", "-b", "127.0.0.1:1", "--timeout", "nan"},
+         {"results", "-b", "127.0.0.1:1", "--count", "-1"},
+         {"results", "-b", "127.0.0.1:1", "--count", "99999999999999999999"},
+         {"events", "-b", "127.0.0.1:1", "--idle", "-nan"},
+         {"submit", "-b", "127.0.0.1:1", "--rate", "NaN", an_image},
+         {"health", "--wait", "nan", "127.0.0.1:1"},
+         {"top", "--interval", "nan", "127.0.0.1:1"},
+         {"broker", "--dir", "/nonexistent", "--port", "-1"},
+         {"broker", "--dir", "/nonexistent", "--port", "65536"}}) {
+    const auto x = run(arguments);
+    EXPECT_EQ(x.exit_code, 2) << arguments[0] << ": " << x.err;
+    EXPECT_NE(x.err.find("Try `ziyu"), x.err.npos) << x.err;
+  }
+}
+
+TEST(Program, RefusesAnAddressThatCanBeNone) {
+  for (const auto* url : {"127.0.0.1:65536", "127.0.0.1:", "127.0.0.1:x", "http://", "[::1]:0"}) {
+    const auto x = run({"health", url});
+    EXPECT_EQ(x.exit_code, 2) << url << ": " << x.err;
+    EXPECT_NE(x.err.find("host:port"), x.err.npos) << x.err;
+  }
+}
+
+TEST(Program, AnEmptyNameIsAMistakeAndNoCrash) {
+  for (const auto& arguments : std::vector<std::vector<std::string>>{
+         {"doctor", ""},
+         {"broker", "--dir", ""},
+         {"check", ""},
+         {"serve", "--config", ""},
+         {"classify", "--model", "", an_image},
+         {"classify", "--model", sources + "/models/digits/1", ""}}) {
+    const auto x = run(arguments);
+    EXPECT_EQ(x.exit_code, 2) << arguments[0] << ": " << x.out << x.err;
+    EXPECT_EQ(x.err.find("terminate"), x.err.npos) << x.err;
+  }
 }
 
 // -- check ----------------------------------------------------------------------------
@@ -255,6 +341,21 @@ TEST(AbsentBroker, DoesNotHoldUpCtrlC) {
     x.signal(SIGINT);
     EXPECT_EQ(x.finish(), 128 + SIGINT);
   }
+}
+
+TEST(AbsentBroker, AnySignalToEndExitsWith130) {
+  silent_port silent{true};
+  for (const auto number : {SIGINT, SIGTERM, SIGHUP})
+    for (const auto& arguments : std::vector<std::vector<std::string>>{
+           {"results", "-n", "1", "-b", silent.address()},
+           {"dlq", "list", "-b", silent.address()},
+           {"topics", "list", "-b", silent.address()},
+           {"health", "--wait", "60", "--timeout", "60", silent.address()}}) {
+      program x{ziyu_with(arguments)};
+      ASSERT_TRUE(silent.accept()) << arguments[0];
+      x.signal(number);
+      EXPECT_EQ(x.finish(), 130) << arguments[0] << " and signal " << number;
+    }
 }
 
 // -- submit ---------------------------------------------------------------------------

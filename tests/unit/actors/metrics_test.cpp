@@ -85,6 +85,15 @@ TEST_F(Metrics, TellsWhatTheKernelSaysOfTheProcess) {
   EXPECT_GE(stats.process_max_fds.Value(), stats.process_fds.Value());
 }
 
+TEST_F(Metrics, BeginsWithEachCauseOfWhichAWorkerIsReplacedOrDies) {
+  const auto all = text();
+  for (const auto* cause : {"hard_limit", "oom_killed", "crash", "hang", "budget", "hoarding"})
+    EXPECT_THAT(
+      all, HasSubstr("ziyu_worker_replacements_total{cause=\"" + std::string{cause} + "\"} 0\n"));
+  for (const auto* how : {"hard_limit", "oom_killed", "deadline_exceeded", "signal 9 (SIGKILL)"})
+    EXPECT_THAT(all, HasSubstr("ziyu_worker_deaths_total{how=\"" + std::string{how} + "\"} 0\n"));
+}
+
 TEST_F(Metrics, PassesTheCheckOfPrometheus) {
   stats.begin_slots(2);
   stats.set_lag({{{"image.jobs", 0}, 7}});

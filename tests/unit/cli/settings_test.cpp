@@ -72,6 +72,7 @@ const settings_case cases[] = {
   // What only the programs know.
   {{"workers.executable=/nonexistent/ziyu-worker"}, "workers.executable"},
   {{"workers.executable=/etc/passwd"}, "workers.executable"},
+  {{"workers.executable=/tmp"}, "workers.executable"},
   {{"kafka.bootstrap.servers=a"}, ""},
   {{"kafka.bootstrap.servers=a:1, [::1]:9092,SASL_SSL://c:65535,[fe80::1]"}, ""},
   {{"kafka.bootstrap.servers=a:0"}, "a:0"},
