@@ -48,7 +48,8 @@ struct metadata {
 /// All texts of an image that are inflated may come to so much; Pillow's bound.
 constexpr size_t most_text = size_t{64} << 20;
 
-/// EXIF in several segments; it takes one in all files but hostile ones.
+/// EXIF in several segments or in hexadecimal; it takes one segment, of 64 KiB, in all files but
+/// hostile ones. The directory is at its start.
 constexpr size_t most_joined = size_t{1} << 20;
 
 /// The value of the tag, whatever it is: with one of its own, XMP is not asked.
@@ -165,6 +166,8 @@ std::string raw_profile(std::string_view text) {
     }
     result += static_cast<char>(high << 4 | digit);
     high = -1;
+    if (result.size() == most_joined)
+      break;
   }
   return result;
 }
