@@ -102,7 +102,7 @@ TEST(Peak, IsNotRaisedByMetadata) {
 
 TEST(Peak, IsNotRaisedByAProfileInHexadecimal) {
   const auto plain =
-    read_file(std::filesystem::path{ZIYU_SOURCE_DIR} / "tests/data/images/rgb.png").value();
+    read_file(std::filesystem::path{test::source_dir()} / "tests/data/images/rgb.png").value();
   const auto text = "Raw profile type exif" + std::string(1, '\0') + "\nexif\n1\n"
                     + std::string(size_t{60} << 20, '0');
   std::string chunk;
