@@ -252,8 +252,10 @@ private:
           failed = undeliverable(message.err, x.records[index_of(message)].topic,
                                  index_of(message));
       });
-      if (!failed && outstanding_ > 0)
-        failed = noticed_by_client();
+      // A record that was purged says nothing of what has failed the transaction.
+      if (failed ? failed->refused == refusal::none : outstanding_ > 0)
+        if (auto noticed = noticed_by_client())
+          failed = std::move(noticed);
       if (!failed && outstanding_ > 0 && clock::now() > begun + topic_patience)
         failed = silent_topic(x, delivered);
       if (failed)
