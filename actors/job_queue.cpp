@@ -59,12 +59,20 @@ bool job_queue::first_in_lane(const job_entry& x) const {
   return line.decided < line.order.size() && line.order[line.decided].get() == &x;
 }
 
+/// Whether another one of its lane may start only when its attempts are over.
+bool job_queue::is_waited_for(const job_entry& x) const {
+  if (x.lane.empty())
+    return false;
+  const auto& line = lanes_.at(x.lane);
+  return line.decided + 1 < line.order.size();
+}
+
 std::optional<std::pair<job_queue::queue*, job_queue::queue::iterator>> job_queue::next(
   time_point now, const std::function<bool(job_entry&)>& admit) {
   const auto first = [&](queue& from, bool overdue) {
     return std::find_if(from.begin(), from.end(), [&](const entry_ptr& x) {
-      return x->not_before <= now && (!overdue || x->overdue <= now) && first_in_lane(*x)
-             && (!x->is_suspect() || suspect_out_ == nullptr) && admit(*x);
+      return x->not_before <= now && (!overdue || x->overdue <= now || is_waited_for(*x))
+             && first_in_lane(*x) && (!x->is_suspect() || suspect_out_ == nullptr) && admit(*x);
     });
   };
   const std::pair<queue*, bool> order[] = {

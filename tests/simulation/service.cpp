@@ -15,6 +15,11 @@ constexpr uint64_t max_bytes_in_flight = 6 * mib;
 /// A single record may exceed the limit: its image, and a million pixels.
 constexpr uint64_t largest_cost = 3'000'000 + 10'000;
 
+constexpr size_t restart_intensity = 5;
+constexpr std::chrono::seconds restart_period = 5s;
+/// What a death is counted late, while messages wait.
+constexpr int64_t news_us = 5'000'000;
+
 constexpr int64_t drain_ms = 5'000;
 constexpr int64_t grace_ms = 1'000;
 constexpr int64_t end_ms = grace_ms + 3'000;
@@ -93,9 +98,21 @@ void service::spawn_actors() {
   dispatcher_state_ = state_of<actors::dispatcher_state>(dispatcher_);
   workers_->on_begin = [this](uint32_t slot, const job_truth& job) {
     const auto& x = dispatcher_state_->slots.at(slot).running;
-    // Else the dispatcher has given this attempt up, and a late death is nobody's.
-    if (x && x->job.source->id == job.content.id)
-      check_not_finished_before(*x, "is begun");
+    // Else the dispatcher has given this attempt up, and it is too late to say whose it was.
+    if (!x || x->job.source->id != job.content.id)
+      return;
+    check_not_finished_before(*x, "is begun");
+    check_suspects(slot, *x->job.source);
+  };
+  workers_->on_end = [this](uint32_t slot, const job_truth& job, bool answered) {
+    const auto i = at_work_.find(slot);
+    if (i == at_work_.end() || i->second.first != job.content.id)
+      return;
+    if (answered)
+      suspects_.erase(i->second);
+    else
+      suspects_.insert(i->second);
+    at_work_.erase(i);
   };
   actors::publisher_settings p;
   auto make = [this, dead = dead_](messaging::producer::report_handler report)
@@ -142,8 +159,8 @@ void service::spawn_actors() {
   s.judge.budget_bytes = s.healing.budget_bytes = budget_bytes;
   s.judge.workers = slots;
   s.healing.hard_limit_bytes = hard_limit_bytes;
-  s.restart_intensity = 5;
-  s.restart_period = 5s;
+  s.restart_intensity = restart_intensity;
+  s.restart_period = restart_period;
   s.host = workers_;
   s.report = report_;
   s.dispatcher = dispatcher_;
@@ -167,6 +184,7 @@ void service::spawn_actors() {
   supervisor_ = sys_.spawn(
     actors::supervisor, s,
     std::function<actors::inference_actor(uint32_t, actors::supervisor_actor)>{make_inference});
+  supervisor_state_ = state_of<actors::supervisor_state>(supervisor_);
 }
 
 // -- the source, as `job_source` runs it on its thread ------------------------------------------
@@ -346,7 +364,40 @@ void service::check_not_finished_before(const actors::job_entry& x, const char* 
                           + " began with has it as finished");
 }
 
+/// What may be what ends workers runs beside no other such job.
+void service::check_suspects(uint32_t slot, const messaging::record& begun) {
+  const attempted job{begun.id, begun.epoch};
+  at_work_[slot] = job;
+  if (!suspects_.contains(job))
+    return;
+  for (const auto& [other, x] : at_work_) {
+    // One that hangs may have been given up already.
+    const auto& running = dispatcher_state_->slots.at(other).running;
+    if (other != slot && suspects_.contains(x) && running && running->job.source->id == x.first
+        && running->job.source->epoch == x.second)
+      time_.violate("suspects", messaging::to_string(job.first) + " is begun beside "
+                                  + messaging::to_string(x.first)
+                                  + ", and workers have ended with both");
+  }
+}
+
+/// Deaths that jobs have brought about do not count for the restart intensity, but for those of
+/// which it is not told yet.
+void service::check_blame() {
+  const auto exceeded = supervisor_state_->intensity_exceeded;
+  if (!std::exchange(was_blamed_, exceeded) && exceeded) {
+    const auto since = time_.now() - std::chrono::microseconds{restart_period}.count() - news_us;
+    const auto own = workers_->own_deaths_since(since);
+    if (own + time_.plan().slots <= restart_intensity)
+      time_.violate("blame", "the restart intensity is exceeded by " + std::to_string(own)
+                               + " deaths that are not of poison");
+  }
+}
+
 void service::check() {
+  if (wrappers_.dispatcher)
+    wrappers_.dispatcher(*dispatcher_state_);
+  check_blame();
   check_ledger("in between", false);
   check_bounds();
   check_polls();

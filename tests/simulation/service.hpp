@@ -20,6 +20,8 @@ struct port_wrappers {
     actors::producer_factory make, messaging::producer::report_handler report)>
     producer;
   std::function<void(actors::supervisor_settings&)> supervisor; ///< Not a port: its settings.
+  /// Not a port: what it does to a dispatcher's state before each message and each task.
+  std::function<void(actors::dispatcher_state&)> dispatcher;
 };
 
 /// One life of one service: the real actors, wired as `actors::serve` wires them.
@@ -65,6 +67,8 @@ private:
   void check_bounds();
   void check_polls();
   void check_not_finished_before(const actors::job_entry& x, const char* what);
+  void check_suspects(uint32_t slot, const messaging::record& begun);
+  void check_blame();
   template <class Actor>
   void ask_drain(const Actor& whom, int64_t limit_ms, const char* name,
                  void (service::*next)(bool));
@@ -88,6 +92,7 @@ private:
   actors::publisher_actor publisher_, events_; ///< The same one without transactions.
   actors::supervisor_actor supervisor_;
   actors::dispatcher_state* dispatcher_state_ = nullptr;
+  actors::supervisor_state* supervisor_state_ = nullptr;
   actors::publisher_state* events_state_ = nullptr;
   actors::transactional_publisher_state* transactions_state_ = nullptr; ///< Null without.
   std::shared_ptr<assignments> assignments_ = std::make_shared<assignments>();
@@ -98,8 +103,11 @@ private:
   std::optional<supervision::backoff> reopen_;
   int64_t stalled_until_us_ = 0;
   phase phase_ = phase::running;
-  bool gave_up_ = false, was_open_ = false;
+  bool gave_up_ = false, was_open_ = false, was_blamed_ = false;
   uint64_t openings_ = 0;
+  using attempted = std::pair<messaging::record_id, uint64_t>; ///< …and its epoch.
+  std::map<uint32_t, attempted> at_work_;                      ///< By slot.
+  std::set<attempted> suspects_; ///< A worker has ended with it, and none has answered since.
 };
 
 } // namespace ziyu::simulation

@@ -149,8 +149,11 @@ void simulated_workers::begin(worker& x, const wire::job& job) {
 
 void simulated_workers::answer(worker& x, uint64_t attempt_id, const wire::job& job) {
   const auto truth = jobs_.find_image(job.image);
-  if (attempt_id == job.attempt_id && x.job == truth)
+  if (attempt_id == job.attempt_id && x.job == truth) {
     x.job = nullptr;
+    if (on_end)
+      on_end(x.slot, *truth, true);
+  }
   ++x.jobs;
   x.live += x.leak;
   x.private_bytes += x.leak + x.hoard;

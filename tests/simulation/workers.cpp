@@ -19,6 +19,9 @@ constexpr uint64_t file_pages = 4096;
 constexpr size_t max_spawns = 40;
 constexpr int64_t spawn_window_us = 5'000'000;
 
+/// Who asks for deaths asks for later ones than this.
+constexpr int64_t death_window_us = 60'000'000;
+
 } // namespace
 
 simulated_workers::simulated_workers(timeline& time, job_book& jobs, caf::actor_system& sys)
@@ -201,8 +204,16 @@ void simulated_workers::become_ready(worker& x) {
 void simulated_workers::close(worker& x, std::optional<error> rubbish) {
   if (std::exchange(x.closed, true))
     return;
-  if (x.job != nullptr)
-    ++std::exchange(x.job, nullptr)->ended_badly;
+  if (x.job == nullptr || !x.job->is_poison()) {
+    own_deaths_us_.push_back(time_.now());
+    while (own_deaths_us_.front() < time_.now() - death_window_us)
+      own_deaths_us_.pop_front();
+  }
+  if (x.job != nullptr) {
+    ++x.job->ended_badly;
+    if (const auto job = std::exchange(x.job, nullptr); on_end)
+      on_end(x.slot, *job, false);
+  }
   if (x.owner != x.supervisor)
     caf::anon_send(x.owner, actors::channel_closed{x.id, rubbish});
   caf::anon_send(x.supervisor, actors::channel_closed{x.id, rubbish});
@@ -219,6 +230,11 @@ void simulated_workers::die(worker& x, int signal, int code) {
                    server_life_.guard([this, pid = x.pid, signal, code] {
                      say(wire::exited{pid, code, signal, baseline_bytes});
                    }));
+}
+
+size_t simulated_workers::own_deaths_since(int64_t us) const {
+  return static_cast<size_t>(std::count_if(own_deaths_us_.begin(), own_deaths_us_.end(),
+                                           [us](int64_t x) { return x >= us; }));
 }
 
 void simulated_workers::kill_any() {

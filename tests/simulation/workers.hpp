@@ -34,7 +34,13 @@ public:
   /// Called when the worker of a slot begins a job.
   std::function<void(uint32_t slot, const job_truth& job)> on_begin;
 
-  /// SIGKILL from outside.
+  /// Called when that worker has answered the job, or is gone with it.
+  std::function<void(uint32_t slot, const job_truth& job, bool answered)> on_end;
+
+  /// Workers that ended since then, otherwise than in good order, without those that poison ended.
+  size_t own_deaths_since(int64_t us) const;
+
+  /// SIGKILL from somebody else.
   void kill_any();
   void server_dies();
   /// The fork server lives, and does not fork.
@@ -115,7 +121,8 @@ private:
   double pressure_ = 0.1;
   std::map<uint64_t, int64_t> explanations_; ///< Number, and when it is ready.
   uint64_t next_explanation_ = 1;
-  std::deque<int64_t> spawns_us_; ///< The latest.
+  std::deque<int64_t> spawns_us_;     ///< Of late.
+  std::deque<int64_t> own_deaths_us_; ///< Of late.
 };
 
 } // namespace ziyu::simulation

@@ -218,6 +218,25 @@ port_wrappers without_budget() {
   return x;
 }
 
+/// The queue forgets that a suspect is out.
+port_wrappers with_suspects_beside_each_other() {
+  port_wrappers x;
+  x.dispatcher = [](actors::dispatcher_state& d) {
+    d.next_suspect.reset();
+    for (const auto& slot : d.slots)
+      if (slot.running)
+        d.queue.came_back(*slot.running);
+  };
+  return x;
+}
+
+/// Nobody hears that a death is the job's.
+port_wrappers without_verdicts() {
+  port_wrappers x;
+  x.dispatcher = [](actors::dispatcher_state& d) { d.supervisor = {}; };
+  return x;
+}
+
 struct control {
   const char* name;
   port_wrappers wrappers;
@@ -264,6 +283,8 @@ INSTANTIATE_TEST_SUITE_P(
     control{"NoFarewell", with_consumer<never_gives_up>(), {"P5"}, 30},
     control{"NoPollWhenGated", with_consumer<does_not_poll_when_gated>(), {"P5"}, 200},
     control{"NoBudget", without_budget(), {"budget"}, 500},
+    control{"SuspectsTogether", with_suspects_beside_each_other(), {"suspects"}, 300},
+    control{"DeathsOfJobsCount", without_verdicts(), {"blame"}, 1'000},
     control{"NoGate", with_consumer<ignores_the_gate>(), {"P4"}, 30}),
   [](const auto& i) { return i.param.name; });
 

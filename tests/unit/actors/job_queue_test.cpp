@@ -78,6 +78,24 @@ TEST(JobQueue, ASuspectGoesLastWhenItIsDueAndFirstWhenItIsOverdue) {
   EXPECT_EQ(offset_of(x.pop(now + 6s, all)), 3);
 }
 
+TEST(JobQueue, ASuspectThatOthersOfItsLaneWaitForGoesAheadOfOtherLanes) {
+  job_queue x{ordering::key};
+  const time_point now{};
+  x.push(make(0, "k"));
+  x.push(make(1, "l"));
+  const auto suspect = x.pop(now, all);
+  suspect->deaths.emplace_back();
+  x.came_back(*suspect);
+  x.push_suspect(suspect, now + 1s, now + 6s);
+  EXPECT_EQ(offset_of(x.pop(now + 1s, all)), 1) << "nobody waits for the suspect yet";
+  x.push(make(2, "k"));
+  x.push(make(3, "m"));
+  EXPECT_EQ(offset_of(x.pop(now, all)), 3) << "the pause before a retry is kept";
+  x.push(make(4, "n"));
+  EXPECT_EQ(offset_of(x.pop(now + 1s, all)), 0) << "the good job behind it waits for it only";
+  EXPECT_EQ(offset_of(x.pop(now + 1s, all)), 4);
+}
+
 TEST(JobQueue, OneSuspectIsOutAtATime) {
   job_queue x;
   std::vector<job_queue::entry_ptr> suspects;
