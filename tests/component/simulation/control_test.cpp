@@ -233,7 +233,7 @@ port_wrappers with_suspects_beside_each_other() {
 /// Nobody hears that a death is the job's.
 port_wrappers without_verdicts() {
   port_wrappers x;
-  x.dispatcher = [](actors::dispatcher_state& d) { d.supervisor = {}; };
+  x.dispatcher = [](actors::dispatcher_state& d) { d.supervisor = actors::supervisor_actor{}; };
   return x;
 }
 
