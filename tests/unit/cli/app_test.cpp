@@ -138,7 +138,7 @@ TEST(App, RefusesUnknownFaultsOfTheDemoBeforeItStartsAnything) {
   const auto x = ziyu_with({"demo", "--leak", "retain_everything"});
   EXPECT_EQ(x.exit_code, exit_wrong_usage);
   EXPECT_TRUE(x.err.starts_with("ziyu: --leak: ")) << x.err;
-  EXPECT_EQ(ziyu_with({"demo", "--report", "/nonexistent/r.json"}).exit_code, exit_wrong_usage);
+  EXPECT_EQ(ziyu_with({"demo", "--report", "/dev/null/r.json"}).exit_code, exit_wrong_usage);
   const auto kept = ziyu_with({"demo", "--chart", "", "--keep", "/dev/null/x"});
   EXPECT_EQ(kept.exit_code, exit_wrong_usage);
   EXPECT_EQ(kept.err, "ziyu: --keep /dev/null/x: Not a directory\n");

@@ -65,7 +65,7 @@ TEST(ResultSchema, NoticesWhatDoesNotBelong) {
   EXPECT_EQ(
     violations("result.schema.json", document),
     "job_id is missing: The id of the job: its job_id, else its key (hex: and hexadecimal for "
-    "bytes that are no readable UTF-8), else its place. The key of the record is the job's "
+    "bytes that are not readable UTF-8), else its place. The key of the record is the job's "
     "key, or else this.\n"
     "attempt: -7 is not at least 0\n"
     "unknown key surprise\n");
