@@ -365,8 +365,10 @@ private:
          {std::pair{"--report", &o_.report}, {"--chart", &o_.chart}, {"--picture", &o_.picture}}) {
       if (file->empty())
         continue;
-      auto folder = std::filesystem::absolute(*file).parent_path();
-      if (::access(folder.c_str(), W_OK) != 0 || std::filesystem::is_directory(*file))
+      const auto folder = std::filesystem::absolute(*file).parent_path();
+      std::error_code status; // of a path that leads through a file: no folder
+      if (!std::filesystem::is_directory(folder, status) || ::access(folder.c_str(), W_OK) != 0
+          || std::filesystem::is_directory(*file, status))
         give_up({errc::invalid_usage, std::string{flag} + " " + *file + ": cannot be written"});
     }
   }

@@ -138,7 +138,8 @@ TEST(App, RefusesUnknownFaultsOfTheDemoBeforeItStartsAnything) {
   const auto x = ziyu_with({"demo", "--leak", "retain_everything"});
   EXPECT_EQ(x.exit_code, exit_wrong_usage);
   EXPECT_TRUE(x.err.starts_with("ziyu: --leak: ")) << x.err;
-  EXPECT_EQ(ziyu_with({"demo", "--report", "/dev/null/r.json"}).exit_code, exit_wrong_usage);
+  for (const auto* file : {"/dev/null/r.json", "/no/such/folder/r.json", "/dev"})
+    EXPECT_EQ(ziyu_with({"demo", "--report", file}).exit_code, exit_wrong_usage) << file;
   const auto kept = ziyu_with({"demo", "--chart", "", "--keep", "/dev/null/x"});
   EXPECT_EQ(kept.exit_code, exit_wrong_usage);
   EXPECT_EQ(kept.err, "ziyu: --keep /dev/null/x: Not a directory\n");
