@@ -72,7 +72,6 @@ INSTANTIATE_TEST_SUITE_P(
     settings_case{{"kafka.bootstrap.servers=127.0.0.1:70000"}, "127.0.0.1:70000"},
     settings_case{{"kafka.producer.bootstrap.servers=127.0.0.1:2"}, "one cluster"},
     settings_case{{"topics.jobs=.."}, "topics.jobs"},
-    settings_case{{"model.path=/nonexistent/model/1"}, "no model folder /nonexistent/model/1"},
     settings_case{{"workers.executable=/tmp"}, "workers.executable"},
     settings_case{{"faults.allowed=true", R"(faults.slots={"0": "nonsense"})"}, "faults.slots.0"},
     settings_case{{"workers.executable=/nonexistent/ziyu-worker"}, "workers.executable"}));
