@@ -12,7 +12,7 @@ def main():
     made.add_argument("--minutes", type=float, default=2.0, help="of chaos (default 2)")
     made.add_argument("--only", action="append", metavar="KIND", help="only this kind of action; may be repeated")
     made.add_argument("--missing-dead-letters", action="store_true",
-                      help="the topic of dead letters is created after half of the time only")
+                      help="the dead-letter topic is created after half of the time only")
     made.add_argument("--subject", choices=VARIANTS, help="a consumer of the suite's own instead of the service")
     made.add_argument("--controls", action="store_true",
                       help="whether the judge catches each of the broken ones and not the correct one")

@@ -169,7 +169,7 @@ TEST(Dlq, LettersInSpringsStyleAreReadAndReplayedAsWell) {
 
 TEST(Dlq, ALetterThatItsTopicDoesNotTakeAnyMoreIsNamedAndTheOthersAreReplayed) {
   stage x{shared_broker()};
-  // Six small letters, and two that fit the topic of dead letters, but not that of their job. All
+  // Six small letters, and two that fit the dead-letter topic, but not that of their job. All
   // are of one partition, in which a refused record leaves a gap in the sequence numbers.
   const std::string bulk(300'000, 'x');
   {
