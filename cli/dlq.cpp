@@ -434,7 +434,8 @@ private:
       const auto& failure = ok.error();
       if (!failure.culprit || !leave_out(*failure.culprit, failure.reason))
         return fail(failure.reason.code,
-                    failure.reason.message + "; what was not told of is as it was: run it again");
+                    failure.reason.message
+                      + "; dead letters that were not reported are unchanged: run it again");
     }
     done_ += ids_.size();
     bar_->show(done_);
