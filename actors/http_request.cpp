@@ -85,8 +85,8 @@ bool is_http_1(std::string_view version) {
          && version.back() <= '9';
 }
 
-/// The end of the head in `x`, looked for from `from` on: the byte behind its empty line.
-/// Lines may end without CR.
+/// The end of the head in `x`, searched from `from` on: the byte behind the empty line. Lines may
+/// end without CR.
 size_t find_end(std::string_view x, size_t from) {
   for (auto i = x.find('\n', from); i != std::string_view::npos; i = x.find('\n', i + 1)) {
     if (i + 1 < x.size() && x[i + 1] == '\n')
@@ -181,7 +181,7 @@ bool http_request_reader::read_request_line(std::string_view line) {
   auto target = line.substr(a + 1, b - a - 1);
   const auto version = line.substr(b + 1);
   if (!is_http_1(version)) {
-    version.starts_with("HTTP/") ? fail(505, "only HTTP/1.1 and HTTP/1.0 are spoken here")
+    version.starts_with("HTTP/") ? fail(505, "only HTTP/1.1 and HTTP/1.0 are supported")
                                  : fail(400, "the request line does not end with HTTP/1.1");
     return false;
   }

@@ -59,12 +59,11 @@ struct job_entry {
   bool is_suspect() const { return !deaths.empty(); }
 };
 
-/// Decides which job may start next, and whose result may be published. Jobs with an order
-/// among them share a lane: the next one starts when all attempts at the one before are
-/// over, and is published when that one is final. A retry that waits for its time blocks
-/// nobody but its lane. A suspect waits until no other job does, but not for ever, and not while
-/// others wait behind it in its lane; only one suspect is out at a time. Pure: the caller brings
-/// the time.
+/// Decides which job may start next, and whose result may be published. Jobs with an order among
+/// them share a lane. The next job of a lane starts when all attempts at the job before it are
+/// over, and is published when that job is final. A retry that waits for its time blocks only its
+/// lane. A suspect waits until no other job waits, but for a bounded time, and not while others
+/// wait behind it in its lane. Only one suspect runs at a time. Pure: the caller passes the time.
 class job_queue {
 public:
   using entry_ptr = std::shared_ptr<job_entry>;
@@ -78,8 +77,8 @@ public:
   /// Takes back a job that could not begin; it goes before the fresh ones.
   void push_again(entry_ptr x);
 
-  /// Takes a suspect back. It may start from `not_before` on, behind the fresh ones, and ahead
-  /// of them from `overdue` on, or when another job waits behind it in its lane.
+  /// Takes a suspect back. It may start from `not_before` on, behind the fresh jobs. From `overdue`
+  /// on, or when another job waits behind it in its lane, it goes before them.
   void push_suspect(entry_ptr x, time_point not_before, time_point overdue);
 
   /// The next job that may start at `now` and that `admit` lets through; null if there is

@@ -31,7 +31,7 @@ public:
   bool stop_is_due();
 
   /// Waits for a SIGTERM, SIGINT or SIGHUP beyond the first `expected` ones, or until `done` can be
-  /// read: false then. `wait` still tells of what came before.
+  /// read (then false). `wait` still returns the earlier signals.
   bool stopped_again(int done, int expected);
 
   std::optional<error> fatal() const;
@@ -48,9 +48,9 @@ private:
   std::atomic<int> signal_{0};
 };
 
-/// While it lives, a second SIGTERM, SIGINT or SIGHUP ends the process at once, with exit code
-/// 1: for whoever cannot wait for the drain. Nothing is lost by it: what is not acknowledged is not
-/// committed, and the workers end with their sockets.
+/// While it lives, a second SIGTERM, SIGINT or SIGHUP ends the process at once, with exit code 1:
+/// for operators who cannot wait for the drain. Nothing is lost: records without an acknowledgement
+/// are not committed, and the workers end when their sockets close.
 class impatience {
 public:
   /// @param expected 0 when the first signal has been received already, else 1.

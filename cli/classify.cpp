@@ -158,15 +158,14 @@ void add_classify_command(CLI::App& app, int& exit_code) {
     ->envname("ZIYU_CONFIG")
     ->type_name("FILE");
   add_override_option(*command, options->overrides);
-  command->add_option("--timeout", options->timeout_s, "Give each image so many seconds")
+  command->add_option("--timeout", options->timeout_s, "Longest wait for each image")
     ->check(in_range(0.001, 1e6))
     ->type_name("SECONDS")
     ->capture_default_str();
-  command->add_flag("--json", options->json, "A JSON object a file and line");
-  command->footer(
-    "Exit codes: 0 all classified, 1 some not (their lines say why), 2 wrong usage or\n"
-    "no usable model, 130 interrupted.\n"
-    "Example: ziyu classify --model models/digits/1 tests/data/digits");
+  command->add_flag("--json", options->json, "Print one line of JSON for each file");
+  command->footer("Exit codes: 0 all classified, 1 some failed (their lines say why), 2 wrong\n"
+                  "usage or no usable model, 130 interrupted.\n"
+                  "Example: ziyu classify --model models/digits/1 tests/data/digits");
   command->callback([options, &exit_code] { exit_code = classify(*options); });
 }
 

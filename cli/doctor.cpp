@@ -151,7 +151,7 @@ void add_doctor_command(CLI::App& app, int& exit_code) {
   command->add_option("--slots", options->slots, "Recommend settings for this number of slots")
     ->check(CLI::Range(1, 1024))
     ->type_name("N");
-  command->add_option("--timeout", options->timeout_s, "Give each job so many seconds")
+  command->add_option("--timeout", options->timeout_s, "Longest wait for each job")
     ->check(in_range(0.001, 1e6))
     ->type_name("SECONDS")
     ->capture_default_str();

@@ -53,12 +53,13 @@ void follow_options::add_to(CLI::App& command) {
                 "Where to start: beginning or end (only what comes from now on; the default)")
     ->check(CLI::IsMember({"beginning", "end"}));
   command
-    .add_option("-n,--count", count, "End after so many; exit code 1 if they do not come in time")
+    .add_option("-n,--count", count,
+                "End after this number of records; exit code 1 if they do not come in time")
     ->check(no_negative());
-  command.add_option("--timeout", timeout_s, "End after so many seconds")
+  command.add_option("--timeout", timeout_s, "End after this time")
     ->check(in_range(0.001, 1e6))
     ->type_name("SECONDS");
-  command.add_option("--idle", idle_s, "End when nothing came for so many seconds")
+  command.add_option("--idle", idle_s, "End when nothing came for this time")
     ->check(in_range(0.001, 1e6))
     ->type_name("SECONDS");
   command.add_flag("--json", json, "Print one JSON object per line, as in the topic");
@@ -167,8 +168,8 @@ expected<void> read_all(const configs::config& x, const std::string& topic,
 }
 
 std::optional<std::string> json_line(const messaging::record& x) {
-  // Parsed for the sake of those who read line by line: what others wrote into the
-  // topic need not be JSON, nor on one line.
+  // Parsed for readers of lines: values that others wrote into the topic need not be JSON, nor on
+  // one line.
   const auto document = x.value ? parse_foreign<nlohmann::ordered_json>(*x.value)
                                 : nlohmann::ordered_json{nlohmann::json::value_t::discarded};
   if (!document.is_discarded())

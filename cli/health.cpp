@@ -162,18 +162,18 @@ void add_health_command(CLI::App& app, int& exit_code) {
     ->add_flag("--live", options->live,
                "Ask only whether its actors answer: if they do not, restart the service")
     ->excludes("--ready");
-  command->add_option("--wait", options->wait_s, "Ask again until all is well, for so many seconds")
+  command
+    ->add_option("--wait", options->wait_s, "Ask again until all is well, for this time at most")
     ->check(in_range(0.0, 1e6))
     ->type_name("SECONDS");
-  command->add_option("--timeout", options->timeout_s, "Give each answer so many seconds")
+  command->add_option("--timeout", options->timeout_s, "Longest wait for each answer")
     ->check(in_range(0.001, 1e6))
     ->type_name("SECONDS")
     ->capture_default_str();
   command->add_flag("--json", options->as_json, "The answer as JSON");
-  command->footer(
-    "Exit codes: 0 healthy (or ready, or alive), 1 not, 2 wrong usage, 4 nobody answers,\n"
-    "130 interrupted.\n"
-    "Example: ziyu health --ready --wait 60 localhost:8080");
+  command->footer("Exit codes: 0 healthy (or ready, or alive), 1 not, 2 wrong usage, 4 no answer,\n"
+                  "130 interrupted.\n"
+                  "Example: ziyu health --ready --wait 60 localhost:8080");
   command->callback([options, &exit_code] { exit_code = health(*options); });
 }
 

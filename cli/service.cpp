@@ -11,17 +11,18 @@ using nlohmann::json;
 
 namespace {
 
-/// httplib's words are one each, e.g., "Read".
+/// Says more than httplib, whose texts are single words such as "Read".
 std::string why(httplib::Error x) {
   switch (x) {
   case httplib::Error::Connection:
-    return "no connection: nobody listens there, or it is out of reach";
-  case httplib::Error::Read: return "no HTTP answer came in time, or what answers speaks no HTTP";
+    return "no connection: nothing listens there, or it cannot be reached";
+  case httplib::Error::Read:
+    return "no HTTP answer came in time, or the server does not speak HTTP";
   default: return httplib::to_string(x);
   }
 }
 
-/// Whether what follows the last colon, if it is one of a port, is a port.
+/// True unless the text after the last colon should be a port and is none.
 bool has_valid_port(std::string_view url) {
   const auto colon = url.rfind(':');
   const auto bracket = url.rfind(']');
@@ -39,7 +40,7 @@ bool has_valid_port(std::string_view url) {
   return port >= 1 && port <= last_port;
 }
 
-/// "http://host:port" out of what was given: with or without scheme and last slash.
+/// "http://host:port" from an address with or without scheme and last slash.
 expected<std::string> normalised(std::string url) {
   if (url.starts_with("https://"))
     return fail(errc::invalid_usage, url + ": the service supports http only");
@@ -48,7 +49,7 @@ expected<std::string> normalised(std::string url) {
   constexpr auto scheme = std::string_view{"http://"}.size();
   const auto slash = url.find('/', scheme);
   if (slash != std::string::npos && slash + 1 != url.size())
-    return fail(errc::invalid_usage, url + ": no path, please; --ready asks /readyz");
+    return fail(errc::invalid_usage, url + ": give no path; --ready asks /readyz");
   if (const auto host = url.substr(scheme, slash - scheme); host.empty() || !has_valid_port(host))
     return fail(errc::invalid_usage, url + ": expected host:port, with a port of 1 to 65535");
   return url.substr(0, slash);

@@ -316,12 +316,12 @@ void add_submit_command(CLI::App& app, int& exit_code) {
     ->capture_default_str();
   command
     ->add_option("--rate", options->rate,
-                 "At most so many jobs a second; else as fast as the broker takes them")
+                 "At most this many jobs a second (default: as fast as the broker takes them)")
     ->check(in_range(0.001, 1e6))
     ->type_name("NUMBER");
   command
     ->add_option("--timeout", options->timeout_s,
-                 "Give up when nothing was acknowledged, or answered, for so many seconds")
+                 "Give up when no job was acknowledged, or answered, for this time")
     ->check(in_range(0.001, 1e6))
     ->type_name("SECONDS")
     ->capture_default_str();

@@ -285,7 +285,8 @@ void add_top_command(CLI::App& app, int& exit_code) {
   auto* command = app.add_subcommand("top", "Watch the memory of a running service's workers");
   auto options = std::make_shared<top_options>();
   options->service.add_to(*command);
-  command->add_option("--interval", options->interval_s, "Look again after so many seconds")
+  command
+    ->add_option("--interval", options->interval_s, "Pause between two requests to the service")
     ->check(in_range(0.05, 3600.0))
     ->type_name("SECONDS")
     ->capture_default_str();
