@@ -5,10 +5,10 @@
 #include "configs/config.hpp"
 #include "support/places.hpp"
 
-#include <algorithm>
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
 #include <array>
 #include <cstdio>
 #include <cstdlib>
