@@ -1,5 +1,7 @@
 #include "actors/http_request.hpp"
 
+#include "base/ascii.hpp"
+
 #include <algorithm>
 
 namespace ziyu::actors {
@@ -22,14 +24,6 @@ bool is_clean(std::string_view x) {
     const auto u = static_cast<unsigned char>(c);
     return u == '\t' || (u >= 0x20 && u != 0x7f);
   });
-}
-
-std::string lower(std::string_view x) {
-  std::string result{x};
-  for (auto& c : result)
-    if (c >= 'A' && c <= 'Z')
-      c = static_cast<char>(c - 'A' + 'a');
-  return result;
 }
 
 std::string_view trim(std::string_view x) {
@@ -68,7 +62,7 @@ std::string decode_path(std::string_view target) {
 /// The path and query of a target in absolute form, as a proxy sends it; empty for others.
 std::string_view without_authority(std::string_view target) {
   for (const std::string_view scheme : {"http://", "https://"}) {
-    if (lower(target.substr(0, scheme.size())) != scheme)
+    if (ascii_lower(target.substr(0, scheme.size())) != scheme)
       continue;
     target.remove_prefix(scheme.size());
     const auto end = target.find_first_of("/?");
@@ -207,7 +201,7 @@ bool http_request_reader::read_header(std::string_view line) {
     fail(431, "the request has more than " + std::to_string(limits_.headers) + " headers");
     return false;
   }
-  request_.headers.emplace_back(lower(line.substr(0, colon)), trim(line.substr(colon + 1)));
+  request_.headers.emplace_back(ascii_lower(line.substr(0, colon)), trim(line.substr(colon + 1)));
   return true;
 }
 

@@ -2,6 +2,7 @@
 // outcome.
 
 #include "actors/dispatcher.hpp"
+#include "base/ascii.hpp"
 #include "base/log.hpp"
 
 #include <algorithm>
@@ -15,9 +16,8 @@ namespace {
 double to_ms(uint64_t us) { return static_cast<double>(us) / 1000.; }
 
 /// True for a header that describes the job's payload. Bridges from HTTP write names in any case.
-bool describes_payload(std::string name) {
-  std::transform(name.begin(), name.end(), name.begin(),
-                 [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
+bool describes_payload(const std::string& header) {
+  const auto name = ascii_lower(header);
   return name == "content-type" || name == "ce_datacontenttype" || name == "ce_dataref";
 }
 

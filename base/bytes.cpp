@@ -1,8 +1,8 @@
 #include "base/bytes.hpp"
 
-#include <algorithm>
+#include "base/ascii.hpp"
+
 #include <array>
-#include <cctype>
 #include <charconv>
 #include <cmath>
 #include <cstdio>
@@ -35,8 +35,7 @@ expected<uint64_t> parse_bytes(std::string_view text) {
   std::string rest{end, text.data() + text.size()};
   if (!rest.empty() && rest.front() == ' ')
     rest.erase(0, 1);
-  std::transform(rest.begin(), rest.end(), rest.begin(),
-                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  rest = ascii_lower(rest);
   for (const auto& x : units)
     if (status == std::errc{} && rest == x.name) {
       uint64_t result = 0;

@@ -1,5 +1,6 @@
 #include "cli/job_files.hpp"
 
+#include "base/ascii.hpp"
 #include "base/text.hpp"
 
 #include <algorithm>
@@ -16,9 +17,7 @@ constexpr std::array extensions{".png",  ".jpg", ".jpeg", ".bmp", ".webp", ".tif
                                 ".tiff", ".gif", ".pgm",  ".ppm", ".pbm",  ".jp2"};
 
 bool is_image(const fs::path& path) {
-  auto extension = path.extension().string();
-  std::transform(extension.begin(), extension.end(), extension.begin(),
-                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  const auto extension = ascii_lower(path.extension().string());
   return std::find(extensions.begin(), extensions.end(), extension) != extensions.end();
 }
 

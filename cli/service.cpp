@@ -1,5 +1,6 @@
 #include "cli/service.hpp"
 
+#include "base/ascii.hpp"
 #include "cli/connection.hpp"
 #include "cli/foreign_json.hpp"
 
@@ -26,18 +27,11 @@ std::string why(httplib::Error x) {
 bool has_valid_port(std::string_view url) {
   const auto colon = url.rfind(':');
   const auto bracket = url.rfind(']');
-  const auto is_port = colon != std::string_view::npos
-                       && (bracket == std::string_view::npos || colon > bracket);
-  if (!is_port)
+  const auto before_port = colon != std::string_view::npos
+                           && (bracket == std::string_view::npos || colon > bracket);
+  if (!before_port)
     return true;
-  const auto digits = url.substr(colon + 1);
-  constexpr size_t most_digits = 5;
-  constexpr int last_port = 65'535;
-  if (digits.empty() || digits.size() > most_digits
-      || digits.find_first_not_of("0123456789") != std::string_view::npos)
-    return false;
-  const auto port = std::stoi(std::string{digits});
-  return port >= 1 && port <= last_port;
+  return is_port(url.substr(colon + 1));
 }
 
 /// "http://host:port" from an address with or without scheme and last slash.

@@ -1,5 +1,6 @@
 #include "configs/kafka_rules.hpp"
 
+#include "base/ascii.hpp"
 #include "configs/config.hpp"
 
 #include <algorithm>
@@ -200,14 +201,7 @@ bool is_address(std::string_view text) {
   }
   if (port.empty())
     return true;
-  constexpr size_t most_digits = 5;
-  constexpr int last_port = 65'535;
-  port.remove_prefix(1);
-  if (port.empty() || port.size() > most_digits
-      || port.find_first_not_of("0123456789") != std::string_view::npos)
-    return false;
-  const auto value = std::stoi(std::string{port});
-  return value >= 1 && value <= last_port;
+  return is_port(port.substr(1));
 }
 
 /// All clients of a service belong to one cluster, and an address that can be none is a mistake,

@@ -1,5 +1,6 @@
 #include "messaging/job.hpp"
 
+#include "base/ascii.hpp"
 #include "base/file.hpp"
 #include "base/text.hpp"
 #include "messaging/header_bound.hpp"
@@ -26,17 +27,11 @@ constexpr size_t max_values = 100'000;
 /// A part of a job's text as UTF-8, for an error message.
 std::string excerpt(std::string_view text) { return shorten(to_utf8(text), 200); }
 
-std::string lower(std::string text) {
-  std::transform(text.begin(), text.end(), text.begin(),
-                 [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
-  return text;
-}
-
 /// Whether a header says that the value is JSON. Bridges from HTTP write its name in any case.
 bool is_called_json(const record& x) {
   return std::any_of(x.headers.begin(), x.headers.end(), [](const auto& header) {
-    return lower(header.first) == "content-type"
-           && lower(header.second.value_or("")).starts_with("application/json");
+    return ascii_lower(header.first) == "content-type"
+           && ascii_lower(header.second.value_or("")).starts_with("application/json");
   });
 }
 

@@ -1,5 +1,6 @@
 #include "model/model_folder.hpp"
 
+#include "base/ascii.hpp"
 #include "base/file.hpp"
 #include "base/text.hpp"
 #include "model/label_text.hpp"
@@ -93,10 +94,7 @@ public:
     const auto& value = required(key);
     if (!value.is_string())
       throw bad_value{where(key) + " must be a text"};
-    auto result = value.get<std::string>();
-    std::transform(result.begin(), result.end(), result.begin(),
-                   [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
-    return result;
+    return ascii_lower(value.get_ref<const std::string&>());
   }
 
   /// `count` whole numbers from `min` to `max`; empty without the key.

@@ -256,13 +256,22 @@ TEST(ContainerMemory, OfThisVeryMachineIsPlausible) {
   EXPECT_GT(x->limit, 0u);
 }
 
-TEST(ProcessMemory, ReadsTheSumsOfTheKernel) {
+namespace {
+
+/// What is read of a process whose smaps_rollup has these lines.
+expected<process_memory> read_rollup(const std::string& lines) {
   fake_root root;
-  root.put("proc/77/smaps_rollup", "00400000-7fff [rollup]\nRss: 1000 kB\nPss: 600 kB\n"
-                                   "Shared_Clean: 300 kB\nShared_Dirty: 100 kB\n"
-                                   "Private_Clean: 50 kB\nPrivate_Dirty: 550 kB\n"
-                                   "Anonymous: 650 kB\n");
-  const auto x = read_process_memory(77, root.path() / "proc");
+  root.put("proc/77/smaps_rollup", "00400000-7fff [rollup]\n" + lines);
+  return read_process_memory(77, root.path() / "proc");
+}
+
+} // namespace
+
+TEST(ProcessMemory, ReadsTheSumsOfTheKernel) {
+  const auto x = read_rollup("Rss: 1000 kB\nPss: 600 kB\n"
+                             "Shared_Clean: 300 kB\nShared_Dirty: 100 kB\n"
+                             "Private_Clean: 50 kB\nPrivate_Dirty: 550 kB\n"
+                             "Anonymous: 650 kB\n");
   ASSERT_TRUE(x) << x.error().describe();
   EXPECT_EQ(x->rss, 1000u * 1024);
   EXPECT_EQ(x->pss, 600u * 1024);
@@ -274,28 +283,23 @@ TEST(ProcessMemory, ReadsTheSumsOfTheKernel) {
 TEST(ProcessMemory, DoesNotGrowWhenTheLastOtherProcessWithTheSameLibrariesEnds) {
   // A worker of a test of the healing ladder, by the kernel, before and after another process
   // that had mapped the same pages of libtorch ended.
-  fake_root root;
-  root.put("proc/77/smaps_rollup", "00400000-7fff [rollup]\nRss: 136132 kB\n"
-                                   "Shared_Clean: 24148 kB\nShared_Dirty: 65344 kB\n"
-                                   "Private_Clean: 32 kB\nPrivate_Dirty: 46608 kB\n"
-                                   "Anonymous: 111952 kB\n");
-  const auto before = read_process_memory(77, root.path() / "proc");
-  root.put("proc/77/smaps_rollup", "00400000-7fff [rollup]\nRss: 136132 kB\n"
-                                   "Shared_Clean: 20124 kB\nShared_Dirty: 65344 kB\n"
-                                   "Private_Clean: 4056 kB\nPrivate_Dirty: 46608 kB\n"
-                                   "Anonymous: 111952 kB\n");
-  const auto after = read_process_memory(77, root.path() / "proc");
+  const auto before = read_rollup("Rss: 136132 kB\n"
+                                  "Shared_Clean: 24148 kB\nShared_Dirty: 65344 kB\n"
+                                  "Private_Clean: 32 kB\nPrivate_Dirty: 46608 kB\n"
+                                  "Anonymous: 111952 kB\n");
+  const auto after = read_rollup("Rss: 136132 kB\n"
+                                 "Shared_Clean: 20124 kB\nShared_Dirty: 65344 kB\n"
+                                 "Private_Clean: 4056 kB\nPrivate_Dirty: 46608 kB\n"
+                                 "Anonymous: 111952 kB\n");
   ASSERT_TRUE(before && after);
   EXPECT_EQ(after->private_bytes, before->private_bytes);
 }
 
 TEST(ProcessMemory, CountsWhatCameBackFromSwapAndWasNotWrittenSince) {
-  fake_root root;
-  root.put("proc/77/smaps_rollup", "00400000-7fff [rollup]\nRss: 1000 kB\n"
-                                   "Shared_Clean: 100 kB\nShared_Dirty: 200 kB\n"
-                                   "Private_Clean: 500 kB\nPrivate_Dirty: 200 kB\n"
-                                   "Anonymous: 850 kB\nSwap: 300 kB\n");
-  const auto x = read_process_memory(77, root.path() / "proc");
+  const auto x = read_rollup("Rss: 1000 kB\n"
+                             "Shared_Clean: 100 kB\nShared_Dirty: 200 kB\n"
+                             "Private_Clean: 500 kB\nPrivate_Dirty: 200 kB\n"
+                             "Anonymous: 850 kB\nSwap: 300 kB\n");
   ASSERT_TRUE(x) << x.error().describe();
   EXPECT_EQ(x->private_bytes, 650u * 1024) << "450 KiB of the clean pages are in no file";
 }

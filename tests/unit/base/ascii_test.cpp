@@ -1,0 +1,20 @@
+#include "base/ascii.hpp"
+
+#include <gtest/gtest.h>
+
+namespace ziyu {
+
+TEST(Ascii, LowersLettersAndKeepsAllOtherBytes) {
+  EXPECT_EQ(ascii_lower("Content-Type @[`{ ÄÖ 零\xff"), "content-type @[`{ ÄÖ 零\xff");
+  EXPECT_EQ(ascii_lower(""), "");
+}
+
+TEST(Ascii, APortIsANumberOfItsRange) {
+  for (const auto* x : {"1", "80", "9092", "65535", "00080"})
+    EXPECT_TRUE(is_port(x)) << x;
+  for (const auto* x :
+       {"", "0", "65536", "000080", "-1", "+1", " 80", "80 ", "http", "99999999999"})
+    EXPECT_FALSE(is_port(x)) << x;
+}
+
+} // namespace ziyu
