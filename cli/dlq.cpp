@@ -8,15 +8,14 @@
 #include "base/file.hpp"
 #include "cli/command.hpp"
 #include "cli/dlq_book.hpp"
+#include "cli/dlq_handling.hpp"
 #include "cli/follow.hpp"
 #include "cli/interrupt.hpp"
 #include "cli/rows.hpp"
 #include "cli/terminal.hpp"
 #include "messaging/job_id.hpp"
-#include "messaging/transactional_writer.hpp"
 
 #include <cstdio>
-#include <iostream>
 #include <memory>
 
 #include <unistd.h>
@@ -28,11 +27,6 @@ namespace {
 using messaging::dead_letter_action;
 using nlohmann::json;
 using letter = dead_letter_book::letter;
-
-// Of one transaction. The broker aborts one of more than 30 s.
-constexpr std::chrono::seconds write_limit{30};
-constexpr size_t batch_records = 200;
-constexpr size_t batch_bytes = size_t{8} << 20;
 
 struct dlq_options {
   connection_options connection;
@@ -125,10 +119,6 @@ json to_json(const letter& x) {
 
 std::string record_of(const letter& x) {
   return std::to_string(x.head.id.partition) + "-" + std::to_string(x.head.id.offset);
-}
-
-std::string count_of(size_t n) {
-  return std::to_string(n) + (n == 1 ? " dead letter" : " dead letters");
 }
 
 // -- list -------------------------------------------------------------------------------
@@ -280,222 +270,15 @@ int show(const dlq_options& options) {
   return exit_ok;
 }
 
-// -- replay and drop --------------------------------------------------------------------
-
-/// Asks on the terminal. `invalid_usage` without one.
-expected<bool> confirm(const std::string& question) {
-  if (!is_terminal(STDIN_FILENO))
-    return fail(errc::invalid_usage, question + " There is no terminal to ask on: give --yes");
-  std::fprintf(stderr, "%s [y/N] ", question.c_str());
-  std::string answer;
-  std::getline(std::cin, answer);
-  return answer == "y" || answer == "Y" || answer == "yes";
-}
-
-/// One run of `replay` or `drop`.
-class handling {
-public:
-  handling(const configs::config& c, const dlq_options& options, dead_letter_action what)
-    : c_(c), options_(options), what_(what) {}
-
-  int run() {
-    auto which = options_.filter(c_.topics.dead_letters);
-    if (!which)
-      return give_up(which.error());
-    if (which->empty() && !options_.all)
-      return give_up({errc::invalid_usage,
-                      "which ones? Give --code, --job, --record, --since or --until, or --all"});
-    // Comes first: it ends another run of this command, whose commits can then be read.
-    if (const auto opened = open_writer(); !opened)
-      return give_up(opened.error());
-    auto known = messaging::read_metadata(configs::common_properties(c_), options_.limit());
-    if (!known)
-      return give_up(known.error());
-    cluster_ = std::move(*known);
-    auto book = read_book(c_, std::move(*which), options_.limit());
-    if (!book)
-      return give_up(book.error());
-    for (auto& x : book->letters(false))
-      wanted_.emplace(x.head.id, std::move(x));
-    if (wanted_.empty()) {
-      std::fprintf(stderr, "nothing to do: no open dead letter matches\n");
-      return exit_ok;
-    }
-    if (!options_.yes) {
-      const auto sure = confirm(question());
-      if (!sure)
-        return give_up(sure.error());
-      if (!*sure) {
-        std::fprintf(stderr, "nothing was done\n");
-        return exit_ok;
-      }
-    }
-    catch_interrupts();
-    total_ = wanted_.size();
-    bar_.emplace(what_ == dead_letter_action::replayed ? "replaying" : "dropping", total_);
-    const auto ok = what_ == dead_letter_action::replayed ? replay_all() : drop_all();
-    bar_.reset();
-    std::fprintf(stderr, "%zu of %s %s%s\n", done_, count_of(total_).c_str(),
-                 what_ == dead_letter_action::replayed ? "replayed" : "dropped",
-                 refused_ > 0 ? (", " + std::to_string(refused_) + " refused").c_str() : "");
-    if (!ok)
-      return give_up(ok.error());
-    if (interrupted() && done_ + refused_ < total_) {
-      std::fprintf(stderr, "interrupted; the rest is unchanged: run it again\n");
-      return exit_interrupted;
-    }
-    return done_ == total_ ? exit_ok : exit_failed;
-  }
-
-private:
-  expected<void> open_writer() {
-    auto writer = messaging::open_transactional_writer(
-      configs::producer_properties(c_), "ziyu-dlq-" + c_.topics.dead_letters, options_.limit());
-    if (!writer)
-      return tl::unexpected(writer.error());
-    writer_ = std::move(*writer);
-    return {};
-  }
-
-  std::string question() const {
-    std::map<std::string, size_t> targets;
-    for (const auto& [id, x] : wanted_)
-      ++targets[x.what.source.topic];
-    if (what_ == dead_letter_action::dropped)
-      return "Drop " + count_of(wanted_.size()) + "? Nobody will work on them.";
-    std::string to;
-    for (const auto& [topic, n] : targets)
-      to += (to.empty() ? "" : ", ") + std::to_string(n) + " to "
-            + (topic.empty() ? "nowhere (no source)" : printable(topic));
-    return "Replay " + count_of(wanted_.size()) + " (" + to + ")?";
-  }
-
-  void refuse(const error& why) {
-    ++refused_;
-    bar_->clear();
-    print_error(why);
-  }
-
-  /// Payloads were not kept: reads the topic once more, a batch at a time.
-  expected<void> replay_all() {
-    expected<void> status;
-    auto ok = read_all(
-      c_, c_.topics.dead_letters,
-      [&](const messaging::record& x) {
-        if (!status || interrupted() || !wanted_.contains(x.id))
-          return;
-        auto job = messaging::replay_of(x);
-        if (!job)
-          return refuse(job.error());
-        const auto* topic = cluster_.find(job->topic);
-        if (topic == nullptr)
-          return refuse({errc::unavailable, messaging::to_string(x.id) + ": its topic " + job->topic
-                                              + " does not exist any more"});
-        if (job->partition && *job->partition >= topic->partitions)
-          job->partition.reset(); // made anew with fewer partitions: by the key
-        status = add(x.id, std::move(job.value()));
-      },
-      options_.limit());
-    if (!ok)
-      return ok;
-    return status ? flush() : status;
-  }
-
-  expected<void> drop_all() {
-    for (const auto& [id, x] : wanted_) {
-      if (interrupted())
-        break;
-      if (auto ok = add(id, std::nullopt); !ok)
-        return ok;
-    }
-    return flush();
-  }
-
-  expected<void> add(const messaging::record_id& id, std::optional<messaging::outgoing> job) {
-    if (job) {
-      bytes_ += job->bytes();
-      batch_.push_back(std::move(*job));
-      letters_.push_back(id);
-    }
-    batch_.push_back(messaging::make_mark(id, what_, system_environment().wall_ms()));
-    letters_.push_back(id);
-    ids_.push_back(id);
-    if (ids_.size() < batch_records && bytes_ < batch_bytes)
-      return {};
-    return flush();
-  }
-
-  /// Jobs and their marks appear together or not at all.
-  expected<void> flush() {
-    while (!ids_.empty()) {
-      const auto ok = writer_->write(batch_, write_limit);
-      if (ok)
-        break;
-      const auto& failure = ok.error();
-      if (!failure.culprit || !leave_out(*failure.culprit, failure.reason))
-        return fail(failure.reason.code,
-                    failure.reason.message
-                      + "; dead letters that were not reported are unchanged: run it again");
-    }
-    done_ += ids_.size();
-    bar_->show(done_);
-    for (const auto& id : ids_) {
-      const auto& x = wanted_.at(id);
-      if (options_.json) {
-        bar_->clear();
-        print_line(json{
-          {"job_id", x.what.job_id},
-          {"record", {{"topic", id.topic}, {"partition", id.partition}, {"offset", id.offset}}},
-          {"action", to_string(what_)},
-          {"replays", x.what.replays + (what_ == dead_letter_action::replayed)},
-          {"topic", x.what.source.topic}}
-                     .dump(-1, ' ', false, json::error_handler_t::replace));
-      }
-    }
-    batch_.clear();
-    letters_.clear();
-    ids_.clear();
-    bytes_ = 0;
-    return {};
-  }
-
-  /// The topic refuses the job in `batch_[index]`: the others are written without it. False for a
-  /// mark, without which none can be written.
-  bool leave_out(size_t index, const error& why) {
-    const auto id = letters_.at(index);
-    if (batch_.at(index).topic == c_.topics.dead_letters)
-      return false;
-    const auto& job = wanted_.at(id).what.job_id;
-    refuse({why.code, messaging::to_string(id) + " (job " + job
-                        + ") was not replayed and stays a dead letter: topic " + batch_[index].topic
-                        + " does not take it: " + why.message});
-    for (size_t i = letters_.size(); i-- > 0;)
-      if (letters_[i] == id) {
-        batch_.erase(batch_.begin() + static_cast<std::ptrdiff_t>(i));
-        letters_.erase(letters_.begin() + static_cast<std::ptrdiff_t>(i));
-      }
-    std::erase(ids_, id);
-    return true;
-  }
-
-  const configs::config& c_;
-  const dlq_options& options_;
-  dead_letter_action what_;
-  std::unique_ptr<messaging::transactional_writer> writer_;
-  messaging::cluster_metadata cluster_;
-  std::map<messaging::record_id, letter> wanted_;
-  std::vector<messaging::outgoing> batch_;
-  std::vector<messaging::record_id> letters_; ///< Of each record of the batch: its dead letter.
-  std::vector<messaging::record_id> ids_;     ///< The dead letters of the batch, each once.
-  size_t bytes_ = 0, done_ = 0, refused_ = 0, total_ = 0;
-  std::optional<progress_bar> bar_;
-};
-
 int handle(const dlq_options& options, dead_letter_action what) {
   const auto loaded = options.connection.load();
   if (!loaded)
     return exit_wrong_usage;
-  return handling{loaded->values, options, what}.run();
+  auto which = options.filter(loaded->values.topics.dead_letters);
+  if (!which)
+    return give_up(which.error());
+  return handle_dead_letters(loaded->values, {what, std::move(*which), options.all, options.yes,
+                                              options.json, options.limit()});
 }
 
 } // namespace
@@ -546,6 +329,8 @@ void add_dlq_command(CLI::App& app, int& exit_code) {
       "Keys, payloads and headers do not change; ziyu-replays and ziyu-history are added.\n"
       "A job and the mark that hides its dead letter are written in one transaction: run it\n"
       "again after an interruption, and no job is replayed twice.\n"
+      "Dead letters whose topic is missing, or may not be written to, are refused by name;\n"
+      "the others are replayed.\n"
       "Exit codes: 0 all that match, 1 some could not, 2 wrong usage, 4 no broker or topic.\n"
       "Example: ziyu dlq replay -c ziyu.json --code inference_failed --since 1d");
     command->callback([options = options, &exit_code] {

@@ -1,6 +1,7 @@
 #include "messaging/kafka_client.hpp"
 
 #include "base/log.hpp"
+#include "messaging/admin_client.hpp"
 #include "messaging/header_bound.hpp"
 
 #include <algorithm>
@@ -52,6 +53,8 @@ header_list headers_of(const rd_kafka_message_t& message) {
   return result;
 }
 
+} // namespace
+
 expected<kafka_ptr> make_admin(const kafka_properties& properties) {
   kafka_properties own;
   // An admin client takes only the properties of the connection, not a consumer's or
@@ -69,8 +72,6 @@ expected<kafka_ptr> make_admin(const kafka_properties& properties) {
   conf->release();
   return kafka_ptr{handle};
 }
-
-} // namespace
 
 expected<conf_ptr> make_conf(const kafka_properties& properties) {
   conf_ptr conf{rd_kafka_conf_new()};

@@ -1,6 +1,7 @@
 #include "messaging/topic_reader.hpp"
 
 #include "base/log.hpp"
+#include "messaging/topic_access.hpp"
 
 #include <algorithm>
 #include <map>
@@ -38,6 +39,11 @@ public:
     }
     if (message->err == RD_KAFKA_RESP_ERR__FATAL)
       return tl::unexpected(to_error(message->err, rd_kafka_message_errstr(message.get())));
+    if (message->err == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED && message->rkt != nullptr) {
+      topic_access forbidden;
+      forbidden.may_read = false;
+      return tl::unexpected(*forbidden.unreadable(rd_kafka_topic_name(message->rkt)));
+    }
     spdlog::debug("reader: {}", rd_kafka_message_errstr(message.get()));
     return std::optional<record>{};
   }
@@ -107,6 +113,16 @@ expected<int64_t> end_of(rd_kafka_t* client, const std::string& topic, int32_t p
   }
 }
 
+/// Why the broker's list of topics does not have this one.
+error not_listed(const kafka_properties& properties, const std::string& topic,
+                 std::chrono::milliseconds limit) {
+  const auto said = describe_topics(properties, {topic}, limit);
+  if (said && said->at(topic).trouble && said->at(topic).trouble->code != errc::unavailable)
+    return *said->at(topic).trouble;
+  return {errc::unavailable,
+          "topic " + topic + " does not exist on " + properties.at("bootstrap.servers")};
+}
+
 } // namespace
 
 expected<std::unique_ptr<topic_reader>> read_topic(kafka_properties properties,
@@ -119,8 +135,7 @@ expected<std::unique_ptr<topic_reader>> read_topic(kafka_properties properties,
     return tl::unexpected(known.error());
   const auto found = known->find(topic);
   if (found == nullptr)
-    return fail(errc::unavailable,
-                "topic " + topic + " does not exist on " + properties["bootstrap.servers"]);
+    return tl::unexpected(not_listed(properties, topic, limit));
   // Partitions are assigned by hand: the group's name is never sent to the broker.
   properties["group.id"] = "ziyu-reader";
   properties["enable.auto.commit"] = "false";

@@ -53,20 +53,46 @@ struct report_book {
   }
 };
 
+/// Another writer with the same id has taken over.
+bool is_fenced(rd_kafka_resp_err_t x) {
+  return x == RD_KAFKA_RESP_ERR__FENCED || x == RD_KAFKA_RESP_ERR_PRODUCER_FENCED
+         || x == RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH;
+}
+
 class kafka_transactional_writer : public transactional_writer {
 public:
-  kafka_transactional_writer(kafka_ptr client, std::unique_ptr<report_book> reports)
-    : reports_(std::move(reports)), client_(std::move(client)) {}
+  /// @param properties All of the client's.
+  kafka_transactional_writer(kafka_properties properties, std::string id)
+    : properties_(std::move(properties)), id_(std::move(id)) {}
 
-  ~kafka_transactional_writer() override {
-    // Queued records must not be written any more.
-    rd_kafka_purge(client_.get(), RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
+  ~kafka_transactional_writer() override { close(); }
+
+  /// Makes the client. It ends the transaction that an earlier one with this id has left open.
+  expected<void> open(std::chrono::milliseconds limit) {
+    auto conf = make_conf(properties_);
+    if (!conf)
+      return tl::unexpected(conf.error());
+    rd_kafka_conf_set_opaque(conf->get(), &reports_);
+    rd_kafka_conf_set_dr_msg_cb(conf->get(), report_book::note);
+    char text[512];
+    kafka_ptr client{rd_kafka_new(RD_KAFKA_PRODUCER, conf->get(), text, sizeof text)};
+    if (!client)
+      return fail(errc::invalid_config, std::string{"kafka producer: "} + text);
+    conf->release();
+    if (error_ptr refused{
+          rd_kafka_init_transactions(client.get(), static_cast<int>(limit.count()))})
+      return tl::unexpected(not_opened(*refused));
+    client_ = std::move(client);
+    return {};
   }
 
   tl::expected<void, failure> write(const std::vector<outgoing>& records,
                                     std::chrono::milliseconds limit) override {
     const auto deadline = clock::now() + limit;
     for (int skips = 0;;) {
+      if (!client_)
+        if (auto opened = open(std::chrono::milliseconds{remaining_ms(deadline)}); !opened)
+          return tl::unexpected(failure{opened.error(), {}});
       auto failed = attempt(records, deadline);
       if (!failed) {
         one_by_one_ = false;
@@ -84,6 +110,32 @@ public:
   }
 
 private:
+  error not_opened(const rd_kafka_error_t& why) const {
+    auto result = to_error(why, "transactions with the id " + id_);
+    switch (rd_kafka_error_code(&why)) {
+    case RD_KAFKA_RESP_ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED:
+      result.code = errc::kafka;
+      result.message += "; allow Describe and Write on it (kafka-acls --add --operation Describe "
+                        "--operation Write --transactional-id "
+                        + id_ + ")";
+      break;
+    case RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED:
+      result.code = errc::kafka;
+      result.message += "; allow IdempotentWrite on the cluster (kafka-acls --add --operation "
+                        "IdempotentWrite --cluster)";
+      break;
+    default: break;
+    }
+    return result;
+  }
+
+  /// Without waiting for records that are still queued: they must not be written any more.
+  void close() {
+    if (client_)
+      rd_kafka_purge(client_.get(), RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
+    client_.reset();
+  }
+
   struct attempt_failure {
     failure told;
     bool skipped = false; ///< By sequence numbers only: it may go well the next time.
@@ -92,7 +144,7 @@ private:
   /// Nothing: all records are committed.
   std::optional<attempt_failure> attempt(const std::vector<outgoing>& records,
                                          clock::time_point deadline) {
-    *reports_ = {};
+    reports_ = {};
     if (error_ptr broken{rd_kafka_begin_transaction(client_.get())})
       return attempt_failure{{to_error(*broken, "begin of a transaction"), {}}};
     for (size_t i = 0; i < records.size(); ++i) {
@@ -101,7 +153,7 @@ private:
         return not_delivered(records);
       if (status != RD_KAFKA_RESP_ERR_NO_ERROR)
         return not_produced(status, records[i].topic, i);
-      ++reports_->outstanding;
+      ++reports_.outstanding;
       if (one_by_one_ && !await_reports(deadline))
         return not_delivered(records);
     }
@@ -111,18 +163,19 @@ private:
     error_ptr broken{rd_kafka_commit_transaction(client_.get(), remaining_ms(deadline))};
     if (!broken)
       return std::nullopt;
+    attempt_failure result{{to_error(*broken, "commit of a transaction"), {}}};
     if (rd_kafka_error_txn_requires_abort(broken.get()) != 0)
       abort();
-    return attempt_failure{{to_error(*broken, "commit of a transaction"), {}}};
+    return result;
   }
 
   /// Until each record has its report. False: one is not delivered, the transaction cannot be
   /// committed any more, or the time is up.
   bool await_reports(clock::time_point deadline) {
-    while (reports_->outstanding > 0 && !reports_->culprit && clock::now() < deadline)
+    while (reports_.outstanding > 0 && !reports_.culprit && clock::now() < deadline)
       if (rd_kafka_poll(client_.get(), 100) == 0 && why_broken())
         return false;
-    return reports_->outstanding == 0 && !reports_->any_failed;
+    return reports_.outstanding == 0 && !reports_.any_failed;
   }
 
   /// Why the transaction under way cannot be committed any more, which is told only to whoever
@@ -138,9 +191,9 @@ private:
   attempt_failure not_delivered(const std::vector<outgoing>& records) {
     const auto why = why_broken();
     const auto aborted = abort(); // serves the reports that are still to come
-    if (reports_->culprit)
-      return {{messaging::to_error(reports_->why, records.at(*reports_->culprit).topic),
-               reports_->culprit}};
+    if (reports_.culprit)
+      return {
+        {messaging::to_error(reports_.why, records.at(*reports_.culprit).topic), reports_.culprit}};
     if (!why)
       return {{{errc::unavailable, "the records of a transaction were not delivered in time"}, {}}};
     return {{to_error(*why, "a transaction"), {}},
@@ -155,17 +208,28 @@ private:
     return result;
   }
 
-  /// True when the transaction was aborted in good order.
+  /// True when the transaction was aborted in good order. Otherwise the client is of no use any
+  /// more: an abort is fatal to it if the broker knows of no transaction, since it refused the
+  /// first partition. The next write makes a new client, unless another writer has taken over.
   bool abort() {
     const auto deadline = clock::now() + abort_limit;
     rd_kafka_purge(client_.get(), RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
-    while (reports_->outstanding > 0 && clock::now() < deadline)
+    while (reports_.outstanding > 0 && clock::now() < deadline)
       rd_kafka_poll(client_.get(), 100);
-    return !error_ptr{rd_kafka_abort_transaction(client_.get(), remaining_ms(deadline))};
+    const error_ptr broken{rd_kafka_abort_transaction(client_.get(), remaining_ms(deadline))};
+    if (!broken)
+      return true;
+    char text[512];
+    if (!is_fenced(rd_kafka_error_code(broken.get()))
+        && !is_fenced(rd_kafka_fatal_error(client_.get(), text, sizeof text)))
+      close();
+    return false;
   }
 
-  std::unique_ptr<report_book> reports_; ///< Outlives the client, which writes to it.
-  kafka_ptr client_;
+  kafka_properties properties_;
+  std::string id_;
+  report_book reports_; ///< Outlives the client, which writes to it.
+  kafka_ptr client_;    ///< Null: to be made anew.
   /// A batch was refused for its size, and nothing was committed since.
   bool one_by_one_ = false;
 };
@@ -185,20 +249,10 @@ expected<std::unique_ptr<transactional_writer>> open_transactional_writer(
   properties.insert({{"linger.ms", "5"},
                      {"client.id", "ziyu-dlq"},
                      {"batch.size", std::to_string(default_batch_bytes)}});
-  auto conf = make_conf(properties);
-  if (!conf)
-    return tl::unexpected(conf.error());
-  auto reports = std::make_unique<report_book>();
-  rd_kafka_conf_set_opaque(conf->get(), reports.get());
-  rd_kafka_conf_set_dr_msg_cb(conf->get(), report_book::note);
-  char text[512];
-  kafka_ptr client{rd_kafka_new(RD_KAFKA_PRODUCER, conf->get(), text, sizeof text)};
-  if (!client)
-    return fail(errc::invalid_config, std::string{"kafka producer: "} + text);
-  conf->release();
-  if (error_ptr failure{rd_kafka_init_transactions(client.get(), static_cast<int>(limit.count()))})
-    return tl::unexpected(to_error(*failure, "transactions with the id " + id));
-  return std::make_unique<kafka_transactional_writer>(std::move(client), std::move(reports));
+  auto writer = std::make_unique<kafka_transactional_writer>(std::move(properties), id);
+  if (auto opened = writer->open(limit); !opened)
+    return tl::unexpected(opened.error());
+  return writer;
 }
 
 } // namespace ziyu::messaging

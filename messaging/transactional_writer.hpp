@@ -19,13 +19,14 @@ public:
 
   /// Waits until all records are committed. Errors: `kafka_fatal`: another writer with this id took
   /// over, or the client is unusable; `timeout`: it is not known whether they were committed; any
-  /// other: nothing was committed.
+  /// other: nothing was committed, and the next call may succeed, without the records of a topic
+  /// that may not be written to (`describe_topics`), say.
   virtual tl::expected<void, failure> write(const std::vector<outgoing>& records,
                                             std::chrono::milliseconds limit) = 0;
 };
 
 /// Opens a writer and ends the transaction that an earlier writer with this id has left open.
-/// `unavailable` when no broker answers within `limit`.
+/// `unavailable` when no broker answers within `limit`, `kafka` when the id is forbidden.
 expected<std::unique_ptr<transactional_writer>> open_transactional_writer(
   kafka_properties properties, const std::string& id, std::chrono::milliseconds limit);
 

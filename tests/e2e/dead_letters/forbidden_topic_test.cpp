@@ -1,6 +1,6 @@
 // A topic that an ACL forbids, on a real broker with Kafka's own authorizer.
 
-#include "broker/embedded_broker.hpp"
+#include "e2e/support/acls.hpp"
 #include "e2e/support/stage.hpp"
 
 #include <gtest/gtest.h>
@@ -12,60 +12,6 @@ using nlohmann::json;
 using namespace std::chrono_literals;
 
 namespace {
-
-/// Whoever is not named by a topic's ACLs may do nothing with it; a topic without any is free.
-broker::embedded_broker authorizing_broker(const std::filesystem::path& folder) {
-  broker::broker_settings settings;
-  settings.folder = folder;
-  settings.properties = {
-    {"authorizer.class.name", "org.apache.kafka.metadata.authorizer.StandardAuthorizer"},
-    {"allow.everyone.if.no.acl.found", "true"}};
-  return must(broker::embedded_broker::start(std::move(settings)));
-}
-
-class topic_acls {
-public:
-  explicit topic_acls(const kafka_properties& client) {
-    char text[512];
-    auto conf = must(make_conf(client));
-    admin_.reset(rd_kafka_new(RD_KAFKA_PRODUCER, conf.release(), text, sizeof text));
-    answers_.reset(rd_kafka_queue_new(admin_.get()));
-  }
-
-  /// From now on only this is allowed.
-  void allow(const std::string& topic, const char* user, rd_kafka_AclOperation_t what) {
-    char text[512];
-    auto x = rd_kafka_AclBinding_new(RD_KAFKA_RESOURCE_TOPIC, topic.c_str(),
-                                     RD_KAFKA_RESOURCE_PATTERN_LITERAL, user, "*", what,
-                                     RD_KAFKA_ACL_PERMISSION_TYPE_ALLOW, text, sizeof text);
-    ASSERT_TRUE(x) << text;
-    rd_kafka_CreateAcls(admin_.get(), &x, 1, nullptr, answers_.get());
-    rd_kafka_AclBinding_destroy(x);
-    await_answer();
-  }
-
-  /// All is allowed again.
-  void clear(const std::string& topic) {
-    char text[512];
-    auto x = rd_kafka_AclBindingFilter_new(
-      RD_KAFKA_RESOURCE_TOPIC, topic.c_str(), RD_KAFKA_RESOURCE_PATTERN_LITERAL, nullptr, nullptr,
-      RD_KAFKA_ACL_OPERATION_ANY, RD_KAFKA_ACL_PERMISSION_TYPE_ANY, text, sizeof text);
-    ASSERT_TRUE(x) << text;
-    rd_kafka_DeleteAcls(admin_.get(), &x, 1, nullptr, answers_.get());
-    rd_kafka_AclBinding_destroy(x);
-    await_answer();
-  }
-
-private:
-  void await_answer() {
-    const event_ptr event{rd_kafka_queue_poll(answers_.get(), 30'000)};
-    ASSERT_TRUE(event);
-    EXPECT_EQ(rd_kafka_event_error(event.get()), RD_KAFKA_RESP_ERR_NO_ERROR);
-  }
-
-  kafka_ptr admin_;
-  queue_ptr answers_;
-};
 
 double set_aside(const service& s) {
   const auto text = s.get("/metrics").body;
