@@ -1,12 +1,14 @@
 #include "base/file.hpp"
 
 #include <cerrno>
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -29,6 +31,34 @@ bool write_all(int fd, std::string_view content) {
   return true;
 }
 
+/// Of a pipe, from its opening to its end.
+constexpr std::chrono::seconds pipe_limit{30};
+
+struct open_file {
+  explicit open_file(int x) : fd(x) {}
+  ~open_file() {
+    if (fd >= 0)
+      ::close(fd);
+  }
+  open_file(const open_file&) = delete;
+  open_file& operator=(const open_file&) = delete;
+  const int fd;
+};
+
+/// False if the deadline comes before input, its end or an error.
+bool await_input(int fd, std::chrono::steady_clock::time_point deadline) {
+  using std::chrono::milliseconds;
+  for (;;) {
+    const auto left = std::chrono::ceil<milliseconds>(deadline - std::chrono::steady_clock::now());
+    pollfd entry{fd, POLLIN, 0};
+    const auto n = left.count() <= 0 ? 0 : ::poll(&entry, 1, static_cast<int>(left.count()));
+    if (n == 0)
+      return false;
+    if (n > 0 || errno != EINTR)
+      return true;
+  }
+}
+
 /// For what a rename must not replace: a device, a pipe, a link to nothing.
 expected<void> write_in_place(const std::filesystem::path& path, std::string_view content) {
   // A pipe that nobody reads is an error, not a wait.
@@ -46,26 +76,42 @@ expected<void> write_in_place(const std::filesystem::path& path, std::string_vie
 } // namespace
 
 expected<std::string> read_file(const std::filesystem::path& path, uint64_t max_bytes) {
-  std::error_code ignored;
-  if (std::filesystem::is_directory(path, ignored)) {
+  const auto deadline = std::chrono::steady_clock::now() + pipe_limit;
+  // A pipe without a writer is waited for below, with a deadline.
+  const open_file in{::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)};
+  struct stat there {};
+  if (in.fd < 0 || ::fstat(in.fd, &there) != 0)
+    return failed("read", path);
+  if (S_ISDIR(there.st_mode)) {
     errno = EISDIR;
     return failed("read", path);
   }
-  errno = 0;
-  std::ifstream in{path, std::ios::binary};
-  if (!in)
-    return failed("read", path);
+  if (S_ISCHR(there.st_mode) || S_ISBLK(there.st_mode))
+    return fail(errc::io, "cannot read " + path.string() + ": it is a device, not a file");
+  const auto too_large = [&] {
+    return fail(errc::io,
+                path.string() + " is larger than " + std::to_string(max_bytes) + " bytes");
+  };
+  if (S_ISREG(there.st_mode) && static_cast<uint64_t>(there.st_size) > max_bytes)
+    return too_large();
   std::string result;
   char block[64 * 1024];
-  while (in.read(block, sizeof block) || in.gcount() > 0) {
-    result.append(block, static_cast<size_t>(in.gcount()));
+  for (auto waits = !S_ISREG(there.st_mode);;) { // a regular file of /proc may wait, too
+    if (waits && !await_input(in.fd, deadline))
+      return fail(errc::io, "cannot read " + path.string() + ": it did not end within "
+                              + std::to_string(pipe_limit.count())
+                              + " s, as a pipe whose writer does not close it");
+    const auto n = ::read(in.fd, block, sizeof block);
+    if (n == 0)
+      return result;
+    if (n < 0 && errno != EINTR && errno != EAGAIN)
+      return failed("read", path);
+    waits = waits || (n < 0 && errno == EAGAIN);
+    if (n > 0)
+      result.append(block, static_cast<size_t>(n));
     if (result.size() > max_bytes)
-      return fail(errc::io,
-                  path.string() + " is larger than " + std::to_string(max_bytes) + " bytes");
+      return too_large();
   }
-  if (in.bad())
-    return failed("read", path);
-  return result;
 }
 
 expected<void> write_file(const std::filesystem::path& path, std::string_view content) {

@@ -8,8 +8,8 @@
 
 namespace ziyu {
 
-/// Reads a whole file. `errc::io` names the path and the system's reason;
-/// files above `max_bytes` are refused.
+/// Reads a whole file, or a pipe that ends within 30 s. `errc::io` names the path and the reason,
+/// which is the system's, or that it is a device, or larger than `max_bytes`.
 expected<std::string> read_file(const std::filesystem::path& path,
                                 uint64_t max_bytes = uint64_t{4} << 30);
 

@@ -37,7 +37,7 @@ struct classify_options {
 
 struct model_choice {
   std::string folder;
-  uint64_t max_pixels = 0;
+  uint64_t max_pixels = 0, max_bytes = 0;
 };
 
 /// The named model folder, else the configuration's; empty after errors, which are
@@ -60,7 +60,7 @@ std::optional<model_choice> choose_model(const classify_options& options) {
   }
   const auto& x = loaded->values;
   return model_choice{options.model.empty() ? x.model.path.string() : options.model,
-                      x.jobs.max_pixels};
+                      x.jobs.max_pixels, x.jobs.max_bytes};
 }
 
 std::string head(bool colours) {
@@ -91,9 +91,11 @@ int classify_batch(const classify_options& options, const model_choice& model,
                                    model.folder,
                                    "--max-pixels",
                                    std::to_string(model.max_pixels),
+                                   "--max-bytes",
+                                   std::to_string(model.max_bytes),
                                    "--classify"};
   for (const auto& x : files)
-    command.push_back(x.path.string());
+    command.push_back(x.path.string().starts_with('-') ? "./" + x.path.string() : x.path.string());
   const auto limit = load_limit
                      + std::chrono::milliseconds{static_cast<int64_t>(options.timeout_s * 1000)
                                                  * static_cast<int64_t>(files.size())};

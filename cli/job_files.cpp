@@ -16,6 +16,9 @@ namespace fs = std::filesystem;
 constexpr std::array extensions{".png",  ".jpg", ".jpeg", ".bmp", ".webp", ".tif",
                                 ".tiff", ".gif", ".pgm",  ".ppm", ".pbm",  ".jp2"};
 
+/// Of a list: so that one that never ends takes bounded memory. PATH_MAX, and about 300 MiB.
+constexpr size_t longest_path = 4096, most_files = 1'000'000;
+
 bool is_image(const fs::path& path) {
   const auto extension = ascii_lower(path.extension().string());
   return std::find(extensions.begin(), extensions.end(), extension) != extensions.end();
@@ -44,6 +47,43 @@ expected<void> add(const fs::path& path, std::vector<job_file>& files) {
   return {};
 }
 
+/// The next line of `list`, whatever comes there. Nothing at its end.
+expected<std::optional<std::string>> next_line(std::istream& list) {
+  std::string line;
+  for (auto* in = list.rdbuf();;) {
+    const auto c = in->sbumpc();
+    if (c == std::char_traits<char>::eof() && line.empty())
+      return std::optional<std::string>{};
+    if (c == std::char_traits<char>::eof() || c == '\n')
+      break;
+    if (line.size() == longest_path)
+      return fail(errc::invalid_usage, "the list of paths has a line of more than "
+                                         + std::to_string(longest_path)
+                                         + " bytes: give one path per line");
+    line += static_cast<char>(c);
+  }
+  if (line.ends_with('\r'))
+    line.pop_back();
+  return std::optional{std::move(line)};
+}
+
+expected<void> add_list(std::istream& list, std::vector<job_file>& files) {
+  for (;;) {
+    const auto line = next_line(list);
+    if (!line)
+      return tl::unexpected(line.error());
+    if (!*line)
+      return {};
+    if (line->value().empty())
+      continue;
+    if (files.size() >= most_files)
+      return fail(errc::invalid_usage,
+                  "the list has more than " + std::to_string(most_files) + " paths: split it");
+    if (auto added = add(line->value(), files); !added)
+      return added;
+  }
+}
+
 } // namespace
 
 expected<std::vector<job_file>> find_job_files(const std::vector<std::string>& arguments,
@@ -55,14 +95,8 @@ expected<std::vector<job_file>> find_job_files(const std::vector<std::string>& a
         return tl::unexpected(added.error());
       continue;
     }
-    for (std::string line; std::getline(list, line);) {
-      if (line.ends_with('\r'))
-        line.pop_back();
-      if (line.empty())
-        continue;
-      if (auto added = add(line, files); !added)
-        return tl::unexpected(added.error());
-    }
+    if (auto added = add_list(list, files); !added)
+      return tl::unexpected(added.error());
   }
   if (files.empty())
     return fail(errc::invalid_usage, "there is nothing to submit");

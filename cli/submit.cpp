@@ -1,5 +1,5 @@
 #include "base/clock.hpp"
-#include "base/file.hpp"
+#include "base/input_file.hpp"
 #include "base/text.hpp"
 #include "cli/answers.hpp"
 #include "cli/command.hpp"
@@ -161,7 +161,7 @@ private:
     const auto id = ids_.next(file.name);
     auto goes_on = true;
     ++taken_;
-    if (auto image = read_file(file.path, uint64_t{1} << 30); !image) {
+    if (auto image = read_input_file(file.path, c_.jobs.max_bytes); !image) {
       bar.clear();
       print_error(image.error());
     } else if (auto done = upload_.submit(

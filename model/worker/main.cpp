@@ -1,6 +1,6 @@
 // ziyu-worker: the only part of Ziyu that holds libtorch and the image codecs.
 
-#include "base/file.hpp"
+#include "base/input_file.hpp"
 #include "model/codecs.hpp"
 #include "model/decoder.hpp"
 #include "model/worker/fork_server.hpp"
@@ -48,14 +48,14 @@ int check_model(const std::string& folder) {
 }
 
 int classify(const std::string& folder, const std::vector<std::string>& images,
-             const model::decode_limits& limits, uint32_t top_k) {
+             const model::decode_limits& limits, uint64_t max_bytes, uint32_t top_k) {
   auto by = model::classifier::load(folder, limits);
   if (!by)
     return fail_with(by.error(), 2);
   print_warnings(by->model().folder());
   auto code = 0;
   for (const auto& path : images) {
-    auto bytes = read_file(path);
+    auto bytes = read_input_file(path, max_bytes);
     auto outcome = bytes ? by->classify(*bytes, top_k)
                          : expected<model::classification>{tl::unexpected(bytes.error())};
     json line{{"file", path}};
@@ -94,11 +94,13 @@ int main(int argc, char** argv) {
   std::string model, check;
   auto control_fd = 3;
   uint32_t top_k = 5;
+  uint64_t max_bytes = uint64_t{64} << 20;
   std::vector<std::string> images;
   app.add_flag("--fork-server", as_server, "Fork workers on request (internal)");
   app.add_option("--model", model, "Model folder <name>/<version>");
   app.add_option("--control-fd", control_fd, "Socket to the control process (internal)");
   app.add_option("--max-pixels", limits.max_pixels, "Largest image, width x height");
+  app.add_option("--max-bytes", max_bytes, "Largest file that --classify reads");
   app.add_option("--max-peak-bytes", limits.max_peak_bytes,
                  "Memory that decoding an image may take (internal)");
   app.add_option("--budget-bytes", settings.budget_bytes, "Private memory of a worker (internal)");
@@ -126,5 +128,5 @@ int main(int argc, char** argv) {
   worker::own_command_line(argc, argv);
   if (as_server)
     return worker::run_fork_server(model, limits, control_fd, settings);
-  return classify(model, images, limits, top_k);
+  return classify(model, images, limits, max_bytes, top_k);
 }

@@ -49,6 +49,32 @@ TEST(File, ReadingStopsAtTheLimit) {
   EXPECT_NE(refused.error().message.find("999 bytes"), std::string::npos);
 }
 
+TEST(File, ReadingRefusesDevicesAndFoldersAndDoesNotReadWhatIsTooLarge) {
+  temp_dir dir;
+  for (const auto* device : {"/dev/zero", "/dev/urandom", "/dev/null"}) {
+    const auto refused = read_file(device);
+    ASSERT_FALSE(refused) << device;
+    EXPECT_EQ(refused.error().message,
+              "cannot read " + std::string{device} + ": it is a device, not a file");
+  }
+  ASSERT_TRUE(write_file(dir.path() / "large", ""));
+  fs::resize_file(dir.path() / "large", uint64_t{1} << 40); // takes no space
+  EXPECT_FALSE(read_file(dir.path() / "large"));
+  EXPECT_TRUE(read_file("/proc/self/status")) << "of no size, with content";
+}
+
+TEST(File, ReadsAPipeToItsEndAndNoMoreOfItThanIsAllowed) {
+  int ends[2];
+  ASSERT_EQ(::pipe2(ends, O_CLOEXEC), 0);
+  const auto path = "/proc/self/fd/" + std::to_string(ends[0]);
+  ASSERT_EQ(::write(ends[1], "12345", 5), 5);
+  EXPECT_FALSE(read_file(path, 4));
+  ASSERT_EQ(::write(ends[1], "abc", 3), 3);
+  ::close(ends[1]);
+  EXPECT_EQ(read_file(path, 4).value(), "abc");
+  ::close(ends[0]);
+}
+
 TEST(File, AFailedWriteLeavesNothingBehind) {
   temp_dir dir;
   fs::create_directories(dir.path() / "taken" / "inside");
