@@ -3,9 +3,13 @@
 #include "base/text.hpp"
 
 #include <algorithm>
+#include <cerrno>
 #include <charconv>
 #include <cstdint>
+#include <optional>
 #include <unordered_map>
+
+#include <iconv.h>
 
 namespace ziyu::model {
 namespace {
@@ -68,25 +72,89 @@ std::string quoted(const std::string& text) {
   return result + "'";
 }
 
-/// A hint for a text that fits GBK and Big5 about equally, as few short labels may.
-std::string or_the_other(const std::string& encoding, std::string_view content) {
-  const auto counts = count_pairs(content);
-  const auto [less, more] = std::minmax(counts.gbk_score, counts.big5_score);
-  if ((encoding != "GBK" && encoding != "BIG5") || !counts.gb18030 || !counts.big5
-      || less < 0.7 * more)
+/// `text` in UTF-8; nothing if it is not of `encoding`, or the system has no converter for that.
+std::optional<std::string> decoded(std::string_view text, const std::string& encoding) {
+  const auto converter = ::iconv_open("UTF-8", encoding.c_str());
+  if (converter == reinterpret_cast<iconv_t>(-1))
     return {};
-  return std::string{" (or "} + (encoding == "BIG5" ? "GBK" : "BIG5")
-         + ", if the labels then make no sense)";
+  std::string copy{text}, result;
+  auto* in = copy.data();
+  auto left = copy.size();
+  auto sound = true;
+  while (left > 0 && sound) {
+    char block[4096];
+    auto* out = block;
+    auto room = sizeof block;
+    sound = ::iconv(converter, &in, &left, &out, &room) != static_cast<size_t>(-1)
+            || errno == E2BIG;
+    result.append(block, sizeof block - room);
+  }
+  ::iconv_close(converter);
+  return sound ? std::optional{std::move(result)} : std::nullopt;
+}
+
+/// The first line of a text in UTF-8 that can show its encoding: one that is not ASCII.
+std::string telling_label(std::string_view text) {
+  if (text.starts_with("\xef\xbb\xbf"))
+    text.remove_prefix(3);
+  const auto special = std::find_if(text.begin(), text.end(),
+                                    [](char c) { return (c & 0x80) != 0; });
+  const auto at = special == text.end() ? size_t{0} : static_cast<size_t>(special - text.begin());
+  const auto before = at == 0 ? std::string_view::npos : text.rfind('\n', at - 1);
+  text.remove_prefix(before == std::string_view::npos ? 0 : before + 1);
+  constexpr size_t shown = 60;
+  return shorten(text.substr(0, text.find_first_of("\r\n")), shown);
+}
+
+/// Words of a Latin script have no four letters in a row that are not ASCII.
+bool may_be_latin(std::string_view text) {
+  size_t run = 0;
+  return std::none_of(text.begin(), text.end(), [&run](char c) {
+    run = (c & 0x80) != 0 ? run + 1 : 0;
+    return run >= 4;
+  });
+}
+
+struct reading {
+  std::string encoding, label; ///< The label is empty if the system has no converter.
+};
+
+/// The encodings that the whole text has sense in, the likely one first.
+std::vector<reading> readings_of(std::string_view content, const std::string& likely) {
+  std::vector<reading> result;
+  const auto add = [&](const std::string& encoding) {
+    if (const auto text = decoded(content, encoding))
+      result.push_back({encoding, telling_label(*text)});
+  };
+  add(likely);
+  if (result.empty())
+    result.push_back({likely, {}});
+  if (likely.starts_with("UTF-"))
+    return result;
+  for (const std::string encoding : {"GBK", "BIG5", "WINDOWS-1252"})
+    if (encoding != likely && (encoding != "GBK" || likely != "GB18030")
+        && (encoding != "WINDOWS-1252" || may_be_latin(content)))
+      add(encoding);
+  return result;
 }
 
 std::string not_utf8(const std::string& encoding, std::string_view content,
                      const std::filesystem::path& file) {
   const auto from = quoted(file.string()), to = quoted(file.string() + ".utf8");
-  const std::string guess = encoding == "WINDOWS-1252" ? ", nor GBK, Big5 or UTF-16; perhaps "
-                                                       : ", but likely ";
-  return " is not UTF-8" + guess + encoding + or_the_other(encoding, content)
-         + "; convert the file: iconv -f " + encoding + " -t UTF-8 " + from + " > " + to + " && mv "
-         + to + " " + from;
+  std::string names, commands;
+  const auto readings = readings_of(content, encoding);
+  for (const auto& x : readings) {
+    names += (names.empty() ? "" : " or ") + x.encoding
+             + (x.label.empty() ? "" : " (\"" + x.label + "\")");
+    commands += (commands.empty() ? "" : "; or ") + ("iconv -f " + x.encoding + " -t UTF-8 ") + from
+                + " > " + to + " && mv " + to + " " + from;
+  }
+  return std::string{" is not UTF-8, "}
+         + (encoding == "WINDOWS-1252" ? "nor GBK, Big5 or UTF-16; perhaps " : "but likely ")
+         + names
+         + (readings.size() > 1 ? "; convert the file from the one in which the label makes sense: "
+                                : "; convert the file: ")
+         + commands;
 }
 
 /// The number at the beginning of a line, if something else follows it; −1 for other lines.

@@ -53,18 +53,33 @@ def _scores(content: bytes) -> tuple[float, float]:
 
 
 def _not_utf8(place: str, encoding: str, content: bytes, path: Path) -> str:
-    guess = ", nor GBK, Big5 or UTF-16; perhaps " if encoding == "WINDOWS-1252" else ", but likely "
     old, new = shlex.quote(str(path)), shlex.quote(f"{path}.utf8")
-    return (f"{place} is not UTF-8{guess}{encoding}{_or_the_other(encoding, content)}; convert the file: "
-            f"iconv -f {encoding} -t UTF-8 {old} > {new} && mv {new} {old}")
+    readings = _readings(content, encoding)
+    names = " or ".join(name + (f' ("{label}")' if label else "") for name, label in readings)
+    commands = "; or ".join(f"iconv -f {name} -t UTF-8 {old} > {new} && mv {new} {old}" for name, _ in readings)
+    guess = "nor GBK, Big5 or UTF-16; perhaps " if encoding == "WINDOWS-1252" else "but likely "
+    which = " from the one in which the label makes sense" if len(readings) > 1 else ""
+    return f"{place} is not UTF-8, {guess}{names}; convert the file{which}: {commands}"
 
 
-def _or_the_other(encoding: str, content: bytes) -> str:
-    """A hint for a text that fits GBK and Big5 about equally, as few short labels may."""
-    less, more = sorted(_scores(content))
-    if encoding not in ("GBK", "BIG5") or not _is(content, "gb18030") or not _is(content, "big5") or less < 0.7 * more:
-        return ""
-    return f" (or {'GBK' if encoding == 'BIG5' else 'BIG5'}, if the labels then make no sense)"
+def _readings(content: bytes, likely: str) -> list[tuple[str, str]]:
+    """The encodings that the whole text has sense in, the likely one first, each with a label as it then reads."""
+    names = [likely]
+    if not likely.startswith("UTF-"):
+        names += [name for name in ("GBK", "BIG5", "WINDOWS-1252") if name != likely]
+    if likely == "GB18030":
+        names.remove("GBK")
+    # Words of a Latin script have no four letters in a row that are not ASCII.
+    if likely != "WINDOWS-1252" and re.search(rb"[\x80-\xff]{4}", content):
+        names = [name for name in names if name != "WINDOWS-1252"]
+    return [(name, _telling_label(content.decode(name))) for name in names if _is(content, name)] or [(likely, "")]
+
+
+def _telling_label(text: str) -> str:
+    """The first line that can show the encoding: one that is not ASCII."""
+    lines = text.removeprefix("\ufeff").splitlines() or [""]
+    label = next((line for line in lines if not line.isascii()), lines[0])
+    return label if len(label) <= 20 else label[:20] + "…"
 
 
 def read_labels(path: Path) -> list[str]:

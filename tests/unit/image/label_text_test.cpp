@@ -62,17 +62,29 @@ TEST(LabelText, TellsUtf16WithAndWithoutAByteOrderMark) {
 }
 
 TEST(LabelText, ErrorsGiveTheCommandThatConverts) {
-  EXPECT_EQ(message_of(gbk, "/m/labels.txt"),
-            "/m/labels.txt line 1 is not UTF-8, but likely GBK (or BIG5, if the labels then make "
-            "no sense); convert the file: iconv -f GBK -t "
-            "UTF-8 /m/labels.txt > /m/labels.txt.utf8 && mv /m/labels.txt.utf8 /m/labels.txt");
+  EXPECT_EQ(message_of(wide("cat\n", false), "/m/labels.txt"),
+            "/m/labels.txt is not UTF-8, but likely UTF-16LE (\"cat\"); convert the file: iconv -f "
+            "UTF-16LE -t UTF-8 /m/labels.txt > /m/labels.txt.utf8 && mv /m/labels.txt.utf8 "
+            "/m/labels.txt");
   EXPECT_NE(message_of(big5).find("iconv -f BIG5 -t UTF-8 "), std::string::npos);
   EXPECT_NE(message_of(wide("cat\n", false)).find("labels.txt is not UTF-8, but likely UTF-16LE"),
             std::string::npos);
   EXPECT_NE(message_of("caf\xe9\n").find("perhaps WINDOWS-1252"), std::string::npos);
-  // 貓 in Big5, 窟 in GBK: one character cannot tell.
-  EXPECT_NE(message_of("\xbf\xdf\n").find("likely GBK (or BIG5, if"), std::string::npos);
   EXPECT_NE(message_of(gbk, "/m/my model's/x.txt").find("'/m/my model'\\''s/x.txt' > "),
+            std::string::npos);
+}
+
+TEST(LabelText, EachEncodingThatTheBytesMayHaveIsShownWithALabelAndItsCommand) {
+  // 貓 in Big5, 窟 in GBK: one character cannot tell.
+  const auto one = message_of("cat\n\xbf\xdf\n", "x.txt");
+  EXPECT_EQ(one, "x.txt line 2 is not UTF-8, but likely GBK (\"窟\") or BIG5 (\"貓\") or "
+                 "WINDOWS-1252 (\"¿ß\"); convert the file from the one in which the label makes "
+                 "sense: iconv -f GBK -t UTF-8 x.txt > x.txt.utf8 && mv x.txt.utf8 x.txt; or iconv "
+                 "-f BIG5 -t UTF-8 x.txt > x.txt.utf8 && mv x.txt.utf8 x.txt; or iconv -f "
+                 "WINDOWS-1252 -t UTF-8 x.txt > x.txt.utf8 && mv x.txt.utf8 x.txt");
+  EXPECT_NE(message_of("M\xfcller\n").find("WINDOWS-1252 (\"Müller\")"), std::string::npos);
+  EXPECT_NE(message_of(gbk).find("likely GBK (\"金毛犬\")"), std::string::npos) << message_of(gbk);
+  EXPECT_NE(message_of("\x81\x39\xee\x39\n\xbd\xf0\n").find("likely GB18030 (\"㐀\")"),
             std::string::npos);
 }
 

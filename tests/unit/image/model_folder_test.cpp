@@ -265,7 +265,7 @@ TEST_F(ModelFolder, RefusesABoxThatIsNotWhole) {
 
 TEST_F(ModelFolder, NamesTheEncodingOfLabelsThatAreNotUtf8) {
   write("labels.txt", "\xbd\xf0\xc3\xab\xc8\xae\n\xc3\xa8\n"); // 金毛犬, 猫
-  expect_error(errc::labels_mismatch, "convert the file: iconv -f GBK -t UTF-8");
+  expect_error(errc::labels_mismatch, "iconv -f GBK -t UTF-8");
 }
 
 TEST_F(ModelFolder, NamesTheFormatOfOtherWeightsWhateverTheirSha256) {

@@ -61,10 +61,22 @@ class LabelText(unittest.TestCase):
 
     def test_errors_give_the_command_that_converts(self):
         text = "a\n金毛犬\n".encode("gbk")
-        self.assertIn(f"labels.txt line 2 is not UTF-8, but likely GBK; convert the file: iconv -f GBK -t UTF-8 "
-                      f"{self.file} > {self.file}.utf8 && mv {self.file}.utf8 {self.file}", self.error(text))
-        self.assertIn("likely GBK (or BIG5, if the labels", self.error("貓\n".encode("big5")))
-        self.assertIn("iconv -f UTF-16 -t UTF-8", self.error("猫\n".encode("utf-16")))
+        self.assertIn(f"labels.txt line 2 is not UTF-8, but likely GBK (\"金毛犬\")", self.error(text))
+        self.assertIn(f"iconv -f GBK -t UTF-8 {self.file} > {self.file}.utf8 && mv {self.file}.utf8 {self.file}",
+                      self.error(text))
+        self.assertIn('likely UTF-16 ("猫"); convert the file: iconv -f UTF-16 -t UTF-8',
+                      self.error("猫\n".encode("utf-16")))
+
+    def test_each_encoding_that_the_bytes_may_have_is_shown_with_a_label_and_its_command(self):
+        said = self.error("貓\n".encode("big5"))  # 窟 in GBK: one character cannot tell
+        self.assertIn('likely GBK ("窟") or BIG5 ("貓") or WINDOWS-1252 ("¿ß"); '
+                      "convert the file from the one in which the label makes sense: iconv -f GBK ", said)
+        for encoding in ("GBK", "BIG5", "WINDOWS-1252"):
+            self.assertIn(f"iconv -f {encoding} -t UTF-8 {self.file} > ", said)
+        self.assertIn('or WINDOWS-1252 ("Müller")', self.error("Müller\n".encode("cp1252")))
+        many = self.error(("\n".join(TRADITIONAL) + "\n").encode("big5"))
+        self.assertIn('likely BIG5 ("黃金獵犬")', many)
+        self.assertNotIn("WINDOWS", many)
 
     def test_duplicates_and_numbers_warn(self):
         self.assertEqual(label_text.label_warnings(["crane", "cat"]), [])
