@@ -21,7 +21,7 @@ struct doctor_options {
   std::string model, images, container, cache, svg, flame, fault;
   uint64_t jobs = 200;
   uint32_t slots = 0;
-  double timeout_s = 30;
+  double timeout_s = 30, load_timeout_s = 60;
   bool json = false;
 };
 
@@ -33,6 +33,7 @@ expected<examination> to_examination(const doctor_options& o) {
   x.jobs = o.jobs;
   x.slots = o.slots;
   x.fault = o.fault;
+  x.load_limit = std::chrono::milliseconds{static_cast<int64_t>(o.load_timeout_s * 1000)};
   x.answer_limit = std::chrono::milliseconds{static_cast<int64_t>(o.timeout_s * 1000)};
   if (auto fault = wire::parse_fault(o.fault); !fault)
     return fail(errc::invalid_usage, "--fault: " + fault.error().message);
@@ -152,6 +153,12 @@ void add_doctor_command(CLI::App& app, int& exit_code) {
     ->check(CLI::Range(1, 1024))
     ->type_name("N");
   command->add_option("--timeout", options->timeout_s, "Longest wait for each job")
+    ->check(in_range(0.001, 1e6))
+    ->type_name("SECONDS")
+    ->capture_default_str();
+  command
+    ->add_option("--load-timeout", options->load_timeout_s,
+                 "Longest wait until the model is loaded and warm")
     ->check(in_range(0.001, 1e6))
     ->type_name("SECONDS")
     ->capture_default_str();

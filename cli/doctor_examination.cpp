@@ -441,11 +441,16 @@ expected<diagnosis> examine(const examination& x) {
   s.executable = x.worker;
   s.model = x.model;
   s.faults_allowed = !x.fault.empty();
+  s.start_limit = x.load_limit;
   s.answer_limit = x.answer_limit;
   s.cancelled = x.cancelled;
   auto session = worker_session::start(std::move(s));
-  if (!session)
-    return tl::unexpected(session.error());
+  if (!session) {
+    auto why = session.error();
+    if (why.code == errc::timeout)
+      why.message += "; --load-timeout gives it longer";
+    return tl::unexpected(why);
+  }
   return examiner{x, std::move(*session), *defaults}.run();
 }
 

@@ -21,6 +21,7 @@ struct examination {
   uint64_t container_limit = 0;     ///< 0: our cgroup's, else the host's.
   uint32_t slots = 0;               ///< 0: as many as fit.
   std::string fault;
+  std::chrono::milliseconds load_limit{60'000}; ///< Model loaded and warm.
   std::chrono::milliseconds answer_limit{30'000};
   std::function<bool()> cancelled;
 };

@@ -42,8 +42,14 @@ expected<classifier> classifier::load(const std::filesystem::path& path,
 }
 
 expected<void> classifier::warm_up(uint32_t runs) {
+  // The service would not start with such a model, whatever images are to come.
+  const auto unusable = [this](const char* input, const error& why) {
+    return error{why.code == errc::inference_failed ? errc::model_mismatch : why.code,
+                 predictor_.folder().weights.string() + " fails in the warm-up on " + input + ": "
+                   + why.message + "; mend the model and export it again"};
+  };
   if (auto warmed = predictor_.warm_up(runs); !warmed)
-    return warmed;
+    return tl::unexpected(unusable("an input of zeros", warmed.error()));
   // Uses each decoder that jobs commonly need; the model itself is warm.
   for (const auto image : {as_bytes(warm_up_jpeg), as_bytes(warm_up_png), as_bytes(warm_up_webp)}) {
     try {
@@ -54,7 +60,9 @@ expected<void> classifier::warm_up(uint32_t runs) {
       return fail(errc::unavailable, std::string{"cannot warm up with an image: "} + e.what());
     }
     if (auto result = classify(image, 5); !result)
-      return tl::unexpected<error>(result.error());
+      return tl::unexpected(result.error().code == errc::inference_failed
+                              ? unusable("an image of one colour", result.error())
+                              : result.error());
   }
   return {};
 }

@@ -12,6 +12,7 @@
 #include <cmath>
 #include <initializer_list>
 #include <optional>
+#include <set>
 #include <string_view>
 #include <utility>
 
@@ -32,7 +33,7 @@ public:
   object_reader(const json& value, std::string path, std::vector<std::string> keys)
     : value_(value), path_(std::move(path)) {
     if (!value_.is_object())
-      throw bad_value{where("") + " must be an object"};
+      throw bad_value{(path_.empty() ? std::string{"the whole"} : path_) + " must be an object"};
     for (const auto& item : value_.items()) {
       if (std::find(keys.begin(), keys.end(), item.key()) != keys.end())
         continue;
@@ -160,6 +161,32 @@ void read_resizing(const object_reader& in, preprocessing& result) {
     throw bad_value{"input.resize and input.squash exclude each other"};
 }
 
+/// The document of model.json. Throws `bad_value`, also for what a parser overlooks: text behind a
+/// zero byte, and keys that are written twice, of which one would win.
+json parse_description(const std::string& text) {
+  if (const auto zero = text.find('\0'); zero != std::string::npos)
+    throw bad_value{"is not JSON in UTF-8: byte " + std::to_string(zero + 1) + " is a zero byte"};
+  std::vector<std::set<std::string>> open;
+  const auto watch = [&open](int, json::parse_event_t event, json& x) {
+    if (event == json::parse_event_t::object_start)
+      open.emplace_back();
+    else if (event == json::parse_event_t::object_end)
+      open.pop_back();
+    else if (event == json::parse_event_t::key && !open.back().insert(x.get<std::string>()).second)
+      throw bad_value{"the key \"" + to_utf8(x.get<std::string>()) + "\" is written twice"};
+    return true;
+  };
+  try {
+    return json::parse(text, watch, true, /*ignore_comments*/ true);
+  } catch (const json::exception& e) {
+    // "[json.exception.parse_error.101] parse error at line 3, column 5: …"
+    const auto what = to_utf8(e.what());
+    const auto name_ends = what.find("] ");
+    throw bad_value{"is not JSON: "
+                    + (name_ends == std::string::npos ? what : what.substr(name_ends + 2))};
+  }
+}
+
 preprocessing read_preprocessing(const json& value) {
   const object_reader in{value,
                          "input",
@@ -268,7 +295,7 @@ expected<model_folder> read_model_folder(const std::filesystem::path& path) {
   std::filesystem::path labels;
   std::optional<uint32_t> classes;
   try {
-    const auto root = json::parse(*content, nullptr, true, /*ignore_comments*/ true);
+    const auto root = parse_description(*content);
     const object_reader in{root,
                            "",
                            {"schema", "name", "version", "weights", "sha256", "precision", "labels",

@@ -20,8 +20,9 @@ std::string reason(const std::exception& e) {
   // The interpreter's errors have the cause at the end, behind a trace of TorchScript.
   if (const auto cause = text.rfind("RuntimeError: "); cause != std::string::npos)
     text.erase(0, cause + 14);
-  if (const auto end = text.find('\n'); end != std::string::npos)
-    text.resize(end);
+  // Behind these words libtorch guesses at causes, some lines long.
+  for (const auto* end : {"\n", " This is an internal miniz error"})
+    text.resize(std::min(text.size(), text.find(end)));
   return text;
 }
 
@@ -99,7 +100,8 @@ expected<predictor> predictor::load(const model_folder& folder) {
     result->module = torch::jit::freeze(module);
   } catch (const std::exception& e) {
     return fail(errc::model_corrupt, weights + " is not a TorchScript model that libtorch "
-                                       + torch_version() + " can load: " + reason(e));
+                                       + torch_version() + " can load: " + reason(e)
+                                       + "; export the model again with tools/export_model.py");
   }
   const auto input = result->zeros();
   at::Tensor answer;
@@ -133,7 +135,8 @@ expected<void> predictor::warm_up(uint32_t runs) {
 expected<at::Tensor> predictor::forward(const at::Tensor& input) {
   try {
     auto answer = state_->run(input);
-    if (!answer.defined() || answer.dim() != 2 || answer.size(1) != static_cast<int64_t>(classes()))
+    if (!answer.defined() || answer.dim() != 2 || answer.size(0) != 1
+        || answer.size(1) != static_cast<int64_t>(classes()))
       return fail(errc::inference_failed,
                   "the model answers "
                     + (answer.defined() ? shape_of(answer) : std::string{"no tensor"})

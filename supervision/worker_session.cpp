@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <csignal>
+#include <cstdio>
 
 #include <fcntl.h>
 #include <poll.h>
@@ -68,12 +69,16 @@ expected<worker_session> worker_session::start(settings x) {
     auto why = news.error();
     if (why.code == errc::unavailable) {
       const auto how = result.server_.wait(2s);
-      why = {errc::io, "the fork server ended while it loaded the model: "
+      why = {errc::io, "the fork server ended while it loaded the model " + s.model.string() + ": "
                          + (how ? how->describe() : std::string{"its socket is closed"})};
       if (const auto words = last_line(result.output()); !words.empty())
         why.message += ": " + words;
     } else if (why.code == errc::timeout) {
-      why.message = "the fork server did not load the model in time";
+      const std::chrono::duration<double> limit = s.start_limit;
+      char seconds[32];
+      std::snprintf(seconds, sizeof seconds, "%g", limit.count());
+      why.message = "the model " + s.model.string() + " was not loaded and warm within " + seconds
+                    + " s: it is slow to load, or its forward does not end";
     }
     return tl::unexpected(why);
   }

@@ -10,7 +10,12 @@
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
 #include <iostream>
+
+#include <unistd.h>
 
 namespace {
 
@@ -49,6 +54,10 @@ int check_model(const std::string& folder) {
 
 int classify(const std::string& folder, const std::vector<std::string>& images,
              const model::decode_limits& limits, uint64_t max_bytes, uint32_t top_k) {
+  // What a model prints would be taken for an answer: it goes to standard error.
+  std::FILE* answers = ::fdopen(::dup(STDOUT_FILENO), "w");
+  if (answers == nullptr || ::dup2(STDERR_FILENO, STDOUT_FILENO) < 0)
+    return fail_with({errc::io, std::string{"standard output: "} + std::strerror(errno)}, 1);
   auto by = model::classifier::load(folder, limits);
   if (!by)
     return fail_with(by.error(), 2);
@@ -77,8 +86,11 @@ int classify(const std::string& folder, const std::vector<std::string>& images,
                        {"message", outcome.error().message}};
       code = 1;
     }
-    std::cout << line.dump(-1, ' ', false, json::error_handler_t::replace) << '\n';
+    const auto text = line.dump(-1, ' ', false, json::error_handler_t::replace) + '\n';
+    std::fwrite(text.data(), 1, text.size(), answers);
+    std::fflush(answers);
   }
+  std::fclose(answers);
   return code;
 }
 

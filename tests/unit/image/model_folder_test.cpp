@@ -92,6 +92,26 @@ TEST_F(ModelFolder, MayHaveCommentsAndAByteOrderMark) {
   EXPECT_EQ(folder->labels, (std::vector<std::string>{"金毛犬", "猫"}));
 }
 
+TEST_F(ModelFolder, RefusesADescriptionThatAParserWouldReadInPart) {
+  write("model.json", description.dump() + std::string{"\0 and more", 10});
+  auto refused = read_model_folder(dir.path());
+  ASSERT_FALSE(refused);
+  EXPECT_NE(refused.error().message.find("is a zero byte"), std::string::npos)
+    << refused.error().message;
+  write("model.json", "{\"name\": \"other\", " + description.dump().substr(1));
+  refused = read_model_folder(dir.path());
+  ASSERT_FALSE(refused);
+  EXPECT_NE(refused.error().message.find("the key \"name\" is written twice"), std::string::npos)
+    << refused.error().message;
+  write("model.json", "[1]");
+  EXPECT_NE(read_model_folder(dir.path()).error().message.find("the whole must be an object"),
+            std::string::npos);
+  write("model.json", "{\"mean\": [NaN]}");
+  EXPECT_NE(read_model_folder(dir.path()).error().message.find("model.json: is not JSON: parse"),
+            std::string::npos)
+    << read_model_folder(dir.path()).error().message;
+}
+
 TEST_F(ModelFolder, IsMissing) {
   const auto result = read_model_folder(dir.path() / "none");
   ASSERT_FALSE(result);

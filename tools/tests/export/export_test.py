@@ -12,6 +12,7 @@ import unittest
 from pathlib import Path
 from unittest import mock
 
+import numpy as np
 import timm
 import torch
 import torchvision
@@ -160,6 +161,17 @@ class Proof(Export):
             result = agreement(**changes)
             print(f"\n{changes}: {result}")
             self.assertFalse(result.proves(0.95, 0.02), changes)
+
+    def test_rounding_to_float32_is_no_difference(self):
+        # Untrained weights: the scores vary by 1e-6 from image to image, the confidences are near 1/1000.
+        rng = np.random.default_rng(1)
+        scores = [(rng.normal(size=1000) * 1e-6).tolist() for _ in range(8)]
+        answers = [{index: float(np.float32(value)) for index, value in
+                    enumerate(export_proof.activated(row, "softmax"))} for row in scores]
+        self.assertTrue(export_proof.compare(scores, answers, "softmax", None).proves(0.95, 0.02))
+        wrong = [dict(enumerate(export_proof.activated((rng.normal(size=1000) * 1e-6).tolist(), "softmax")))
+                 for _ in range(8)]
+        self.assertGreater(export_proof.compare(scores, wrong, "softmax", None).of_spread, 0.02)
 
     def test_below_the_bound_the_export_fails_and_leaves_nothing(self):
         self.assertIn("nothing was written", self.export("timm:test_resnet", "--spread", "-1", code=1))
