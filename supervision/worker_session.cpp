@@ -35,6 +35,14 @@ std::string last_line(std::string text) {
   return text.substr(text.rfind('\n') + 1);
 }
 
+/// How a process ended, whose cgroup had seen `kills_before` for lack of memory at its start.
+std::string ending(const exit_status& how, std::optional<uint64_t> kills_before) {
+  const auto kills = how.signal == SIGKILL ? read_oom_kills() : std::nullopt;
+  return kills && *kills > kills_before.value_or(0)
+           ? "killed by the kernel for lack of memory; the model needs more than there is"
+           : how.describe();
+}
+
 } // namespace
 
 expected<worker_session> worker_session::start(settings x) {
@@ -58,6 +66,7 @@ expected<worker_session> worker_session::start(settings x) {
     spec.stdout_fd = result.output_.get();
     spec.stderr_fd = result.output_.get();
   }
+  result.kills_before_ = read_oom_kills();
   auto server = child_process::start(spec);
   if (!server)
     return tl::unexpected(server.error());
@@ -69,8 +78,9 @@ expected<worker_session> worker_session::start(settings x) {
     auto why = news.error();
     if (why.code == errc::unavailable) {
       const auto how = result.server_.wait(2s);
-      why = {errc::io, "the fork server ended while it loaded the model " + s.model.string() + ": "
-                         + (how ? how->describe() : std::string{"its socket is closed"})};
+      why = {errc::io,
+             "the fork server ended while it loaded the model " + s.model.string() + ": "
+               + (how ? ending(*how, result.kills_before_) : std::string{"its socket is closed"})};
       if (const auto words = last_line(result.output()); !words.empty())
         why.message += ": " + words;
     } else if (why.code == errc::timeout) {
@@ -209,7 +219,7 @@ error worker_session::describe_loss(const error& x) {
     const auto* exited = std::get_if<wire::exited>(&*news);
     if (exited == nullptr || exited->pid != pid_)
       continue;
-    why.message += ": " + exit_status{exited->exit_code, exited->signal}.describe();
+    why.message += ": " + ending({exited->exit_code, exited->signal}, kills_before_);
     pid_ = 0;
     break;
   }

@@ -7,6 +7,7 @@
 #include <chrono>
 #include <filesystem>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -87,6 +88,7 @@ private:
   wire::unique_fd control_, socket_;
   wire::server_ready server_news_;
   wire::ready worker_news_;
+  std::optional<uint64_t> kills_before_; ///< For lack of memory, in our cgroup, until the start.
   int32_t pid_ = 0;
   uint64_t spawned_ = 0, attempts_ = 0;
 };

@@ -12,6 +12,11 @@
 #include <nlohmann/json.hpp>
 #include <torch/script.h>
 
+#include <filesystem>
+#include <fstream>
+
+#include <unistd.h>
+
 using namespace ziyu;
 using namespace ziyu::test;
 using nlohmann::json;
@@ -77,6 +82,42 @@ protected:
 
 using HostileModels = HostileModel;
 
+/// A cgroup of its own with a limit of memory. Empty where this process may not make one.
+class limited_cgroup {
+public:
+  explicit limited_cgroup(uint64_t bytes) {
+    const auto number = std::to_string(::getpid());
+    for (const auto& [parent, file] : {std::pair{"/sys/fs/cgroup/memory", "memory.limit_in_bytes"},
+                                       std::pair{"/sys/fs/cgroup", "memory.max"}}) {
+      const auto folder = std::filesystem::path{parent} / ("ziyu-test-" + number);
+      std::error_code status;
+      if (!std::filesystem::create_directory(folder, status))
+        continue;
+      path_ = folder;
+      std::ofstream limit{folder / file};
+      limit << bytes << std::flush;
+      if (limit && std::filesystem::exists(folder / file))
+        return;
+      remove();
+    }
+  }
+  ~limited_cgroup() { remove(); }
+  limited_cgroup(const limited_cgroup&) = delete;
+  limited_cgroup& operator=(const limited_cgroup&) = delete;
+
+  const std::filesystem::path& path() const { return path_; }
+
+private:
+  void remove() {
+    std::error_code ignored;
+    if (!path_.empty())
+      std::filesystem::remove(path_, ignored); // only the folder: its files are the kernel's
+    path_.clear();
+  }
+
+  std::filesystem::path path_;
+};
+
 } // namespace
 
 TEST_P(HostileModel, IsNamedWithWhatItDoes) {
@@ -119,6 +160,20 @@ TEST_F(HostileModels, OneThatNeverAnswersEndsAtTheDeadline) {
   EXPECT_EQ(x.exit_code, 1) << x.out << x.err;
   EXPECT_THAT(x.err, HasSubstr("the model " + folder + " was not loaded and warm within 3 s"));
   EXPECT_THAT(x.err, HasSubstr("--load-timeout"));
+}
+
+TEST_F(HostileModels, OneThatTakesAllMemoryIsEndedByTheKernelAndThatIsSaid) {
+  const limited_cgroup group{uint64_t{1} << 30};
+  if (group.path().empty())
+    GTEST_SKIP() << "no cgroup can be made here";
+  const auto folder = folder_with(
+    "  if bool(x.sum() != 0):\n    y = y + torch.ones([805306368]).sum()\n  return y\n"); // 3 GiB
+  program x{{source_dir() + "/scripts/lib/in-cgroup", group.path().string(),
+             program_dir() + "/ziyu", "doctor", folder}};
+  EXPECT_EQ(x.finish(), 1) << x.out() << x.err();
+  EXPECT_TRUE(no_child_is_left());
+  EXPECT_THAT(x.err(), HasSubstr("while it loaded the model " + folder
+                                 + ": killed by the kernel for lack of memory"));
 }
 
 TEST_F(HostileModels, OneThatPrintsALotIsExaminedAllTheSame) {
