@@ -84,21 +84,34 @@ std::string address_of(const sockaddr_storage& x, socklen_t size) {
   return text;
 }
 
-tl::unexpected<error> cannot_listen(const http_front::settings& x, const std::string& why) {
-  return fail(errc::io, "cannot listen on http.host:port " + x.host + ":" + std::to_string(x.port)
-                          + ": " + why
-                          + "; choose another with --set http.port=N (0: any free one)");
+tl::unexpected<error> cannot_listen(errc code, const std::string& host, uint16_t port,
+                                    const std::string& why) {
+  const auto advice = code == errc::invalid_config
+                        ? "; http.host must be an address of this machine (0.0.0.0: all of them), "
+                          "and http.port one that this user may take"
+                        : "; choose another with --set http.port=N (0: any free one)";
+  return fail(code, "cannot listen on http.host:port " + host + ":" + std::to_string(port) + ": "
+                      + why + advice);
 }
 
-expected<unique_fd> listen_on(const http_front::settings& x) {
+/// Whether another try, with the same configuration, may succeed.
+bool may_pass(int reason) {
+  return reason == EADDRINUSE || reason == EMFILE || reason == ENFILE || reason == ENOBUFS
+         || reason == ENOMEM;
+}
+
+expected<unique_fd> listen_on(const std::string& host, uint16_t port) {
   addrinfo wanted{};
   wanted.ai_socktype = SOCK_STREAM;
   wanted.ai_flags = AI_PASSIVE | AI_NUMERICSERV;
   addrinfo* found = nullptr;
-  if (const auto status = ::getaddrinfo(x.host.c_str(), std::to_string(x.port).c_str(), &wanted,
+  if (const auto status = ::getaddrinfo(host.c_str(), std::to_string(port).c_str(), &wanted,
                                         &found);
-      status != 0)
-    return cannot_listen(x, ::gai_strerror(status));
+      status != 0) {
+    const auto passing = status == EAI_AGAIN || status == EAI_MEMORY || status == EAI_SYSTEM;
+    return cannot_listen(passing ? errc::io : errc::invalid_config, host, port,
+                         ::gai_strerror(status));
+  }
   const std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)> owner{found, &::freeaddrinfo};
   auto reason = ENOENT;
   for (auto i = found; i != nullptr; i = i->ai_next) {
@@ -111,7 +124,8 @@ expected<unique_fd> listen_on(const http_front::settings& x) {
       return fd;
     reason = errno;
   }
-  return cannot_listen(x, std::strerror(reason));
+  return cannot_listen(may_pass(reason) ? errc::io : errc::invalid_config, host, port,
+                       std::strerror(reason));
 }
 
 uint16_t port_of(int fd) {
@@ -439,7 +453,7 @@ http_front::~http_front() = default;
 
 expected<std::unique_ptr<http_front>> http_front::start(settings x, gatekeeper gate,
                                                         receiver receive) {
-  auto listener = listen_on(x);
+  auto listener = listen_on(x.host, x.port);
   if (!listener)
     return tl::unexpected(listener.error());
   unique_fd bell{::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
@@ -449,6 +463,11 @@ expected<std::unique_ptr<http_front>> http_front::start(settings x, gatekeeper g
   result->loop_ = std::make_unique<loop>(std::move(x), std::move(gate), std::move(receive),
                                          std::move(*listener), std::move(bell));
   return result;
+}
+
+expected<void> http_front::try_listen(const std::string& host, uint16_t port) {
+  auto listener = listen_on(host, port);
+  return listener ? expected<void>{} : tl::unexpected(std::move(listener.error()));
 }
 
 uint16_t http_front::port() const { return loop_->port(); }

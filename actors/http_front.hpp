@@ -41,8 +41,12 @@ public:
   using receiver = std::function<void(uint64_t id, http_request)>;
 
   /// Listens. Both functions are called on the front's thread and must not block.
-  /// `errc::io` when the address is taken or unknown.
+  /// `errc::invalid_config` when the address cannot be this machine's or may not be used,
+  /// `errc::io` when it is taken, or is not known at present.
   static expected<std::unique_ptr<http_front>> start(settings x, gatekeeper gate, receiver receive);
+
+  /// Listens for a moment, with the same errors: nothing is accepted.
+  static expected<void> try_listen(const std::string& host, uint16_t port);
 
   ~http_front();
 

@@ -3,6 +3,7 @@
 #include "actors/decoder.hpp"
 #include "actors/dispatcher.hpp"
 #include "actors/http.hpp"
+#include "actors/http_front.hpp"
 #include "actors/inference.hpp"
 #include "actors/log_line.hpp"
 #include "actors/process_host.hpp"
@@ -11,14 +12,12 @@
 #include "actors/source.hpp"
 #include "actors/supervisor.hpp"
 #include "actors/transactional_publisher.hpp"
-#include "base/file.hpp"
 #include "base/heap.hpp"
 #include "base/log.hpp"
 #include "configs/job_memory.hpp"
 #include "messaging/kafka_consumer.hpp"
 #include "messaging/kafka_producer.hpp"
 #include "messaging/kafka_transactional_producer.hpp"
-#include "wire/fault_spec.hpp"
 
 #include <caf/actor_system.hpp>
 #include <caf/actor_system_config.hpp>
@@ -28,7 +27,6 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
-#include <filesystem>
 #include <future>
 #include <mutex>
 #include <thread>
@@ -86,10 +84,6 @@ std::string host_name() {
 }
 
 std::string instance_name() { return host_name() + "-" + std::to_string(::getpid()); }
-
-std::filesystem::path worker_executable(const configs::config& c) {
-  return c.workers.executable.empty() ? executable_dir() / "ziyu-worker" : c.workers.executable;
-}
 
 supervisor_settings to_supervisor_settings(const configs::config& c) {
   using std::chrono::milliseconds;
@@ -495,24 +489,6 @@ private:
   bool drained_ = false; ///< Drained for maintenance.
 };
 
-} // namespace
-
-expected<void> check_settings(const configs::config& c) {
-  for (const auto& [slot, text] : c.faults.slots)
-    if (auto fault = wire::parse_fault(text); !fault)
-      return fail(errc::invalid_config,
-                  "faults.slots." + std::to_string(slot) + ": " + fault.error().message);
-  const auto executable = worker_executable(c);
-  std::error_code status;
-  if (::access(executable.c_str(), X_OK) != 0
-      || !std::filesystem::is_regular_file(executable, status))
-    return fail(errc::invalid_config,
-                "workers.executable: " + executable.string() + " is not there or not executable");
-  return {};
-}
-
-namespace {
-
 /// 2: the configuration is wrong. With `image_too_large` its limits leave no room for any image.
 int exit_code_of(const error& fatal) {
   return fatal.code == errc::invalid_config || fatal.code == errc::image_too_large ? 2 : 1;
@@ -557,7 +533,7 @@ int serve(const configs::loaded& settings) {
   if (auto ok = x.start(); !ok) {
     spdlog::error("{}", ok.error().message);
     x.abandon();
-    return 1;
+    return exit_code_of(ok.error());
   }
   announce(c.http.host, static_cast<unsigned>(x.port()));
   for (auto next = stop.wait(); next == wakeups::kind::drain || next == wakeups::kind::resume;

@@ -16,8 +16,15 @@ int serve(const configs::loaded& settings);
 /// The properties of the clients that `serve` would make.
 messaging::client_properties client_properties_of(const configs::config& c);
 
+/// The program of the workers: the configured one, or ziyu-worker beside this program.
+std::filesystem::path worker_executable(const configs::config& c);
+
 /// Finds mistakes in the settings that only the programs can see. `serve` does not start with them,
 /// and `check` reports them.
 expected<void> check_settings(const configs::config& x);
+
+/// Listens on `http.host` and `http.port` for a moment, as `serve` does. `errc::invalid_config` when
+/// that can never work, `errc::io` when the address is taken.
+expected<void> check_address(const configs::config& x);
 
 } // namespace ziyu::actors

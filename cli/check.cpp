@@ -33,11 +33,13 @@ std::vector<finding> check(const check_options& options) {
   result.push_back(container
                      ? check_limits(x, *container)
                      : finding{"memory", verdict::failed, container.error().message, exit_failed});
-  result.push_back(check_clients(x));
+  const auto clients = check_clients(x);
+  result.push_back(clients);
+  result.push_back(check_address(x));
   result.push_back(check_model(x));
   if (result.back().how == verdict::ok)
     result.push_back(check_worker(x));
-  if (!options.offline)
+  if (!options.offline && clients.how == verdict::ok)
     for (auto& line :
          check_broker(x, std::chrono::milliseconds{static_cast<int64_t>(options.timeout_s * 1000)}))
       result.push_back(std::move(line));
@@ -72,8 +74,8 @@ void print(const std::vector<finding>& findings, bool json) {
 } // namespace
 
 void add_check_command(CLI::App& app, int& exit_code) {
-  auto* command = app.add_subcommand(
-    "check", "Check a configuration, then the memory, the model, the broker and the topics");
+  auto* command = app.add_subcommand("check", "Check a configuration, then the memory, the HTTP "
+                                              "address, the model, the broker and the topics");
   auto options = std::make_shared<check_options>();
   command->add_option("config", options->file, "Configuration file")
     ->envname("ZIYU_CONFIG")
@@ -86,8 +88,10 @@ void add_check_command(CLI::App& app, int& exit_code) {
     ->capture_default_str();
   command->add_flag("--offline", options->offline, "Do not ask the broker");
   command->add_flag("--json", options->json, "The findings as JSON");
-  command->footer("Exit codes: 0 all is well, 1 a topic is missing or a check could not be made,\n"
-                  "2 wrong configuration, limits or model, 4 the broker cannot be reached.");
+  command->footer(
+    "Exit codes: 0 all is well, 1 a topic is missing, the HTTP address is taken or a check\n"
+    "could not be made, 2 wrong configuration, limits or model, 4 the broker cannot be\n"
+    "reached.");
   command->callback([options, &exit_code] {
     const auto findings = check(*options);
     print(findings, options->json);

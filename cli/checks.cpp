@@ -6,6 +6,7 @@
 #include "cli/capture.hpp"
 #include "cli/command.hpp"
 #include "cli/connection.hpp"
+#include "cli/service.hpp"
 #include "configs/job_memory.hpp"
 #include "supervision/healing_policy.hpp"
 #include "supervision/worker_session.hpp"
@@ -75,22 +76,75 @@ finding check_clients(const configs::config& x) {
   return {"Kafka properties", verdict::ok, "librdkafka takes them"};
 }
 
-std::vector<finding> check_broker(const configs::config& x, std::chrono::milliseconds limit) {
-  const auto cluster = messaging::read_metadata(configs::common_properties(x), limit);
+finding check_address(const configs::config& x) {
+  constexpr auto patience = std::chrono::milliseconds{2'000};
+  const auto address = x.http.host + ":" + std::to_string(x.http.port);
+  const auto free = actors::check_address(x);
+  if (free)
+    return {"HTTP address", verdict::ok,
+            x.http.port == 0 ? x.http.host + ", any free port" : address};
+  if (free.error().code == errc::invalid_config)
+    return {"HTTP address", verdict::failed, free.error().message, exit_wrong_usage};
+  if (const auto url = service_address(x))
+    if (const auto answer = ask_service(*url, "/livez", patience);
+        answer && answer->body.contains("status"))
+      return {"HTTP address", verdict::warning,
+              address + " is in use by a running service of ziyu: a second one cannot start"};
+  return {"HTTP address", verdict::failed, free.error().message, exit_failed};
+}
+
+namespace {
+
+/// The common properties and those of one client that its connections depend on.
+configs::properties connection_of(const configs::config& x, const configs::properties& own) {
+  auto result = configs::common_properties(x);
+  for (const auto& [name, value] : own)
+    for (const auto* prefix : {"security.", "sasl.", "ssl.", "enable.sasl.", "enable.ssl.",
+                               "https.", "broker.address.", "client.dns."})
+      if (name.starts_with(prefix))
+        result[name] = value;
+  return result;
+}
+
+finding brokers_of(const char* what, const expected<messaging::cluster_metadata>& cluster) {
   if (!cluster)
-    return {{"broker", verdict::failed, cluster.error().message, exit_code_for(cluster.error())}};
+    return {what, verdict::failed, cluster.error().message, exit_code_for(cluster.error())};
   std::string brokers;
   for (const auto& name : cluster->brokers)
     brokers += (brokers.empty() ? "" : ", ") + name;
-  std::vector<finding> result{{"broker", verdict::ok, brokers}};
+  return {what, verdict::ok, brokers};
+}
+
+} // namespace
+
+std::vector<finding> check_broker(const configs::config& x, std::chrono::milliseconds limit) {
+  const auto consumer = connection_of(x, x.kafka.consumer),
+             producer = connection_of(x, x.kafka.producer);
+  auto cluster = messaging::read_metadata(consumer, limit);
+  std::vector<finding> result{
+    brokers_of(consumer == producer ? "broker" : "broker, consumer", cluster)};
+  if (consumer != producer) {
+    const auto other = messaging::read_metadata(producer, limit);
+    result.push_back(brokers_of("broker, producer", other));
+    if (!cluster || !other)
+      return result;
+    // Each sees the topics that it has a right to.
+    const auto* jobs = cluster->find(x.topics.jobs);
+    auto topics = other->topics;
+    std::erase_if(topics, [&x](const auto& each) { return each.name == x.topics.jobs; });
+    if (jobs != nullptr)
+      topics.push_back(*jobs);
+    cluster->topics = std::move(topics);
+  }
+  if (!cluster)
+    return result;
   for (auto& topic : check_topics(x, *cluster))
     result.push_back(std::move(topic));
   return result;
 }
 
 finding check_model(const configs::config& x) {
-  const auto worker = x.workers.executable.empty() ? executable_dir() / "ziyu-worker"
-                                                   : x.workers.executable;
+  const auto worker = actors::worker_executable(x);
   const auto said = capture({worker.string(), "--check-model", x.model.path.string()},
                             std::chrono::milliseconds{x.workers.start_timeout_ms},
                             capture_errors::yes);
@@ -135,8 +189,7 @@ std::vector<std::string> worker_limits(const configs::config& x) {
 
 finding check_worker(const configs::config& x) {
   supervision::worker_session::settings how;
-  how.executable = x.workers.executable.empty() ? executable_dir() / "ziyu-worker"
-                                                : x.workers.executable;
+  how.executable = actors::worker_executable(x);
   how.model = x.model.path;
   how.limits = worker_limits(x);
   how.start_limit = std::chrono::milliseconds{x.workers.start_timeout_ms};

@@ -34,7 +34,12 @@ finding check_limits(const configs::config& x, const supervision::container_memo
 /// Makes the service's Kafka clients without a broker: librdkafka then checks their properties.
 finding check_clients(const configs::config& x);
 
-/// Asks the broker, waiting up to `limit`, then checks the topics.
+/// Whether `serve` could listen on the configured address. A service of Ziyu that has it already is
+/// a warning: it may be the one whose configuration is checked.
+finding check_address(const configs::config& x);
+
+/// Asks the broker as the consumer and the producer would, waiting up to `limit` for each answer, then
+/// checks the topics.
 std::vector<finding> check_broker(const configs::config& x, std::chrono::milliseconds limit);
 
 /// Has the worker program load the model.

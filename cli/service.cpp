@@ -49,8 +49,9 @@ expected<std::string> normalised(std::string url) {
   return url.substr(0, slash);
 }
 
-/// The address at which the service of a configuration listens, as seen from this machine.
-expected<std::string> address_of(const configs::config& x) {
+} // namespace
+
+expected<std::string> service_address(const configs::config& x) {
   if (x.http.port == 0)
     return fail(errc::invalid_usage, "http.port is 0, so the service prints its address when it"
                                      " starts: give that as URL");
@@ -60,8 +61,6 @@ expected<std::string> address_of(const configs::config& x) {
   return "http://" + (is_v6 ? "[" + reachable + "]" : reachable) + ":"
          + std::to_string(x.http.port);
 }
-
-} // namespace
 
 void service_options::add_to(CLI::App& command) {
   command
@@ -85,7 +84,7 @@ std::optional<std::string> service_options::find() const {
       print_errors(loaded.error());
       return {};
     }
-    url = address_of(loaded->values);
+    url = service_address(loaded->values);
   }
   if (!url) {
     print_error(url.error());

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "base/error.hpp"
+#include "configs/config.hpp"
 
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
@@ -26,6 +27,10 @@ private:
   std::string url_, file_;
   std::vector<std::string> overrides_;
 };
+
+/// "http://host:port", at which this machine reaches the service of a configuration. `http.port` must
+/// not be 0.
+expected<std::string> service_address(const configs::config& x);
 
 struct service_answer {
   int status = 0;      ///< Of HTTP.

@@ -74,6 +74,10 @@ properties merged(properties first, const properties& second) {
   return first;
 }
 
+/// What librdkafka demands of `receive.message.max.bytes` beyond the largest answer, and the most
+/// that it takes.
+constexpr uint64_t of_an_answer = 512, most_receive_bytes = 2'147'483'647;
+
 } // namespace
 
 tl::expected<loaded, std::vector<error>> load(const fs::path& file,
@@ -116,16 +120,19 @@ tl::expected<loaded, std::vector<error>> parse(const std::string& text, const fs
 
 properties consumer_properties(const config& x) {
   auto result = merged(x.kafka.common, x.kafka.consumer);
-  // At least librdkafka's default; more for larger jobs, since a record above it is never fetched.
+  // At least librdkafka's default; more for larger jobs, since a record above it is never fetched,
+  // and for a larger answer, since librdkafka demands it.
+  auto bytes = std::max(default_receive_bytes, least_receive_bytes(x));
+  for (const auto* name : {"fetch.max.bytes", "message.max.bytes"})
+    if (const auto i = result.find(name); i != result.end())
+      bytes = std::max<uint64_t>(bytes,
+                                 std::strtoull(i->second.c_str(), nullptr, 10) + of_an_answer);
   result.try_emplace("receive.message.max.bytes",
-                     std::to_string(std::max(default_receive_bytes, least_receive_bytes(x))));
+                     std::to_string(std::min(bytes, most_receive_bytes)));
   return result;
 }
 
-uint64_t least_receive_bytes(const config& x) {
-  constexpr uint64_t of_an_answer = 512; // librdkafka's least value
-  return max_record_bytes(x) + of_an_answer;
-}
+uint64_t least_receive_bytes(const config& x) { return max_record_bytes(x) + of_an_answer; }
 
 properties producer_properties(const config& x) {
   auto result = merged(common_properties(x), x.kafka.producer);

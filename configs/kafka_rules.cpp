@@ -2,6 +2,8 @@
 
 #include "base/ascii.hpp"
 #include "configs/config.hpp"
+#include "configs/kafka_bounds.hpp"
+#include "configs/kafka_numbers.hpp"
 
 #include <algorithm>
 #include <array>
@@ -22,7 +24,6 @@ struct reserved_property {
   std::string_view name;
   std::string_view allowed[3]; ///< Empty: the property must not be set.
   std::string_view reason;
-  std::string_view forbidden = {}; ///< If given, only this value is refused.
 };
 
 // Boolean texts of librdkafka: "true", "t", "1".
@@ -35,7 +36,6 @@ constexpr std::array reserved{
                     {"false", "f", "0"},
                     "ziyu commits offsets itself, with a map of records finished out of order"},
   reserved_property{"auto.commit.enable", {"false", "f", "0"}, "an old name of enable.auto.commit"},
-  reserved_property{"auto.commit.interval.ms", {}, "0 would switch commits off", "0"},
   reserved_property{
     "offset.store.method", {"broker"}, "offsets in a file are lost with its machine"},
   reserved_property{
@@ -51,12 +51,6 @@ constexpr std::array reserved{
   reserved_property{"enable.idempotence",
                     {"true", "t", "1"},
                     "a retry inside librdkafka would publish a result twice"},
-  reserved_property{"message.send.max.retries",
-                    {},
-                    "without retries each election of a leader would fail results",
-                    "0"},
-  reserved_property{
-    "retries", {}, "without retries each election of a leader would fail results", "0"},
   reserved_property{"queuing.strategy", {"fifo"}, "lifo would break the producer's idempotence"},
   reserved_property{"transactional.id", {}, "ziyu sets it itself, from delivery.transactional_id"},
   reserved_property{"enable.partition.eof", {}, "ziyu sets it itself"},
@@ -71,9 +65,27 @@ constexpr std::array reserved{
   reserved_property{"dr_cb", {}, "ziyu sets it itself"},
   reserved_property{"rebalance_cb", {}, "ziyu sets it itself"},
   reserved_property{"opaque", {}, "ziyu sets it itself"},
+  reserved_property{"enabled_events", {}, "ziyu sets it itself"},
+  reserved_property{
+    "group.protocol",
+    {"classic"},
+    "ziyu's commits, rebalances and stops are made for, and tested with, the classic protocol"},
+  reserved_property{"log.queue",
+                    {"false", "f", "0"},
+                    "nobody would read the queue: the log would be lost and its memory would grow"},
+  reserved_property{"test.mock.num.brokers",
+                    {"0"},
+                    "each client would get a cluster of its own in its memory, and no job would "
+                    "ever come"},
+  reserved_property{
+    "topic.blacklist", {}, "a topic that it hides would look as if it were missing"},
+  reserved_property{"api.version.request",
+                    {"true", "t", "1"},
+                    "each broker would be taken for an old one, without headers and transactions"},
+  reserved_property{"internal.termination.signal",
+                    {"0"},
+                    "the end of a client would look like an order to stop the service"},
 };
-
-std::string text_of(const json& x) { return x.is_string() ? x.get<std::string>() : x.dump(); }
 
 void check_properties(const json& map, const std::string& path, std::vector<violation>& found) {
   if (!map.is_object())
@@ -81,65 +93,17 @@ void check_properties(const json& map, const std::string& path, std::vector<viol
   for (const auto& [key, value] : map.items()) {
     const auto i = std::find_if(reserved.begin(), reserved.end(),
                                 [&k = key](const auto& x) { return x.name == k; });
-    if (i == reserved.end() || (!i->forbidden.empty() && text_of(value) != i->forbidden)
+    if (i == reserved.end()
         || std::any_of(std::begin(i->allowed), std::end(i->allowed),
-                       [text = text_of(value)](auto x) { return !x.empty() && x == text; }))
+                       [text = property_text(value)](auto x) { return !x.empty() && x == text; }))
       continue;
     const auto full = path + "." + key;
-    found.push_back({full, full + "=" + text_of(value) + " is refused: " + std::string{i->reason}});
+    found.push_back(
+      {full, full + "=" + property_text(value) + " is refused: " + std::string{i->reason}});
   }
 }
-
-/// Numeric properties as one client sees them: the common ones, then its own.
-class client_numbers {
-public:
-  client_numbers(const json& kafka, const char* client) : kafka_(kafka), client_(client) {}
-
-  struct number {
-    std::string path; ///< The path of the key that sets it; empty for a default.
-    int64_t value = 0;
-  };
-
-  /// The first of `names` (a property and its other names) that is set.
-  std::optional<number> find(std::initializer_list<const char*> names) const {
-    const auto own = kafka_.find(client_);
-    for (const auto* name : names) {
-      if (own != kafka_.end() && own->is_object() && own->contains(name))
-        return read((*own)[name], std::string{"kafka."} + client_ + "." + name);
-      if (kafka_.contains(name))
-        return read(kafka_[name], std::string{"kafka."} + name);
-    }
-    return std::nullopt;
-  }
-
-  number find_or(const char* name, int64_t otherwise) const {
-    return find({name}).value_or(number{{}, otherwise});
-  }
-
-private:
-  static std::optional<number> read(const json& x, std::string path) {
-    const auto text = text_of(x);
-    char* end = nullptr;
-    const auto value = std::strtoll(text.c_str(), &end, 10);
-    if (text.empty() || *end != 0)
-      return std::nullopt; // librdkafka reports it
-    return number{std::move(path), value};
-  }
-
-  const json& kafka_;
-  const char* client_;
-};
 
 using number = client_numbers::number;
-
-/// Reports the violation at the key that is set, since the user looks there.
-void refuse(std::vector<violation>& found, const number& x, const number& other,
-            const std::string& text) {
-  const auto& path = x.path.empty() ? other.path : x.path;
-  if (!path.empty()) // The defaults of two properties agree.
-    found.push_back({path, path + "=" + std::to_string(x.path.empty() ? other.value : x.value)
-                             + " is refused: " + text});
-}
 
 /// Properties that librdkafka knows by two names. When both are given, the alphabetical order of
 /// the names decides which one wins.
@@ -156,30 +120,22 @@ constexpr std::pair<const char*, const char*> aliases[] = {
 };
 
 void check_aliases(const json& kafka, const char* client, std::vector<violation>& found) {
-  // The path and the text of a property as that client gets it.
-  const auto given = [&](const char* name) -> std::optional<std::pair<std::string, std::string>> {
-    if (const auto own = kafka.find(client); own != kafka.end() && own->is_object())
-      if (const auto i = own->find(name); i != own->end())
-        return std::pair{std::string{"kafka."} + client + "." + name, text_of(*i)};
-    if (const auto i = kafka.find(name); i != kafka.end())
-      return std::pair{std::string{"kafka."} + name, text_of(*i)};
-    return std::nullopt;
-  };
   for (const auto& [name, alias] : aliases) {
     // They are set in the order of their names, and the later one wins.
     std::string loser{name}, winner{alias};
     if (winner < loser)
       std::swap(loser, winner);
-    const auto lost = given(loser.c_str()), won = given(winner.c_str());
-    if (!lost || !won || lost->second == won->second)
+    const auto lost = find_property(kafka, client, loser.c_str()),
+               won = find_property(kafka, client, winner.c_str());
+    if (!lost || !won || lost->text == won->text)
       continue;
-    const auto& path = lost->first;
+    const auto& path = lost->path;
     const auto said = std::any_of(found.begin(), found.end(),
                                   [&path](const auto& x) { return x.path == path; });
     if (!said)
-      found.push_back({path, path + "=" + lost->second + " is refused: " + loser
-                               + " is another name of " + winner + ", and " + won->first + "="
-                               + won->second + " would win. Give one of them only"});
+      found.push_back({path, path + "=" + lost->text + " is refused: " + loser
+                               + " is another name of " + winner + ", and " + won->path + "="
+                               + won->text + " would win. Give one of them only"});
   }
 }
 
@@ -272,18 +228,9 @@ void check_statistics(const client_numbers& consumer, std::vector<violation>& fo
 /// (`wire::max_body_size`).
 constexpr int64_t frame_limit = int64_t{256} << 20, frame_overhead = int64_t{1} << 20;
 
-/// `jobs.max_bytes` of the document, or its default.
-int64_t job_limit(const json& document) {
-  const auto jobs = document.find("jobs");
-  if (jobs == document.end() || !jobs->is_object())
-    return 0;
-  const auto i = jobs->find("max_bytes");
-  return i != jobs->end() && i->is_number_integer() ? i->get<int64_t>() : 0;
-}
-
 void check_job_size(const client_numbers& consumer, const json& document,
                     std::vector<violation>& found) {
-  const number job{"jobs.max_bytes", job_limit(document)};
+  const number job{"jobs.max_bytes", number_at(document, "jobs", "max_bytes")};
   if (job.value > frame_limit - frame_overhead) {
     refuse(found, job, {},
            "an image goes to its worker in a frame of 256 MiB at most, so it may have "
@@ -435,6 +382,7 @@ std::vector<violation> check_kafka_rules(const json& document) {
   check_message_size({*kafka, "producer"}, found);
   check_queue({*kafka, "producer"}, document, found);
   check_producer({*kafka, "producer"}, document, found);
+  check_kafka_bounds(document, found);
   return found;
 }
 

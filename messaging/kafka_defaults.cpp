@@ -1,6 +1,9 @@
 #include "messaging/kafka_defaults.hpp"
 
+#include <algorithm>
+#include <cstdlib>
 #include <string>
+#include <string_view>
 
 namespace ziyu::messaging {
 
@@ -12,13 +15,49 @@ void set_default(kafka_properties& x, const char* name, const char* alias, std::
     x.emplace(name, std::move(value));
 }
 
+/// Our default of `reconnect.backoff.max.ms`: the longest pause until a broker that is back is
+/// contacted. librdkafka demands that it is not shorter than the first pause.
+std::string default_reconnect_ms(const kafka_properties& x) {
+  constexpr int64_t usual = 2'000;
+  const auto first = x.find("reconnect.backoff.ms");
+  return std::to_string(
+    first == x.end() ? usual : std::max<int64_t>(usual, std::atoll(first->second.c_str())));
+}
+
+/// The value of a property in `conf`, as librdkafka shows it.
+std::string value_in(const rd_kafka_conf_t* conf, const std::string& name) {
+  char text[512] = "";
+  size_t size = sizeof text;
+  return rd_kafka_conf_get(conf, name.c_str(), text, &size) == RD_KAFKA_CONF_OK ? text : "";
+}
+
+bool is_number(std::string_view x) {
+  return !x.empty() && x.find_first_of("0123456789") != x.npos
+         && x.find_first_not_of("+-.0123456789e") == x.npos;
+}
+
+/// librdkafka reads "010" as 8, "0x10" as 16, "5 s" as 5 and "4294967296" as 0. Ziyu's rules and
+/// clients read such texts otherwise, so a number must be written as librdkafka writes it.
+expected<void> check_numbers(const rd_kafka_conf_t* conf, const kafka_properties& properties) {
+  for (const auto& [name, given] : properties) {
+    const auto first = given.find_first_not_of(" \t\n\r\f\v+-");
+    const auto like_a_number =
+      first != given.npos && (given[first] == '.' || (given[first] >= '0' && given[first] <= '9'));
+    const auto taken = value_in(conf, name);
+    if (like_a_number && is_number(taken) && taken != given)
+      return fail(errc::invalid_config, "kafka." + name + "=" + given
+                                          + " is refused: librdkafka takes it for " + taken
+                                          + "; write that if it is meant");
+  }
+  return {};
+}
+
 kafka_properties with_common_producer_defaults(kafka_properties x) {
   x["enable.idempotence"] = "true";
   x["acks"] = "all";
   set_default(x, "linger.ms", "queue.buffering.max.ms", "5");
   x.insert({
-    // The longest pause until a broker that is back is contacted.
-    {"reconnect.backoff.max.ms", "2000"},
+    {"reconnect.backoff.max.ms", default_reconnect_ms(x)},
     {"client.id", "ziyu"},
     {"queue.buffering.max.kbytes", default_queue_kbytes(x)},
     {"batch.size", std::to_string(default_batch_bytes)},
@@ -36,6 +75,8 @@ expected<void> try_client(const char* name, rd_kafka_type_t type,
     why.erase(why.find_last_not_of(" \n") + 1);
     return fail(conf.error().code, why + " (" + name + ")");
   }
+  if (auto ok = check_numbers(conf->get(), properties); !ok)
+    return fail(ok.error().code, ok.error().message + " (" + name + ")");
   char text[512];
   const kafka_ptr client{rd_kafka_new(type, conf->get(), text, sizeof text)};
   if (!client)
@@ -61,7 +102,7 @@ kafka_properties with_consumer_defaults(kafka_properties x) {
     // A broker that is back is contacted within this, not after 10 s and more. A broker that takes
     // requests and does not answer is given up within `socket.timeout.ms`, not after 60 s: the
     // group would have no coordinator meanwhile.
-    {"reconnect.backoff.max.ms", "2000"},
+    {"reconnect.backoff.max.ms", default_reconnect_ms(x)},
     {"socket.timeout.ms", "10000"},
     // A topic that is created later is found within this.
     {"topic.metadata.refresh.interval.ms", "5000"},

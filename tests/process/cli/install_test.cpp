@@ -63,7 +63,7 @@ TEST_F(Installation, ServesTheModelThatItBrings) {
   for (const std::string file : {"compose/ziyu.json", "configs/ziyu.json"}) {
     const auto x = shell("ZIYU_BROKERS=127.0.0.1:1 ZIYU_HTTP_HOST=127.0.0.1 " + prefix()
                          + "/bin/ziyu check --offline --json " + prefix() + "/share/ziyu/" + file
-                         + " --set memory.container_limit_bytes=2GiB");
+                         + " --set memory.container_limit_bytes=2GiB --set http.port=0");
     EXPECT_EQ(x.code, 0) << file << x.out;
     const auto answer = nlohmann::json::parse(x.out, nullptr, false);
     ASSERT_TRUE(answer.is_object()) << x.out;

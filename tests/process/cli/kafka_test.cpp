@@ -443,14 +443,26 @@ TEST_F(Kafka, CheckFindsBrokerAndTopics) {
   const std::vector<std::string> arguments{binary,  "check",
                                            config,  "--json",
                                            "--set", "kafka.bootstrap.servers=" + kafka.bootstrap(),
-                                           "--set", "memory.container_limit_bytes=8GiB"};
+                                           "--set", "memory.container_limit_bytes=8GiB",
+                                           "--set", "http.port=0"};
   program x{arguments};
   EXPECT_EQ(x.finish(), 0) << x.out();
   const auto report = json::parse(x.out());
-  EXPECT_EQ(report["checks"].size(), 10u) << report.dump(2);
+  EXPECT_EQ(report["checks"].size(), 11u) << report.dump(2);
   auto other = arguments;
   other.insert(other.end(), {"--set", "topics.events=nobody.knows"});
   program y{other};
   EXPECT_EQ(y.finish(), 1);
   EXPECT_NE(y.out().find("topic nobody.knows"), std::string::npos);
+}
+
+TEST_F(Kafka, CheckAsksTheBrokerAsEachClientConnects) {
+  program x{{binary, "check", test::source_dir() + "/configs/ziyu.json", "--json", "--set",
+             "kafka.bootstrap.servers=" + kafka.bootstrap(), "--set",
+             "memory.container_limit_bytes=8GiB", "--set", "http.port=0", "--set",
+             "kafka.security.protocol=ssl", "--set", "kafka.consumer.security.protocol=plaintext",
+             "--set", "kafka.producer.security.protocol=PLAINTEXT"}};
+  EXPECT_EQ(x.finish(), 0) << x.out();
+  EXPECT_NE(x.out().find("broker, consumer"), std::string::npos) << x.out();
+  EXPECT_NE(x.out().find("broker, producer"), std::string::npos) << x.out();
 }

@@ -1,10 +1,19 @@
-// `ziyu check` and `ziyu serve` agree, with the real programs. The table of what is accepted is
-// in tests/unit/cli/settings_test.cpp.
+// `ziyu check` and `ziyu serve` agree, with the real programs. What is accepted is in
+// tests/unit/cli/settings_test.cpp, and for Kafka in tests/support/kafka_rows.hpp.
 
+#include "support/kafka_rows.hpp"
 #include "support/places.hpp"
 #include "support/program.hpp"
 
 #include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+#include <iterator>
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
 
 using namespace ziyu::test;
 
@@ -21,18 +30,69 @@ std::ostream& operator<<(std::ostream& out, const settings_case& x) {
   return out;
 }
 
+/// `command` of ziyu, with overrides that need neither a broker nor a fixed port.
+std::vector<std::string> ziyu_with(std::vector<std::string> command,
+                                   const std::vector<std::string>& overrides) {
+  command.insert(command.begin(), program_dir() + "/ziyu");
+  for (const auto* x :
+       {"kafka.bootstrap.servers=127.0.0.1:1", "http.port=0", "memory.container_limit_bytes=8GiB"})
+    command.insert(command.end(), {"--set", x});
+  for (const auto& x : overrides)
+    command.insert(command.end(), {"--set", x});
+  return command;
+}
+
 class Settings : public testing::TestWithParam<settings_case> {
 protected:
   static std::vector<std::string> with(std::vector<std::string> command) {
-    command.insert(command.begin(), program_dir() + "/ziyu");
-    // There is no broker, and none is needed.
-    for (const auto* x : {"kafka.bootstrap.servers=127.0.0.1:1", "http.port=0",
-                          "memory.container_limit_bytes=8GiB"})
-      command.insert(command.end(), {"--set", x});
-    for (const auto& x : GetParam().overrides)
-      command.insert(command.end(), {"--set", x});
-    return command;
+    return ziyu_with(std::move(command), GetParam().overrides);
   }
+};
+
+/// What `check --json` says of its first failure.
+std::string first_failure(const std::string& report) {
+  const auto document = nlohmann::json::parse(report, nullptr, false);
+  if (!document.is_object())
+    return "no JSON: " + report;
+  for (const auto& x : document.at("checks"))
+    if (x.at("verdict").get<std::string>() == "failed")
+      return x.at("detail").get<std::string>();
+  return "";
+}
+
+class KafkaProperties : public testing::TestWithParam<kafka_row> {};
+
+std::vector<kafka_row> rows_for_programs() {
+  const auto all = kafka_rows();
+  std::vector<kafka_row> result;
+  std::copy_if(all.begin(), all.end(), std::back_inserter(result),
+               [](const auto& x) { return x.by_programs; });
+  return result;
+}
+
+/// A port of 127.0.0.1 that another program has.
+class taken_port {
+public:
+  taken_port() : fd_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t size = sizeof address;
+    if (::bind(fd_, reinterpret_cast<sockaddr*>(&address), size) != 0
+        || ::getsockname(fd_, reinterpret_cast<sockaddr*>(&address), &size) != 0
+        || ::listen(fd_, 1) != 0)
+      std::abort();
+    number_ = ntohs(address.sin_port);
+  }
+  ~taken_port() { ::close(fd_); }
+  taken_port(const taken_port&) = delete;
+  taken_port& operator=(const taken_port&) = delete;
+
+  std::string number() const { return std::to_string(number_); }
+
+private:
+  int fd_;
+  uint16_t number_ = 0;
 };
 
 const std::string file = source_dir() + "/configs/ziyu.json";
@@ -74,4 +134,64 @@ INSTANTIATE_TEST_SUITE_P(
     settings_case{{"topics.jobs=.."}, "topics.jobs"},
     settings_case{{"workers.executable=/tmp"}, "workers.executable"},
     settings_case{{"faults.allowed=true", R"(faults.slots={"0": "nonsense"})"}, "faults.slots.0"},
+    settings_case{{"http.host=203.0.113.7"}, "cannot listen on http.host:port 203.0.113.7:0"},
+    settings_case{{"http.host="}, "http.host"},
+    settings_case{{"jobs.dataref_root=/nonexistent/images"},
+                  "jobs.dataref_root: /nonexistent/images does not exist"},
+    settings_case{{"jobs.dataref_root=/etc/passwd"},
+                  "jobs.dataref_root: /etc/passwd is not a folder"},
     settings_case{{"workers.executable=/nonexistent/ziyu-worker"}, "workers.executable"}));
+
+TEST_P(KafkaProperties, AreRefusedByCheckAndServeWithTheSameWords) {
+  const auto& x = GetParam();
+  auto overrides = x.properties;
+  if (x.with == kafka_row::guarantee::exactly_once)
+    overrides.emplace_back("delivery.guarantee=exactly_once");
+  program check{ziyu_with({"check", file, "--json", "--timeout", "0.1"}, overrides)};
+  program serve{ziyu_with({"serve", "--config", file}, overrides)};
+  const auto code = check.finish();
+  const auto said = first_failure(check.out());
+  if (x.mistake.empty()) {
+    EXPECT_EQ(code, 4) << "there is no broker: " << check.out() << check.err();
+    EXPECT_TRUE(serve.wait_for("\"serving\":true")) << serve.err();
+    serve.signal(SIGTERM);
+    EXPECT_EQ(serve.finish(), 0) << serve.err();
+    return;
+  }
+  EXPECT_EQ(code, 2) << check.out() << check.err();
+  EXPECT_NE(said.find(x.mistake), std::string::npos) << check.out();
+  EXPECT_EQ(check.out().find("no Kafka broker answers"), std::string::npos) << check.out();
+  EXPECT_EQ(serve.finish(), 2) << serve.out() << serve.err();
+  EXPECT_NE(serve.err().find(said), std::string::npos) << said << "\n" << serve.err();
+}
+
+INSTANTIATE_TEST_SUITE_P(Rows, KafkaProperties, testing::ValuesIn(rows_for_programs()));
+
+TEST(HttpAddress, OfAnotherProgramIsAFailureOfCheckAndServeThatMayPass) {
+  const taken_port taken;
+  const std::vector<std::string> overrides{"http.port=" + taken.number()};
+  program check{ziyu_with({"check", file, "--json", "--offline"}, overrides)};
+  EXPECT_EQ(check.finish(), 1) << check.out();
+  const auto said = first_failure(check.out());
+  EXPECT_NE(said.find("cannot listen on http.host:port 127.0.0.1:" + taken.number()),
+            std::string::npos)
+    << check.out();
+  program serve{ziyu_with({"serve", "--config", file}, overrides)};
+  EXPECT_EQ(serve.finish(), 1) << serve.err();
+  EXPECT_NE(serve.err().find(said), std::string::npos) << serve.err();
+}
+
+TEST(HttpAddress, OfARunningServiceIsOnlyAWarningOfItsCheck) {
+  program serve{ziyu_with({"serve", "--config", file}, {"shutdown.flush_ms=1"})};
+  ASSERT_TRUE(serve.wait_for("\"pid\":")) << serve.err();
+  const auto about = nlohmann::json::parse(serve.out(), nullptr, false);
+  ASSERT_TRUE(about.is_object()) << serve.out();
+  const auto address = about.at("http").get<std::string>();
+  program check{ziyu_with({"check", file, "--offline"},
+                          {"http.port=" + address.substr(address.rfind(':') + 1)})};
+  EXPECT_EQ(check.finish(), 0) << check.out() << check.err();
+  EXPECT_NE(check.out().find("in use by a running service of ziyu"), std::string::npos)
+    << check.out();
+  serve.signal(SIGTERM);
+  EXPECT_EQ(serve.finish(), 0) << serve.err();
+}

@@ -243,6 +243,9 @@ TEST(Config, AConsumerFetchesAnyJobUnlessToldOtherwise) {
   const auto large = with({"jobs.max_bytes=100MiB"});
   EXPECT_GE(receive(large), max_record_bytes(large) + 512);
   EXPECT_EQ(receive(with({"kafka.receive.message.max.bytes=30000000"})), 30'000'000u);
+  EXPECT_EQ(receive(with({"kafka.consumer.fetch.max.bytes=200000000"})), 200'000'512u);
+  EXPECT_EQ(receive(with({"kafka.message.max.bytes=300000000"})), 300'000'512u)
+    << "librdkafka fetches as much";
 }
 
 TEST(Config, ExpandsTheEnvironmentAndKeepsDoubledDollars) {
