@@ -23,8 +23,8 @@ The proof sends generated images through the original pipeline and, with the exp
 (--worker; by default that of build/release or of PATH), and compares the answers. Without ziyu-worker the export says
 "not proven".
 
-Exit codes: 0 exported (and proven, where it does not say "not proven"), 1 failed: nothing is left behind, 2 wrong usage.
-"""
+Exit codes: 0 exported (and proven, where it does not say "not proven"), 1 failed: nothing is left behind, 2 wrong
+usage. """
 
 import argparse
 import re
@@ -163,8 +163,8 @@ def load_checkpoint(model, state: dict) -> None:
 
 
 def make_random(model) -> None:
-    """Replaces weights that are initialised with zeros, as heads often are: they would answer the same to everything,
-    and a comparison of two such models proves nothing."""
+    """Replaces weights that are initialised with zeros, as heads often are: such a model gives the same answer to every
+    image, and comparing two of them proves nothing."""
     import torch
 
     for parameter in model.parameters():
@@ -176,7 +176,7 @@ def make_random(model) -> None:
 
 
 class source:
-    """A model, and what its library knows of it."""
+    """A model, and the metadata that its library has for it."""
 
     def __init__(self, name, library, model, weights, own_input=None, original=None, labels=None, multi_label=False,
                  flip=False):
@@ -192,7 +192,7 @@ def is_hugging_face(name: str) -> bool:
 
 
 def make_source(options, classes: int | None) -> source:
-    """The library is told by the prefix; a name without one is looked up in torchvision, then in timm."""
+    """The prefix names the library. A name without a prefix is looked up in torchvision, then in timm."""
     name = options.model
     if is_hugging_face(name):
         return of_hugging_face(name.removeprefix("hf:"), options)
@@ -296,8 +296,8 @@ def weights_word(options) -> str:
 
 
 def scores_of(answer):
-    """The tensor [1, classes] in what a model answers: a tensor, a mapping with `logits`, or a tuple that begins with
-    it; None for anything else."""
+    """The tensor [1, classes] in a model's answer: the answer is a tensor, a mapping with `logits`, or a tuple that
+    begins with it; None for anything else."""
     import torch
 
     if torch.is_tensor(answer):
@@ -335,7 +335,7 @@ def as_tensor_model(model, flip: bool, example):
 
 
 def preprocessing_of(options, origin: source) -> tuple[dict, bool]:
-    """model.json's `input`, and whether it is the model's own."""
+    """The `input` of model.json, and whether it is the model's own preprocessing."""
     own = options.preprocessing == "model"
     if own and origin.own_input:
         try:
@@ -411,8 +411,8 @@ def activation_of(options, origin: source, model, example) -> tuple[str, float |
 
 def prove(options, folder: Path, origin: source, model, preprocessing: dict, own: bool, activation: str,
           threshold: float | None, classes: int) -> str:
-    """Compares the folder, as ziyu-worker serves it, with the original; the line to print. Ends the program when they
-    differ."""
+    """Compares the folder, as ziyu-worker serves it, with the original model. Returns the line to print; ends the
+    program if the answers differ."""
     import torch
     from PIL import Image
 

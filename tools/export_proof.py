@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Proves an export: the same images through the model's original pipeline and, with the exported folder, through
-ziyu-worker, the program that serves jobs. What only Python says of the folder would prove nothing."""
+ziyu-worker, the program that serves jobs. A test in Python alone would not prove that the service answers alike."""
 
 import dataclasses
 import json
@@ -39,7 +39,7 @@ class agreement:
 
 
 def find_worker(given: Path | None) -> Path | None:
-    """The ziyu-worker to use: as given, that of this clone's build, or of PATH."""
+    """The ziyu-worker to use: the given one, the one that this clone has built, or the one in PATH."""
     if given:
         if not given.is_file():
             raise SystemExit(f"--worker {given}: no such program")
@@ -50,7 +50,8 @@ def find_worker(given: Path | None) -> Path | None:
 
 
 def make_images(folder: Path, count: int, seed: int = 0) -> list[Path]:
-    """Noise over gradients with hard edges, so that each step of the preprocessing shows; PNG and, every fourth, JPEG."""
+    """Images of noise over gradients with hard edges, in which a mistake in any step of the preprocessing shows. Every
+    fourth is a JPEG, the others are PNG."""
     import numpy as np
     from PIL import Image
 

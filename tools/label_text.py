@@ -84,7 +84,7 @@ def _telling_label(text: str) -> str:
 
 def read_labels(path: Path) -> list[str]:
     """One label a line, a JSON list, or JSON with `id2label` (Hugging Face) or {"0": label, ...}.
-    Ends the program with the line, the likely encoding and what to do when the file is no such thing."""
+    If the file is none of these, the program ends and names the line, the likely encodings and what to do."""
     try:
         content = path.read_bytes()
     except OSError as problem:
@@ -122,7 +122,7 @@ def labels_of_json(text: str, path: Path) -> list[str]:
 
 
 def check_labels(labels: list[str], source: str) -> None:
-    """Ends the program when a label cannot stand on a line of labels.txt."""
+    """Ends the program if a label cannot be written as one line of labels.txt."""
     if not labels:
         raise SystemExit(f"{source} has no labels")
     for index, label in enumerate(labels):

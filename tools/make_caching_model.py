@@ -4,7 +4,7 @@
     tools/make_caching_model.py              # writes tests/data/models/caching/1
 
 It is the leaky model (tools/make_leaky_model.py) with a bound: one line of its TorchScript code is added, so PyTorch
-is not needed. It is there to be judged, not to be right.
+is not needed. The model tests the judge; its answers mean nothing.
 """
 
 import hashlib

@@ -3,10 +3,10 @@
 
     tools/make_layouts.py        (needs numpy and pillow of tools/requirements.txt)
 
-The expected.json beside them says what each must come to: the SHA-256 of the RGB bytes that Pillow makes of it by
-`ImageOps.exif_transpose(Image.open(f)).convert("RGB")`, and their size; or the reason with which it is refused. Where
-Ziyu differs from Pillow on purpose, `reference=` names the pixels that it must give, and `note` says why.
-"""
+The file expected.json beside them has the expected outcome of each file: the SHA-256 of the RGB bytes that Pillow makes
+of it by `ImageOps.exif_transpose(Image.open(f)).convert("RGB")`, and their size; or the reason with which it is
+refused. Where Ziyu differs from Pillow on purpose, `reference=` names the pixels that it must give, and `note` says
+why. """
 
 import json
 import re
@@ -31,7 +31,7 @@ def outcome(x: dict) -> str:
 
 
 def rows() -> dict[str, str]:
-    """The table: a layout each, with what becomes of it; sets "row" of each file."""
+    """The table: one row per layout, with its outcome. Sets "row" of each file."""
     found: dict[str, set[str]] = {}
     for x in EXPECTED.values():
         x["row"] = x["layout"]

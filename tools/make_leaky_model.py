@@ -3,9 +3,8 @@
 
     tools/make_leaky_model.py                # writes tests/data/models/leaky/1
 
-TorchScript, so that the list is an attribute of the module and every call adds a tensor of 64 KiB to it. It takes and
-answers what the digits model does, with weights from a fixed seed: it is there to be healed, not to be right.
-"""
+TorchScript, so that the list is an attribute of the module and every call adds a tensor of 64 KiB to it. Its inputs and
+outputs have the shapes of the digits model. Its weights come from a fixed seed, so its answers mean nothing. """
 
 from pathlib import Path
 from typing import List

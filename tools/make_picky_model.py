@@ -3,8 +3,8 @@
 
     tools/make_picky_model.py                # writes tests/data/models/picky/1
 
-TorchScript, so that the choice depends on each input. What one image does to the model must cost no other image.
-"""
+The model is TorchScript, so that the choice depends on each input. Tests check that an image on which the model fails
+does not affect other images. """
 
 from pathlib import Path
 

@@ -3,7 +3,7 @@
 
     tools/make_test_images.py
 
-The expected.json beside them says what each must come to: size and some pixels as Pillow sees them after
+The file expected.json beside them has the expected outcome of each file: size and some pixels as Pillow sees them after
 `ImageOps.exif_transpose` and `convert("RGB")`, with the tolerance that lossy formats need; or an error's name.
 """
 

@@ -15,9 +15,9 @@ import label_text
 
 @contextlib.contextmanager
 def new_version(output: Path, name: str, version: str, force: bool):
-    """Gives a temporary folder beside OUTPUT/NAME/VERSION, which becomes that folder when the block ends well;
-    when it ends otherwise, also by a signal that Python turns into an exception, nothing is left behind.
-    An existing version is replaced only by `force`, and at the end."""
+    """Yields a temporary folder beside OUTPUT/NAME/VERSION, which becomes that folder if the block ends without an
+    exception. Otherwise nothing is left behind, also after a signal that Python turns into an exception. An existing
+    version is replaced only by `force`, and at the end."""
     for what, word in (("--name", name), ("--version", version)):
         if not word or word.startswith(".") or "/" in word or "\0" in word:
             raise SystemExit(f"{what} {word!r} cannot be the name of a folder")

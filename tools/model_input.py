@@ -11,7 +11,7 @@ class unsupported(Exception):
 
 
 def _pair(size) -> list[int]:
-    """[height, width] of a size as the libraries have it."""
+    """[height, width] of a size in any form that the libraries use."""
     if isinstance(size, int):
         return [size, size]
     size = [int(x) for x in size]
@@ -46,8 +46,8 @@ def _described(size: list[int], resize, fit: str, interpolation: str, mean, std,
 
 
 def of_steps(steps, interpolation: str | None = None) -> dict:
-    """Of the steps of a torchvision `Compose` as timm and torchvision make them. `interpolation` replaces that of the
-    steps."""
+    """The `input` for the steps of a torchvision `Compose`, as timm and torchvision make them. `interpolation` replaces
+    that of the steps."""
     size, resize, fit, how, fill, mean, std = None, 0, "", "bilinear", (), None, None
     for step in steps:
         kind = type(step).__name__
@@ -76,7 +76,7 @@ def of_steps(steps, interpolation: str | None = None) -> dict:
 
 
 def of_torchvision(preset, interpolation: str | None = None) -> dict:
-    """Of `weights.transforms()`."""
+    """The `input` for `weights.transforms()` of torchvision."""
     if type(preset).__name__ != "ImageClassification":
         raise unsupported(f"the weights' transforms are {type(preset).__name__}, not those of an image classifier")
     if not preset.antialias:
@@ -86,7 +86,7 @@ def of_torchvision(preset, interpolation: str | None = None) -> dict:
 
 
 def of_processor(processor, interpolation: str | None = None) -> dict:
-    """Of an image processor of `transformers` (preprocessor_config.json)."""
+    """The `input` for an image processor of `transformers` (preprocessor_config.json)."""
     kind = re.sub(r"(Fast|Pil)$", "", type(processor).__name__)
     if kind == "TimmWrapperImageProcessor":
         return of_steps(processor.val_transforms.transforms, interpolation)

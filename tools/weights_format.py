@@ -63,7 +63,7 @@ def _kind_of_archive(path: Path) -> str:
 
 
 def why_no_checkpoint(path: Path, kind: str) -> str:
-    """What a file is that --checkpoint cannot take, and what to do; "" for one that it can take or may try."""
+    """For a file that --checkpoint cannot take: what the file is, and what to do. "" for any other file."""
     from_pytorch = ("export the model from PyTorch: tools/export_model.py ARCHITECTURE --checkpoint STATE_DICT")
     return {
         "torch.export": f"{path} is a program of torch.export (.pt2), not a state dict; in Python, "

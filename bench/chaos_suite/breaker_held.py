@@ -1,5 +1,5 @@
-"""Holds a circuit breaker open for more than two max.poll.interval.ms, and over rebalances. Does its service stay in
-the group all the time, and do all partitions go on soon after the breaker has closed?"""
+"""Holds a circuit breaker open for more than two max.poll.interval.ms, and over rebalances. Checks that its service
+stays in the group all the time, and that all partitions go on soon after the breaker has closed."""
 
 import time
 
@@ -31,7 +31,8 @@ def run_breaker_held(options):
         missed, members = [], []
 
         def serve(seconds, until=lambda: False):
-            """Whether `until` came to hold within so many seconds."""
+            """Serves the suite until `until()` is true. Returns False if that takes longer than the given number of
+            seconds."""
             end = time.monotonic() + seconds
             while time.monotonic() < end:
                 submitter.pump()
@@ -47,7 +48,7 @@ def run_breaker_held(options):
             return answer["breaker"] if answer else "unknown"
 
         def changes():
-            """How often the breaker has changed its state until now. None: it does not tell."""
+            """How often the breaker has changed its state until now; None if the service does not answer."""
             found = None
 
             def told():
@@ -58,7 +59,8 @@ def run_breaker_held(options):
             return found
 
         def member():
-            """The member id that the group knows the held service by: another one means that it was away."""
+            """The member id that the held service has in the group. If it changes, the service has left the group and
+            come back."""
             found = stage.cluster.members("chaos", f"place{held.number}")
             if found:
                 members.extend(found)

@@ -14,8 +14,8 @@ KINDS = {x.name: x for x in schedule.KINDS}
 class Chaos:
     """Call `step` often, from the main thread.
 
-    The plan keeps its rules by the clock; on a busy machine a broker or a service may need longer to come back than the
-    plan leaves it. So each action waits until the rules hold indeed, and is dropped when the time is up before.
+    The plan keeps its rules by the clock. On a busy machine a broker or a service may need longer to come back than the
+    plan allows. So each action waits until the rules really hold, and is dropped if its time ends before that.
     """
 
     def __init__(self, actions, cluster, places, left_behind, log, seconds, pressures):
@@ -32,7 +32,7 @@ class Chaos:
         self.origin = time.monotonic()
 
     def step(self):
-        """Whether something is still to come."""
+        """Whether actions of the plan are still to come."""
         now = time.monotonic() - self.origin
         while self.queue and self.queue[0][0] <= now:
             _, _, function, arguments = heapq.heappop(self.queue)

@@ -58,7 +58,7 @@ class Verdict:
 
 
 def check(submitted, answers, ordering="unordered"):
-    """Reconciles the two lists. Counts everything; what counts as missed depends on what was promised: `missed`."""
+    """Reconciles the two lists. Counts everything. The function `missed` says which counts break a promise."""
     verdict = Verdict(submitted=len(submitted))
     by_source = {(x.partition, x.offset): x for x in submitted}
     answered = defaultdict(list)
@@ -103,7 +103,7 @@ def _check_content(verdict, job, found):
 
 
 def _check_labels(verdict, submitted, answered):
-    """Answers that were swapped between jobs are found by different labels for the same image."""
+    """Finds answers that were swapped between jobs: the same image then has different labels."""
     labels = defaultdict(lambda: defaultdict(list))
     for job in submitted:
         for answer in answered.get(job.job_id, []):
@@ -156,7 +156,7 @@ def _check_stalls(verdict, submitted, answered):
 
 
 def longest_stall(jobs, answered, progress):
-    """(seconds, start): the longest time without progress while a prompt job was waiting that did get an answer.
+    """(seconds, start): the longest time without progress while a prompt job waited that was answered later.
 
     Jobs that are lost do not count here, as the wait for them would never end: they are counted as lost.
     """
@@ -183,7 +183,7 @@ def longest_stall(jobs, answered, progress):
 def missed(verdict, delivery="at_least_once", stall_limit_s=11.0, machine_delay_s=0.0):
     """The promises that were broken, each as a line for people. Empty: all were kept.
 
-    `machine_delay_s`: how long the machine kept even the suite from running; stalls may be longer by that.
+    `machine_delay_s`: how long the machine kept the suite itself from running. A stall may be longer by this time.
     """
     lines = []
     for name, count in (("lost", verdict.lost), ("order violations", verdict.order_violations),

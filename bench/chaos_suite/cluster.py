@@ -109,8 +109,8 @@ class Broker:
         self.child.kill()
 
     def fill_disk(self):
-        """Takes all the room that is left. Returns the bytes taken. The broker ends itself when it notices, which may
-        be as late as after `free_disk`."""
+        """Fills the broker's disk. Returns the bytes taken. The broker ends itself when it notices that, which may
+        happen only after `free_disk`."""
         taken = 0
         with open(self.disk / "filler", "wb", buffering=0) as file:
             try:
@@ -159,7 +159,7 @@ class Cluster:
             time.sleep(0.1)
 
     def _format(self):
-        """Formats one broker's storage and copies it: a start of Java less for each of the others."""
+        """Formats one broker's storage and copies it to the others, which saves a start of Java for each of them."""
         first = self.brokers[0]
         identity = urlsafe_b64encode(uuid.UUID(int=uuid.uuid4().int >> 1).bytes).decode().rstrip("=")
         done = subprocess.run(first.java("128m", "kafka.tools.StorageTool", "format", "-g", "-t", identity, "-c"),
@@ -201,8 +201,8 @@ class Cluster:
         return all(len(p.isrs) == len(p.replicas) for topic in topics for p in topic.partitions.values())
 
     def _group(self, name):
-        """What is known of a consumer group; None if nobody can tell. (Not by describe_consumer_groups: its requests
-        crash the client when they time out.)"""
+        """What is known of a consumer group; None if no broker answers. (describe_consumer_groups is not used: its
+        requests crash the client when they time out.)"""
         try:
             found = self.admin.list_groups(name, timeout=1.5)
         except KafkaException:
@@ -215,18 +215,18 @@ class Cluster:
         return about is not None and about.state == "Stable" and len(about.members) == members
 
     def members(self, name, client_id):
-        """Ids of the group's members with this client id; nothing when nobody can tell."""
+        """Ids of the group's members with this client id; empty if no broker answers."""
         about = self._group(name)
         return [x.id for x in about.members if x.client_id == client_id] if about else []
 
     def log_of(self, topic, partition):
-        """The folder of a partition's log at a replica that has all that is committed. KafkaException when nobody can
-        tell."""
+        """The folder of a partition's log at a replica that has all committed records. Raises KafkaException if no
+        broker answers."""
         in_sync = self.admin.list_topics(topic, timeout=5).topics[topic].partitions[partition].isrs
         return next(x.disk for x in self.brokers if x.number in in_sync) / "data" / f"{topic}-{partition}"
 
     def look(self):
-        """Starts brokers again that ended themselves: when their disk was full, or when they could not bind."""
+        """Restarts brokers that ended themselves because their disk was full or because they could not bind."""
         for broker in self.brokers:
             if broker.meant_to_run and not broker.running() and not (broker.disk / "filler").exists():
                 broker.start()
@@ -241,7 +241,7 @@ class Cluster:
 
 
 def _mount_small(folder, size):
-    """A tmpfs, if we may and are to (`size` above 0). Sparse files take no room there."""
+    """Mounts a tmpfs if `size` is above 0 and this process may mount. Sparse files take no room in a tmpfs."""
     if os.geteuid() != 0 or size == 0:
         return False
     return subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "ziyu-chaos", folder], check=False,

@@ -18,7 +18,7 @@ ASSIGNORS = ("range", "cooperative-sticky")
 
 
 def parser(name, description, drain_s=60, one_load=True):
-    """`one_load`: a run has one kind of delivery, and jobs that come at some rate."""
+    """Options of a command. `one_load`: the command also takes the kind of delivery and the rate of the jobs."""
     made = argparse.ArgumentParser(prog=f"bench/{name}", description=description)
     made.add_argument("--seed", type=int, help="replays the plan and the jobs of a run; default: a new one")
     if one_load:
@@ -47,7 +47,8 @@ def parse(made):
 
 
 def assignor_of(seed):
-    """By the seed's second bit: who takes the delivery from whether the seed is even gets each with both."""
+    """The assignor for a seed, by the seed's second bit. Callers choose the delivery by its first bit, so each delivery
+    runs with both assignors."""
     return ASSIGNORS[seed // 2 % 2]
 
 

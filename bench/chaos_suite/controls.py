@@ -26,7 +26,8 @@ def run_subject(options, variant):
 
 
 def run_controls(options, tries=4):
-    """Each broken variant until it loses a job, with up to `tries` seeds; the correct one with each of these seeds.
+    """Runs each broken variant until it loses a job, with up to `tries` seeds, and the correct variant with each of
+    these seeds.
 
     Returns (the JSON object to print, what went wrong, None).
     """

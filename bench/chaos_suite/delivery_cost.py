@@ -1,6 +1,6 @@
-"""What do exactly_once and ordering cost? Services with each combination of delivery.guarantee and delivery.ordering do
-the same jobs on the same Kafka, one after the other, round after round. A backlog of digits gives the throughput, then
-single jobs give the latency, as a reader with isolation.level=read_committed sees them."""
+"""Measures what exactly_once and ordering cost. Services with each combination of delivery.guarantee and
+delivery.ordering do the same jobs on the same Kafka, one after the other, round after round. A backlog of digits gives
+the throughput, then single jobs give the latency, as a reader with isolation.level=read_committed sees them."""
 
 import json
 import math
@@ -67,7 +67,7 @@ def run_one(stage, options, number, guarantee, ordering):
 
 
 def await_total(stage, place, holds, limit_s):
-    """Waits until the sums of the ledger are so. Returns the time."""
+    """Waits until the sums of the ledger have the given values. Returns the time."""
     deadline = time.monotonic() + limit_s
     while not ((answer := place.get("/ledger")) and holds(answer["total"])):
         stage.look()
@@ -78,7 +78,7 @@ def await_total(stage, place, holds, limit_s):
 
 
 def single_jobs(submitter, tail, count):
-    """Milliseconds from handing each job to a producer to the sight of its result."""
+    """Milliseconds from handing each job to a producer until its result is read."""
     sent, seen = {}, {}
     next_s, deadline = time.monotonic(), time.monotonic() + 60 + count * PERIOD_S
     while len(seen) < count:

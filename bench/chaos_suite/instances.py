@@ -21,7 +21,7 @@ BREAKER_OPENS_AT = 0.85  # share of it
 
 def configuration(place, bootstrap, topics, model, limit_bytes, delivery="at_least_once", ordering="unordered",
                   assignor="range", changes=None):
-    """ziyu.json of a service with short limits for everything that may hang."""
+    """ziyu.json of a service. Whatever may hang has a short limit."""
     all_ = {
         "kafka": {
             "bootstrap.servers": bootstrap, "group.id": "chaos", "client.id": f"place{place}",
@@ -64,7 +64,7 @@ class Place:
     """A place in which instances of the service run one after the other."""
 
     def __init__(self, number, folder, command, cgroup=None, is_plain=False):
-        """`command(number)`: what to start. `is_plain`: it serves no HTTP."""
+        """`command(number)`: the command line to start. `is_plain`: the subject serves no HTTP."""
         self.is_plain = is_plain
         self.number, self.folder, self.command, self.cgroup = number, Path(folder), command, cgroup
         self.child = None
@@ -87,7 +87,7 @@ class Place:
         return self.child is not None and self.child.running()
 
     def address(self):
-        """host:port of its HTTP, or None as long as it does not serve."""
+        """host:port of the service's HTTP server, or None while there is none."""
         try:
             line = (self.folder / f"place{self.number}.{self.starts}.out").read_text()
             return json.loads(line)["http"] if line.endswith("\n") else None
@@ -119,8 +119,8 @@ class Place:
             return None
 
     def metric(self, name):
-        """The sum of a metric over its labels; `name` may end with some of them, as `name{label="value"`. None: no
-        answer."""
+        """The sum of a metric over its labels; `name` may end with some of the labels, as in
+        `name{label="value"`. None if the service does not answer."""
         text = self.text("/metrics")
         if text is None:
             return None
@@ -131,13 +131,14 @@ class Place:
         return bool(answer and answer.get("ready"))
 
     def goes_on(self):
-        """Whether it is there for the work of another that is about to be harmed. Subjects without HTTP: if it runs."""
+        """Whether this service can do the work of another one that is about to be harmed. A subject without HTTP only
+        has to run."""
         return self.running() and self.stopping_since is None and (self.ready() if self.address() else self.is_plain)
 
     def workers(self):
-        """Pids of its workers and standbys, and of its fork server (None if unknown). Without asking it: it may be
-        stopped. Titles can be anything, so the fork server is the one that is a parent, or, as long as
-        it has no children, the only one."""
+        """Pids of the service's workers and standbys, and of its fork server (None if unknown). The service is not
+        asked, since it may be stopped. Process titles are no proof. The fork server is the child that has children, or
+        the only child."""
         if not self.running():
             return [], None
         below = {pid: info for pid, info in descendants(self.child.pid).items() if "ziyu-worker" in info[2]}
@@ -147,7 +148,8 @@ class Place:
         return sorted(x for x in below if x != server), server
 
     def kill(self):
-        """SIGKILL to the service itself. What it leaves behind must end by itself: see `left_behind`."""
+        """Sends SIGKILL to the service itself. The processes that it leaves behind must end by themselves: see
+        `left_behind`."""
         self.meant_to_run, self.stopping_since = False, None
         if not self.running():
             return []
@@ -156,7 +158,7 @@ class Place:
         return below
 
     def terminate(self):
-        """SIGTERM, once: a second one would force it."""
+        """Sends SIGTERM once. A second one would force the stop."""
         self.meant_to_run = False
         if self.running() and self.stopping_since is None:
             self.stopping_since = time.monotonic()
@@ -188,7 +190,7 @@ def make_cgroup(number, repository):
 
 
 class LeftBehind:
-    """Processes of services that were killed: they must be gone soon."""
+    """Processes that killed services have left behind. They must end by themselves soon."""
 
     LIMIT_S = 6.0
 

@@ -48,7 +48,8 @@ MAX_BYTES = 2 << 20  # jobs.max_bytes of the services
 
 
 def without_prompt_dead_letters(kinds):
-    """The same kinds; those that become dead letters cannot be answered at once, as their topic is missing."""
+    """The same kinds of jobs, but none that becomes a dead letter counts as prompt: the topic of dead letters is
+    missing."""
     return {name: (share, expected, prompt and expected != DEAD) for name, (share, expected, prompt) in kinds.items()}
 
 
@@ -116,7 +117,7 @@ class Load:
 
 
 def bitmap(width, height, rng):
-    """An uncompressed BMP of noise: 3 bytes a pixel."""
+    """An uncompressed BMP of noise with 3 bytes per pixel."""
     row = (3 * width + 3) // 4 * 4
     noise = rng.randbytes(row)
     pixels = b"".join(noise[i % row:] + noise[:i % row] for i in range(height))
@@ -125,8 +126,8 @@ def bitmap(width, height, rng):
 
 
 def png(width, height, ratio, rng):
-    """A PNG of 3 bytes a pixel, which are about `ratio` (2 to 100) times as many as its own: from top to bottom the same
-    shades, beside them a stripe of noise."""
+    """A PNG with 3 bytes per pixel. Decoded, it is about `ratio` (2 to 100) times as large as the file. Its columns
+    have the same shades from top to bottom; a stripe beside them is noise."""
     row = 3 * width
     shades = bytes(255 * i // row for i in range(row))
     # What is as in the row above is 0.6 % of it when compressed.
@@ -140,7 +141,7 @@ def png(width, height, ratio, rng):
 
 
 def with_comment(picture, text):
-    """The same PNG as other bytes."""
+    """The same picture in other bytes: a PNG with a comment."""
     end = 8 + 25  # its signature and its header
     return picture[:end] + _chunk(b"tEXt", b"Comment\0" + text.encode("latin-1")) + picture[end:]
 

@@ -1,6 +1,6 @@
 """Gives a service a backlog of images of 10 KB to 8 MB. The backlog is three times the memory of the service's cgroup
 of 1 GiB, and far more than ten times the bytes that the service may hold at once. A third of the images are 10 to 30
-times as large when decoded. Is the memory bounded, and are all jobs done?"""
+times as large when decoded. The run checks that the memory stays bounded and that all jobs are done."""
 
 import os
 import struct
@@ -28,8 +28,8 @@ SETTINGS = {
 
 
 class Photos(Load):
-    """Sizes are log-uniform between 10 KB and 8 MB. A few pictures, of which each job gets a crop or a copy with a
-    comment: to make anew what is sent would take longer than to answer it."""
+    """Sizes are log-uniform between 10 KB and 8 MB. Each job gets a crop of one of a few pictures, or a copy with
+    a comment: making a new picture for each job would take longer than answering it."""
 
     def __init__(self, seed, repository, megabytes):
         super().__init__(seed, repository, 0)
@@ -39,7 +39,8 @@ class Photos(Load):
         self.packed = [self._packed(i / 15) for i in range(16)]
 
     def _packed(self, at):
-        """(a PNG, its bytes when decoded): 10 KB for 0, for 1 as large as its pixels allow; 10 to 30 times that decoded."""
+        """(a PNG, its bytes when decoded). `at` 0 gives a file of 10 KB, 1 the largest that its pixels allow. Decoded,
+        it is 10 to 30 times as large."""
         largest = 3 * MAX_PIXELS
         size = 10_000 * (largest / 10.5 / 10_000) ** at
         ratio = self.rng.uniform(10.5, min(29.0, largest / size))

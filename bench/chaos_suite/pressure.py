@@ -1,6 +1,6 @@
-"""Does the breaker open under memory pressure, and close when the pressure is over? The suite asks the service itself.
+"""Checks that the breaker opens under memory pressure and closes when the pressure is over, by asking the service.
 
-A service that does not answer and a pressure that did not last prove nothing, so they are not judged.
+A service that does not answer, or a pressure that was too short, proves nothing and is not judged.
 """
 
 import time
@@ -49,14 +49,14 @@ class Pressures:
         self.missed = []
 
     def begin(self, place, lasts_s):
-        """None: there is nobody to press, or no room for it."""
+        """Begins a pressure. None if no service can be pressed, or there is no memory to do it."""
         if not place.squeeze(FILL_TO):
             return None
         self.active.append(Pressure(place, place.starts, self.clock() + lasts_s))
         return self.active[-1]
 
     def end(self, pressure):
-        """Releases it, if its breaker is open or has had its time. False: call it again, soon."""
+        """Releases the pressure if the breaker is open or has had its time to open. False: call this again soon."""
         now = self.clock()
         state = self._breaker(pressure)
         held_s = now - pressure.held_from if pressure.held_from is not None else 0.0
@@ -77,11 +77,11 @@ class Pressures:
         return True
 
     def disturb(self, place):
-        """Another action affects it: from now on its breaker says nothing about the pressure."""
+        """Another action affects the service. From now on its breaker says nothing about the pressure."""
         self.closing = [x for x in self.closing if x.place is not place]
 
     def look(self):
-        """Call it often."""
+        """Looks at all breakers under pressure. To be called often."""
         now = self.clock()
         for x in self.active:
             if now - x.looked_s < LOOKS_EACH_S:
@@ -106,7 +106,8 @@ class Pressures:
             self.closing.remove(x)
 
     def finish(self, serve):
-        """Without jobs none closes, but it must not stay open either. `serve()` is called while this waits."""
+        """Waits until no breaker is open. Without jobs a breaker does not close, but it must not stay open either.
+        Calls `serve()` while it waits."""
         deadline = self.clock() + LETS_GO_WITHIN_S
         while self.closing:
             for x in list(self.closing):
@@ -121,7 +122,8 @@ class Pressures:
 
     @staticmethod
     def _breaker(pressure):
-        """A breaker's state; "unknown": no answer; "gone": the service is another one, or none."""
+        """The state of a breaker; "unknown" if the service does not answer, "gone" if it has ended or another one has
+        its place."""
         if not pressure.same_service():
             return "gone"
         answer = pressure.place.get("/health", 0.3)

@@ -14,13 +14,13 @@ CLONE_NEWNS = 0x20000
 
 
 def adopt_orphans():
-    """Makes this process the parent of whatever a killed descendant leaves behind, so that it is found and ended."""
+    """Makes this process the parent of the children of a killed descendant, so that they are found and ended."""
     if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
 
 
 def own_mounts():
-    """Mounts from now on disappear with this process, however it ends. False: mounting is not allowed."""
+    """From now on, mounts disappear with this process, however it ends. False if mounting is not allowed."""
     if os.geteuid() != 0 or ctypes.CDLL(None).unshare(CLONE_NEWNS) != 0:
         return False
     return subprocess.run(["mount", "--make-rprivate", "/"], check=False, stderr=subprocess.DEVNULL).returncode == 0
@@ -30,8 +30,8 @@ given_ports = set()
 
 
 def free_port():
-    """A port of 127.0.0.1 that nobody listens on, another one each time. Below the range of which the kernel gives ports to clients: a
-    broker that is restarted must find its own free."""
+    """A port of 127.0.0.1 that nobody listens on, a different one each time. It is below the range from which the
+    kernel gives ports to clients: a broker that is restarted must find its port free."""
     lowest = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
     for _ in range(200):
         port = random.randrange(max(2048, lowest - 12000), lowest)
@@ -119,7 +119,7 @@ def descendants(root):
 
 
 def send(pid, number):
-    """A signal to a process that may be gone. Returns whether it was there."""
+    """Sends a signal to a process that may be gone. Returns whether the process was there."""
     try:
         os.kill(pid, number)
     except ProcessLookupError:
@@ -128,7 +128,7 @@ def send(pid, number):
 
 
 def end_all_descendants(limit_s=10):
-    """SIGKILL to everything below us until there is nothing, and reaps it."""
+    """Sends SIGKILL to all descendants until there is none, and reaps them."""
     deadline = time.monotonic() + limit_s
     while time.monotonic() < deadline:
         left = descendants(os.getpid())
@@ -151,7 +151,8 @@ class Cgroup:
 
     @classmethod
     def make(cls, name, limit_bytes, enter):
-        """None when no memory cgroup can be made here. `enter`: the program that starts another inside of one."""
+        """A new cgroup; None if none can be made here. `enter`: the program that starts another one inside of a
+        cgroup."""
         for root, v2, limit in ((Path("/sys/fs/cgroup/memory"), False, "memory.limit_in_bytes"),
                                 (Path("/sys/fs/cgroup"), True, "memory.max")):
             folder = root / name
@@ -177,7 +178,7 @@ class Cgroup:
         return int(dict(line.split() for line in text.splitlines())[key])
 
     def used_bytes(self):
-        """As the service counts: without inactive file cache."""
+        """The memory in use, counted as the service does it: without inactive file cache."""
         if self.v2:
             return self._number("memory.current") - self._number("memory.stat", "inactive_file")
         return self._number("memory.usage_in_bytes") - self._number("memory.stat", "total_inactive_file")
@@ -189,7 +190,7 @@ class Cgroup:
         return self._number("memory.events" if self.v2 else "memory.oom_control", "oom_kill")
 
     def remove(self):
-        """Call it when no process is in it any more."""
+        """Removes the cgroup. No process may be in it."""
         for _ in range(100):
             try:
                 self.folder.rmdir()

@@ -33,7 +33,7 @@ class Link:
         self._call(self._reset)
 
     def freeze(self):
-        """Half-open: connections stay and are accepted, but not a byte goes through."""
+        """Connections stay, and new ones are accepted, but no byte goes through (half-open connections)."""
         self._call(self.flowing.clear)
 
     def delay(self, seconds):

@@ -51,7 +51,7 @@ class Tail:
         return messages
 
     def rest(self, limit_s=60):
-        """All up to the end of now. TimeoutError if that takes too long."""
+        """All records up to the present end of the topics. Raises TimeoutError if that takes too long."""
         ends = {}
         for x in self.partitions:
             ends[(x.topic, x.partition)] = patiently(
@@ -68,8 +68,8 @@ class Tail:
 
 
 def to_answer(message, dead_topic, time_s=None):
-    """What a record of the topic of results or of dead letters answers. None: it is unreadable. `time_s`: when it could
-    be read, if later than appended."""
+    """What a record of the result topic or the dead-letter topic answers; None if it cannot be parsed. `time_s`: when a
+    reader could read it, if that is later than its append."""
     at, time_s = (message.partition(), message.offset()), time_s or message.timestamp()[1] / 1000
     if message.topic() == dead_topic:
         headers = {name: (value or b"").decode(errors="replace") for name, value in message.headers() or []}

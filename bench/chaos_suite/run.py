@@ -32,7 +32,7 @@ STOP_LIMIT_S = 25  # drain, leaving the group, workers: more is a stop that hang
 
 
 class Log:
-    """What the suite did, for readers of a failure."""
+    """A log of what the suite did, to explain a failure."""
 
     def __init__(self, file, quiet):
         self.file, self.quiet, self.start = open(file, "w", buffering=1), quiet, time.monotonic()
@@ -46,9 +46,9 @@ class Log:
 
 
 class Stage:
-    """Cluster, places and what watches them; all gone when it is left.
+    """The cluster, the places and what watches them. Leaving the context ends all of them.
 
-    `places`: of services that share the topics; 0: neither places nor topics are made.
+    `places`: the number of services that share the topics. 0: neither places nor topics are made.
     `subject(place_number, folder)`: makes the command of a place, for subjects that are not `ziyu serve`.
     `missing`: keys of TOPICS that are not created before `create_missing`.
     """
@@ -93,8 +93,8 @@ class Stage:
         return self.options.delivery == "exactly_once"
 
     def answers(self, topics=ANSWERS):
-        """Follows results and dead letters, as who relies on the delivery's guarantee reads them. Without topics that are
-        missing at present."""
+        """Follows results and dead letters with the isolation level that the delivery's guarantee needs. Topics that
+        are missing at present are left out."""
         return Tail(self.cluster.bootstrap, [x for x in topics if x not in self.missing],
                     "read_committed" if self.transactional else "read_uncommitted")
 
@@ -175,7 +175,7 @@ class Stage:
             time.sleep(0.1)
 
     def await_whole(self, limit_s=120):
-        """Until all brokers have caught up: after a start on a busy machine they may need a while."""
+        """Waits until all brokers have caught up, which may take a while after a start on a busy machine."""
         deadline = time.monotonic() + limit_s
         while not self.cluster.whole():
             if time.monotonic() > deadline:
@@ -183,7 +183,7 @@ class Stage:
             time.sleep(0.2)
 
     def stop_all(self):
-        """SIGTERM to all services; their exit codes are looked at."""
+        """Sends SIGTERM to all services and checks their exit codes."""
         for place in self.places:
             if place.running():
                 place.signal(signal.SIGCONT)
@@ -201,8 +201,8 @@ class Stage:
         self.left_behind.overdue = []
 
     def placed(self, submitted):
-        """The jobs that are in the topic, each with its offset. Kafka may acknowledge a record without saying where it is:
-        as one that it has already, which may be wrong when it has refused the first of a partition at first."""
+        """The jobs that are in the topic, each with its offset. Kafka may acknowledge a record as a duplicate without
+        its offset. That may be wrong if it had refused the first record of a partition before."""
         if all(x.offset is not None for x in submitted):
             return submitted
         tail = Tail(self.cluster.bootstrap, [TOPICS["jobs"]])
@@ -276,7 +276,7 @@ class Progress:
 
 
 class LateTopics:
-    """Topics that are missing for the first part of a run. Whatever they take waits meanwhile, and nothing else does."""
+    """Topics that are missing in the first part of a run. Only the records for these topics wait meanwhile."""
 
     def __init__(self, stage, progress, seconds):
         self.stage, self.progress = stage, progress
@@ -382,7 +382,7 @@ def run_chaos(options, subject=None, kinds=None):
 
 
 def drain(stage, progress, limit_s):
-    """Until every job is answered. Returns how many are not after `limit_s`."""
+    """Waits until every job is answered. Returns how many are not answered after `limit_s`."""
     deadline = time.monotonic() + limit_s
     while progress.open_jobs() and time.monotonic() < deadline:
         progress.look()

@@ -102,12 +102,13 @@ def plan(seed, seconds, brokers=3, places=3, allowed=("disk", "cgroup"), only=No
 
 
 def waits_for(kind):
-    """The targets whose time of rest the action must not disturb."""
+    """The targets that must have had their rest before the action may begin."""
     return [kind.harms] + ["group"] * (kind.vanishes or kind.harms == "broker")
 
 
 def rests(kind, at_s, lasts_s):
-    """Until when nothing more of the same sort may happen: {"broker", "place", "storm" or "group": seconds}"""
+    """The time before which no further action of the same sort may happen: {"broker", "place", "storm" or "group":
+    seconds}"""
     ends_s = at_s + lasts_s
     found = {kind.harms: ends_s + RESTS[kind.harms]} if kind.harms in RESTS else {}
     if kind.vanishes:

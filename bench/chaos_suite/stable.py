@@ -1,5 +1,5 @@
-"""When could a reader with isolation.level=read_committed see a record? No client is told that time: a record carries
-the time at which it was appended. The brokers' own logs have the end of each transaction, with its time."""
+"""Finds when a reader with isolation.level=read_committed could see a record. Clients are not told that time: a record
+carries the time of its append. The brokers' own logs have the end of each transaction, with its time."""
 
 import struct
 from collections import deque
@@ -23,7 +23,8 @@ class Batch:
 
 
 def read_log(folder):
-    """All complete batches of a partition's log, in the order of their offsets. ValueError: not stamped by the broker."""
+    """All complete batches of a partition's log, in the order of their offsets. ValueError: not stamped by the
+    broker."""
     for path in sorted(folder.glob("*.log")):
         with open(path, "rb") as file:
             while len(raw := file.read(HEADER.size)) == HEADER.size:
@@ -36,8 +37,8 @@ def read_log(folder):
 
 
 def readable_from(batches):
-    """{offset: seconds since 1970}: when the last stable offset had passed each record, which is when its own transaction
-    and all that began before it had ended. What still waits for that at the end has no entry."""
+    """{offset: seconds since 1970}: when the last stable offset had passed each record, which is when its own
+    transaction and all that began before it had ended. Records of transactions that have not ended have no entry."""
     open_from, waiting, found = {}, deque(), {}
     for batch in batches:
         if batch.ends:

@@ -32,7 +32,7 @@ def run_stops(options):
         durations, early, in_flight = [], 0, 0
 
         def serve(until):
-            """Goes on with everything else until a time or a condition."""
+            """Does everything else that the run needs until a time or a condition is reached."""
             while not until():
                 submitter.pump()
                 progress.look()

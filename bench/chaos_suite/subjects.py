@@ -1,4 +1,4 @@
-"""Consumers that are broken on purpose, in ways in which real ones are, and a correct one. They test the judge.
+"""Consumers with typical faults, and a correct one. They test the judge.
 
 usage: python -m chaos_suite.subjects VARIANT BROKERS GROUP JOBS_TOPIC RESULTS_TOPIC ASSIGNOR
 
@@ -25,7 +25,7 @@ THREADS = 12
 
 
 class Assignment:
-    """What of a partition was fetched since it was assigned, and what of it is done."""
+    """The records of a partition that were fetched since its assignment, and which of them are done."""
 
     def __init__(self, epoch):
         self.epoch = epoch
@@ -33,7 +33,7 @@ class Assignment:
         self.done = set()
 
     def finish(self, offset):
-        """Returns the offset to go on from, if that has moved."""
+        """Marks a record as done. Returns the new offset to commit, or None if it has not moved."""
         self.done.add(offset)
         moved = None
         while self.open and self.open[0] in self.done:

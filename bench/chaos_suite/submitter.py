@@ -21,7 +21,7 @@ class Submitter:
         })
 
     def pump(self, limit=50):
-        """Submits what is due, as far as there is room, and serves acknowledgements."""
+        """Submits the jobs that are due, as far as the queue has room, and handles acknowledgements."""
         due = self.load.pace(time.monotonic() - self.started) - self.load.count
         for _ in range(min(max(due, 1 if self.waiting else 0), limit)):
             self.waiting = self.waiting or self.load.next()
@@ -31,7 +31,7 @@ class Submitter:
         self.producer.poll(0)
 
     def submit(self, job):
-        """False: the queue is full."""
+        """Submits one job. False if the queue is full."""
         def reported(error, message):
             self.pending -= 1
             if error:
@@ -47,7 +47,7 @@ class Submitter:
         return True
 
     def submit_patiently(self, job):
-        """Waits for room."""
+        """Submits one job and waits for room in the queue if necessary."""
         while not self.submit(job):
             self.producer.poll(0.05)
         self.producer.poll(0)

@@ -22,7 +22,7 @@ def bmp_of(bits: int, rows: bytes, *, width: int = WIDTH, height: int = HEIGHT, 
 
 
 def padded(rows: list[bytes]) -> bytes:
-    """Bottom row first, each to 4 bytes."""
+    """The rows, the bottom one first, each padded to a multiple of 4 bytes."""
     return b"".join(row + bytes(-len(row) % 4) for row in reversed(rows))
 
 

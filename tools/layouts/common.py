@@ -52,7 +52,7 @@ def put(name: str, layout: str, content: bytes, *, reference: bytes | Image.Imag
 
 
 def refused(name: str, layout: str, content: bytes, reason: str) -> None:
-    """A file that must be refused with just this reason (behind "FORMAT of W×H " where it begins with "…")."""
+    """A file that must be refused with exactly this reason. A leading "…" stands for "FORMAT of W×H "."""
     assert name not in FILES, name
     FILES[name] = content
     EXPECTED[name] = {"layout": layout, "reason": reason}
@@ -97,7 +97,7 @@ def xmp(value: int, attribute: bool) -> bytes:
 
 
 def packed(values: np.ndarray, bits: int) -> list[bytes]:
-    """Rows of samples of 1, 2 or 4 bits, the first in the high bits."""
+    """Packs rows of samples of 1, 2 or 4 bits, the first sample into the high bits."""
     rows = []
     for row in values:
         bools = np.unpackbits(row.astype(np.uint8)[:, None], axis=1)[:, 8 - bits:]

@@ -16,7 +16,7 @@ def behind_start(jpeg: bytes, *segments: bytes) -> bytes:
 
 
 def scans_of(jpeg: bytes) -> list[int]:
-    """Where each start of scan is."""
+    """The positions of the start-of-scan markers."""
     at, found = 2, []
     while at < len(jpeg) - 1:
         if jpeg[at] != 0xff or jpeg[at + 1] in (0, 0xff) or 0xd0 <= jpeg[at + 1] <= 0xd8:
@@ -169,7 +169,7 @@ def jpeg() -> None:
 
 
 def jpeg_of_scans(edge: int) -> bytes:
-    """A progressive grey square in 67 scans, whose data are those of one block: each coefficient is a scan of its own, and the
+    """A progressive grey square in 67 scans with the data of one block: each coefficient is a scan of its own, and the
     mean is refined three times."""
     def scan(first: int, last: int, before: int, now: int, data: bytes) -> bytes:
         return segment(0xda, bytes([1, 1, 0, first, last, before << 4 | now])) + data
@@ -184,7 +184,8 @@ def jpeg_of_scans(edge: int) -> bytes:
 
 
 def resampled_jpeg(across: int, down: int) -> bytes:
-    """A JPEG of one colour block per unit with rare sampling factors: its blocks are those of a grey picture."""
+    """A JPEG with rare sampling factors and one block of each colour per unit. Its blocks are those of a grey
+    picture."""
     # A picture whose luma blocks are repeated is enough to see how its chroma is stretched.
     base = encoded(picture(64, 64), "JPEG", quality=90, subsampling=0, optimize=False)
     frame = base.index(b"\xff\xc0")

@@ -25,7 +25,8 @@ ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (
 
 
 def interlaced(samples: np.ndarray, bits: int) -> list[bytes]:
-    """Rows of the seven passes; `samples` is [rows, columns, bytes or one value below 8 bits]."""
+    """The rows of the seven passes of an interlaced PNG. `samples` is [rows, columns, bytes or one value below 8
+    bits]."""
     rows = []
     for x, y, dx, dy in ADAM7:
         part = samples[y::dy, x::dx]
@@ -171,7 +172,7 @@ def png() -> None:
 
 
 def filtered_png(kind: int) -> bytes:
-    """Each row by the same filter."""
+    """A PNG in which all rows have the same filter."""
     rows = []
     previous = np.zeros(3 * WIDTH, np.int32)
     for row in PIXELS.reshape(HEIGHT, -1).astype(np.int32):

@@ -49,7 +49,7 @@ def tiff_of(tags: dict[int, tuple[int, list[int]]], pieces: list[bytes], *, orde
 
 
 def layout(bits: int = 8, samples: int = 3, photometric: int = 2, compression: int = 1, **more) -> dict:
-    """Tags of a picture in strips of all rows."""
+    """The tags of a picture in one strip."""
     tags = {256: (3, [WIDTH]), 257: (3, [HEIGHT]), 258: (3, [bits] * samples), 259: (3, [compression]),
             262: (3, [photometric]), 277: (3, [samples]), 278: (3, [HEIGHT])}
     names = {"rows": 278, "planar": 284, "extra": 338, "format": 339, "fill": 266, "predictor": 317}
