@@ -34,20 +34,13 @@ std::string_view trim(std::string_view x) {
   return x;
 }
 
-int hex_value(char c) {
-  return c >= '0' && c <= '9'   ? c - '0'
-         : c >= 'a' && c <= 'f' ? c - 'a' + 10
-         : c >= 'A' && c <= 'F' ? c - 'A' + 10
-                                : -1;
-}
-
 /// The path of a request's target, percent-decoded; invalid escapes stay unchanged.
 std::string decode_path(std::string_view target) {
   target = target.substr(0, target.find_first_of("?#"));
   std::string result;
   for (size_t i = 0; i < target.size(); ++i) {
     if (target[i] == '%' && i + 2 < target.size()) {
-      const auto high = hex_value(target[i + 1]), low = hex_value(target[i + 2]);
+      const auto high = hex_digit(target[i + 1]), low = hex_digit(target[i + 2]);
       if (high >= 0 && low >= 0) {
         result += static_cast<char>(high * 16 + low);
         i += 2;

@@ -1,6 +1,7 @@
 #include "actors/signals.hpp"
 
 #include "base/log.hpp"
+#include "base/signal.hpp"
 
 #include <algorithm>
 #include <csignal>
@@ -19,12 +20,6 @@ constexpr int forced_exit_code = 1;
 
 bool is_stop(int number) { return number == SIGTERM || number == SIGINT || number == SIGHUP; }
 
-/// True under nohup. A signal that is blocked would be seen although it is ignored.
-bool is_ignored(int number) {
-  struct sigaction action {};
-  return ::sigaction(number, nullptr, &action) == 0 && action.sa_handler == SIG_IGN;
-}
-
 } // namespace
 
 wakeups::wakeups() {
@@ -32,7 +27,7 @@ wakeups::wakeups() {
   sigemptyset(&set);
   for (auto x : {SIGINT, SIGTERM, SIGUSR1, SIGUSR2})
     sigaddset(&set, x);
-  if (!is_ignored(SIGHUP))
+  if (!is_ignored(SIGHUP)) // by nohup
     sigaddset(&set, SIGHUP);
   ::pthread_sigmask(SIG_BLOCK, &set, nullptr);
   ::signal(SIGPIPE, SIG_IGN);

@@ -1,5 +1,7 @@
 #include "base/file.hpp"
 
+#include "base/descriptor.hpp"
+
 #include <cerrno>
 #include <chrono>
 #include <cstdio>
@@ -19,16 +21,6 @@ namespace {
 tl::unexpected<error> failed(const char* what, const std::filesystem::path& path) {
   return fail(errc::io,
               std::string{"cannot "} + what + " " + path.string() + ": " + std::strerror(errno));
-}
-
-bool write_all(int fd, std::string_view content) {
-  while (!content.empty()) {
-    const auto n = ::write(fd, content.data(), content.size());
-    if (n < 0 && errno != EINTR)
-      return false;
-    content.remove_prefix(n < 0 ? 0 : static_cast<size_t>(n));
-  }
-  return true;
 }
 
 /// Of a pipe, from its opening to its end.

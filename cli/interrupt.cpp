@@ -1,5 +1,7 @@
 #include "cli/interrupt.hpp"
 
+#include "base/signal.hpp"
+
 #include <cerrno>
 #include <csignal>
 
@@ -19,11 +21,8 @@ void on_interrupts(void (*handler)(int)) {
   action.sa_handler = handler;
   sigemptyset(&action.sa_mask);
   for (const auto number : {SIGINT, SIGTERM, SIGHUP}) {
-    struct sigaction before {};
-    if (number == SIGHUP && ::sigaction(number, nullptr, &before) == 0
-        && before.sa_handler == SIG_IGN)
-      continue;
-    ::sigaction(number, &action, nullptr);
+    if (number != SIGHUP || !is_ignored(number)) // by nohup
+      ::sigaction(number, &action, nullptr);
   }
 }
 

@@ -51,13 +51,6 @@ tl::unexpected<error> too_large(uint64_t bytes, const job_limits& limits) {
                                      + std::to_string(limits.max_bytes));
 }
 
-int hex_digit(char c) {
-  return c >= '0' && c <= '9'   ? c - '0'
-         : c >= 'a' && c <= 'f' ? c - 'a' + 10
-         : c >= 'A' && c <= 'F' ? c - 'A' + 10
-                                : -1;
-}
-
 expected<std::string> percent_decode(std::string_view text) {
   std::string result;
   for (size_t i = 0; i < text.size(); ++i) {

@@ -1,5 +1,6 @@
 #include "model/orientation.hpp"
 
+#include "base/ascii.hpp"
 #include "model/bounded_reader.hpp"
 #include "model/formats/jpeg_header.hpp"
 #include "model/formats/png_chunks.hpp"
@@ -151,10 +152,7 @@ std::string raw_profile(std::string_view text) {
   std::string result;
   int high = -1;
   for (const char c : text) {
-    const int digit = c >= '0' && c <= '9'   ? c - '0'
-                      : c >= 'a' && c <= 'f' ? c - 'a' + 10
-                      : c >= 'A' && c <= 'F' ? c - 'A' + 10
-                                             : -1;
+    const int digit = hex_digit(c);
     if (digit < 0) {
       if (c == ' ' || (c >= '\t' && c <= '\r'))
         continue;

@@ -1,5 +1,7 @@
 #include "supervision/leak_explainer.hpp"
 
+#include "base/descriptor.hpp"
+
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
@@ -26,18 +28,6 @@ expected<wire::unique_fd> memory_file(const char* name) {
   if (!result)
     return fail(errc::io, std::string{"memfd_create: "} + std::strerror(errno));
   return result;
-}
-
-expected<void> write_all(int fd, std::string_view bytes) {
-  while (!bytes.empty()) {
-    const auto n = ::write(fd, bytes.data(), bytes.size());
-    if (n < 0 && errno == EINTR)
-      continue;
-    if (n < 0)
-      return fail(errc::io, std::string{"write: "} + std::strerror(errno));
-    bytes.remove_prefix(static_cast<size_t>(n));
-  }
-  return {};
 }
 
 /// The whole content of a file, whatever its read position is.
@@ -74,8 +64,8 @@ expected<leak_explainer> leak_explainer::start(const std::filesystem::path& prog
   for (const auto& file : {&request, &answer})
     if (!*file)
       return tl::unexpected(file->error());
-  if (auto ok = write_all(request->get(), as_text(to_json(x))); !ok)
-    return tl::unexpected(ok.error());
+  if (!write_all(request->get(), as_text(to_json(x))))
+    return fail(errc::io, std::string{"write: "} + std::strerror(errno));
   child_specification helper;
   helper.arguments = {program.string(), "__symbolize", std::to_string(limit.count())};
   helper.control_fd = request->get();

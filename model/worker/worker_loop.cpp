@@ -1,6 +1,7 @@
 #include "model/worker/worker_loop.hpp"
 
 #include "base/bytes.hpp"
+#include "base/descriptor.hpp"
 #include "model/worker/faults.hpp"
 #include "model/worker/gpu_memory.hpp"
 #include "model/worker/heap_profiler.hpp"
@@ -68,16 +69,10 @@ uint64_t us_since(std::chrono::steady_clock::time_point start) {
       .count());
 }
 
-void write_all(int fd, const char* from, size_t size) {
-  while (size > 0) {
-    const auto n = ::send(fd, from, size, MSG_NOSIGNAL);
-    if (n < 0 && errno == EINTR)
-      continue;
-    if (n < 0)
-      ::_exit(errno == EPIPE || errno == ECONNRESET ? 0 : exit_io);
-    from += n;
-    size -= static_cast<size_t>(n);
-  }
+/// Ends the worker when the control process is gone or does not take the bytes.
+void send_or_exit(int fd, std::string_view bytes) {
+  if (!write_all(fd, bytes)) // SIGPIPE is ignored
+    ::_exit(errno == EPIPE || errno == ECONNRESET ? 0 : exit_io);
 }
 
 wire::result to_frame(const wire::job& job, const expected<model::classification>& outcome) {
@@ -115,7 +110,7 @@ public:
         // Everything of this job has been freed by now; only memory that faults keep remains.
         const auto delta = counters_.live() - before;
         wire::patch_memory(answer_.data(), size, delta, settle());
-        write_all(socket_.get(), answer_.data(), size);
+        send_or_exit(socket_.get(), {answer_.data(), size});
       }
       busy = 0;
       if (stop_requested != 0)
@@ -200,7 +195,7 @@ private:
     profiler_.end_job();
     if (fault.what == wire::fault_spec::kind::garbage) {
       constexpr std::string_view rubbish = "\x7f not a frame \xff";
-      write_all(socket_.get(), rubbish.data(), rubbish.size());
+      send_or_exit(socket_.get(), rubbish);
       return 0;
     }
     return put(to_frame(job, outcome));
@@ -236,7 +231,7 @@ private:
       news.error_message = "the dump has " + std::to_string(bytes.size()) + " bytes: too many";
       bytes = wire::encode(news);
     }
-    write_all(socket_.get(), bytes.data(), bytes.size());
+    send_or_exit(socket_.get(), bytes);
   }
 
   /// The control process would refuse such an answer as a breach of the protocol.
@@ -254,7 +249,7 @@ private:
     news.after = read_memory();
     news.duration_us = us_since(start);
     const auto bytes = wire::encode(news);
-    write_all(socket_.get(), bytes.data(), bytes.size());
+    send_or_exit(socket_.get(), bytes);
     return 0;
   }
 

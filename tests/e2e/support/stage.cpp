@@ -9,7 +9,8 @@
 #include <cstdio>
 #include <mutex>
 #include <sstream>
-#include <thread>
+#include <stdexcept>
+#include <utility>
 
 #include <unistd.h>
 
@@ -161,22 +162,22 @@ void stage::submit_digits(size_t count, const std::string& prefix,
 // -- out ---------------------------------------------------------------------------------
 
 void stage::read(std::chrono::milliseconds limit) {
-  auto drain = [](const std::unique_ptr<messaging::topic_reader>& from,
-                  std::chrono::milliseconds wait, auto handle) {
-    if (!from) { // its topic is not there yet
-      std::this_thread::sleep_for(wait);
+  if (!result_reader_ && !dead_letter_reader_ && !event_reader_)
+    throw std::logic_error{"no topic is read: begin_reading comes first"};
+  // The first topic that is there is waited for; others may come later.
+  auto wait = limit;
+  auto drain = [&wait](const std::unique_ptr<messaging::topic_reader>& from, auto handle) {
+    if (!from)
       return;
-    }
-    for (auto next = must(from->next(wait)); next; next = must(from->next(0ms)))
+    for (auto next = must(from->next(std::exchange(wait, 0ms))); next; next = must(from->next(0ms)))
       handle(std::move(*next));
   };
-  drain(result_reader_, limit, [&](messaging::record x) {
+  drain(result_reader_, [&](messaging::record x) {
     auto document = json::parse(x.value ? *x.value : "");
     results_.push_back({std::move(document), std::move(x)});
   });
-  drain(dead_letter_reader_, 0ms,
-        [&](messaging::record x) { dead_letters_.push_back(std::move(x)); });
-  drain(event_reader_, 0ms,
+  drain(dead_letter_reader_, [&](messaging::record x) { dead_letters_.push_back(std::move(x)); });
+  drain(event_reader_,
         [&](const messaging::record& x) { events_.push_back(json::parse(*x.value)); });
 }
 
