@@ -524,10 +524,12 @@ int serve(const configs::loaded& settings) {
     std::fprintf(stderr, "ziyu: %s\n", ok.error().message.c_str());
     return 2;
   }
-  for (const auto& ok : {check_settings(c), messaging::check_clients(client_properties_of(c))})
+  // The address last: what a taken port hides may be a mistake.
+  for (const auto& ok :
+       {check_settings(c), messaging::check_clients(client_properties_of(c)), check_address(c)})
     if (!ok) {
       spdlog::error("{}", ok.error().message);
-      return 2;
+      return exit_code_of(ok.error());
     }
   service x{c, stop};
   if (auto ok = x.start(); !ok) {

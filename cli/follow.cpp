@@ -27,7 +27,7 @@ constexpr std::chrono::milliseconds poll_limit{200};
 /// counts from the time when the transaction should have ended: a broker looks for expired ones
 /// every 10 s.
 constexpr std::chrono::seconds silence_limit{20};
-/// A wait for a transaction is reported after so long. Most transactions end sooner.
+/// A wait is reported after so long. Most end sooner.
 constexpr std::chrono::seconds quiet_wait{2};
 
 clock::duration seconds(double x) {
@@ -89,6 +89,7 @@ int follow(const follow_options& options,
     show_head();
   uint64_t shown = 0;
   auto last = clock::now();
+  auto told = options.waits_for.empty();
   while (!interrupted()) {
     auto next = (*reader)->next(poll_limit);
     if (!next) {
@@ -101,6 +102,8 @@ int follow(const follow_options& options,
       if (show(**next) && ++shown == options.count)
         return exit_ok;
     }
+    if (now - start >= quiet_wait && !std::exchange(told, true))
+      std::fprintf(stderr, "ziyu: waiting for %s ...\n", printable(options.waits_for).c_str());
     if (output_closed())
       return exit_ok; // `ziyu results | head -1` has seen enough.
     if (std::ferror(stdout) != 0)

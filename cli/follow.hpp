@@ -19,6 +19,8 @@ struct follow_options {
   double timeout_s = 0; ///< Ends after so long; 0: no limit.
   double idle_s = 0;    ///< Ends after so long without a record; 0: no limit.
   bool json = false;    ///< Print one JSON object per line instead of a table.
+  /// Named on standard error after 2 s, once; empty: nothing is said.
+  std::string waits_for;
 
   void add_to(CLI::App& command);
 };

@@ -20,6 +20,9 @@ struct results_options : follow_options {
     if (!jobs.empty()) {
       x.from = from.empty() ? "beginning" : from;
       x.count = count == 0 ? jobs.size() : count;
+      x.waits_for = jobs.size() == 1 ? "the result of " + *jobs.begin()
+                                     : "results of " + std::to_string(jobs.size()) + " jobs";
+      x.waits_for += " (`ziyu dlq list` shows jobs that were given up)";
     }
     return x;
   }

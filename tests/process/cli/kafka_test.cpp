@@ -313,7 +313,9 @@ TEST_F(Kafka, ResultsOfOneJobAreFoundInThePastAndEnd) {
   const auto lines = lines_of(x.out);
   ASSERT_EQ(lines.size(), 1u) << x.out;
   EXPECT_EQ(json::parse(lines[0])["job_id"], "job-3");
-  EXPECT_EQ(run({"results", "--job", "job-9", "--timeout", "1"}).exit_code, 1);
+  const auto y = run({"results", "--job", "job-9", "--timeout", "3"});
+  EXPECT_EQ(y.exit_code, 1);
+  EXPECT_NE(y.err.find("waiting for the result of job-9 (`ziyu dlq list`"), y.err.npos) << y.err;
 }
 
 TEST_F(Kafka, AnInterruptedCountExitsWith130) {
