@@ -54,8 +54,8 @@ void dispatcher_state::on_committed(const messaging::offsets_committed& x) {
       continue;
     }
     if (item.without_map && !std::exchange(map_refused, true))
-      settings.report->emit(spdlog::level::warn, "commit_map_refused",
-                            {{"topic", item.where.topic}, {"partition", item.where.partition}});
+      settings.report->emit(
+        events::commit_map_refused{.topic = item.where.topic, .partition = item.where.partition});
     ledger.committed(item.where, item.epoch, item.version);
     if (const auto i = farewells.find(item.where);
         i != farewells.end() && i->second.version == item.version)
@@ -151,7 +151,7 @@ void dispatcher_state::look_after_commits() {
   if (const auto wrong = ledger.audit(); wrong.empty() != balanced) {
     balanced = wrong.empty();
     if (!balanced)
-      settings.report->emit(spdlog::level::critical, "ledger_imbalance", {{"reason", wrong}});
+      settings.report->emit(events::ledger_imbalance{.reason = wrong});
   }
 }
 

@@ -37,15 +37,14 @@ void dispatcher_state::on_memory(double share) {
   if (const auto x = pressure->read(share)) {
     settings.credit->shrink_to(pressure->credit_share());
     const auto granted = settings.credit->granted();
-    settings.report->emit(x->to > x->from ? spdlog::level::warn : spdlog::level::info,
-                          "memory_pressure",
-                          {{"from", to_string(x->from)},
-                           {"to", to_string(x->to)},
-                           {"reason", x->reason},
-                           {"memory_percent", share * 100},
-                           {"credit_share", pressure->credit_share()},
-                           {"credit_jobs", granted.jobs},
-                           {"credit_bytes", granted.bytes}});
+    settings.report->emit(events::memory_pressure{.rises = x->to > x->from,
+                                                  .from = std::string{to_string(x->from)},
+                                                  .to = std::string{to_string(x->to)},
+                                                  .reason = x->reason,
+                                                  .memory_percent = share * 100,
+                                                  .credit_share = pressure->credit_share(),
+                                                  .credit_jobs = granted.jobs,
+                                                  .credit_bytes = granted.bytes});
     settings.report->stats().memory_pressure.Set(static_cast<double>(x->to));
   }
   on_breaker(breaker->memory(share, self->clock().now()));
@@ -60,31 +59,28 @@ void dispatcher_state::hold_credit() {
     holds && breaker->is_raised(supervision::circuit_breaker::trigger::memory));
 }
 
+namespace {
+
+events::body event_of(const supervision::circuit_breaker::transition& x) {
+  events::breaker_change change{std::string{to_string(x.from)}, std::string{to_string(x.to)},
+                                x.cause, x.reason, x.values};
+  switch (x.to) {
+  case breaker_state::open: return events::breaker_opened{std::move(change)};
+  case breaker_state::half_open: return events::breaker_half_open{std::move(change)};
+  case breaker_state::forced_open: return events::breaker_forced_open{std::move(change)};
+  case breaker_state::disabled: return events::breaker_disabled{std::move(change)};
+  case breaker_state::closed: break;
+  }
+  return events::breaker_closed{std::move(change)};
+}
+
+} // namespace
+
 void dispatcher_state::on_breaker(
   const std::optional<supervision::circuit_breaker::transition>& x) {
   if (!x)
     return;
-  const auto type = [&] {
-    switch (x->to) {
-    case breaker_state::open: return "breaker_opened";
-    case breaker_state::half_open: return "breaker_half_open";
-    case breaker_state::forced_open: return "breaker_forced_open";
-    case breaker_state::disabled: return "breaker_disabled";
-    case breaker_state::closed: break;
-    }
-    return "breaker_closed";
-  }();
-  nlohmann::json detail{{"from", to_string(x->from)},
-                        {"to", to_string(x->to)},
-                        {"cause", x->cause},
-                        {"reason", x->reason}};
-  for (const auto& [key, value] : x->values)
-    detail[key] = value;
-  settings.report->emit(x->to == breaker_state::open ? spdlog::level::err
-                        : x->to == breaker_state::closed || x->to == breaker_state::half_open
-                          ? spdlog::level::info
-                          : spdlog::level::warn,
-                        type, std::move(detail));
+  settings.report->emit(event_of(*x));
   auto& stats = settings.report->stats();
   stats.breaker_state.Set(static_cast<double>(x->to));
   stats.breaker_transitions.Add({{"to", std::string{to_string(x->to)}}}).Increment();

@@ -76,8 +76,7 @@ void dispatcher_state::on_assigned(const messaging::partitions_assigned& x) {
   // Too late for a member that leaves: the partitions would not be revoked from it.
   if (draining)
     return;
-  uint64_t finished = 0, attempted = 0, suspects = 0;
-  auto ignored = nlohmann::json::array();
+  events::partitions_assigned told{.partitions = x.partitions.size(), .epoch = x.epoch};
   for (const auto& where : x.partitions) {
     if (ledger.epoch_of(where)) // its log went back: what is known is of other records
       hand_back({where}, true);
@@ -87,13 +86,11 @@ void dispatcher_state::on_assigned(const messaging::partitions_assigned& x) {
     } else {
       const auto& map = found->second.map;
       for (const auto& range : map.finished)
-        finished += static_cast<uint64_t>(range.past - range.first);
-      attempted += map.attempts.size();
-      suspects += map.begun_below.has_value();
+        told.finished_beyond_offsets += static_cast<uint64_t>(range.past - range.first);
+      told.records_with_attempts += map.attempts.size();
+      told.partitions_of_dead_owners += map.begun_below.has_value();
       if (!found->second.ignored.empty())
-        ignored.push_back({{"topic", where.topic},
-                           {"partition", where.partition},
-                           {"reason", found->second.ignored}});
+        told.maps_ignored.push_back({where.topic, where.partition, found->second.ignored});
       ledger.assign(where, x.epoch, found->second);
     }
     partitions.insert(where);
@@ -103,22 +100,14 @@ void dispatcher_state::on_assigned(const messaging::partitions_assigned& x) {
   }
   assigned = true;
   set_reachable();
-  settings.report->emit(ignored.empty() ? spdlog::level::info : spdlog::level::warn,
-                        "partitions_assigned",
-                        {{"partitions", x.partitions.size()},
-                         {"epoch", x.epoch},
-                         {"finished_beyond_offsets", finished},
-                         {"records_with_attempts", attempted},
-                         {"partitions_of_dead_owners", suspects},
-                         {"maps_ignored", std::move(ignored)}});
+  settings.report->emit(std::move(told));
 }
 
 void dispatcher_state::on_revoked(const messaging::partitions_revoked& x,
                                   std::function<void()> done) {
   const auto tell = [this, x](uint64_t handed_back) {
-    settings.report->emit(
-      x.lost ? spdlog::level::warn : spdlog::level::info, "partitions_revoked",
-      {{"partitions", x.partitions.size()}, {"lost", x.lost}, {"handed_back", handed_back}});
+    settings.report->emit(events::partitions_revoked{
+      .partitions = x.partitions.size(), .lost = x.lost, .handed_back = handed_back});
   };
   if (x.lost) {
     assigned = false; // out of the group until it is joined again
@@ -135,7 +124,7 @@ void dispatcher_state::on_revoked(const messaging::partitions_revoked& x,
 
 void dispatcher_state::on_consumer_failed(const error& reason) {
   if (trouble.empty())
-    settings.report->emit(spdlog::level::warn, "broker_unavailable", {{"reason", reason.message}});
+    settings.report->emit(events::broker_unavailable{.reason = reason.message});
   trouble = reason.message;
   if (reason.code == errc::kafka_fatal) {
     // A fresh consumer joins the group anew; the previous one's assignment is over.
@@ -151,7 +140,7 @@ void dispatcher_state::set_reachable() {
   if (trouble.empty())
     return;
   trouble.clear();
-  settings.report->emit(spdlog::level::info, "broker_available", nlohmann::json::object());
+  settings.report->emit(events::broker_available{});
 }
 
 } // namespace ziyu::actors

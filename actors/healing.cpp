@@ -7,17 +7,15 @@
 #include <algorithm>
 #include <cmath>
 #include <csignal>
-#include <limits>
 
 namespace ziyu::actors {
 
-using phase = worker_entry::phase;
 using supervision::growth;
 using supervision::rung;
 
 void supervisor_state::on_job_done(const job_done& x) {
   auto entry = find(x.worker);
-  if (!entry || entry->state != phase::serving)
+  if (!entry || !entry->life.is_serving())
     return; // its slot switches or learns that it is gone: no need to release it
   auto& w = *entry;
   w.held = x.held;
@@ -75,19 +73,18 @@ void supervisor_state::tell_verdict(worker_entry& x) {
   if (was_live && !supervision::is_confirmed(kind))
     tell_end_of_growth(x);
   if (kind == growth::suspected && before < kind)
-    settings.report->emit(spdlog::level::info, "leak_suspected", evidence_of(x));
+    settings.report->emit(events::leak_suspected{evidence_of(x)});
   else if (kind == growth::growing)
-    settings.report->emit(spdlog::level::warn, "growth_confirmed", evidence_of(x));
+    settings.report->emit(events::growth_confirmed{evidence_of(x)});
   else if (kind >= growth::leak)
-    settings.report->emit(spdlog::level::warn, "leak_confirmed", evidence_of(x));
+    settings.report->emit(events::leak_confirmed{evidence_of(x)});
 }
 
 void supervisor_state::tell_end_of_growth(const worker_entry& x) {
   const auto& verdict = x.judge->last();
-  auto detail = evidence_of(x);
-  detail["grew_for_jobs"] = verdict.ended_jobs;
-  detail["ended_at_bytes"] = verdict.ended_bytes;
-  settings.report->emit(spdlog::level::info, "growth_ended", std::move(detail));
+  settings.report->emit(events::growth_ended{.worker = evidence_of(x),
+                                             .grew_for_jobs = verdict.ended_jobs,
+                                             .ended_at_bytes = verdict.ended_bytes});
   slots.at(x.slot).history.note_end(verdict.ended_bytes);
 }
 
@@ -164,11 +161,11 @@ void supervisor_state::on_trimmed(worker_entry& x, const wire::trimmed& news) {
   const auto recovered = before > x.private_bytes ? before - x.private_bytes : 0;
   const auto gpu_before = std::exchange(x.gpu_reserved, news.after.gpu_reserved);
   const auto gpu_recovered = gpu_before > x.gpu_reserved ? gpu_before - x.gpu_reserved : 0;
-  auto detail = evidence_of(x);
-  detail["bytes_recovered"] = recovered;
+  events::worker_trimmed told{.worker = evidence_of(x),
+                              .bytes_recovered = recovered,
+                              .ms = static_cast<double>(news.duration_us) / 1000};
   if (gpu_before > 0)
-    detail["gpu_bytes_recovered"] = gpu_recovered;
-  detail["ms"] = static_cast<double>(news.duration_us) / 1000;
+    told.gpu_bytes_recovered = gpu_recovered;
   const auto on_gpu = gpu_before - std::min(gpu_before, x.gpu_baseline);
   const auto grown = before - std::min(before, x.baseline_bytes) + on_gpu;
   const auto left = x.private_bytes - std::min(x.private_bytes, x.baseline_bytes) + x.gpu_reserved
@@ -176,13 +173,13 @@ void supervisor_state::on_trimmed(worker_entry& x, const wire::trimmed& news) {
   // If that was enough, it is judged anew, and the rung may be used again. Else the next rung is
   // due.
   const auto enough = left < grown / 2;
-  detail["enough"] = enough;
-  settings.report->emit(spdlog::level::info, "worker_trimmed", std::move(detail));
+  told.enough = enough;
+  settings.report->emit(std::move(told));
   if (enough) {
     judge_anew(x);
     x.trimmed = false;
   }
-  if (x.state == phase::serving)
+  if (x.life.is_serving())
     heal(x); // its next job may reach the budget, or may begin now
 }
 
@@ -198,7 +195,7 @@ void supervisor_state::start_replacements() {
   const auto now_us = settings.report->env().monotonic_us();
   for (auto& where : slots) {
     auto x = find(where.worker);
-    if (x == nullptr || where.wanted || x->doomed.empty() || x->state != phase::serving)
+    if (x == nullptr || where.wanted || x->doomed.empty() || !x->life.is_serving())
       continue;
     const auto served_us = std::max<int64_t>(now_us - x->serving_since_us, 1);
     doomed.push_back({x->slot, x->held ? 0 : x->judge->last().jobs_left_earliest.value_or(0),
@@ -206,11 +203,8 @@ void supervisor_state::start_replacements() {
   }
   if (doomed.empty())
     return;
-  supervision::replacement_schedule::settings how;
-  how.max_unavailable = policy->max_replacing(settings.slots);
-  // Each doomed worker is due; the schedule decides only the order.
-  how.margin_seconds = std::numeric_limits<double>::max();
-  const auto plan = supervision::replacement_schedule{how}.decide(std::move(doomed), replacing());
+  const supervision::replacement_schedule schedule{policy->max_replacing(settings.slots)};
+  const auto plan = schedule.decide(std::move(doomed), replacing());
   for (auto slot_index : plan.start)
     begin_replacement(*find(slots[slot_index].worker));
   // Out of turn, since the next job may reach the budget.
@@ -224,7 +218,7 @@ void supervisor_state::begin_replacement(worker_entry& x) {
   // with a fast leak, more and more workers would be ending.
   for (const auto& done : relieved)
     if (auto old = find(done.old_worker);
-        done.slot == x.slot && old != nullptr && old->state == phase::ending)
+        done.slot == x.slot && old != nullptr && old->life.is_ending())
       settings.host->signal(old->id, SIGKILL);
   replacement next;
   next.slot = x.slot;
@@ -258,52 +252,47 @@ supervision::cause_evidence supervisor_state::counters_of(const worker_entry& x)
     if (verdict.kind != growth::hoarding)
       e.gpu_allocated_per_job = verdict.gpu.bytes_per_job;
   }
-  e.model_bytes = model_bytes;
+  e.model_bytes = keeper->model() ? keeper->model()->memory.live : 0;
   e.delta_image_correlation = x.delta_image_correlation();
   return e;
 }
 
-nlohmann::json supervisor_state::evidence_of(const worker_entry& x) const {
+events::evidence supervisor_state::evidence_of(const worker_entry& x) const {
   const auto& verdict = x.judge->last();
-  auto show = [](const supervision::leak_judge::slope& s) {
-    return nlohmann::json{
-      {"bytes_per_job", s.bytes_per_job}, {"lower", s.lower}, {"upper", s.upper}};
+  const auto slope_of = [](const supervision::leak_judge::slope& s) {
+    return events::slope{s.bytes_per_job, s.lower, s.upper};
   };
-  nlohmann::json detail{
-    {"slot", x.slot},
-    {"generation", x.generation},
-    {"pid", x.pid},
-    {"jobs", x.jobs},
-    {"verdict", to_string(verdict.kind)},
-    {"judgement", supervision::explain(verdict)},
-    {"evidence", verdict.evidence},
-    {"onset_job", verdict.onset},
-    {"with_inputs", to_string(verdict.input)},
-    {"live_slope", show(verdict.live)},
-    {"private_slope", show(verdict.private_memory)},
-    {"live_bytes", x.live_bytes},
-    {"private_bytes", x.private_bytes},
-    {"peak_private_bytes", x.peak_bytes},
-    {"baseline_bytes", x.baseline_bytes},
-    {"last_delta_bytes", x.last_delta},
-    {"budget_bytes", settings.healing.budget_bytes},
-  };
+  events::evidence e;
+  e.slot = x.slot;
+  e.generation = x.generation;
+  e.pid = x.pid;
+  e.jobs = x.jobs;
+  e.verdict = to_string(verdict.kind);
+  e.judgement = supervision::explain(verdict);
+  e.odds = verdict.evidence;
+  e.onset_job = verdict.onset;
+  e.with_inputs = to_string(verdict.input);
+  e.live_slope = slope_of(verdict.live);
+  e.private_slope = slope_of(verdict.private_memory);
+  e.live_bytes = x.live_bytes;
+  e.private_bytes = x.private_bytes;
+  e.peak_private_bytes = x.peak_bytes;
+  e.baseline_bytes = x.baseline_bytes;
+  e.last_delta_bytes = x.last_delta;
+  e.budget_bytes = settings.healing.budget_bytes;
   if (x.gpu_reserved > 0) {
-    detail["gpu_allocated_bytes"] = x.gpu_allocated;
-    detail["gpu_reserved_bytes"] = x.gpu_reserved;
-    detail["gpu_slope"] = show(verdict.gpu);
+    e.gpu_allocated_bytes = x.gpu_allocated;
+    e.gpu_reserved_bytes = x.gpu_reserved;
+    e.gpu_slope = slope_of(verdict.gpu);
   }
   if (verdict.jobs_left) {
-    detail["jobs_left"] = *verdict.jobs_left;
-    detail["jobs_left_earliest"] = *verdict.jobs_left_earliest;
-    detail["jobs_left_latest"] = *verdict.jobs_left_latest;
+    e.jobs_left = verdict.jobs_left;
+    e.jobs_left_earliest = verdict.jobs_left_earliest;
+    e.jobs_left_latest = verdict.jobs_left_latest;
   }
-  auto series = nlohmann::json::array();
   for (const auto& point : x.recent)
-    series.push_back({point.job, point.delta, point.live, point.private_bytes});
-  detail["series"] = {{"columns", {"job", "delta_bytes", "live_bytes", "private_bytes"}},
-                      {"rows", std::move(series)}};
-  return detail;
+    e.series.points.push_back({point.job, point.delta, point.live, point.private_bytes});
+  return e;
 }
 
 double worker_entry::delta_image_correlation() const {
@@ -333,17 +322,18 @@ void supervisor_state::finish_replacement(replacement done) {
   const auto recovered = done.old_private > done.new_private ? done.old_private - done.new_private
                                                              : 0;
   const auto ms = static_cast<double>(done.switched_us - done.decided_us) / 1000;
-  auto detail = std::move(done.evidence);
-  detail["cause"] = done.cause;
-  detail["reason"] = done.reason;
-  detail["new_generation"] = done.new_generation;
-  detail["new_pid"] = done.new_pid;
-  detail["bytes_recovered"] = recovered;
-  detail["ms"] = ms;
+  events::worker_replaced told{.worker = std::move(done.evidence),
+                               .cause = done.cause,
+                               .reason = done.reason,
+                               .new_generation = done.new_generation,
+                               .new_pid = done.new_pid,
+                               .bytes_recovered = recovered,
+                               .ms = ms};
   auto& stats = settings.report->stats();
   stats.recovered_bytes.Increment(static_cast<double>(recovered));
   stats.replacement_seconds.Observe(ms / 1000);
-  report_replacement(done.slot, std::move(detail));
+  if (auto named = desk->name(std::move(told), self->clock().now()))
+    emit({std::move(*named)});
 }
 
 } // namespace ziyu::actors

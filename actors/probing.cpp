@@ -12,7 +12,6 @@
 
 namespace ziyu::actors {
 
-using phase = worker_entry::phase;
 using supervision::growth;
 
 namespace {
@@ -40,7 +39,7 @@ bool supervisor_state::read_private(worker_entry& x) {
   x.seen_anonymous = memory->anonymous;
   x.seen_swapped = memory->swapped;
   // Checked after the reading: if the fork server lives now, it had its pages then.
-  if (x.server == server && settings.host->server_has_memory())
+  if (x.server == keeper->number() && settings.host->server_has_memory())
     x.private_offset = static_cast<int64_t>(memory->private_bytes)
                        - static_cast<int64_t>(memory->anonymous);
   x.present_bytes = static_cast<uint64_t>(
@@ -48,7 +47,7 @@ bool supervisor_state::read_private(worker_entry& x) {
   x.peak_bytes = std::max(x.peak_bytes, x.present_bytes);
   // A running job has memory that it will free.
   x.private_bytes = x.seen_idle ? x.present_bytes : std::min(x.private_bytes, x.present_bytes);
-  if (x.state == phase::serving)
+  if (x.life.is_serving())
     self->send(slots[x.slot].actor, private_reading{x.id, x.private_offset, false});
   return true;
 }
@@ -78,10 +77,10 @@ void supervisor_state::look_closer(worker_entry& x) {
 void supervisor_state::probe() {
   uint32_t ready = 0;
   for (auto& [id, x] : workers) {
-    ready += x.state == phase::standby;
-    if (x.state != phase::serving && x.state != phase::standby)
+    ready += x.life.is_standby();
+    if (!x.life.is_serving() && !x.life.is_standby())
       continue;
-    if (!read_private(x) || x.state != phase::serving)
+    if (!read_private(x) || !x.life.is_serving())
       continue;
     look_closer(x);
     distrust(x);
@@ -109,10 +108,10 @@ void supervisor_state::probe() {
 void supervisor_state::watch_ourselves() {
   watch_own(control, ::getpid());
   settings.report->stats().control_private_bytes.Set(static_cast<double>(control.private_bytes));
-  if (server_ready)
-    watch_own(fork_server, server_pid);
+  if (keeper->is_ready())
+    watch_own(fork_server, keeper->pid());
   settings.report->stats().fork_server_private_bytes.Set(
-    server_up ? static_cast<double>(fork_server.private_bytes) : 0);
+    keeper->is_running() ? static_cast<double>(fork_server.private_bytes) : 0);
 }
 
 void supervisor_state::watch_own(own_process& x, int32_t pid) {
@@ -142,11 +141,10 @@ void supervisor_state::watch_own(own_process& x, int32_t pid) {
   x.told = verdict.kind;
   if (!supervision::is_confirmed(verdict.kind))
     return;
-  settings.report->emit(spdlog::level::err, "self_growth",
-                        {{"process", x.name},
-                         {"pid", pid},
-                         {"private_bytes", memory->private_bytes},
-                         {"reason", supervision::explain(verdict)}});
+  settings.report->emit(events::self_growth{.process = x.name,
+                                            .pid = pid,
+                                            .private_bytes = memory->private_bytes,
+                                            .reason = supervision::explain(verdict)});
   // Workers live on without their fork server, and a fresh fork server is as small as this one was.
   if (&x == &fork_server && policy->enabled())
     settings.host->stop_server(true);

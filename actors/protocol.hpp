@@ -6,7 +6,6 @@
 #include "base/error.hpp"
 #include "messaging/consumer.hpp"
 #include "messaging/dead_letter.hpp"
-#include "messaging/event.hpp"
 #include "messaging/job.hpp"
 #include "messaging/producer.hpp"
 #include "messaging/result.hpp"

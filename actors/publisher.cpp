@@ -169,16 +169,14 @@ void publisher_state::tell_set_aside(pending_publication& x, const error& why) {
 }
 
 void publisher_state::report_set_aside(const publication& x, const error& why, bool whole_topic) {
-  settings.report->emit(spdlog::level::err, "publication_set_aside",
-                        set_aside_detail(x, why, whole_topic));
+  settings.report->emit(set_aside_event(x, why, whole_topic));
 }
 
 void publisher_state::take_up(const publication& x) {
   auto released = aside.accept(x);
   if (!released)
     return;
-  settings.report->emit(spdlog::level::info, "publication_resumed",
-                        resumed_detail(x, *released, self->clock().now()));
+  settings.report->emit(resumed_event(x, *released, self->clock().now()));
   for (auto& each : released->records) {
     pending_publication item;
     item.what = std::move(each);

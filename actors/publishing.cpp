@@ -83,12 +83,11 @@ void dispatcher_state::dead_letter(const entry_ptr& item, const error& reason) {
   auto& env = settings.report->env();
   const auto& source = *item->job.source;
   const auto job_id = item->job.job ? item->job.job->id : messaging::job_id_of(source);
-  settings.report->emit(spdlog::level::warn, "dead_lettered",
-                        {{"job_id", job_id},
-                         {"source", messaging::to_string(source.id)},
-                         {"code", to_string(reason.code)},
-                         {"message", reason.message},
-                         {"attempts", item->attempts}});
+  settings.report->emit(events::dead_lettered{.job_id = job_id,
+                                              .source = messaging::to_string(source.id),
+                                              .code = std::string{to_string(reason.code)},
+                                              .message = reason.message,
+                                              .attempts = item->attempts});
   messaging::outgoing content;
   content.topic = settings.dead_letters_topic;
   content.key = source.key;

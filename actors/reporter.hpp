@@ -3,8 +3,7 @@
 #include "actors/metrics.hpp"
 #include "actors/protocol.hpp"
 #include "base/clock.hpp"
-
-#include <spdlog/spdlog.h>
+#include "messaging/events/event.hpp"
 
 #include <mutex>
 
@@ -25,9 +24,7 @@ public:
   /// Drops the handle to the publisher, so that its actor can end.
   void disconnect();
 
-  /// @param type One of those listed at `messaging::event`.
-  /// @param detail Named values with units in their names (`_bytes`, `_ms`).
-  void emit(spdlog::level::level_enum level, const char* type, nlohmann::json detail);
+  void emit(events::body what);
 
   metrics& stats() { return *stats_; }
   environment& env() { return env_; }

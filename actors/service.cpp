@@ -197,12 +197,12 @@ public:
       return tl::unexpected(server.error());
     http_ = std::move(*server);
     start_source();
-    report_->emit(spdlog::level::info, "service_started",
-                  {{"pid", ::getpid()},
-                   {"http", config_.http.host + ":" + std::to_string(http_->port())},
-                   {"jobs_topic", config_.topics.jobs},
-                   {"slots", config_.workers.slots},
-                   {"standbys", config_.workers.standbys}});
+    report_->emit(
+      events::service_started{.pid = ::getpid(),
+                              .http = config_.http.host + ":" + std::to_string(http_->port()),
+                              .jobs_topic = config_.topics.jobs,
+                              .slots = config_.workers.slots,
+                              .standbys = config_.workers.standbys});
     return {};
   }
 
@@ -212,7 +212,7 @@ public:
   /// (`shutdown.*_ms`), and the time that it took is reported. Prints the exit report.
   void stop() {
     const auto& share = config_.shutdown;
-    report_->emit(spdlog::level::info, "service_stopping", {{"drain_ms", share.drain_ms}});
+    report_->emit(events::service_stopping{.drain_ms = share.drain_ms});
     caf::scoped_actor self{system_};
     auto stages = take_out(self);
     if (http_)
@@ -221,8 +221,8 @@ public:
     run_stage(stages, "workers", config_.workers.grace_ms + explain_ms,
               [&](uint64_t limit_ms) { return ask_drain(self, supervisor_, limit_ms); });
     auto ledger = nlohmann::json::parse(ledger_of(self));
-    report_->emit(spdlog::level::info, "service_stopped", {{"ledger", ledger}, {"stages", stages}});
-    log_account("stages", stages);
+    report_->emit(events::service_stopped{.ledger = ledger, .stages = stages});
+    log_account("stages", stages.to_json());
     log_account("ledger", ledger["total"]);
     ask_drain(self, events_, 2'000);
     end_actors(self);
@@ -237,9 +237,8 @@ public:
     spdlog::info("SIGUSR1: draining for maintenance; SIGUSR2 resumes");
     caf::scoped_actor self{system_};
     const auto stages = take_out(self);
-    report_->emit(
-      spdlog::level::info, "maintenance_began",
-      {{"ledger", nlohmann::json::parse(ledger_of(self))["total"]}, {"stages", stages}});
+    report_->emit(events::maintenance_began{
+      .ledger = nlohmann::json::parse(ledger_of(self))["total"], .stages = stages});
   }
 
   /// Joins the group again.
@@ -252,7 +251,7 @@ public:
     drained_ = false;
     caf::anon_send(dispatcher_, atom::resume{});
     start_source();
-    report_->emit(spdlog::level::info, "maintenance_ended", nlohmann::json::object());
+    report_->emit(events::maintenance_ended{});
   }
 
   /// Ends a start that failed. There is no drain, as no job was taken.
@@ -272,22 +271,22 @@ private:
     return answer;
   }
 
-  /// Runs one stage of a stop and adds `{"limit_ms", "ms", "done"}` to the report.
+  /// Runs one stage of a stop and adds it to the report.
   template <class F>
-  void run_stage(nlohmann::json& stages, const char* name, uint64_t limit_ms, F&& stage) {
+  void run_stage(events::stop_stages& report, const char* name, uint64_t limit_ms, F&& stage) {
     const auto begin = report_->env().monotonic_us();
     const bool done = stage(limit_ms);
     const auto ms = static_cast<double>(report_->env().monotonic_us() - begin) / 1000.;
-    stages[name] = {{"limit_ms", limit_ms}, {"ms", ms}, {"done", done}};
+    report.stages.push_back({name, limit_ms, ms, done});
     if (!done)
       spdlog::warn("stop, stage {}: not done within {} ms; going on", name, limit_ms);
   }
 
   /// The stages of a stop that concern Kafka.
-  nlohmann::json take_out(caf::scoped_actor& self) {
+  events::stop_stages take_out(caf::scoped_actor& self) {
     using std::chrono::milliseconds;
     const auto& share = config_.shutdown;
-    auto stages = nlohmann::json::object();
+    events::stop_stages stages;
     run_stage(stages, "gate", share.gate_ms, [&](uint64_t limit_ms) {
       credit_->hold(true);
       // When this is answered, all earlier messages of the source have arrived.

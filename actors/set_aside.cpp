@@ -118,22 +118,23 @@ size_t set_aside::size() const {
   return result;
 }
 
-nlohmann::json set_aside_detail(const publication& x, const error& why, bool whole_topic) {
-  return {{"topic", x.content->topic},
-          {"kind", x.kind == publication_kind::result ? "result" : "dead_letter"},
-          {"source", messaging::to_string(x.source)},
-          {"whole_topic", whole_topic},
-          {"reason", why.message}};
+events::publication_set_aside set_aside_event(const publication& x, const error& why,
+                                              bool whole_topic) {
+  return {.topic = x.content->topic,
+          .kind = x.kind == publication_kind::result ? "result" : "dead_letter",
+          .source = messaging::to_string(x.source),
+          .whole_topic = whole_topic,
+          .reason = why.message};
 }
 
-nlohmann::json resumed_detail(const publication& x, const set_aside::release& released,
-                              set_aside::clock::time_point now) {
+events::publication_resumed resumed_event(const publication& x, const set_aside::release& released,
+                                          set_aside::clock::time_point now) {
   const auto waited = std::chrono::duration_cast<std::chrono::milliseconds>(now - released.since);
-  return {{"topic", x.content->topic},
-          {"whole_topic", released.whole_topic},
-          {"records", released.records.size() + 1},
-          {"waited_ms", waited.count()},
-          {"reason", released.reason.message}};
+  return {.topic = x.content->topic,
+          .whole_topic = released.whole_topic,
+          .records = released.records.size() + 1,
+          .waited_ms = waited.count(),
+          .reason = released.reason.message};
 }
 
 } // namespace ziyu::actors

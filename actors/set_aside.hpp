@@ -1,9 +1,8 @@
 #pragma once
 
 #include "actors/protocol.hpp"
+#include "messaging/events/kafka_events.hpp"
 #include "supervision/backoff.hpp"
-
-#include <nlohmann/json.hpp>
 
 #include <chrono>
 #include <deque>
@@ -102,9 +101,9 @@ private:
   std::map<lane_key, lane> lanes_;
 };
 
-/// For the events `publication_set_aside` and `publication_resumed`.
-nlohmann::json set_aside_detail(const publication& x, const error& why, bool whole_topic);
-nlohmann::json resumed_detail(const publication& x, const set_aside::release& released,
-                              set_aside::clock::time_point now);
+events::publication_set_aside set_aside_event(const publication& x, const error& why,
+                                              bool whole_topic);
+events::publication_resumed resumed_event(const publication& x, const set_aside::release& released,
+                                          set_aside::clock::time_point now);
 
 } // namespace ziyu::actors

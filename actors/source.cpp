@@ -103,14 +103,13 @@ bool source_loop::watch(bool open) {
 bool source_loop::remedy(const messaging::stall_watchdog::finding& x,
                          const std::vector<messaging::partition_view>& views) {
   using remedy = messaging::stall_watchdog::remedy;
-  report_->emit(x.what == remedy::escalate ? spdlog::level::critical : spdlog::level::err,
-                "consumer_stalled",
-                {{"topic", x.where.topic},
-                 {"partition", x.where.partition},
-                 {"offset", x.position},
-                 {"lag_records", x.lag},
-                 {"silent_ms", x.silent.count()},
-                 {"remedy", messaging::to_string(x.what)}});
+  report_->emit(events::consumer_stalled{.escalates = x.what == remedy::escalate,
+                                         .topic = x.where.topic,
+                                         .partition = x.where.partition,
+                                         .offset = x.position,
+                                         .lag_records = static_cast<int64_t>(x.lag),
+                                         .silent_ms = x.silent.count(),
+                                         .remedy = std::string{messaging::to_string(x.what)}});
   switch (x.what) {
   case remedy::seek:
     if (auto ok = from_.seek(x.where, x.position, seek_limit); !ok)
@@ -151,12 +150,11 @@ void source_loop::on_records_lost(const messaging::records_lost& x) {
   if (!report_)
     return;
   report_->stats().lost_to_retention.Increment(static_cast<double>(x.past - x.from));
-  report_->emit(spdlog::level::critical, "records_lost_to_retention",
-                {{"topic", x.where.topic},
-                 {"partition", x.where.partition},
-                 {"first_offset", x.from},
-                 {"records_at_most", x.past - x.from},
-                 {"log_start_offset", x.log_start}});
+  report_->emit(events::records_lost_to_retention{.topic = x.where.topic,
+                                                  .partition = x.where.partition,
+                                                  .first_offset = x.from,
+                                                  .records_at_most = x.past - x.from,
+                                                  .log_start_offset = x.log_start});
 }
 
 /// Tells the dispatcher, which answers when finished offsets have been stored.

@@ -295,8 +295,7 @@ void transactional_publisher_state::put_aside(publication x, const error& why, b
   const auto first = x;
   if (aside.refuse(std::move(x), why, whole_topic, self->clock().now(),
                    settings.report->env().random()))
-    settings.report->emit(spdlog::level::err, "publication_set_aside",
-                          set_aside_detail(first, why, whole_topic));
+    settings.report->emit(set_aside_event(first, why, whole_topic));
 }
 
 /// The dispatcher ignores what it knows already.
@@ -310,8 +309,7 @@ void transactional_publisher_state::take_up() {
     auto released = aside.accept(p);
     if (!released)
       continue;
-    settings.report->emit(spdlog::level::info, "publication_resumed",
-                          resumed_detail(p, *released, self->clock().now()));
+    settings.report->emit(resumed_event(p, *released, self->clock().now()));
     for (auto& each : released->records) {
       pending_bytes += each.content->bytes();
       pending.push_back(std::move(each));

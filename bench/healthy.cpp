@@ -144,7 +144,7 @@ struct options {
 
 json measure(const options& o) {
   std::mutex mutex;
-  std::map<std::string, uint64_t> events;
+  std::map<std::string, uint64_t> counts;
   auto confirmed = json::array();
   pool_settings settings;
   if (!o.model.empty())
@@ -155,11 +155,13 @@ json measure(const options& o) {
     tape.emplace(o.record);
     settings.on_job = [&tape](const auto& x) { tape->add(x); };
   }
-  pool workers{settings, [&](const json& x) {
+  pool workers{settings, [&](const events::event& x) {
                  std::lock_guard guard{mutex};
-                 ++events[x.at("type")];
-                 if (x.at("type") == "growth_confirmed" || x.at("type") == "leak_confirmed")
-                   confirmed.push_back(x.at("detail").at("judgement"));
+                 ++counts[std::string{type_of(x.body)}];
+                 if (const auto* grows = std::get_if<events::growth_confirmed>(&x.body))
+                   confirmed.push_back(grows->worker.judgement);
+                 if (const auto* leaks = std::get_if<events::leak_confirmed>(&x.body))
+                   confirmed.push_back(leaks->worker.judgement);
                }};
   const album images;
   std::mt19937 random{o.seed};
@@ -231,10 +233,10 @@ json measure(const options& o) {
           {"good", good},
           {"dead_letters", o.jobs - good},
           {"lost", workers.submitted() - workers.finished()},
-          {"leaks_suspected", events["leak_suspected"]},
+          {"leaks_suspected", counts["leak_suspected"]},
           {"leaks_confirmed", confirmed.size()},
           {"confirmed", confirmed},
-          {"trims", events["worker_trimmed"]},
+          {"trims", counts["worker_trimmed"]},
           {"control_growth_bytes", control_growth},
           {"fork_server_growth_bytes", server_growth},
           {"workers", live.size()},

@@ -61,11 +61,11 @@ course play(const scene& s, const options& o) {
   settings.max_attempts = 50;
   std::mutex mutex;
   std::vector<json> news;
-  pool workers{settings, [&](const json& x) {
-                 if (x.at("type") != s.event)
+  pool workers{settings, [&](const events::event& x) {
+                 if (type_of(x.body) != s.event)
                    return;
                  std::lock_guard guard{mutex};
-                 news.push_back(x.at("detail"));
+                 news.push_back(detail_of(x.body));
                }};
   const auto picture = std::make_shared<const std::string>(need(read_file(o.image)));
   uint64_t submitted = 0;

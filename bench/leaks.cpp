@@ -66,32 +66,9 @@ struct options {
 /// What the events say of a leak.
 class news {
 public:
-  void take(const json& event) {
-    const auto type = event.at("type").get<std::string>();
-    const auto& detail = event.at("detail");
+  void take(const events::event& event) {
     std::lock_guard guard{mutex_};
-    if (type == "growth_confirmed" || type == "leak_confirmed") {
-      if (!detected)
-        detected = detail.at("jobs").get<uint64_t>();
-      // That is final; there are no call stacks to explain.
-      if (cause.empty() && detail.at("verdict") == "hoarding")
-        cause = "hoarding";
-    }
-    if (type == "leak_report" && !reported) {
-      reported = true;
-      cause = detail.at("cause");
-      if (!detail.at("sites").empty())
-        top_site_share = detail.at("sites").at(0).at("share").get<double>();
-    } else if (type == "worker_replaced") {
-      ++replacements;
-      recovered += detail.at("bytes_recovered").get<uint64_t>();
-      replaced_.push_back(detail);
-      if (!reported && (cause.empty() || cause == "unknown"))
-        cause = detail.at("cause");
-    } else if (type == "worker_trimmed") {
-      ++trims;
-      recovered += detail.at("bytes_recovered").get<uint64_t>();
-    }
+    std::visit([this](const auto& x) { note(x); }, event.body);
     changed_.notify_all();
   }
 
@@ -104,8 +81,8 @@ public:
   /// Passes on the replacements since the last call.
   void tell(naming& names) {
     std::lock_guard guard{mutex_};
-    for (const auto& detail : replaced_)
-      names.replaced(detail);
+    for (const auto& x : replaced_)
+      names.replaced(x);
     replaced_.clear();
   }
 
@@ -116,7 +93,42 @@ public:
   uint64_t replacements = 0, trims = 0, recovered = 0;
 
 private:
-  std::vector<json> replaced_;
+  void note(const events::growth_confirmed& x) { detect(x.worker); }
+  void note(const events::leak_confirmed& x) { detect(x.worker); }
+
+  void detect(const events::evidence& worker) {
+    if (!detected)
+      detected = worker.jobs;
+    // That is final; there are no call stacks to explain.
+    if (cause.empty() && worker.verdict == "hoarding")
+      cause = "hoarding";
+  }
+
+  void note(const events::leak_report& x) {
+    if (std::exchange(reported, true))
+      return;
+    cause = x.cause;
+    if (!x.sites.empty())
+      top_site_share = x.sites.front().share;
+  }
+
+  void note(const events::worker_replaced& x) {
+    ++replacements;
+    recovered += x.bytes_recovered;
+    replaced_.push_back(x);
+    if (!reported && (cause.empty() || cause == "unknown"))
+      cause = x.cause;
+  }
+
+  void note(const events::worker_trimmed& x) {
+    ++trims;
+    recovered += x.bytes_recovered;
+  }
+
+  template <class Other>
+  void note(const Other&) {}
+
+  std::vector<events::worker_replaced> replaced_;
   std::mutex mutex_;
   std::condition_variable changed_;
 };

@@ -1,5 +1,7 @@
 #pragma once
 
+#include "messaging/events/event.hpp"
+
 #include <nlohmann/json.hpp>
 
 #include <cstdint>
@@ -22,9 +24,8 @@ public:
       workers_.erase(workers_.begin()); // died without a replacement
   }
 
-  /// The detail of a `worker_replaced`; ignored if its reason is not memory.
-  void replaced(const nlohmann::json& detail) {
-    pending_.push_back({{detail.at("slot"), detail.at("generation")}, detail.at("cause")});
+  void replaced(const events::worker_replaced& x) {
+    pending_.push_back({{x.worker.slot, x.worker.generation}, x.cause});
   }
 
   /// Judges the replacements whose workers can do no more jobs. Call it when all outcomes so far

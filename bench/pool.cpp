@@ -80,8 +80,6 @@ public:
     return {};
   }
 
-  expected<void> flush(std::chrono::milliseconds) override { return {}; }
-
 private:
   pool& owner_;
   report_handler on_report_;
@@ -95,7 +93,7 @@ pool::system_config::system_config() {
   load<caf::io::middleman>();
 }
 
-pool::pool(pool_settings settings, std::function<void(const json&)> on_event)
+pool::pool(pool_settings settings, std::function<void(const events::event&)> on_event)
   : settings_(std::move(settings)), on_event_(std::move(on_event)), system_(config_),
     stats_(std::make_shared<metrics>()),
     report_(std::make_shared<reporter>(system_environment(), "bench", "events", stats_)),
@@ -202,7 +200,7 @@ void pool::submit(std::shared_ptr<const std::string> image, std::string fault) {
 void pool::on_published(const messaging::outgoing& x) {
   if (x.topic == "events") {
     if (on_event_)
-      on_event_(json::parse(*x.value));
+      on_event_(events::event_from_json(json::parse(*x.value)).value());
     return;
   }
   outcome news;

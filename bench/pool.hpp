@@ -79,9 +79,9 @@ struct outcome {
 /// A running service without Kafka. Only one thread may use it, except `on_event`.
 class pool {
 public:
-  /// @param on_event Called with each event (`ziyu.event.v1`) by an actor's thread, one call at a
+  /// @param on_event Called with each event by an actor's thread, one call at a
   /// time.
-  explicit pool(pool_settings settings, std::function<void(const nlohmann::json&)> on_event = {});
+  explicit pool(pool_settings settings, std::function<void(const events::event&)> on_event = {});
 
   /// Stops everything; all of its processes have ended after it.
   ~pool();
@@ -109,7 +109,7 @@ private:
   void on_published(const messaging::outgoing& x);
 
   const pool_settings settings_;
-  std::function<void(const nlohmann::json&)> on_event_;
+  std::function<void(const events::event&)> on_event_;
   uint64_t submitted_ = 0;
   mutable std::mutex mutex_;
   std::condition_variable changed_;

@@ -76,23 +76,22 @@ struct watched {
 
 json measure(const options& o) {
   std::mutex mutex;
-  std::map<std::string, uint64_t> events, causes;
+  std::map<std::string, uint64_t> counts, causes;
   std::map<std::string, uint64_t> named;
   naming names;
-  std::vector<json> replaced; // added by the publisher's thread, not judged yet
+  std::vector<events::worker_replaced> replaced; // added by the publisher's thread, not judged yet
   pool_settings settings;
   settings.slots = o.slots;
   settings.budget_bytes = o.budget;
   settings.hard_limit_bytes = 2 * o.budget;
   settings.faults_allowed = true;
-  pool workers{settings, [&](const json& x) {
-                 const auto type = x.at("type").get<std::string>();
+  pool workers{settings, [&](const events::event& x) {
                  std::lock_guard guard{mutex};
-                 ++events[type];
-                 if (type == "worker_replaced")
-                   ++causes[x.at("detail").at("cause")], replaced.push_back(x.at("detail"));
-                 if (type == "leak_report")
-                   ++named[x.at("detail").at("cause")];
+                 ++counts[std::string{type_of(x.body)}];
+                 if (const auto* worker = std::get_if<events::worker_replaced>(&x.body))
+                   ++causes[worker->cause], replaced.push_back(*worker);
+                 if (const auto* report = std::get_if<events::leak_report>(&x.body))
+                   ++named[report->cause];
                }};
   const auto picture = std::make_shared<const std::string>(need(read_file(o.image)));
   // By then each kind of leak has come at least twice and is known by its stacks, and the kept
@@ -121,8 +120,8 @@ json measure(const options& o) {
       names.injected(x.slot, x.generation, fault->cause, fault->bytes);
     {
       std::lock_guard guard{mutex};
-      for (const auto& detail : replaced)
-        names.replaced(detail);
+      for (const auto& x : replaced)
+        names.replaced(x);
       replaced.clear();
     }
     if (done % 64 == 0)
@@ -158,7 +157,7 @@ json measure(const options& o) {
           {"causes", causes},
           {"leak_reports", named},
           {"naming", names.describe()},
-          {"events", events},
+          {"events", counts},
           {"jobs_per_second", static_cast<double>(o.jobs) / seconds},
           {"seconds", seconds}};
 }

@@ -217,9 +217,10 @@ private:
       }
     };
     drain(stage_.events(), 0ms, [&](const messaging::record& x) {
-      auto event = x.value ? nlohmann::json::parse(*x.value, nullptr, false) : nlohmann::json{};
-      if (event.is_object())
-        account_.on_event(event);
+      const auto value = x.value ? nlohmann::json::parse(*x.value, nullptr, false)
+                                 : nlohmann::json{};
+      if (const auto event = events::event_from_json(value))
+        account_.on_event(*event);
     });
     drain(stage_.dead_letters(), 0ms,
           [&](const messaging::record& x) { account_.on_dead_letter(x.key.value_or("")); });

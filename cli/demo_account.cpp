@@ -34,26 +34,18 @@ void demo_account::on_dead_letter(const std::string& job_id) {
     ++dead_lettered_;
 }
 
-void demo_account::on_event(const nlohmann::json& event) {
-  const auto type = event.value("type", std::string{});
-  if (type == "breaker_opened")
+void demo_account::on_event(const events::event& x) {
+  if (std::holds_alternative<events::breaker_opened>(x.body))
     breaker_ = "open";
-  else if (type == "breaker_half_open")
+  else if (std::holds_alternative<events::breaker_half_open>(x.body))
     breaker_ = "half-open";
-  else if (type == "breaker_closed")
+  else if (std::holds_alternative<events::breaker_closed>(x.body))
     breaker_ = "closed";
-  else if (type == "worker_died")
+  else if (std::holds_alternative<events::worker_died>(x.body))
     ++deaths_;
-  if (type != "worker_replaced")
-    return;
-  const auto found = event.find("detail");
-  if (found == event.end() || !found->is_object())
-    return;
-  const auto& detail = *found;
-  replacements_.push_back({detail.value("slot", 0u), detail.value("generation", uint64_t{0}),
-                           detail.value("cause", std::string{"unknown"}),
-                           detail.value("bytes_recovered", uint64_t{0}), detail.value("ms", 0.),
-                           results_});
+  else if (const auto* replaced = std::get_if<events::worker_replaced>(&x.body))
+    replacements_.push_back({replaced->worker.slot, replaced->worker.generation, replaced->cause,
+                             replaced->bytes_recovered, replaced->ms, results_});
 }
 
 double demo_account::accuracy() const {

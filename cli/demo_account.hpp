@@ -1,6 +1,7 @@
 #pragma once
 
 #include "base/error.hpp"
+#include "messaging/events/event.hpp"
 #include "messaging/result.hpp"
 
 #include <nlohmann/json.hpp>
@@ -37,7 +38,7 @@ public:
   void submitted(const std::string& job_id, const std::string& label);
   void on_result(const messaging::result& x);
   void on_dead_letter(const std::string& job_id);
-  void on_event(const nlohmann::json& event);
+  void on_event(const events::event& x);
 
   bool complete() const { return open_.empty() && submitted_ >= expected_; }
   uint64_t answered() const { return results_ + dead_lettered_; }

@@ -1,77 +1,30 @@
 #pragma once
 
 #include "base/error.hpp"
-#include "supervision/call_stack.hpp"
+#include "messaging/events/event.hpp"
 
 #include <nlohmann/json.hpp>
 
 #include <cstdint>
-#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 namespace ziyu::cli {
 
-/// Where a worker's memory grew, as a report shows it.
-struct reported_site {
-  int64_t bytes = 0, objects = 0;
-  double share = 0; ///< Of all growth, 0..1.
-  uint32_t threads = 0;
-  std::string cause;
-  supervision::code_location responsible;
-  supervision::call_stack stack;      ///< The relevant part, innermost first.
-  supervision::call_stack full_stack; ///< All of it.
-};
-
-/// One job of a series.
-struct reported_job {
-  uint64_t job = 0;
-  int64_t delta_bytes = 0, live_bytes = 0, private_bytes = 0;
-};
-
-/// Jobs until the budget.
-struct reported_forecast {
-  uint64_t jobs_left = 0, earliest = 0;
-  std::optional<uint64_t> latest;
-};
-
-/// The rows of {"columns": […], "rows": [[…], …]}, as in events and /workers, by the names of the
-/// columns. Missing values are 0.
-std::vector<reported_job> series_from(const nlohmann::json& x);
-
 /// An event `leak_report`: one worker's leak, explained. A value that the event lacks stays 0 or
 /// empty.
 struct leak_story {
-  std::string id; ///< slot.generation-random
   int64_t time_ms = 0;
-  std::string instance, cause, verdict, reason;
-  uint32_t slot = 0;
-  uint64_t generation = 0;
-  int64_t pid = 0;
-  int64_t growth_bytes = 0;
-  uint64_t growth_jobs = 0;
-  double bytes_per_job = 0, lower = 0, upper = 0;
-  std::optional<reported_forecast> left; ///< Empty: the growth does not lead to the budget.
-  int64_t budget_bytes = 0, baseline_bytes = 0, private_bytes = 0, peak_private_bytes = 0;
-  uint64_t sample_bytes = 0; ///< 0: no heap profile.
-  int64_t estimated_bytes = 0;
-  bool calibrated = false;
-  std::vector<reported_site> sites; ///< The largest first.
-  std::string flame;                ///< Folded stacks.
-  std::vector<reported_job> series;
-  double explain_ms = 0;
+  std::string instance;
+  events::leak_report what;
   nlohmann::json event; ///< The event as received.
 };
 
 /// A replacement that a report led to.
 struct healing {
   int64_t time_ms = 0;
-  uint32_t slot = 0;
-  uint64_t generation = 0, new_generation = 0;
-  std::string report, cause, reason;
-  int64_t bytes_recovered = 0;
-  double ms = 0;
+  events::worker_replaced what;
 };
 
 /// An event of the type `leak_report`; `unknown_schema` when it is none.

@@ -4,6 +4,7 @@
 #include "base/text.hpp"
 #include "cli/drawing.hpp"
 #include "cli/rows.hpp"
+#include "supervision/call_stack.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -17,35 +18,39 @@ constexpr uint64_t rows_every_jobs = 10;
 constexpr double brief_share = 0.02;
 constexpr size_t id_columns = 16, cause_columns = 18, head_columns = 10;
 
-std::string bytes_of(double x) { return format_bytes(std::llround(x)); }
+std::string bytes_of(uint64_t x) { return format_bytes(static_cast<int64_t>(x)); }
 
 std::string signed_of(double x) { return signed_bytes(std::llround(x)); }
 
 std::string worker_of(const leak_story& x) {
-  return std::to_string(x.slot) + "." + std::to_string(x.generation);
+  return std::to_string(x.what.worker.slot) + "." + std::to_string(x.what.worker.generation);
 }
 
 /// "6.0 MiB", or "6.0 MiB (5.9 to 6.1 MiB)" if the bounds differ.
 std::string with_interval(const leak_story& x) {
-  auto value = signed_of(x.bytes_per_job);
-  const auto lower = signed_of(x.lower), upper = signed_of(x.upper);
+  const auto& growth = x.what.growth.per_job;
+  auto value = signed_of(growth.bytes_per_job);
+  const auto lower = signed_of(growth.lower), upper = signed_of(growth.upper);
   if (lower == value && upper == value)
     return value;
   return value + " (" + lower + " to " + upper + ")";
 }
 
-std::string site_name(const reported_site& x) { return supervision::describe(x.responsible); }
+std::string name_of(const events::frame& x) {
+  return supervision::describe(supervision::code_location{x.function, x.library, {}, 0});
+}
 
-int64_t recovered_by(const std::vector<healing>& healed) {
-  int64_t sum = 0;
+uint64_t recovered_by(const std::vector<healing>& healed) {
+  uint64_t sum = 0;
   for (const auto& x : healed)
-    sum += x.bytes_recovered;
+    sum += x.what.bytes_recovered;
   return sum;
 }
 
 /// "file.cpp:42", if known.
-std::string place_of(const supervision::code_location& x) {
-  return x.file.empty() ? "" : x.file + (x.line > 0 ? ":" + std::to_string(x.line) : "");
+std::string place_of(const events::frame& x) {
+  const auto line = x.line.value_or(0);
+  return x.file.value_or("") + (x.file && line > 0 ? ":" + std::to_string(line) : "");
 }
 
 class story_view {
@@ -77,30 +82,35 @@ private:
   }
 
   void head() {
-    lines_.push_back(paint("leak " + printable(x_.id), colour::bold, colours_) + "  "
-                     + paint(printable(x_.cause), colour::red, colours_));
-    put_prose("worker", "slot " + std::to_string(x_.slot) + " generation "
-                          + std::to_string(x_.generation) + ", pid " + std::to_string(x_.pid)
+    const auto& what = x_.what;
+    const auto& worker = what.worker;
+    lines_.push_back(paint("leak " + printable(what.report), colour::bold, colours_) + "  "
+                     + paint(printable(what.cause), colour::red, colours_));
+    put_prose("worker", "slot " + std::to_string(worker.slot) + " generation "
+                          + std::to_string(worker.generation) + ", pid "
+                          + std::to_string(worker.pid)
                           + (x_.instance.empty() ? "" : ", of " + x_.instance));
     put_prose("time", time_of(x_.time_ms));
-    put_prose("verdict", x_.verdict + (x_.reason.empty() ? "" : ": " + x_.reason));
-    put_prose("growth", bytes_of(static_cast<double>(x_.growth_bytes)) + " in "
-                          + counted(x_.growth_jobs, "job") + ", " + with_interval(x_) + " per job");
-    put_prose("private", format_bytes(x_.private_bytes) + " now, " + format_bytes(x_.baseline_bytes)
-                           + " when fresh, " + format_bytes(x_.peak_private_bytes)
-                           + " at its peak; the budget is " + format_bytes(x_.budget_bytes));
-    if (x_.left)
-      put_prose("forecast", counted(x_.left->jobs_left, "job") + " left until the budget ("
-                              + (x_.left->latest ? std::to_string(x_.left->earliest) + " to "
-                                                     + std::to_string(*x_.left->latest)
-                                                 : "at least " + std::to_string(x_.left->earliest))
+    put_prose("verdict", worker.verdict + (what.reason.empty() ? "" : ": " + what.reason));
+    put_prose("growth", format_bytes(what.growth.bytes) + " in " + counted(what.growth.jobs, "job")
+                          + ", " + with_interval(x_) + " per job");
+    put_prose("private", bytes_of(worker.private_bytes) + " now, " + bytes_of(worker.baseline_bytes)
+                           + " when fresh, " + bytes_of(worker.peak_private_bytes)
+                           + " at its peak; the budget is " + bytes_of(worker.budget_bytes));
+    if (const auto& left = what.forecast)
+      put_prose("forecast", counted(left->jobs_left, "job") + " left until the budget ("
+                              + (left->latest ? std::to_string(left->earliest) + " to "
+                                                  + std::to_string(*left->latest)
+                                              : "at least " + std::to_string(left->earliest))
                               + ")");
     else
       put_prose("forecast", "none: the growth does not lead to the budget so far");
   }
 
   void memory() {
-    if (x_.series.empty())
+    const auto& jobs = x_.what.worker.series.points;
+    const auto budget = x_.what.worker.budget_bytes;
+    if (jobs.empty())
       return;
     title("memory every " + std::to_string(rows_every_jobs) + " jobs (delta: since the row above)");
     put(start()
@@ -110,20 +120,19 @@ private:
           .cell("PRIVATE", 12, colour::grey, true)
           .add("  OF THE BUDGET", colour::grey));
     int64_t delta = 0;
-    for (size_t i = 0; i < x_.series.size(); ++i) {
-      const auto& job = x_.series[i];
+    for (size_t i = 0; i < jobs.size(); ++i) {
+      const auto& job = jobs[i];
       delta += job.delta_bytes;
-      const auto shown = i == 0 || i + 1 == x_.series.size() || job.job % rows_every_jobs == 0;
+      const auto shown = i == 0 || i + 1 == jobs.size() || job.job % rows_every_jobs == 0;
       if (!shown)
         continue;
       auto row = start();
       row.cell(std::to_string(job.job), 9, {}, true)
         .cell(signed_bytes(delta), 13, delta > 0 ? colour::yellow : colour::grey, true)
-        .cell(format_bytes(job.live_bytes), 12, {}, true)
-        .cell(format_bytes(job.private_bytes), 12, {}, true);
-      if (x_.budget_bytes > 0) {
-        const auto share = static_cast<double>(job.private_bytes)
-                           / static_cast<double>(x_.budget_bytes);
+        .cell(bytes_of(job.live_bytes), 12, {}, true)
+        .cell(bytes_of(job.private_bytes), 12, {}, true);
+      if (budget > 0) {
+        const auto share = static_cast<double>(job.private_bytes) / static_cast<double>(budget);
         row.add("  ").bar(share, std::min<size_t>(24, row.room()), level_of(share));
       }
       put(std::move(row));
@@ -132,17 +141,17 @@ private:
   }
 
   void sites() {
-    if (x_.sites.empty()) {
+    const auto& sampling = x_.what.sampling;
+    if (x_.what.sites.empty()) {
       title("where it grew");
       lines_.emplace_back("  not known: this worker's allocations were not sampled");
       return;
     }
     title("where it grew, by "
-          + (x_.sample_bytes > 0
-               ? "a sample every " + format_bytes(static_cast<int64_t>(x_.sample_bytes))
-               : std::string{"samples"})
-          + (x_.calibrated ? ", scaled to the exact growth" : ", estimated"));
-    for (const auto& site : x_.sites) {
+          + (sampling.sample_bytes > 0 ? "a sample every " + bytes_of(sampling.sample_bytes)
+                                       : std::string{"samples"})
+          + (sampling.calibrated ? ", scaled to the exact growth" : ", estimated"));
+    for (const auto& site : x_.what.sites) {
       auto row = start();
       row.cell(format("%.1f %%", site.share * 100), 9, {}, true)
         .add(" ")
@@ -165,7 +174,7 @@ private:
   }
 
   /// The frame to blame is highlighted.
-  void frames(const supervision::call_stack& stack, const reported_site& site) {
+  void frames(const std::vector<events::frame>& stack, const events::site& site) {
     auto blamed = false;
     for (const auto& frame : stack) {
       const auto is_it = !blamed && frame == site.responsible;
@@ -173,8 +182,7 @@ private:
       const auto place = place_of(frame);
       lines_.push_back(
         (is_it ? "        > " : "          ")
-        + paint(printable(supervision::describe(frame)), is_it ? colour::bold : colour::grey,
-                colours_)
+        + paint(printable(name_of(frame)), is_it ? colour::bold : colour::grey, colours_)
         + (place.empty() ? "" : "  " + paint(printable(place), colour::cyan, colours_)));
     }
   }
@@ -185,12 +193,12 @@ private:
       lines_.emplace_back("  no replacement so far");
     for (const auto& x : healed_) {
       lines_.push_back(
-        "  " + fit(time_of(x.time_ms), 18) + "  slot " + std::to_string(x.slot) + " generation "
-        + std::to_string(x.generation) + " replaced by " + std::to_string(x.new_generation) + " in "
-        + format("%.0f ms, ", x.ms)
-        + paint(format_bytes(x.bytes_recovered) + " recovered", colour::green, colours_));
-      if (x.reason != x_.reason && !x.reason.empty())
-        lines_.push_back("    " + paint(printable(x.reason), colour::grey, colours_));
+        "  " + fit(time_of(x.time_ms), 18) + "  slot " + std::to_string(x.what.worker.slot)
+        + " generation " + std::to_string(x.what.worker.generation) + " replaced by "
+        + std::to_string(x.what.new_generation) + " in " + format("%.0f ms, ", x.what.ms)
+        + paint(bytes_of(x.what.bytes_recovered) + " recovered", colour::green, colours_));
+      if (x.what.reason != x_.what.reason && !x.what.reason.empty())
+        lines_.push_back("    " + paint(printable(x.what.reason), colour::grey, colours_));
     }
   }
 
@@ -212,16 +220,18 @@ std::string leak_head(bool colours) {
 }
 
 std::string leak_row(const leak_story& x, const std::vector<healing>& healed, bool colours) {
-  return fit(x.id, id_columns) + " " + fit(time_of(x.time_ms), 18) + " " + fit(worker_of(x), 7)
-         + " " + paint(fit(x.cause, cause_columns), colour::yellow, colours) + " "
-         + fit(with_interval(x), 32) + " " + fit(format_bytes(x.growth_bytes), 9, true) + " "
+  const auto& sites = x.what.sites;
+  return fit(x.what.report, id_columns) + " " + fit(time_of(x.time_ms), 18) + " "
+         + fit(worker_of(x), 7) + " "
+         + paint(fit(x.what.cause, cause_columns), colour::yellow, colours) + " "
+         + fit(with_interval(x), 32) + " " + fit(format_bytes(x.what.growth.bytes), 9, true) + " "
          + fit(std::to_string(healed.size()), 6, true) + " "
-         + paint(fit(format_bytes(recovered_by(healed)), 9, true), colour::green,
+         + paint(fit(bytes_of(recovered_by(healed)), 9, true), colour::green,
                  colours && !healed.empty())
          + " "
-         + (x.sites.empty() ? "?"
-                            : format("%.0f %% ", x.sites.front().share * 100)
-                                + printable(site_name(x.sites.front())));
+         + (sites.empty() ? "?"
+                          : format("%.0f %% ", sites.front().share * 100)
+                              + printable(name_of(sites.front().responsible)));
 }
 
 std::vector<std::string> draw_leak(const leak_story& x, const std::vector<healing>& healed,
@@ -230,50 +240,54 @@ std::vector<std::string> draw_leak(const leak_story& x, const std::vector<healin
 }
 
 chart leak_chart(const leak_story& x) {
+  using point = events::series::point;
+  const auto& jobs = x.what.worker.series.points;
+  const auto per_job = x.what.growth.per_job.bytes_per_job;
   chart c;
-  c.title = "Leak " + x.id + ": " + x.cause + ", " + signed_of(x.bytes_per_job) + " per job";
-  if (x.series.empty()) {
+  c.title = "Leak " + x.what.report + ": " + x.what.cause + ", " + signed_of(per_job) + " per job";
+  if (jobs.empty()) {
     c.x_label = "no series in the report";
     return c;
   }
-  auto lowest = [&x](int64_t reported_job::*what) {
-    auto result = x.series.front().*what;
-    for (const auto& job : x.series)
+  auto lowest = [&jobs](uint64_t point::*what) {
+    auto result = jobs.front().*what;
+    for (const auto& job : jobs)
       result = std::min(result, job.*what);
     return result;
   };
-  const auto live = lowest(&reported_job::live_bytes),
-             private_bytes = lowest(&reported_job::private_bytes);
-  int64_t highest = 1;
-  for (const auto& job : x.series)
+  const auto live = lowest(&point::live_bytes), private_bytes = lowest(&point::private_bytes);
+  uint64_t highest = 1;
+  for (const auto& job : jobs)
     highest = std::max({highest, job.live_bytes - live, job.private_bytes - private_bytes});
   const auto [unit, name] = highest >= 1 << 30   ? std::pair{0x1p30, "GiB"}
                             : highest >= 1 << 20 ? std::pair{0x1p20, "MiB"}
                             : highest >= 1 << 10 ? std::pair{0x1p10, "KiB"}
                                                  : std::pair{1., "B"};
   // Counts from the first known job: the series has only the latest ones.
-  const auto first = x.series.front().job;
-  auto since_first = [first](const reported_job& job) {
+  const auto first = jobs.front().job;
+  auto since_first = [first](const point& job) {
     return static_cast<double>(job.job) - static_cast<double>(first);
   };
   c.x_label = "jobs of this worker since its job " + std::to_string(first);
   c.y_label = name;
-  chart_series all_live{"live bytes, above " + format_bytes(live), "#dc2626", false, {}},
-    all_private{"private memory, above " + format_bytes(private_bytes), "#0f766e", false, {}};
-  for (const auto& job : x.series) {
+  chart_series all_live{"live bytes, above " + bytes_of(live), "#dc2626", false, {}},
+    all_private{"private memory, above " + bytes_of(private_bytes), "#0f766e", false, {}};
+  for (const auto& job : jobs) {
     const auto at = since_first(job);
     all_live.points.emplace_back(at, static_cast<double>(job.live_bytes - live) / unit);
     all_private.points.emplace_back(at,
                                     static_cast<double>(job.private_bytes - private_bytes) / unit);
   }
-  if (const auto room = x.budget_bytes - private_bytes; room > 0 && room <= 4 * highest)
-    c.limit = {static_cast<double>(room) / unit, "budget " + format_bytes(x.budget_bytes)};
+  const auto budget = x.what.worker.budget_bytes;
+  if (budget > private_bytes && budget - private_bytes <= 4 * highest)
+    c.limit = {static_cast<double>(budget - private_bytes) / unit, "budget " + bytes_of(budget)};
   chart_series slope{"slope " + with_interval(x) + " per job", "#6b7280", true, {}};
-  if (x.bytes_per_job > 0) {
+  if (per_job > 0) {
     // Continues to the budget, if that is in the picture.
-    const auto span = since_first(x.series.back());
-    const auto ahead = c.limit && x.left ? static_cast<double>(x.left->jobs_left) : 0;
-    slope.points = {{0, 0}, {span + ahead, x.bytes_per_job * (span + ahead) / unit}};
+    const auto& left = x.what.forecast;
+    const auto span = since_first(jobs.back());
+    const auto ahead = c.limit && left ? static_cast<double>(left->jobs_left) : 0;
+    slope.points = {{0, 0}, {span + ahead, per_job * (span + ahead) / unit}};
   }
   c.series = {std::move(all_live), std::move(all_private)};
   if (!slope.points.empty())

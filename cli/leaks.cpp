@@ -85,7 +85,7 @@ int list(const leaks_options& options) {
   else if (!options.as_json)
     std::fputs("no leak was reported\n", stderr);
   for (const auto& x : book->stories()) {
-    const auto healed = book->healings_of(x.id);
+    const auto healed = book->healings_of(x.what.report);
     print_line(options.as_json ? dumped(summary_json(x, healed)) : leak_row(x, healed, colours));
   }
   return exit_ok;
@@ -97,7 +97,7 @@ int show(const leaks_options& options) {
   const auto* x = book ? find_story(*book, options, exit_code) : nullptr;
   if (x == nullptr)
     return exit_code;
-  const auto healed = book->healings_of(x->id);
+  const auto healed = book->healings_of(x->what.report);
   if (options.chart_file != "-") { // Else standard output is only for the picture.
     if (options.as_json)
       print_line(dumped(story_json(*x, healed)));
@@ -115,12 +115,14 @@ int flame(const leaks_options& options) {
   const auto* x = book ? find_story(*book, options, exit_code) : nullptr;
   if (x == nullptr)
     return exit_code;
-  if (x->flame.empty()) {
-    print_error({errc::io, "report " + x->id + " has no call stacks"});
+  const auto& what = x->what;
+  if (what.flame.empty()) {
+    print_error({errc::io, "report " + what.report + " has no call stacks"});
     return exit_failed;
   }
   return save(options.flame_file,
-              options.svg ? flame_svg(x->flame, "Leak " + x->id + ": " + x->cause) : x->flame);
+              options.svg ? flame_svg(what.flame, "Leak " + what.report + ": " + what.cause)
+                          : what.flame);
 }
 
 void add_id(CLI::App& command, leaks_options& options) {

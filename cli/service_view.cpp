@@ -3,7 +3,7 @@
 #include "base/bytes.hpp"
 #include "base/text.hpp"
 #include "cli/json_fields.hpp"
-#include "cli/leak_book.hpp"
+#include "messaging/events/evidence.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -41,7 +41,9 @@ worker_reading worker_from(const json& x) {
     w.jobs_left = count_in(x, "jobs_left");
   if (field(x, "jobs_left_earliest").is_number())
     w.jobs_left_earliest = count_in(x, "jobs_left_earliest");
-  for (const auto& job : series_from(field(x, "series")))
+  events::series series;
+  series.read(field(x, "series"));
+  for (const auto& job : series.points)
     w.history.push_back(static_cast<double>(job.private_bytes));
   return w;
 }

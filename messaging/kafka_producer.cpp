@@ -42,13 +42,6 @@ public:
     return {};
   }
 
-  expected<void> flush(std::chrono::milliseconds limit) override {
-    const auto status = rd_kafka_flush(client_, static_cast<int>(limit.count()));
-    if (status == RD_KAFKA_RESP_ERR_NO_ERROR)
-      return {};
-    return tl::unexpected(to_error(status, "flush"));
-  }
-
 private:
   void run() {
     for (;;) {

@@ -47,9 +47,6 @@ public:
   /// reports; `kafka_fatal`: make a new producer; `kafka`: this record cannot be produced. Exactly
   /// one report follows a success.
   virtual expected<void> produce(const outgoing& x) = 0;
-
-  /// Waits until every report has been handed out, up to `limit`.
-  virtual expected<void> flush(std::chrono::milliseconds limit) = 0;
 };
 
 } // namespace ziyu::messaging

@@ -1,5 +1,7 @@
 #include "supervision/leak_report.hpp"
 
+#include "messaging/events/event.hpp"
+
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
@@ -108,20 +110,20 @@ void collect(const node& x, double total, std::vector<leak_site>& sites) {
   }
 }
 
-json to_json(const code_location& x) {
-  json frame{{"function", x.function}, {"library", x.library}};
+events::frame frame_of(const code_location& x) {
+  events::frame result{x.function, x.library, {}, {}};
   if (!x.file.empty()) {
-    frame["file"] = x.file;
-    frame["line"] = x.line;
+    result.file = x.file;
+    result.line = x.line;
   }
-  return frame;
+  return result;
 }
 
-json to_json(const call_stack& x, stack_range part) {
-  auto frames = json::array();
+std::vector<events::frame> frames_of(const call_stack& x, stack_range part) {
+  std::vector<events::frame> result;
   for (auto i = part.begin; i < part.end; ++i)
-    frames.push_back(to_json(x[i]));
-  return frames;
+    result.push_back(frame_of(x[i]));
+  return result;
 }
 
 /// `growth` has the largest first, `named` the same in the same order.
@@ -273,18 +275,22 @@ expected<leak_report> explain_leak(const leak_request& x) {
   return report;
 }
 
-json to_json(const leak_report& x) {
-  auto sites = json::array();
+std::vector<events::site> reported_sites(const leak_report& x) {
+  std::vector<events::site> result;
   for (const auto& site : x.sites)
-    sites.push_back({{"bytes", std::llround(site.bytes)},
-                     {"share", site.share},
-                     {"objects", std::llround(site.objects)},
-                     {"threads", site.threads},
-                     {"cause", to_string(site.cause)},
-                     {"responsible", to_json(site.responsible())},
-                     {"common", site.common},
-                     {"stack", to_json(site.stack, site.relevant)},
-                     {"full_stack", to_json(site.stack, {0, site.stack.size()})}});
+    result.push_back({.bytes = std::llround(site.bytes),
+                      .objects = std::llround(site.objects),
+                      .share = site.share,
+                      .threads = site.threads,
+                      .cause = std::string{to_string(site.cause)},
+                      .responsible = frame_of(site.responsible()),
+                      .common = site.common,
+                      .stack = frames_of(site.stack, site.relevant),
+                      .full_stack = frames_of(site.stack, {0, site.stack.size()})});
+  return result;
+}
+
+json to_json(const leak_report& x) {
   auto stacks = json::array();
   for (const auto& stack : x.stacks)
     stacks.push_back({stack.fingerprint, to_string(stack.cause)});
@@ -294,7 +300,7 @@ json to_json(const leak_report& x) {
           {"calibrated", x.calibrated},
           {"sample_bytes", x.sample_bytes},
           {"jobs", x.jobs},
-          {"sites", std::move(sites)},
+          {"sites", events::to_json(reported_sites(x))},
           {"flame", x.flame},
           {"stacks", std::move(stacks)}};
 }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "messaging/events/worker_events.hpp"
 #include "supervision/call_stack.hpp"
 #include "supervision/heap_profile.hpp"
 #include "supervision/leak_cause.hpp"
@@ -80,11 +81,11 @@ std::vector<leak_site> find_sites(const std::vector<named_growth>& stacks, doubl
 /// Folded stacks, one line each. Equal stacks are merged; growth below one byte is left out.
 std::string write_folded(const std::vector<named_growth>& stacks);
 
+/// The report's sites as its event has them.
+std::vector<events::site> reported_sites(const leak_report& x);
+
 /// {"cause", "growth_bytes", "estimated_bytes", "calibrated", "sample_bytes", "jobs",
-/// "sites": [{"bytes", "share", "objects", "threads", "cause", "responsible":
-/// {function, library, file, line}, "stack": [...], "full_stack": [...]}], "flame",
-/// "stacks": [[fingerprint, cause]]}.
-/// Frames are innermost first; a frame's "file" and "line" only where known.
+/// "sites" (as the event has them), "flame", "stacks": [[fingerprint, cause]]}.
 nlohmann::json to_json(const leak_report& x);
 expected<leak_report> leak_report_from_json(const nlohmann::json& x);
 

@@ -21,32 +21,16 @@ double deadline_of(const doomed_worker& x) {
 
 replacement_schedule::plan replacement_schedule::decide(std::vector<doomed_worker> workers,
                                                         uint32_t replacing) const {
-  plan result;
-  const auto machines = std::max(1u, settings_.max_unavailable);
-  const auto takes = settings_.replacement_seconds;
   std::sort(workers.begin(), workers.end(), [](const auto& x, const auto& y) {
     return std::tuple{deadline_of(x), x.slot} < std::tuple{deadline_of(y), y.slot};
   });
-  // Backwards: the worker `machines` places later can start only when this one is
-  // done.
-  const auto n = workers.size();
-  std::vector<double> latest_start(n);
-  for (auto i = n; i-- > 0;) {
-    const auto end = i + machines < n
-                       ? std::min(deadline_of(workers[i]), latest_start[i + machines])
-                       : deadline_of(workers[i]);
-    latest_start[i] = end - takes;
-  }
-  const auto free = machines - std::min(machines, replacing);
-  for (size_t i = 0; i < n; ++i) {
-    const auto& x = workers[i];
-    if (result.start.size() < free && result.start.size() == i
-        && latest_start[i] <= settings_.margin_seconds) {
+  const auto turns = std::max(1u, max_unavailable_);
+  const auto free = turns - std::min(turns, replacing);
+  plan result;
+  for (const auto& x : workers) {
+    if (result.start.size() < free)
       result.start.push_back(x.slot);
-      continue;
-    }
-    // Holding takes no time, so it begins at the last moment.
-    if (x.jobs_left <= 1)
+    else if (x.jobs_left <= 1) // holding takes no time, so it begins at the last moment
       result.hold.push_back(x.slot);
     else
       result.wait.push_back(x.slot);

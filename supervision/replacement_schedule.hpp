@@ -13,38 +13,28 @@ struct doomed_worker {
   double jobs_per_second = 0; ///< Its pace; 0: it does no jobs at present.
 };
 
-/// Staggers the replacements of several doomed workers: at most `max_unavailable` slots are
-/// without their own worker at once, and no worker reaches its budget while it waits for its
-/// turn.
-///
-/// All replacements take about as long, so this is the problem of unit jobs with deadlines on
-/// `max_unavailable` machines: earliest deadline first is optimal (Jackson 1955). Counting
-/// backwards from the deadlines gives the latest start of each replacement. No replacement starts
-/// before that, since late replacements are fewer replacements. Pure: no clock; ask again after
-/// each job, tick, or finished replacement.
+/// The order of replacements that are due: at most `max_unavailable` slots are without their own
+/// worker at once, and no worker reaches its budget while it waits for its turn. All replacements
+/// take about as long, so the earliest deadline comes first (Jackson 1955). Pure: no clock; ask
+/// again after each job, tick, or finished replacement.
 class replacement_schedule {
 public:
-  struct settings {
-    uint32_t max_unavailable = 1;   ///< At least 1.
-    double replacement_seconds = 1; ///< One replacement, pessimistically.
-    double margin_seconds = 1;      ///< Starts so much before the latest possible time.
-  };
-
   /// Slots, most urgent first.
   struct plan {
     std::vector<uint32_t> start; ///< Replace now.
     std::vector<uint32_t> hold;  ///< Give these no more jobs: the next one may reach the budget.
-    std::vector<uint32_t> wait;  ///< Later.
+    std::vector<uint32_t> wait;  ///< Until a turn is free.
   };
 
-  explicit replacement_schedule(settings x) : settings_(x) {}
+  /// @param max_unavailable At least 1.
+  explicit replacement_schedule(uint32_t max_unavailable) : max_unavailable_(max_unavailable) {}
 
   /// @param workers Doomed workers that are not being replaced yet.
   /// @param replacing Slots that are without their own worker already.
   plan decide(std::vector<doomed_worker> workers, uint32_t replacing) const;
 
 private:
-  settings settings_;
+  uint32_t max_unavailable_;
 };
 
 } // namespace ziyu::supervision

@@ -165,7 +165,6 @@ public:
   ~simulated_producer() override;
 
   expected<void> produce(const messaging::outgoing& x) override;
-  expected<void> flush(std::chrono::milliseconds) override { return {}; }
 
 private:
   struct pending {

@@ -73,8 +73,6 @@ public:
     return {};
   }
 
-  expected<void> flush(std::chrono::milliseconds) override { return {}; }
-
 private:
   producer_script& script_;
 };

@@ -2,11 +2,11 @@
 
 #include "messaging/kafka_producer.hpp"
 #include "messaging/topic_reader.hpp"
+#include "support/report_book.hpp"
 
 #include <gtest/gtest.h>
 #include <librdkafka/rdkafka_mock.h>
 
-#include <mutex>
 #include <string>
 #include <vector>
 
@@ -41,19 +41,15 @@ public:
 
   /// Writes records in their order, and waits until all are acknowledged.
   void produce(const std::vector<messaging::outgoing>& records) {
-    std::vector<std::string> failures;
-    std::mutex mutex;
-    auto out = messaging::make_kafka_producer(properties(), [&](messaging::delivery_report x) {
-      std::lock_guard guard{mutex};
-      if (x.failure)
-        failures.push_back(x.failure->message);
-    });
+    report_book reports;
+    auto out = messaging::make_kafka_producer(properties(), reports.handler());
     ASSERT_TRUE(out) << out.error().message;
     for (const auto& x : records)
       ASSERT_TRUE((*out)->produce(x));
-    ASSERT_TRUE((*out)->flush(std::chrono::seconds{60}));
-    out->reset();
-    ASSERT_TRUE(failures.empty()) << failures.front();
+    const auto found = reports.wait_for(records.size());
+    ASSERT_EQ(found.size(), records.size());
+    for (const auto& x : found)
+      ASSERT_FALSE(x.failure) << x.failure->message;
   }
 
   void produce(const std::string& topic, const std::string& key, const std::string& value) {

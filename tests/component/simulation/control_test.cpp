@@ -179,7 +179,6 @@ public:
       report_({x.token, std::nullopt, {x.topic, 0, 0}});
     return ok;
   }
-  expected<void> flush(std::chrono::milliseconds limit) override { return inner_->flush(limit); }
 
 private:
   std::unique_ptr<producer> inner_;

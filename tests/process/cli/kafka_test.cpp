@@ -7,7 +7,7 @@
 #include "base/text.hpp"
 #include "configs/schema.hpp"
 #include "messaging/dead_letter.hpp"
-#include "messaging/event.hpp"
+#include "messaging/events/event.hpp"
 #include "messaging/result.hpp"
 #include "support/places.hpp"
 
@@ -381,8 +381,9 @@ TEST_F(Kafka, ResultsAreColouredOnATerminal) {
 // -- events and dead letters ----------------------------------------------------------
 
 TEST_F(Kafka, EventsAreShown) {
-  messaging::event x{"worker_replaced", 1'700'000'000'000, "h-1", {{"cause", "retained_tensors"}}};
-  kafka.produce("ziyu.events", "h-1", to_json_value(x).dump());
+  events::worker_replaced x;
+  x.cause = "retained_tensors";
+  kafka.produce("ziyu.events", "h-1", events::to_json({1'700'000'000'000, "h-1", x}).dump());
   const auto shown = run({"events", "--from", "beginning", "--count", "1"});
   EXPECT_EQ(shown.exit_code, 0) << shown.err;
   EXPECT_NE(shown.out.find("worker_replaced"), shown.out.npos);

@@ -28,9 +28,9 @@ protected:
   }
 
   void start() {
-    service_.emplace(settings, [this](const json& x) {
+    service_.emplace(settings, [this](const events::event& x) {
       std::lock_guard guard{mutex_};
-      events_.push_back({x.at("type"), x.at("detail")});
+      events_.push_back({std::string{type_of(x.body)}, detail_of(x.body)});
       changed_.notify_all();
     });
   }

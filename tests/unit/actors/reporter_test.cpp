@@ -20,7 +20,7 @@ protected:
 
 TEST_F(Reporter, PublishesAnEventWithTimeInstanceAndDetail) {
   report->connect(spawn(fake_publisher, log));
-  report->emit(spdlog::level::warn, "worker_replaced", {{"slot", 1}, {"cause", "泄漏"}});
+  report->emit(events::broker_unavailable{.reason = "泄漏"});
   run();
   ASSERT_EQ(log->size(), 1u);
   const auto& x = log->front();
@@ -29,23 +29,25 @@ TEST_F(Reporter, PublishesAnEventWithTimeInstanceAndDetail) {
   EXPECT_EQ(x.content->key, "test-1");
   const auto event = nlohmann::json::parse(*x.content->value);
   EXPECT_EQ(event["schema"], "ziyu.event.v1");
-  EXPECT_EQ(event["type"], "worker_replaced");
+  EXPECT_EQ(event["type"], "broker_unavailable");
   EXPECT_EQ(event["time_ms"], env.wall_ms());
   EXPECT_EQ(event["instance"], "test-1");
-  EXPECT_EQ(event["detail"], (nlohmann::json{{"slot", 1}, {"cause", "泄漏"}}));
+  EXPECT_EQ(event["detail"], (nlohmann::json{{"reason", "泄漏"}}));
 }
 
 TEST_F(Reporter, CountsEventsByTypeEvenWithoutAPublisher) {
-  report->emit(spdlog::level::info, "worker_started", {{"slot", 0}});
-  report->emit(spdlog::level::info, "worker_started", {{"slot", 1}});
-  report->emit(spdlog::level::info, "worker_died", {{"slot", 1}});
+  report->emit(events::worker_started{.slot = 0});
+  report->emit(events::worker_started{.slot = 1});
+  report->emit(events::worker_died{});
   EXPECT_EQ(events("worker_started"), 2);
   EXPECT_EQ(events("worker_died"), 1);
 }
 
 TEST_F(Reporter, SurvivesIllFormedTextInADetail) {
   report->connect(spawn(fake_publisher, log));
-  report->emit(spdlog::level::info, "dead_lettered", {{"job_id", "caf\xe9"}});
+  events::dead_lettered what;
+  what.job_id = "caf\xe9";
+  report->emit(what);
   run();
   ASSERT_EQ(log->size(), 1u);
   EXPECT_EQ(nlohmann::json::parse(*log->front().content->value)["detail"]["job_id"],
@@ -55,7 +57,7 @@ TEST_F(Reporter, SurvivesIllFormedTextInADetail) {
 TEST_F(Reporter, PublishesNothingWhenDisconnected) {
   report->connect(spawn(fake_publisher, log));
   report->disconnect();
-  report->emit(spdlog::level::info, "worker_started", {{"slot", 0}});
+  report->emit(events::worker_started{.slot = 0});
   run();
   EXPECT_TRUE(log->empty());
 }

@@ -12,6 +12,7 @@
 #include "tests/support/fake_kafka.hpp"
 
 #include <nlohmann/json.hpp>
+#include <spdlog/spdlog.h>
 
 #include <random>
 #include <set>

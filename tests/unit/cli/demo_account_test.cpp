@@ -103,34 +103,31 @@ TEST(DemoAccount, KeepsThePeakOfEachWorker) {
 
 TEST(DemoAccount, CollectsReplacementsFromEvents) {
   auto aut = with_jobs(1);
-  aut.on_event({{"type", "worker_replaced"},
-                {"detail",
-                 {{"slot", 1},
-                  {"generation", 3},
-                  {"cause", "retained_tensors"},
-                  {"bytes_recovered", 76'000'000},
-                  {"ms", 12.5}}}});
-  aut.on_event({{"type", "worker_replaced"}, {"detail", json::object()}});
-  aut.on_event({{"type", "worker_replaced"}});
-  aut.on_event(json::object());
+  events::worker_replaced x;
+  x.worker.slot = 1;
+  x.worker.generation = 3;
+  x.cause = "retained_tensors";
+  x.bytes_recovered = 76'000'000;
+  x.ms = 12.5;
+  aut.on_event({0, {}, x});
+  aut.on_event({0, {}, events::worker_started{}});
   EXPECT_EQ(aut.report()["replacements"], json::parse(R"([
     {"slot": 1, "generation": 3, "cause": "retained_tensors", "bytes_recovered": 76000000,
-     "ms": 12.5},
-    {"slot": 0, "generation": 0, "cause": "unknown", "bytes_recovered": 0, "ms": 0.0}])"));
+     "ms": 12.5}])"));
 }
 
 TEST(DemoAccount, FollowsTheBreakerAndDeaths) {
   demo_account aut;
   EXPECT_EQ(aut.breaker(), "closed");
-  for (const auto& [type, state] : {std::pair{"breaker_opened", "open"},
-                                    {"breaker_half_open", "half-open"},
-                                    {"breaker_closed", "closed"}}) {
-    aut.on_event({{"type", type}, {"detail", json::object()}});
-    EXPECT_EQ(aut.breaker(), state);
-  }
+  aut.on_event({0, {}, events::breaker_opened{}});
+  EXPECT_EQ(aut.breaker(), "open");
+  aut.on_event({0, {}, events::breaker_half_open{}});
+  EXPECT_EQ(aut.breaker(), "half-open");
+  aut.on_event({0, {}, events::breaker_closed{}});
+  EXPECT_EQ(aut.breaker(), "closed");
   // A kill is followed by the death that it causes: one death.
-  aut.on_event({{"type", "worker_killed"}, {"detail", {{"slot", 0}}}});
-  aut.on_event({{"type", "worker_died"}, {"detail", {{"slot", 0}}}});
+  aut.on_event({0, {}, events::worker_killed{}});
+  aut.on_event({0, {}, events::worker_died{}});
   EXPECT_EQ(aut.deaths(), 1u);
   EXPECT_EQ(aut.report()["workers_died"], 1);
 }

@@ -52,14 +52,14 @@ protected:
       if (moment.latest.size() > 6)
         moment.latest.erase(moment.latest.begin());
     }
-    for (uint64_t i = 1; i < 5; ++i)
-      account.on_event({{"type", "worker_replaced"},
-                        {"detail",
-                         {{"slot", 0},
-                          {"generation", i},
-                          {"cause", "retained_tensors_of_a_long_name"},
-                          {"bytes_recovered", 76'500'000},
-                          {"ms", 12.0}}}});
+    for (uint64_t i = 1; i < 5; ++i) {
+      events::worker_replaced x;
+      x.worker.generation = i;
+      x.cause = "retained_tensors_of_a_long_name";
+      x.bytes_recovered = 76'500'000;
+      x.ms = 12;
+      account.on_event({0, {}, x});
+    }
     moment.phase = "classifying; slot 0 leaks: retain_tensors:6MiB";
     moment.seconds = 4;
     moment.jobs_per_second = 37.5;
@@ -73,7 +73,7 @@ protected:
 } // namespace
 
 TEST_F(DemoView, HasNoLineWiderThanItsColumns) {
-  account.on_event({{"type", "worker_died"}, {"detail", json::object()}});
+  account.on_event({0, {}, events::worker_died{}});
   moment.latest.back().ok = false;
   moment.latest.back().reason = {errc::deadline_exceeded, "late"};
   for (size_t columns = 1; columns < 200; ++columns)

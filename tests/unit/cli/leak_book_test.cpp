@@ -21,7 +21,7 @@ leak_book book_of(const std::vector<std::string>& ids) {
 
 std::string found(const leak_book& book, const std::string& id) {
   const auto x = book.find(id);
-  return x ? (*x)->id : x.error().message;
+  return x ? (*x)->what.report : x.error().message;
 }
 
 } // namespace
@@ -29,27 +29,27 @@ std::string found(const leak_book& book, const std::string& id) {
 TEST(LeakStory, HoldsWhatTheEventSays) {
   const auto x = story_from_json(leak_report_event());
   ASSERT_TRUE(x);
-  EXPECT_EQ(x->id, "0.3-5f2a91c0");
+  EXPECT_EQ(x->what.report, "0.3-5f2a91c0");
   EXPECT_EQ(x->time_ms, 1'700'000'000'123);
   EXPECT_EQ(x->instance, "host-1");
-  EXPECT_EQ(x->generation, 3u);
-  EXPECT_EQ(x->pid, 4711);
-  EXPECT_EQ(x->cause, "retained_tensors");
-  EXPECT_EQ(x->growth_bytes, 144'719'312);
-  EXPECT_EQ(x->growth_jobs, 23u);
-  EXPECT_EQ(x->lower, 6'100'000);
-  ASSERT_TRUE(x->left);
-  EXPECT_EQ(x->left->jobs_left, 9u);
-  EXPECT_EQ(x->left->latest, 11u);
-  EXPECT_EQ(x->sample_bytes, 524'288u);
-  EXPECT_TRUE(x->calibrated);
-  ASSERT_EQ(x->sites.size(), 2u);
-  EXPECT_EQ(x->sites[0].responsible.line, 42u);
-  EXPECT_EQ(x->sites[0].stack.size(), 2u);
-  EXPECT_EQ(x->sites[0].full_stack.size(), 4u);
-  ASSERT_EQ(x->series.size(), 23u);
-  EXPECT_EQ(x->series[0].job, 2u);
-  EXPECT_EQ(x->series[0].private_bytes, 15'400'000);
+  EXPECT_EQ(x->what.worker.generation, 3u);
+  EXPECT_EQ(x->what.worker.pid, 4711);
+  EXPECT_EQ(x->what.cause, "retained_tensors");
+  EXPECT_EQ(x->what.growth.bytes, 144'719'312);
+  EXPECT_EQ(x->what.growth.jobs, 23u);
+  EXPECT_EQ(x->what.growth.per_job.lower, 6'100'000);
+  ASSERT_TRUE(x->what.forecast);
+  EXPECT_EQ(x->what.forecast->jobs_left, 9u);
+  EXPECT_EQ(x->what.forecast->latest, 11u);
+  EXPECT_EQ(x->what.sampling.sample_bytes, 524'288u);
+  EXPECT_TRUE(x->what.sampling.calibrated);
+  ASSERT_EQ(x->what.sites.size(), 2u);
+  EXPECT_EQ(x->what.sites[0].responsible.line, 42u);
+  EXPECT_EQ(x->what.sites[0].stack.size(), 2u);
+  EXPECT_EQ(x->what.sites[0].full_stack.size(), 4u);
+  ASSERT_EQ(x->what.worker.series.points.size(), 23u);
+  EXPECT_EQ(x->what.worker.series.points[0].job, 2u);
+  EXPECT_EQ(x->what.worker.series.points[0].private_bytes, 15'400'000u);
 }
 
 TEST(LeakStory, FindsTheColumnsOfTheSeriesByTheirNames) {
@@ -58,11 +58,11 @@ TEST(LeakStory, FindsTheColumnsOfTheSeriesByTheirNames) {
                                {"rows", {{5, 6, 7}, {8}, "rubbish"}}};
   const auto x = story_from_json(event);
   ASSERT_TRUE(x);
-  ASSERT_EQ(x->series.size(), 3u);
-  EXPECT_EQ(x->series[0].job, 7u);
-  EXPECT_EQ(x->series[0].private_bytes, 5);
-  EXPECT_EQ(x->series[0].live_bytes, 0);
-  EXPECT_EQ(x->series[1].job, 0u);
+  ASSERT_EQ(x->what.worker.series.points.size(), 3u);
+  EXPECT_EQ(x->what.worker.series.points[0].job, 7u);
+  EXPECT_EQ(x->what.worker.series.points[0].private_bytes, 5u);
+  EXPECT_EQ(x->what.worker.series.points[0].live_bytes, 0u);
+  EXPECT_EQ(x->what.worker.series.points[1].job, 0u);
 }
 
 TEST(LeakStory, BearsThatAnythingIsMissingOrOfAnotherType) {
@@ -76,7 +76,7 @@ TEST(LeakStory, BearsThatAnythingIsMissingOrOfAnotherType) {
       event["detail"][key] = other;
       const auto x = story_from_json(event);
       ASSERT_TRUE(x) << key;
-      EXPECT_EQ(x->id, "0.3-5f2a91c0");
+      EXPECT_EQ(x->what.report, "0.3-5f2a91c0");
     }
   }
   EXPECT_FALSE(story_from_json(event_of("leak_report", 1, {})));
@@ -93,8 +93,8 @@ TEST(LeakBook, SortsByTimeAndKeepsTheLatestOfAnId) {
   book.add(again);
   book.add(leak_report_event("0.1-a", 15)); // an older one, of another partition
   ASSERT_EQ(book.stories().size(), 2u);
-  EXPECT_EQ(book.stories()[0].id, "0.2-b");
-  EXPECT_EQ(book.stories()[1].cause, "model_reloaded");
+  EXPECT_EQ(book.stories()[0].what.report, "0.2-b");
+  EXPECT_EQ(book.stories()[1].what.cause, "model_reloaded");
 }
 
 TEST(LeakBook, GivesEachReplacementToItsReport) {
@@ -106,8 +106,8 @@ TEST(LeakBook, GivesEachReplacementToItsReport) {
   book.add(replaced_event("", 1'000, 30)); // a crash
   const auto healed = book.healings_of("0.3-a");
   ASSERT_EQ(healed.size(), 2u);
-  EXPECT_EQ(healed[0].bytes_recovered, 7);
-  EXPECT_EQ(healed[1].bytes_recovered, 5);
+  EXPECT_EQ(healed[0].what.bytes_recovered, 7u);
+  EXPECT_EQ(healed[1].what.bytes_recovered, 5u);
   EXPECT_TRUE(book.healings_of("0.4-b").empty());
   EXPECT_TRUE(book.healings_of("0.3").empty());
 }
@@ -143,7 +143,7 @@ TEST(LeakJson, SumsUpWhatWasRecovered) {
   book.add(replaced_event("0.3-5f2a91c0", 5));
   book.add(replaced_event("0.3-5f2a91c0", 7));
   const auto& story = book.stories().front();
-  const auto healed = book.healings_of(story.id);
+  const auto healed = book.healings_of(story.what.report);
   const auto brief = summary_json(story, healed);
   EXPECT_EQ(brief["bytes_recovered"], 12);
   EXPECT_EQ(brief["replacements"].size(), 2u);

@@ -2,7 +2,7 @@
 
 #include "base/text.hpp"
 #include "messaging/dead_letter.hpp"
-#include "messaging/event.hpp"
+#include "messaging/events/event.hpp"
 #include "messaging/result.hpp"
 
 #include <gtest/gtest.h>
@@ -127,13 +127,15 @@ TEST(Rows, HaveEscapesOnlyWithColours) {
 TEST(EventRow, ShowsTimeTypeAndDetail) {
   ::setenv("TZ", "UTC", 1);
   ::tzset();
-  messaging::event x{"worker_replaced",
-                     1'700'000'000'123,
-                     "host-1",
-                     {{"slot", 1}, {"cause", "泄漏\n"}, {"ms", 4.5}}};
-  const auto text = event_row(record_of(to_json_value(x).dump()), false);
-  EXPECT_TRUE(text.starts_with("11-14 22:13:20.123 worker_replaced ")) << text;
-  EXPECT_NE(text.find(" cause=泄漏  ms=4.5 slot=1"), text.npos) << text;
+  const events::event x{
+    1'700'000'000'123, "host-1",
+    events::publication_resumed{
+      .topic = "结果\n", .whole_topic = true, .records = 2, .waited_ms = 45, .reason = "late"}};
+  const auto text = event_row(record_of(events::to_json(x).dump()), false);
+  EXPECT_TRUE(text.starts_with("11-14 22:13:20.123 publication_resumed ")) << text;
+  EXPECT_NE(text.find(" reason=late records=2 topic=结果  waited_ms=45 whole_topic=true"),
+            text.npos)
+    << text;
 }
 
 TEST(EventRow, IsANoteWhenTheRecordIsNoEvent) {

@@ -30,7 +30,6 @@ public:
     most_ = std::max(most_, tokens_.size());
     return {};
   }
-  expected<void> flush(std::chrono::milliseconds) override { return {}; }
 
   void refuse(std::vector<error> next) {
     std::lock_guard guard{mutex_};

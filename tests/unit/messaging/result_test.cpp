@@ -2,7 +2,6 @@
 #include "messaging/result.hpp"
 
 #include "base/text.hpp"
-#include "messaging/event.hpp"
 
 #include <gtest/gtest.h>
 
@@ -160,15 +159,4 @@ TEST(DeadLetter, ALongMessageIsCutBetweenCharacters) {
   EXPECT_EQ(by_name(dead_letter_headers({}, {errc::io, fits}, 1, 0))
               .at("__connect.errors.exception.message"),
             fits);
-}
-
-TEST(Event, IsAnObjectWithItsDetail) {
-  const event x{"worker_replaced", 1'700'000'000'000, "主机-1", {{"slot", 1}, {"cause", "泄漏"}}};
-  const json wanted{{"schema", "ziyu.event.v1"},
-                    {"type", "worker_replaced"},
-                    {"time_ms", 1'700'000'000'000},
-                    {"instance", "主机-1"},
-                    {"detail", {{"slot", 1}, {"cause", "泄漏"}}}};
-  EXPECT_EQ(to_json_value(x), wanted);
-  EXPECT_EQ(to_json_value(event{})["detail"], json::object()) << "never null";
 }

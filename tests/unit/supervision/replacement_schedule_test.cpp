@@ -10,39 +10,33 @@ using namespace ziyu::supervision;
 using testing::ElementsAre;
 using testing::IsEmpty;
 
-TEST(ReplacementSchedule, LeavesAWorkerAloneThatHasTime) {
-  replacement_schedule aut{{1, 1, 1}};
-  const auto plan = aut.decide({{3, 100, 10}}, 0);
-  EXPECT_THAT(plan.start, IsEmpty());
-  EXPECT_THAT(plan.wait, ElementsAre(3));
-}
-
 TEST(ReplacementSchedule, StartsTheMostUrgentFirst) {
-  replacement_schedule aut{{2, 1, 1}};
+  const replacement_schedule aut{2};
   const auto plan = aut.decide({{0, 15, 10}, {1, 12, 10}, {2, 18, 10}}, 0);
   EXPECT_THAT(plan.start, ElementsAre(1, 0));
   EXPECT_THAT(plan.wait, ElementsAre(2));
 }
 
-TEST(ReplacementSchedule, StartsEarlyWhenOthersWillNeedTheTurn) {
-  replacement_schedule aut{{1, 1, 0.5}};
-  // Alone, either could wait; together the first must go at once.
-  EXPECT_THAT(aut.decide({{0, 30, 10}}, 0).start, IsEmpty());
-  EXPECT_THAT(aut.decide({{0, 30, 10}, {1, 30, 10}}, 0).start, IsEmpty());
-  EXPECT_THAT(aut.decide({{0, 30, 10}, {1, 30, 10}, {2, 30, 10}}, 0).start, ElementsAre(0));
+TEST(ReplacementSchedule, CountsThoseUnderWay) {
+  const replacement_schedule aut{2};
+  EXPECT_THAT(aut.decide({{0, 15, 10}, {1, 12, 10}}, 1).start, ElementsAre(1));
+  EXPECT_THAT(aut.decide({{0, 15, 10}, {1, 12, 10}}, 2).start, IsEmpty());
+  EXPECT_THAT(aut.decide({{0, 15, 10}, {1, 12, 10}}, 5).start, IsEmpty()) << "out of turn";
 }
 
 TEST(ReplacementSchedule, HoldsWhoseNextJobMayReachTheBudgetWhileNoTurnIsFree) {
-  replacement_schedule aut{{1, 1, 1}};
+  const replacement_schedule aut{1};
   const auto plan = aut.decide({{4, 1, 10}, {5, 8, 10}}, 1);
   EXPECT_THAT(plan.start, IsEmpty());
   EXPECT_THAT(plan.hold, ElementsAre(4));
   EXPECT_THAT(plan.wait, ElementsAre(5));
 }
 
-TEST(ReplacementSchedule, IdleWorkersNeverReachTheirBudget) {
-  replacement_schedule aut{{1, 1, 1}};
-  EXPECT_THAT(aut.decide({{1, 2, 0}}, 0).wait, ElementsAre(1));
+TEST(ReplacementSchedule, PutsIdleWorkersLast) {
+  const replacement_schedule aut{1};
+  const auto plan = aut.decide({{1, 2, 0}, {2, 1'000, 1}}, 0);
+  EXPECT_THAT(plan.start, ElementsAre(2));
+  EXPECT_THAT(plan.wait, ElementsAre(1));
 }
 
 TEST(ReplacementSchedule, KeepsItsLimitsInSimulatedPools) {
@@ -52,7 +46,7 @@ TEST(ReplacementSchedule, KeepsItsLimitsInSimulatedPools) {
     const auto slots = pick(2, 16);
     const auto out = pick(1, std::max(1u, slots / 2));
     const auto takes = pick(1, 4); // ticks; each worker does one job per tick
-    replacement_schedule aut{{out, static_cast<double>(takes), 1}};
+    const replacement_schedule aut{out};
     std::vector<uint64_t> left(slots);
     for (auto& x : left)
       x = pick(1, 60);
