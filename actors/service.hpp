@@ -23,8 +23,8 @@ std::filesystem::path worker_executable(const configs::config& c);
 /// and `check` reports them.
 expected<void> check_settings(const configs::config& x);
 
-/// Listens on `http.host` and `http.port` for a moment, as `serve` does. `errc::invalid_config` when
-/// that can never work, `errc::io` when the address is taken.
+/// Listens on `http.host` and `http.port` for a moment, as `serve` does. `errc::invalid_config` if
+/// that can never work, `errc::io` if the address is taken.
 expected<void> check_address(const configs::config& x);
 
 } // namespace ziyu::actors

@@ -38,8 +38,8 @@ finding check_clients(const configs::config& x);
 /// a warning: it may be the one whose configuration is checked.
 finding check_address(const configs::config& x);
 
-/// Asks the broker as the consumer and the producer would, waiting up to `limit` for each answer, then
-/// checks the topics.
+/// Asks the broker as the consumer and the producer would, waiting up to `limit` for each answer,
+/// then checks the topics.
 std::vector<finding> check_broker(const configs::config& x, std::chrono::milliseconds limit);
 
 /// Has the worker program load the model.

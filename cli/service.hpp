@@ -28,8 +28,8 @@ private:
   std::vector<std::string> overrides_;
 };
 
-/// "http://host:port", at which this machine reaches the service of a configuration. `http.port` must
-/// not be 0.
+/// "http://host:port", at which this machine reaches the service of a configuration. `http.port`
+/// must not be 0.
 expected<std::string> service_address(const configs::config& x);
 
 struct service_answer {

@@ -1,5 +1,6 @@
 #include "configs/kafka_numbers.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdlib>
 #include <limits>

@@ -17,7 +17,6 @@
 #include <vector>
 
 #include <poll.h>
-#include <sys/socket.h>
 #include <sys/time.h>
 #include <unistd.h>
 
