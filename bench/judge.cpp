@@ -36,7 +36,7 @@ struct options {
   uint64_t seed = 20261124;
   uint64_t seeds = 1; ///< Number of seeds from `seed` on.
   uint64_t scale = 1;
-  bool healthy_only = false; ///< Without leaks and other systems' rules.
+  bool healthy_only = false; ///< Without leaks, forecasts and other systems' rules.
   std::string recorded, charts;
 };
 
@@ -122,14 +122,16 @@ struct score {
   }
 };
 
-leak_judge::settings judge_settings() {
+leak_judge::settings judge_settings(bool foretell) {
   leak_judge::settings s;
   s.budget_bytes = budget;
   s.workers = 2;
+  s.foretell = foretell;
   return s;
 }
 
 struct totals {
+  bool foretell = true; ///< Check the judge's forecasts, too.
   json mistakes = json::array();
   uint64_t seed = 0; ///< Seed of the present traces.
   score judge;
@@ -144,7 +146,7 @@ struct totals {
 };
 
 outcome judge_trace(const trace& t, totals& all) {
-  leak_judge judge{judge_settings()};
+  leak_judge judge{judge_settings(all.foretell)};
   outcome x;
   auto worst = growth::healthy;
   std::optional<std::pair<uint64_t, leak_judge::verdict>> foretold;
@@ -364,6 +366,7 @@ double upper_bound(uint64_t seen, uint64_t traces) {
 int run(const options& o) {
   const auto others = o.healthy_only ? std::vector<named_rule>{} : peers(budget);
   totals all;
+  all.foretell = !o.healthy_only;
   for (all.seed = o.seed; all.seed < o.seed + o.seeds; ++all.seed)
     evaluate_seed(o, others, all);
   uint64_t recorded = 0;
@@ -385,7 +388,7 @@ int run(const options& o) {
     }
   }
   print(all);
-  if (!o.charts.empty() && !write_charts(o.charts, o.seed, budget, judge_settings())) {
+  if (!o.charts.empty() && !write_charts(o.charts, o.seed, budget, judge_settings(true))) {
     std::fprintf(stderr, "bench_judge: cannot write charts into %s: is it a folder?\n",
                  o.charts.c_str());
     return 1;

@@ -400,7 +400,7 @@ trace generate(const std::string& kind, double bytes_per_job, uint64_t budget, u
   const auto large = in.large();
   // The share of the leaking kind of input, counted in a copy of the stream.
   double bad_share = 0, large_share = 0;
-  {
+  if (leaks) {
     auto probe = d;
     auto sample = in;
     for (int i = 0; i < 4000; ++i) {

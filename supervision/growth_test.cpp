@@ -44,7 +44,6 @@ constexpr double rate_of_few = 1. / 32;
 /// The highest levels of a wandering counter come in clusters, as its values depend on each other
 /// (e.g., the sum over the content of a full cache). This soon after a record, the chance of the
 /// next one is at most this.
-/// one has, at most, this chance.
 constexpr uint64_t cluster_jobs = 64;
 constexpr double chance_in_cluster = 0.5;
 
@@ -54,12 +53,16 @@ constexpr uint64_t spike_jobs = 8;
 /// A lower level counts after so many jobs at it.
 constexpr uint64_t settled_jobs = 8;
 
+/// With each value this part of the known noise is forgotten, so that one outlier does not hide
+/// growth for ever.
+constexpr uint64_t noise_memory = 64;
+
 } // namespace
 
 uint64_t growth_test::observe(const input& x) {
   ++jobs_;
   if (jobs_ == 1) {
-    level_ = previous_ = before_rise_ = x.value;
+    level_ = previous_ = before_rise_ = trough_ = x.value;
     return 0;
   }
   if (x.value < previous_) {
@@ -81,16 +84,21 @@ uint64_t growth_test::observe(const input& x) {
   if (undoable_ > 0 && undoable_ + 1 == jobs_ && x.value < level_ && quiet()) {
     hypotheses_ = before_event_;
     level_ = level_before_event_;
+    trough_ = std::min(trough_, level_);
     last_event_ = last_event_before_;
     --event_count_;
   }
   undoable_ = 0;
   // A settled lower level becomes the level.
   if (x.value + x.least <= level_ && since_fall_ >= settled_jobs && quiet()) {
-    level_ = x.value;
+    level_ = trough_ = x.value;
     forget();
   }
-  const auto grew = x.value >= level_ + x.least;
+  // Noise above a level that has just risen sets records of its own, in clusters: a rise must
+  // pass the noise, or one step of an allocator would count several times.
+  const auto grew = x.value >= level_ + x.least + (x.exact ? 0 : noise_);
+  if (!x.exact)
+    learn_noise(x.value);
   const auto rise = grew ? x.value - level_ : 0;
   if (grew) {
     before_event_ = hypotheses_;
@@ -112,12 +120,16 @@ uint64_t growth_test::observe(const input& x) {
   if (grew) {
     steps_[event_count_++ % remembered] = {jobs_, rise};
     last_event_ = jobs_;
-    level_ = x.value;
+    level_ = trough_ = x.value;
   }
-  evidence_ = 0;
-  for (const auto& h : hypotheses_)
-    evidence_ += h.wealth;
+  sum_up();
   return rise;
+}
+
+void growth_test::learn_noise(uint64_t value) {
+  trough_ = std::min(trough_, value);
+  // What came back from a low without passing the level was noise.
+  noise_ = std::max(noise_ - noise_ / noise_memory, std::min(value, level_) - trough_);
 }
 
 double growth_test::chance_of_excursion() const {
@@ -169,15 +181,21 @@ void growth_test::weigh(hypothesis& x, double rate, double prior, const input& i
   x.unexplained += grew && in.chance < 1;
 }
 
-const growth_test::hypothesis* growth_test::strongest() const {
-  return &*std::max_element(hypotheses_.begin(), hypotheses_.end(),
-                            [](const auto& a, const auto& b) { return a.wealth < b.wealth; });
+void growth_test::sum_up() {
+  evidence_ = 0;
+  for (const auto& h : hypotheses_)
+    evidence_ += h.wealth;
+  strongest_ = 0;
+  if (event_count_ > 0) // seldom, with most counters
+    for (size_t i = 1; i < hypotheses_.size(); ++i)
+      if (hypotheses_[i].wealth > hypotheses_[strongest_].wealth)
+        strongest_ = i;
 }
 
 growth_test::run growth_test::current() const {
   if (event_count_ == 0)
     return {}; // most counters of most workers
-  const auto& x = *strongest();
+  const auto& x = hypotheses_[strongest_];
   if (x.events == 0)
     return {};
   return {x.since, x.events, event_count_ - std::min(event_count_, x.seen), x.unexplained,
@@ -200,6 +218,7 @@ bool growth_test::stopped(double alpha) const {
 void growth_test::forget() {
   hypotheses_ = before_event_ = {};
   event_count_ = 0;
+  strongest_ = 0;
   undoable_ = 0;
   evidence_ = 0;
 }

@@ -30,7 +30,9 @@ public:
     bool alike = true;  ///< Equal rises prove nothing: a cache may take as much for each kind.
     size_t stratum = 0; ///< < `strata`.
     uint64_t least = 1; ///< A smaller rise is no event; at least 1.
-    bool exact = true;  ///< Each rise and fall has a meaning (bytes, not pages).
+    /// Each rise and fall has a meaning (bytes, not pages). If not, the counter goes up and down by
+    /// itself, and a rise is an event only if it is larger than that by `least`.
+    bool exact = true;
   };
 
   /// Takes the counter after one more job. Returns how much it is higher than ever before; 0: no
@@ -62,6 +64,9 @@ public:
 
   uint64_t jobs() const { return jobs_; }
 
+  /// How far a counter that is not exact goes up and down by itself.
+  uint64_t noise() const { return noise_; }
+
   /// Recent growth per job (the latest 16 events of the current run). Its bounds, each one-sided at
   /// the normal quantile `z`, follow from the rate of events and the quartiles of their sizes. All
   /// 0 with fewer than two events.
@@ -85,21 +90,26 @@ private:
     uint64_t job = 0, rise = 0;
   };
 
+  void learn_noise(uint64_t value);
+
   /// The probability that the counter is only temporarily higher than ever.
   double chance_of_excursion() const;
   bool quiet() const { return falls_ * 8 <= jobs_; }
   bool seen_of_late(uint64_t rise) const;
   enum class sameness : uint8_t { unknown, other, repeated };
+  void sum_up();
   void weigh(hypothesis& x, double rate, double prior, const input& in, bool event, sameness rise);
-  const hypothesis* strongest() const;
   const step& latest(size_t back) const { return steps_[(event_count_ - 1 - back) % remembered]; }
 
   std::array<hypothesis, rates.size() + strata> hypotheses_, before_event_;
+  size_t strongest_ = 0; ///< Of `hypotheses_`.
   std::array<uint64_t, strata> stratum_jobs_{};
   std::array<step, remembered> steps_{}; ///< The latest events, a ring.
   uint64_t event_count_ = 0;
   uint64_t jobs_ = 0, falls_ = 0, deep_falls_ = 0, rises_ = 0, since_fall_ = 0;
   uint64_t level_ = 0, level_before_event_ = 0, previous_ = 0, before_rise_ = 0;
+  uint64_t trough_ = 0; ///< The lowest value since the level was set.
+  uint64_t noise_ = 0;
   uint64_t last_event_ = 0, last_event_before_ = 0;
   uint64_t undoable_ = 0; ///< Job of the latest event, which may still be a spike.
   double evidence_ = 0;

@@ -11,7 +11,7 @@ namespace {
 
 /// Private memory is judged by the lows of blocks of so many jobs: few for fast growth, many for
 /// growth that is small beside the ups and downs of single jobs.
-constexpr uint64_t short_block = 2, long_block = 16;
+constexpr uint64_t short_block = 2, long_block = 8, longest_block = 32;
 
 /// A cache that takes in fewer than half of the new kinds has about so few entries, or fills ever
 /// more slowly.
@@ -26,9 +26,14 @@ constexpr uint64_t default_budget = 256u << 20;
 /// Smaller steps of private memory come from the allocator.
 constexpr uint64_t private_grain = 64 * 1024;
 
+/// An allocator that settles takes no more than this in a step, on average: a multiple of it is
+/// rarer by as much (Markov's inequality), within reason.
+constexpr double usual_step = 2 << 20, least_share_of_steps = 1. / 8;
+
 /// For so many jobs a worker copies pages that it shared with its fork server, with each job some
-/// of those that are left: growth of private memory that must be expected.
-constexpr uint64_t copying_jobs = 32;
+/// of those that are left: growth of private memory that must be expected. After the first few
+/// jobs too little is left for steps that would fill the budget within so many jobs.
+constexpr uint64_t copying_jobs = 32, copying_much_jobs = 8, jobs_of_fast_growth = 64;
 
 /// Fewer events are never called a leak, whatever the evidence.
 constexpr uint64_t least_events = 3;
@@ -66,9 +71,14 @@ double healthy_chance(uint64_t n) { return std::clamp(2. / static_cast<double>(n
 /// after a few inputs.
 constexpr double chance_by_visit[] = {1, 1, 0.2, 0.04, 0.008};
 
-/// The same for the lows of private memory in the `n`th block of jobs.
+/// The same for the lows of private memory in the `n`th block of jobs: arenas settle more slowly
+/// than counters.
 double settling_chance(uint64_t n) {
   return std::min(1., 2 / std::pow(static_cast<double>(n), 0.6));
+}
+
+uint64_t assumed_budget(const leak_judge::settings& x) {
+  return x.budget_bytes > 0 ? x.budget_bytes : default_budget;
 }
 
 uint64_t kind_of(const job_memory& x) {
@@ -98,7 +108,8 @@ leak_judge::leak_judge(settings x)
                                       {{&point::live, 1, true, false, 1. / 2},
                                        {&point::gpu, 1, true, true, 1. / 5},
                                        {&point::owned, short_block, false, false, 1. / 10},
-                                       {&point::owned, long_block, false, false, 1. / 10},
+                                       {&point::owned, long_block, false, false, 1. / 20},
+                                       {&point::owned, longest_block, false, false, 1. / 20},
                                        {&point::reserved, short_block, false, true, 1. / 10}}} {
   window_.reserve(settings_.window_jobs);
 }
@@ -177,8 +188,7 @@ leak_judge::excuse leak_judge::excuse_of(uint32_t visit, size_t stratum) const {
     return {std::min(usual, 2 * (growths + 1) / (jobs + 2)), false};
   if (x.jobs == 0)
     return {};
-  const auto budget = static_cast<double>(settings_.budget_bytes > 0 ? settings_.budget_bytes
-                                                                     : default_budget);
+  const auto budget = static_cast<double>(assumed_budget(settings_));
   const auto fading = [](double load) { return std::pow(std::max(load, 1.), -4); };
   // A cache may take each new kind in, but every cache has a bound.
   const auto keyed = wilson(x.growths, x.jobs, 3).upper >= 0.5;
@@ -202,8 +212,8 @@ leak_judge::excuse leak_judge::excuse_of(uint32_t visit, size_t stratum) const {
 void leak_judge::judge_private(const job_memory& x, bool largest) {
   const auto owned = excess(x.private_bytes, x.live, first_live_);
   const auto reserved = excess(x.gpu_reserved, x.gpu_allocated, first_gpu_);
-  const auto expected = jobs_ <= std::max<uint64_t>(settings_.warmup_jobs, copying_jobs) || largest
-                        || fresh_jobs_ > 0;
+  const auto young = std::max<uint64_t>(settings_.warmup_jobs, copying_much_jobs);
+  const auto expected = jobs_ <= young || largest || fresh_jobs_ > 0;
   fresh_jobs_ -= fresh_jobs_ > 0;
   const auto input = largest ? largest_decoded_ + largest_encoded_ : 0;
   owned_reserve_.observe(owned, input);
@@ -235,10 +245,16 @@ void leak_judge::add_to_block(channel& x, uint64_t value, bool expected) {
   x.level = x.low;
   growth_test::input block;
   block.value = x.low;
-  block.least = private_grain;
   block.exact = false;
-  // Arenas settle more slowly than counters: records are more frequent than one in n.
+  // The first block after the copying has the smaller steps of all blocks before it. (A GPU's
+  // memory is not copied, but takes steps of tens of megabytes.)
+  const auto copies = jobs_ <= copying_jobs;
+  x.expected = x.expected || (copies ? x.gpu : jobs_ <= copying_jobs + x.scale);
+  block.least = copies ? x.scale * assumed_budget(settings_) / jobs_of_fast_growth : private_grain;
   block.chance = x.expected ? 1 : settling_chance(x.test.jobs() + 1);
+  if (!x.expected && !x.gpu)
+    block.chance *= std::clamp(usual_step / static_cast<double>(block.least + x.test.noise()),
+                               least_share_of_steps, 1.);
   x.test.observe(block);
 }
 
@@ -327,7 +343,7 @@ bool leak_judge::outgrows_caches(const channel& x, uint64_t total) const {
   const auto events = std::max<uint64_t>(x.run.all_events, 1);
   if (static_cast<double>(total) <= learnt_margin * static_cast<double>(learnt_cache_))
     return false;
-  const auto budget = settings_.budget_bytes > 0 ? settings_.budget_bytes : default_budget;
+  const auto budget = assumed_budget(settings_);
   const auto room = static_cast<double>(budget - std::min(budget, first_private_));
   // By jobs, since a cache may take in its entries in groups.
   const auto jobs = jobs_ + 1 - std::clamp<uint64_t>(x.run.onset, 1, jobs_);
@@ -367,7 +383,8 @@ void leak_judge::confirm(channel& x, uint64_t least_total) {
                || (x.leak && x.confirmed && test.evidence() >= needed_to_claim(x)
                    && outgrows_caches(x, total));
   const auto from = x.run.onset > 1 ? x.run.onset - 1 : 1; // so that the first rise counts
-  if (x.confirmed && x.scale == 1 && x.run.events * 10 >= (jobs_ - x.run.onset + 1) * 7) {
+  if (settings_.foretell && x.confirmed && x.scale == 1
+      && x.run.events * 10 >= (jobs_ - x.run.onset + 1) * 7) {
     // Nearly each job adds to it: the slope is that of a line.
     const auto line = window_slope(x.what, from);
     if (line.bytes_per_job > 0)
@@ -419,11 +436,14 @@ void leak_judge::judge(const job_memory& x) {
     if (std::pair{c.confirmed, c.test.evidence()} > std::pair{top->confirmed, top->test.evidence()})
       top = &c;
   }
-  const auto& [live, gpu, owned, owned_slowly, reserved] = channels_;
+  const auto& [live, gpu, owned, owned_slowly, owned_slowest, reserved] = channels_;
   const auto grows = live.confirmed || gpu.confirmed;
   const auto leaks = live.outgrown || gpu.outgrown;
-  const auto hoards = owned.confirmed || owned_slowly.confirmed || reserved.confirmed;
-  const auto& hoard = owned.confirmed ? owned : owned_slowly;
+  const auto hoards = owned.confirmed || owned_slowly.confirmed || owned_slowest.confirmed
+                      || reserved.confirmed;
+  const auto& hoard = owned.confirmed          ? owned
+                      : owned_slowly.confirmed ? owned_slowly
+                                               : owned_slowest;
   last_.jobs = jobs_;
   last_.needed = threshold(*top);
   last_.kinds = census_.distinct();
@@ -460,7 +480,7 @@ void leak_judge::judge(const job_memory& x) {
       last_.input = leak_input::new_kinds;
   }
   last_.private_memory = {};
-  if (is_confirmed(last_.kind)) {
+  if (settings_.foretell && is_confirmed(last_.kind)) {
     // The line through the window, or through its part since the onset.
     last_.private_memory = window_slope(&point::owned, last_.onset);
     if (hoards && last_.private_memory.bytes_per_job < hoard.rate.bytes_per_job)
@@ -473,7 +493,7 @@ void leak_judge::foretell(const job_memory& x) {
   last_.jobs_left.reset();
   last_.jobs_left_earliest.reset();
   last_.jobs_left_latest.reset();
-  if (!is_confirmed(last_.kind))
+  if (!settings_.foretell || !is_confirmed(last_.kind))
     return;
   // Growth of live bytes is also growth of pages: the steeper slope counts.
   const auto hoarding_only = last_.kind == growth::hoarding;

@@ -86,6 +86,9 @@ public:
     /// this is never a leak, growth beyond it is one. 0: the model has no cache. Empty: not
     /// declared.
     std::optional<uint64_t> model_cache_bytes;
+    /// Confirmed growth comes with the slope of a line and with a forecast; they take most of the
+    /// time.
+    bool foretell = true;
   };
 
   using slope = supervision::slope;
@@ -212,8 +215,8 @@ private:
   std::array<cache, 5> cache_{}; ///< By visit.
   shape_census census_;
   cusum size_shift_;
-  /// Live, GPU allocated, private in short and in long blocks, GPU reserved.
-  std::array<channel, 5> channels_;
+  /// Live, GPU allocated, private in short, long and longest blocks, GPU reserved.
+  std::array<channel, 6> channels_;
   reserve owned_reserve_, gpu_reserve_;
   std::vector<point> window_; ///< A ring of `window_jobs`.
   std::vector<double> x_, y_, scratch_;

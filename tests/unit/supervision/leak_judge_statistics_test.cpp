@@ -154,3 +154,36 @@ TEST(GrowthTest, UndoesASpike) {
   EXPECT_EQ(aut.current().events, 0u);
   EXPECT_LT(aut.evidence(), 0.1);
 }
+
+TEST(GrowthTest, CountsAStepUnderNoiseOnce) {
+  for (uint32_t seed = 1; seed <= 50; ++seed) {
+    std::mt19937 random{seed};
+    growth_test aut;
+    int events = 0;
+    for (int job = 1; job <= 400; ++job) {
+      growth_test::input x;
+      x.exact = false;
+      x.least = 64 * 1024;
+      x.value = 50'000'000 + random() % 5'000'000 + (job > 200 ? 10'000'000 : 0);
+      const auto rise = aut.observe(x);
+      events += job > 200 && rise > 0;
+    }
+    EXPECT_LE(events, 2) << "seed " << seed; // the second where the noise itself sets a record
+    EXPECT_GE(events, 1) << "seed " << seed;
+  }
+}
+
+TEST(GrowthTest, ForgetsAnOutlierOfTheNoise) {
+  growth_test aut;
+  growth_test::input x;
+  x.exact = false;
+  x.least = 64 * 1024;
+  for (int job = 1; job <= 50; ++job) {
+    x.value = job % 25 == 0 ? 10'000'000 : 50'000'000;
+    aut.observe(x);
+  }
+  EXPECT_GT(aut.noise(), 30'000'000u);
+  for (int job = 1; job <= 500; ++job)
+    aut.observe(x);
+  EXPECT_LT(aut.noise(), 100'000u);
+}
