@@ -92,6 +92,7 @@ uint64_t growth_test::observe(const input& x) {
   // A settled lower level becomes the level.
   if (x.value + x.least <= level_ && since_fall_ >= settled_jobs && quiet()) {
     level_ = trough_ = x.value;
+    noise_ = std::min(noise_, noise_at_trough_); // growth from there was no noise
     forget();
   }
   // Noise above a level that has just risen sets records of its own, in clusters: a rise must
@@ -127,7 +128,10 @@ uint64_t growth_test::observe(const input& x) {
 }
 
 void growth_test::learn_noise(uint64_t value) {
-  trough_ = std::min(trough_, value);
+  if (value < trough_) {
+    trough_ = value;
+    noise_at_trough_ = noise_;
+  }
   // What came back from a low without passing the level was noise.
   noise_ = std::max(noise_ - noise_ / noise_memory, std::min(value, level_) - trough_);
 }

@@ -109,7 +109,7 @@ private:
   uint64_t jobs_ = 0, falls_ = 0, deep_falls_ = 0, rises_ = 0, since_fall_ = 0;
   uint64_t level_ = 0, level_before_event_ = 0, previous_ = 0, before_rise_ = 0;
   uint64_t trough_ = 0; ///< The lowest value since the level was set.
-  uint64_t noise_ = 0;
+  uint64_t noise_ = 0, noise_at_trough_ = 0;
   uint64_t last_event_ = 0, last_event_before_ = 0;
   uint64_t undoable_ = 0; ///< Job of the latest event, which may still be a spike.
   double evidence_ = 0;
