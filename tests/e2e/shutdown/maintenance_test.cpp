@@ -164,7 +164,8 @@ TEST(Maintenance, ASecondSIGTERMForcesTheDrainToo) {
     ASSERT_TRUE(eventually([&] { return s.log().find("SIGUSR1: draining") != std::string::npos; }))
       << s.log();
     s.signal(SIGTERM);
-    ASSERT_TRUE(eventually([&] { return s.log().find("a second signal stops at once") != std::string::npos; }))
+    ASSERT_TRUE(eventually(
+      [&] { return s.log().find("a second signal stops at once") != std::string::npos; }))
       << s.log();
     s.signal(SIGTERM);
     EXPECT_EQ(s.wait(10s), 1) << s.log();
