@@ -138,7 +138,7 @@ class contestant {
 public:
   contestant(const pool_settings& settings, std::shared_ptr<const std::string> picture,
              news* heard = nullptr)
-    : picture_(std::move(picture)), workers_(settings, [heard](const json& x) {
+    : picture_(std::move(picture)), workers_(settings, [heard](const events::event& x) {
         if (heard != nullptr)
           heard->take(x);
       }) {}
@@ -300,7 +300,7 @@ json measure_mixed(const options& o) {
   news heard;
   naming names;
   const auto picture = std::make_shared<const std::string>(need(read_file(o.image)));
-  pool workers{settings, [&](const json& x) { heard.take(x); }};
+  pool workers{settings, [&](const events::event& x) { heard.take(x); }};
   const auto part_of = [&](uint64_t job) {
     return job % slow_every == 0 ? &parts[job / phase % std::size(parts)] : nullptr;
   };
