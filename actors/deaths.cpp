@@ -57,6 +57,11 @@ void supervisor_state::on_channel_closed(const channel_closed& x) {
   const auto was = entry->life.end();
   if (x.reason && !entry->killed)
     entry->killed = *x.reason;
+  if (was == phase::linked) {
+    auto& where = slots[entry->slot];
+    if (where.linked == entry->id)
+      where.linked = 0;
+  }
   if (entry->pid == 0) {
     // Not forked, or dead before the fork server's `spawned` came: that frame decides. No new
     // worker is asked for before; otherwise a worker that always dies would be forked in a tight
@@ -72,11 +77,6 @@ void supervisor_state::on_channel_closed(const channel_closed& x) {
       self->send(slots[entry->slot].actor,
                  kill_notice{entry->id, *entry->killed, entry->private_bytes});
     self->send(slots[entry->slot].actor, x);
-  }
-  if (was == phase::linked) {
-    auto& where = slots[entry->slot];
-    if (where.linked == entry->id)
-      where.linked = 0;
   }
   // Not a worker that was relieved and still had to be dumped.
   if (was == phase::serving && slots[entry->slot].worker == entry->id) {

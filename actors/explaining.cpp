@@ -7,9 +7,18 @@
 
 #include <caf/send.hpp>
 
+#include <algorithm>
+
 namespace ziyu::actors {
 
 using supervision::leak_desk;
+
+namespace {
+
+/// Bounds for what a worker says: it may say anything.
+constexpr uint64_t most_dump_us = 2'000'000, most_live_bytes = uint64_t{1} << 50;
+
+} // namespace
 
 void supervisor_state::tell_worker(const worker_entry& x, wire::frame what) {
   caf::anon_send(x.channel,
@@ -45,7 +54,7 @@ void supervisor_state::on_profiled(worker_entry& x, const wire::profiled& news) 
   if (news.what == wire::profile::start && x.allocations.awaits_start()) {
     // Without jemalloc nothing can be sampled; asks once, not repeatedly.
     if (news.error_message.empty())
-      x.allocations.started(x.jobs, news.live);
+      x.allocations.started(x.jobs, std::min(news.live, most_live_bytes));
     else
       spdlog::info("worker {} (slot {}) cannot be sampled: {}", x.id, x.slot, news.error_message);
   } else if (news.what == wire::profile::dump && x.allocations.awaits_dump()) {
@@ -57,7 +66,9 @@ void supervisor_state::on_profiled(worker_entry& x, const wire::profiled& news) 
       spdlog::warn("no heap dump of worker {} (slot {}): {}", x.id, x.slot, news.error_message);
     // The time of the worker and of this process together.
     const auto now_us = settings.report->env().monotonic_us();
-    desk->note_dump(static_cast<int64_t>(news.duration_us) + now_us - start_us, now_us);
+    const auto cost_us = static_cast<int64_t>(std::min(news.duration_us, most_dump_us)) + now_us
+                         - start_us;
+    desk->note_dump(cost_us, now_us);
     if (x.end_after_dump)
       end(x);
     else if (then)
@@ -73,7 +84,7 @@ void supervisor_state::explain(const worker_entry& x, const wire::profiled& news
   dump.request.evidence = counters_of(x);
   dump.request.after = news.heap;
   dump.request.maps = news.maps;
-  dump.request.live_growth = static_cast<int64_t>(news.live)
+  dump.request.live_growth = static_cast<int64_t>(std::min(news.live, most_live_bytes))
                              - static_cast<int64_t>(x.allocations.live_at_start());
   dump.request.jobs = news.jobs;
   dump.request.sampled_jobs = news.sampled_jobs;

@@ -78,9 +78,9 @@ void supervisor_state::on_server_failed(const wire::server_failed& news) {
 
 void supervisor_state::on_spawned(const wire::spawned& news) {
   auto entry = find(news.spawn_id);
-  if (!entry)
-    return;
-  if (news.pid == 0) {
+  if (!entry || (news.pid <= 0 && entry->pid != 0))
+    return; // a worker that is ready was forked, whatever the model says for its server
+  if (news.pid <= 0) {
     spdlog::error("fork failed: {}", news.error_message);
     const auto now = self->clock().now();
     spawn_after = now + worker_backoff->next(settings.report->env().random(), now);
@@ -100,6 +100,8 @@ void supervisor_state::on_spawned(const wire::spawned& news) {
 }
 
 void supervisor_state::on_exited(const wire::exited& news) {
+  if (news.pid <= 0)
+    return;
   const auto i = std::find_if(workers.begin(), workers.end(),
                               [&](const auto& w) { return w.second.pid == news.pid; });
   if (i != workers.end())

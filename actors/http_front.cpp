@@ -122,7 +122,9 @@ expected<unique_fd> listen_on(const std::string& host, uint16_t port) {
     if (fd && ::bind(fd.get(), i->ai_addr, i->ai_addrlen) == 0
         && ::listen(fd.get(), SOMAXCONN) == 0)
       return fd;
-    reason = errno;
+    // A name may stand for several addresses: a taken port must not look like a wrong address.
+    if (const auto now = errno; !may_pass(reason))
+      reason = now;
   }
   return cannot_listen(may_pass(reason) ? errc::io : errc::invalid_config, host, port,
                        std::strerror(reason));

@@ -25,6 +25,9 @@ constexpr uint64_t honest_difference = 64u << 20;
 /// Probes in a row that fall into jobs; then the worker is held for a reading without one.
 constexpr uint32_t max_probes_in_jobs = 3;
 
+/// Readings of a young process of our own in which its queues and caches fill.
+constexpr uint32_t young_readings = 32;
+
 std::string amount(uint64_t bytes) { return format_bytes(static_cast<int64_t>(bytes)); }
 
 } // namespace
@@ -119,6 +122,7 @@ void supervisor_state::watch_own(own_process& x, int32_t pid) {
     auto how = settings.judge;
     how.budget_bytes = 0;
     how.workers = 1;
+    how.warmup_jobs = std::max(how.warmup_jobs, young_readings);
     x.pid = pid;
     x.judge.emplace(how);
     x.told = growth::warming_up;

@@ -22,11 +22,14 @@ expected<void> check_dataref_root(const std::filesystem::path& root) {
   if (root.empty())
     return {};
   std::error_code status;
-  const auto* why = !std::filesystem::exists(root, status)         ? "does not exist"
-                    : !std::filesystem::is_directory(root, status) ? "is not a folder"
-                    : ::access(root.c_str(), X_OK) != 0 ? "is not accessible for this user"
-                                                        : nullptr;
-  if (why != nullptr)
+  const auto there = std::filesystem::exists(root, status);
+  const auto why = status   ? "cannot be looked at: " + status.message()
+                   : !there ? std::string{"does not exist"}
+                   : !std::filesystem::is_directory(root, status) ? std::string{"is not a folder"}
+                   : ::access(root.c_str(), X_OK) != 0
+                     ? std::string{"is not accessible for this user"}
+                     : std::string{};
+  if (!why.empty())
     return fail(errc::invalid_config, "jobs.dataref_root: " + root.string() + " " + why);
   return {};
 }

@@ -76,6 +76,8 @@ void supervisor_state::on_ready(worker_entry& x, const wire::ready& news) {
   if (!x.life.is_starting())
     return;
   if (x.pid == 0) { // it came before the fork server's `spawned`
+    if (news.pid <= 0)
+      return; // its deadline ends it
     x.pid = news.pid;
     settings.host->adopt(x.id, news.pid);
   }
@@ -151,9 +153,10 @@ void supervisor_state::supply() {
 void supervisor_state::on_switched(const slot_switched& x) {
   auto& where = slots.at(x.slot);
   auto entry = find(x.worker);
-  if (!entry || where.linked != x.worker || entry->life.is_ending())
+  if (!entry || where.linked != x.worker)
     return;
-  entry->life.serve();
+  if (!entry->life.is_ending()) // it may have been told to stop, or have died, on its way
+    entry->life.serve();
   entry->serving_since_us = settings.report->env().monotonic_us();
   // By the supervisor's own books: the slot may have switched to a worker that died at once, and
   // have forgotten this one.

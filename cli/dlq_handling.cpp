@@ -193,9 +193,14 @@ private:
   }
 
   expected<void> drop_all() {
-    for (const auto& [id, x] : wanted_) {
+    std::vector<messaging::record_id> all; // `wanted_` may be read anew meanwhile
+    for (const auto& [id, x] : wanted_)
+      all.push_back(id);
+    for (const auto& id : all) {
       if (interrupted())
         break;
+      if (!wanted_.contains(id))
+        continue;
       if (auto ok = add(id, std::nullopt); !ok)
         return ok;
     }
@@ -226,6 +231,9 @@ private:
         return fail(ok.error().reason.code,
                     ok.error().reason.message
                       + "; dead letters that were not reported are unchanged: run it again");
+      if (!writer_->is_open())
+        if (auto opened = start_anew(); !opened)
+          return opened;
     }
     done_ += ids_.size();
     bar_->show(done_);
@@ -249,6 +257,20 @@ private:
            {"replays", x.what.replays + (replays() ? 1 : 0)},
            {"topic", x.what.source.topic}}
         .dump(-1, ' ', false, json::error_handler_t::replace));
+  }
+
+  /// With a new writer. Another run may have replayed or dropped some of the batch meanwhile.
+  expected<void> start_anew() {
+    writer_.reset();
+    if (auto opened = open_writer(); !opened)
+      return opened;
+    wanted_.clear();
+    if (auto found = find_wanted(); !found)
+      return found;
+    for (const auto& id : std::vector{ids_})
+      if (!wanted_.contains(id))
+        remove(id);
+    return {};
   }
 
   /// Refuses the dead letters that a write has failed by. False if it has failed otherwise, or

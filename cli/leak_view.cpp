@@ -14,6 +14,7 @@ namespace ziyu::cli {
 namespace {
 
 constexpr uint64_t rows_every_jobs = 10;
+constexpr int64_t most_delta = int64_t{1} << 60;
 /// Of a site below this share of the growth, only the frame to blame is shown.
 constexpr double brief_share = 0.02;
 constexpr size_t id_columns = 16, cause_columns = 18, head_columns = 10;
@@ -49,8 +50,9 @@ uint64_t recovered_by(const std::vector<healing>& healed) {
 
 /// "file.cpp:42", if known.
 std::string place_of(const events::frame& x) {
+  const auto file = x.file.value_or("");
   const auto line = x.line.value_or(0);
-  return x.file.value_or("") + (x.file && line > 0 ? ":" + std::to_string(line) : "");
+  return file.empty() || line == 0 ? file : file + ":" + std::to_string(line);
 }
 
 class story_view {
@@ -122,7 +124,7 @@ private:
     int64_t delta = 0;
     for (size_t i = 0; i < jobs.size(); ++i) {
       const auto& job = jobs[i];
-      delta += job.delta_bytes;
+      delta = std::clamp(delta + job.delta_bytes, -most_delta, most_delta); // rows of anybody
       const auto shown = i == 0 || i + 1 == jobs.size() || job.job % rows_every_jobs == 0;
       if (!shown)
         continue;

@@ -1,6 +1,7 @@
 #include "messaging/kafka_defaults.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdlib>
 #include <string>
 #include <string_view>
@@ -36,6 +37,21 @@ bool is_number(std::string_view x) {
          && x.find_first_not_of("+-.0123456789e") == x.npos;
 }
 
+/// Whether `given` is a plain decimal fraction ("0.50") and the number that librdkafka shows with six
+/// digits.
+bool is_same_fraction(std::string_view given, const std::string& taken) {
+  const auto point = given.find('.');
+  const auto digits = [](std::string_view x) {
+    return !x.empty() && x.find_first_not_of("0123456789") == x.npos;
+  };
+  if (point == given.npos || !digits(given.substr(0, point)) || !digits(given.substr(point + 1))
+      || (given[0] == '0' && point > 1))
+    return false;
+  const auto a = std::strtod(std::string{given}.c_str(), nullptr),
+             b = std::strtod(taken.c_str(), nullptr);
+  return std::abs(a - b) <= 1e-5 * a;
+}
+
 /// librdkafka reads "010" as 8, "0x10" as 16, "5 s" as 5 and "4294967296" as 0. Ziyu's rules and
 /// clients read such texts otherwise, so a number must be written as librdkafka writes it.
 expected<void> check_numbers(const rd_kafka_conf_t* conf, const kafka_properties& properties) {
@@ -44,7 +60,7 @@ expected<void> check_numbers(const rd_kafka_conf_t* conf, const kafka_properties
     const auto like_a_number =
       first != given.npos && (given[first] == '.' || (given[first] >= '0' && given[first] <= '9'));
     const auto taken = value_in(conf, name);
-    if (like_a_number && is_number(taken) && taken != given)
+    if (like_a_number && is_number(taken) && taken != given && !is_same_fraction(given, taken))
       return fail(errc::invalid_config, "kafka." + name + "=" + given
                                           + " is refused: librdkafka takes it for " + taken
                                           + "; write that if it is meant");

@@ -88,11 +88,10 @@ public:
 
   tl::expected<void, failure> write(const std::vector<outgoing>& records,
                                     std::chrono::milliseconds limit) override {
+    if (!is_open())
+      return tl::unexpected(failure{{errc::kafka_fatal, "the writer was closed by a failure"}, {}});
     const auto deadline = clock::now() + limit;
     for (int skips = 0;;) {
-      if (!client_)
-        if (auto opened = open(std::chrono::milliseconds{remaining_ms(deadline)}); !opened)
-          return tl::unexpected(failure{opened.error(), {}});
       auto failed = attempt(records, deadline);
       if (!failed) {
         one_by_one_ = false;
@@ -108,6 +107,8 @@ public:
       return tl::unexpected(std::move(failed->told));
     }
   }
+
+  bool is_open() const override { return client_ != nullptr; }
 
 private:
   error not_opened(const rd_kafka_error_t& why) const {
@@ -210,7 +211,7 @@ private:
 
   /// True when the transaction was aborted in good order. Otherwise the client is of no use any
   /// more: an abort is fatal to it if the broker knows of no transaction, since it refused the
-  /// first partition. The next write makes a new client, unless another writer has taken over.
+  /// first partition.
   bool abort() {
     const auto deadline = clock::now() + abort_limit;
     rd_kafka_purge(client_.get(), RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
@@ -229,7 +230,7 @@ private:
   kafka_properties properties_;
   std::string id_;
   report_book reports_; ///< Outlives the client, which writes to it.
-  kafka_ptr client_;    ///< Null: to be made anew.
+  kafka_ptr client_;    ///< Null: of no use any more.
   /// A batch was refused for its size, and nothing was committed since.
   bool one_by_one_ = false;
 };

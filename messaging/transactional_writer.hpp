@@ -19,10 +19,14 @@ public:
 
   /// Waits until all records are committed. Errors: `kafka_fatal`: another writer with this id took
   /// over, or the client is unusable; `timeout`: it is not known whether they were committed; any
-  /// other: nothing was committed, and the next call may succeed, without the records of a topic
-  /// that may not be written to (`describe_topics`), say.
+  /// other: nothing was committed. Then, as long as the writer `is_open`, the next call may succeed.
   virtual tl::expected<void, failure> write(const std::vector<outgoing>& records,
                                             std::chrono::milliseconds limit) = 0;
+
+  /// False after a failure that leaves the client unusable though no other writer has taken over: a
+  /// topic may not be written to, say. Another writer with this id may have come and gone since, so
+  /// read what is committed before you write with a new one.
+  virtual bool is_open() const = 0;
 };
 
 /// Opens a writer and ends the transaction that an earlier writer with this id has left open.

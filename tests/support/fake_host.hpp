@@ -96,6 +96,7 @@ public:
   std::vector<uint64_t> given_up;
   bool answers_dumps = true;
   std::string sampling_failure;                             ///< Why workers cannot be sampled.
+  uint64_t dump_us = 0;                                     ///< What workers say that a dump took.
   uint64_t own_bytes = 20u << 20, server_bytes = 90u << 20; ///< Private, of our own processes.
   uint64_t server_anonymous = 0; ///< As it reports, with its model loaded.
 
@@ -338,6 +339,7 @@ private:
     done.what = ask.what;
     done.live = x.live;
     done.error_message = sampling_failure;
+    done.duration_us = dump_us;
     if (ask.what == wire::profile::start) {
       x.sampled_from = x.jobs;
     } else if (ask.what == wire::profile::dump) {

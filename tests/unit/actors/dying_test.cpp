@@ -51,6 +51,32 @@ TEST_F(Dying, SaysThatTheKernelKilledAWorkerForLackOfMemory) {
   EXPECT_EQ(details("worker_replaced").at(1)["cause"], "crash");
 }
 
+// The model runs in the fork server too, and may write anything to its sockets.
+TEST_F(Dying, NoFrameOfTheForkServerMakesALivingWorkerDie) {
+  start();
+  advance(2s);
+  const auto say = [this](wire::frame x) {
+    send(aut, server_frame{1, std::make_shared<const wire::frame>(std::move(x))});
+  };
+  say(wire::spawned{serving(0).id, 0, 0, "no"});
+  say(wire::spawned{serving(1).id, -1, 0, "no"});
+  for (const auto pid : {0, -1})
+    say(wire::exited{pid, 0, 9, 0});
+  say(wire::server_ready{});
+  say(wire::server_ready{});
+  say(wire::server_failed{"model_corrupt", "no"});
+  advance(2s);
+  for (const auto slot : {0u, 1u}) {
+    const auto outcome = request(slot);
+    ASSERT_TRUE(*outcome);
+    EXPECT_FALSE((*outcome)->failure) << slot;
+  }
+  EXPECT_TRUE(details("worker_died").empty());
+  EXPECT_TRUE(details("worker_replaced").empty());
+  EXPECT_TRUE(fatal.empty());
+  EXPECT_EQ(models.size(), 1u) << "it loads a model once";
+}
+
 TEST_F(Dying, DoesNotBlameTheKernelForACrash) {
   host->kernel_kills = 0;
   start();

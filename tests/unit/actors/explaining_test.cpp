@@ -164,6 +164,18 @@ TEST_F(Explaining, ExplainsAnotherLeakOfTheSameSlotAnew) {
   EXPECT_EQ(details("worker_replaced")[1]["cause"], "retained_images");
 }
 
+// A worker may say anything: it must not stop the dumps of all others for ever.
+TEST_F(Explaining, PausesAfterADumpForABoundedTimeWhateverAWorkerSays) {
+  host->dump_us = UINT64_MAX;
+  start();
+  leak_until_replaced(2 * mib);
+  host->reports.emplace(1, report_of(supervision::leak_cause::native_allocation));
+  advance(100ms);
+  advance(60s);
+  leak_until_replaced(9 * mib);
+  EXPECT_EQ(host->requests.size(), 2u);
+}
+
 TEST_F(Explaining, RecognisesEachOfTwoLeaksThatTakeTurnsByItsStack) {
   using supervision::leak_cause;
   // Both leak as much per job: only their stacks differ.
