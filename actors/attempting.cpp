@@ -158,6 +158,11 @@ void dispatcher_state::on_outcome(uint32_t index, const entry_ptr& item,
     isolated.reset();
   if (!ledger.owns(id.where(), item->job.source->epoch)) {
     settings.report->stats().stale.Increment();
+    // The job may be the cause all the same: its next owner learns whether it was.
+    if (!outcome.failure)
+      clear(*item);
+    else if (outcome.failure->code != errc::unavailable)
+      suspect(*item, outcome);
     release(item);
   } else if (!outcome.failure) {
     clear(*item);

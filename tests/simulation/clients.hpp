@@ -5,6 +5,7 @@
 #include "tests/simulation/broker.hpp"
 
 #include <deque>
+#include <functional>
 
 namespace ziyu::simulation {
 
@@ -159,9 +160,9 @@ private:
 /// once.
 class simulated_producer : public messaging::producer {
 public:
-  /// @param max_jobs More results and dead letters in flight break P4.
-  simulated_producer(timeline& time, broker& where, report_handler report, uint64_t max_jobs,
-                     std::shared_ptr<const bool> dead);
+  /// @param max_jobs More results and dead letters in flight than it returns break P4.
+  simulated_producer(timeline& time, broker& where, report_handler report,
+                     std::function<uint64_t()> max_jobs, std::shared_ptr<const bool> dead);
   ~simulated_producer() override;
 
   expected<void> produce(const messaging::outgoing& x) override;
@@ -181,7 +182,7 @@ private:
   timeline& time_;
   broker& broker_;
   report_handler report_;
-  uint64_t max_jobs_;
+  std::function<uint64_t()> max_jobs_;
   std::shared_ptr<const bool> dead_; ///< Whether its service is dead.
   lifetime life_;
   std::deque<pending> queue_;

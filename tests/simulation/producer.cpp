@@ -14,8 +14,9 @@ constexpr int64_t give_up_after_us = 8'000'000;
 } // namespace
 
 simulated_producer::simulated_producer(timeline& time, broker& where, report_handler report,
-                                       uint64_t max_jobs, std::shared_ptr<const bool> dead)
-  : time_(time), broker_(where), report_(std::move(report)), max_jobs_(max_jobs),
+                                       std::function<uint64_t()> max_jobs,
+                                       std::shared_ptr<const bool> dead)
+  : time_(time), broker_(where), report_(std::move(report)), max_jobs_(std::move(max_jobs)),
     dead_(std::move(dead)) {
   // nop
 }
@@ -46,10 +47,11 @@ expected<void> simulated_producer::produce(const messaging::outgoing& x) {
 }
 
 void simulated_producer::check_bounds() {
-  if (jobs_ > max_jobs_ || job_bytes_ > max_jobs_ * largest_output_bytes)
+  const auto most = max_jobs_();
+  if (jobs_ > most || job_bytes_ > most * largest_output_bytes)
     time_.violate("P4", std::to_string(jobs_) + " results and dead letters of "
                           + std::to_string(job_bytes_) + " bytes wait in a producer, "
-                          + std::to_string(max_jobs_) + " jobs may be in flight");
+                          + std::to_string(most) + " jobs may be in flight");
   if (event_bytes_ > max_event_bytes)
     time_.violate("P4", "events of " + std::to_string(event_bytes_) + " bytes wait in a producer");
 }

@@ -5,6 +5,8 @@
 #include <caf/event_based_actor.hpp>
 #include <caf/send.hpp>
 
+#include <algorithm>
+
 namespace ziyu::simulation {
 
 using namespace std::chrono_literals;
@@ -119,8 +121,10 @@ void service::spawn_actors() {
     -> expected<std::unique_ptr<messaging::producer>> {
     if (*dead || time_.strikes(fault::producer_missing, 2))
       return fail(errc::kafka, "no producer, by the seed");
-    return std::make_unique<simulated_producer>(time_, broker_, std::move(report),
-                                                max_jobs_in_flight, dead);
+    // Records of a silent topic are set aside while the producer still holds them.
+    auto most = [this] { return max_jobs_in_flight + set_aside_jobs(); };
+    return std::make_unique<simulated_producer>(time_, broker_, std::move(report), std::move(most),
+                                                dead);
   };
   p.make = [this, dead = dead_, make](messaging::producer::report_handler report)
     -> expected<std::unique_ptr<messaging::producer>> {
@@ -325,14 +329,22 @@ void service::check_ledger(const char* when, bool at_rest) {
     time_.violate("ledger", wrong);
 }
 
+uint64_t service::set_aside_jobs() const {
+  if (dispatcher_state_ == nullptr)
+    return 0;
+  const auto& all = dispatcher_state_->publishing;
+  return static_cast<uint64_t>(
+    std::count_if(all.begin(), all.end(), [](const auto& x) { return x.second->set_aside; }));
+}
+
 void service::check_bounds() {
   const auto jobs = credit_->jobs(), bytes = credit_->bytes();
   if (jobs > max_jobs_in_flight || bytes > max_bytes_in_flight + largest_cost)
     time_.violate("P4", std::to_string(jobs) + " jobs of " + std::to_string(bytes)
                           + " bytes are in flight");
-  // Each job that waits somewhere has credit.
+  // Each job that waits somewhere has credit, but those that are set aside.
   const auto& at = *dispatcher_state_;
-  auto known = at.queue.size() + at.publishing.size();
+  auto known = at.queue.size() + at.publishing.size() - set_aside_jobs();
   for (const auto& x : at.slots)
     known += x.running != nullptr;
   if (known > jobs)

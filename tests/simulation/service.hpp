@@ -64,6 +64,7 @@ private:
   void poll();
   void open_consumer();
   void check_ledger(const char* when, bool at_rest);
+  uint64_t set_aside_jobs() const; ///< They hold no credit.
   void check_bounds();
   void check_polls();
   void check_not_finished_before(const actors::job_entry& x, const char* what);

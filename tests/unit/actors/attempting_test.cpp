@@ -73,6 +73,16 @@ TEST_F(Dispatcher, ADeathIsTheJobsUntilTheJobHasSucceededElsewhere) {
   EXPECT_FALSE(verdicts[1].of_job) << "it was the worker's own";
 }
 
+// Else a job that ends workers counts against the service when its partition goes meanwhile.
+TEST_F(Dispatcher, ADeathIsTheJobsAlsoWhenItsPartitionHasGoneMeanwhile) {
+  start();
+  fetch(make_record(0));
+  revoke({{"image.jobs", 0}}, 1, true);
+  fail_attempt(errc::worker_died);
+  ASSERT_EQ(to_supervisor->verdicts.size(), 1u);
+  EXPECT_TRUE(to_supervisor->verdicts[0].of_job);
+}
+
 TEST_F(Dispatcher, AnAnswerThatRefusesTheInputClearsAJobAsWell) {
   start();
   fetch(make_record(0));
