@@ -66,8 +66,10 @@ public:
         result.push_back(std::move(x));
         return true;
       });
-      if (i->second.probe && gone(*i->second.probe))
+      if (i->second.probe && gone(*i->second.probe)) {
         i->second.probe.reset();
+        i->second.next_try = {}; // its answer would have set it: the next record is tried at once
+      }
       // The trouble of a topic also holds for its next records.
       i = waiting.empty() && !i->second.probe && !i->second.whole_topic ? lanes_.erase(i) : ++i;
     }

@@ -127,6 +127,17 @@ TEST_F(SetAside, WaitsForTheRecordThatMadeASilentTopicSuspect) {
   EXPECT_EQ(released->records.size(), 1u);
 }
 
+// Else nobody would ever find out that the topic takes records again.
+TEST_F(SetAside, TriesTheNextRecordWhenThePartitionOfTheOneOnTrialHasGone) {
+  aut.suspect(letter(0), why, now);
+  aut.take(letter(2));
+  aut.remove_if([](const publication& x) { return x.source.offset == 0; });
+  EXPECT_EQ(due(), offsets{2});
+  aut.remove_if([](const publication&) { return true; });
+  aut.take(letter(3));
+  EXPECT_EQ(due(), offsets{3}) << "also if nothing waited then";
+}
+
 TEST_F(SetAside, TellsOfATopicThatHoldsResultsBackForLong) {
   refuse(letter(0));
   now += 1min;
