@@ -1,6 +1,7 @@
 #include "messaging/committed_offsets.hpp"
 
 #include "base/log.hpp"
+#include "messaging/admin_client.hpp"
 
 #include <utility>
 
@@ -142,17 +143,7 @@ std::map<std::string, std::string> topic_ids(rd_kafka_t* client,
     names.push_back(x.c_str());
   if (names.empty())
     return result;
-  using topics_ptr =
-    std::unique_ptr<rd_kafka_TopicCollection_t, destroy_with<rd_kafka_TopicCollection_destroy>>;
-  const topics_ptr which{rd_kafka_TopicCollection_of_topic_names(names.data(), names.size())};
-  using options_ptr =
-    std::unique_ptr<rd_kafka_AdminOptions_t, destroy_with<rd_kafka_AdminOptions_destroy>>;
-  const options_ptr options{rd_kafka_AdminOptions_new(client, RD_KAFKA_ADMIN_OP_DESCRIBETOPICS)};
-  rd_kafka_AdminOptions_set_request_timeout(options.get(), static_cast<int>(limit.count()), nullptr,
-                                            0);
-  queue_ptr answers{rd_kafka_queue_new(client)};
-  rd_kafka_DescribeTopics(client, which.get(), options.get(), answers.get());
-  event_ptr event{rd_kafka_queue_poll(answers.get(), static_cast<int>(limit.count()) + 500)};
+  const auto event = ask_about_topics(client, names, false, limit);
   if (!event || rd_kafka_event_error(event.get()) != RD_KAFKA_RESP_ERR_NO_ERROR)
     return result;
   size_t count = 0;

@@ -55,24 +55,6 @@ header_list headers_of(const rd_kafka_message_t& message) {
 
 } // namespace
 
-expected<kafka_ptr> make_admin(const kafka_properties& properties) {
-  kafka_properties own;
-  // An admin client takes only the properties of the connection, not a consumer's or
-  // producer's.
-  for (const auto& [name, value] : properties)
-    if (name != "group.id")
-      own.emplace(name, value);
-  auto conf = make_conf(own);
-  if (!conf)
-    return tl::unexpected(conf.error());
-  char text[512];
-  auto handle = rd_kafka_new(RD_KAFKA_PRODUCER, conf->get(), text, sizeof text);
-  if (handle == nullptr)
-    return fail(errc::invalid_config, std::string{"kafka: "} + text);
-  conf->release();
-  return kafka_ptr{handle};
-}
-
 expected<conf_ptr> make_conf(const kafka_properties& properties) {
   conf_ptr conf{rd_kafka_conf_new()};
   for (const auto& [name, value] : properties) {

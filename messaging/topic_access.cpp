@@ -47,11 +47,6 @@ error no_answer(const kafka_properties& properties, std::chrono::milliseconds li
 
 #if RD_KAFKA_VERSION >= 0x02030000
 
-using options_ptr =
-  std::unique_ptr<rd_kafka_AdminOptions_t, destroy_with<rd_kafka_AdminOptions_destroy>>;
-using collection_ptr =
-  std::unique_ptr<rd_kafka_TopicCollection_t, destroy_with<rd_kafka_TopicCollection_destroy>>;
-
 topic_access access_of(const rd_kafka_TopicDescription_t& x, const std::string& name) {
   topic_access result;
   const auto* failure = rd_kafka_TopicDescription_error(&x);
@@ -75,28 +70,13 @@ topic_access access_of(const rd_kafka_TopicDescription_t& x, const std::string& 
   return result;
 }
 
-event_ptr ask_once(rd_kafka_t* client, const std::vector<const char*>& names, bool with_operations,
-                   std::chrono::milliseconds limit) {
-  auto copy = names; // the C function wants no pointer to const
-  const collection_ptr topics{rd_kafka_TopicCollection_of_topic_names(copy.data(), copy.size())};
-  const options_ptr options{rd_kafka_AdminOptions_new(client, RD_KAFKA_ADMIN_OP_DESCRIBETOPICS)};
-  char text[512];
-  rd_kafka_AdminOptions_set_request_timeout(options.get(), static_cast<int>(limit.count()), text,
-                                            sizeof text);
-  const error_ptr refused{
-    rd_kafka_AdminOptions_set_include_authorized_operations(options.get(), with_operations)};
-  const queue_ptr queue{rd_kafka_queue_new(client)};
-  rd_kafka_DescribeTopics(client, topics.get(), options.get(), queue.get());
-  return event_ptr{rd_kafka_queue_poll(queue.get(), static_cast<int>(limit.count()) + 1000)};
-}
-
 /// Nothing for topics that the broker does not mention.
 expected<access_map> ask(rd_kafka_t* client, const std::vector<const char*>& names,
                          const kafka_properties& properties, std::chrono::milliseconds limit) {
-  auto event = ask_once(client, names, true, limit);
+  auto event = ask_about_topics(client, names, true, limit);
   // A broker before Kafka 2.3 does not know the question for the operations.
   if (event && rd_kafka_event_error(event.get()) == RD_KAFKA_RESP_ERR__UNSUPPORTED_FEATURE)
-    event = ask_once(client, names, false, limit);
+    event = ask_about_topics(client, names, false, limit);
   if (!event)
     return tl::unexpected(no_answer(properties, limit, "no answer"));
   if (rd_kafka_event_error(event.get()) != RD_KAFKA_RESP_ERR_NO_ERROR)

@@ -58,7 +58,8 @@ public:
   /// @param random Any 64-bit number.
   orders not_started(const error& why, uint64_t random);
 
-  /// Only while it `is_loading`: the model is loaded. Returns whether it differs from the model before; not for the first one.
+  /// Only while it `is_loading`: the model is loaded. Returns whether it differs from the model
+  /// before; false for the first one.
   bool ready(const wire::server_ready& news, clock::time_point now);
 
   /// The fork server cannot serve, and will end.

@@ -4,13 +4,10 @@
 
 #include "base/file.hpp"
 #include "support/places.hpp"
+#include "support/silent_port.hpp"
 
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
-
-#include <arpa/inet.h>
-#include <netinet/in.h>
-#include <sys/socket.h>
 
 using namespace ziyu;
 using namespace ziyu::test;
@@ -37,49 +34,6 @@ ended run(std::vector<std::string> arguments, const std::string& input = "") {
   const auto code = x.finish();
   return {code, x.out(), x.err()};
 }
-
-/// A TCP port of 127.0.0.1. A client is refused, or, with `listening`, never answered.
-class silent_port {
-public:
-  explicit silent_port(bool listening) : fd_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    socklen_t size = sizeof address;
-    if (::bind(fd_, reinterpret_cast<sockaddr*>(&address), size) != 0
-        || ::getsockname(fd_, reinterpret_cast<sockaddr*>(&address), &size) != 0
-        || (listening && ::listen(fd_, 8) != 0))
-      std::abort();
-    address_ = "127.0.0.1:" + std::to_string(ntohs(address.sin_port));
-  }
-  ~silent_port() {
-    ::close(fd_);
-    for (const auto x : clients_)
-      ::close(x);
-  }
-  silent_port(const silent_port&) = delete;
-  silent_port& operator=(const silent_port&) = delete;
-
-  const std::string& address() const { return address_; }
-
-  /// Waits for a client and takes it, so that the next one can be told from it.
-  bool accept() {
-    if (!wait_for_connection())
-      return false;
-    clients_.push_back(::accept4(fd_, nullptr, nullptr, SOCK_CLOEXEC));
-    return true;
-  }
-
-  bool wait_for_connection() {
-    pollfd entry{fd_, POLLIN, 0};
-    return ::poll(&entry, 1, 60'000) == 1;
-  }
-
-private:
-  int fd_;
-  std::vector<int> clients_;
-  std::string address_;
-};
 
 std::string file_with(const temp_dir& dir, const std::string& name, const std::string& text) {
   const auto path = dir.path() / name;

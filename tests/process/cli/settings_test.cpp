@@ -4,16 +4,13 @@
 #include "support/kafka_rows.hpp"
 #include "support/places.hpp"
 #include "support/program.hpp"
+#include "support/silent_port.hpp"
 
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
 #include <iterator>
-
-#include <arpa/inet.h>
-#include <netinet/in.h>
-#include <sys/socket.h>
 
 using namespace ziyu::test;
 
@@ -69,31 +66,6 @@ std::vector<kafka_row> rows_for_programs() {
                [](const auto& x) { return x.by_programs; });
   return result;
 }
-
-/// A port of 127.0.0.1 that another program has.
-class taken_port {
-public:
-  taken_port() : fd_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    socklen_t size = sizeof address;
-    if (::bind(fd_, reinterpret_cast<sockaddr*>(&address), size) != 0
-        || ::getsockname(fd_, reinterpret_cast<sockaddr*>(&address), &size) != 0
-        || ::listen(fd_, 1) != 0)
-      std::abort();
-    number_ = ntohs(address.sin_port);
-  }
-  ~taken_port() { ::close(fd_); }
-  taken_port(const taken_port&) = delete;
-  taken_port& operator=(const taken_port&) = delete;
-
-  std::string number() const { return std::to_string(number_); }
-
-private:
-  int fd_;
-  uint16_t number_ = 0;
-};
 
 const std::string file = source_dir() + "/configs/ziyu.json";
 
@@ -168,7 +140,7 @@ TEST_P(KafkaProperties, AreRefusedByCheckAndServeWithTheSameWords) {
 INSTANTIATE_TEST_SUITE_P(Rows, KafkaProperties, testing::ValuesIn(rows_for_programs()));
 
 TEST(HttpAddress, OfAnotherProgramIsAFailureOfCheckAndServeThatMayPass) {
-  const taken_port taken;
+  const silent_port taken{true};
   const std::vector<std::string> overrides{"http.port=" + taken.number()};
   program check{ziyu_with({"check", file, "--json", "--offline"}, overrides)};
   EXPECT_EQ(check.finish(), 1) << check.out();
