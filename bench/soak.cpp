@@ -120,8 +120,8 @@ json measure(const options& o) {
       names.injected(x.slot, x.generation, fault->cause, fault->bytes);
     {
       std::lock_guard guard{mutex};
-      for (const auto& x : replaced)
-        names.replaced(x);
+      for (const auto& worker : replaced)
+        names.replaced(worker);
       replaced.clear();
     }
     if (done % 64 == 0)
