@@ -52,6 +52,11 @@ public:
   };
   run current() const;
 
+  /// Bytes that the run has grown by, with the rises right before its onset that are like its own
+  /// (half to twice its mean): a leak from birth looks like warm-up for some jobs, and what it kept
+  /// until then takes as much room. Only a run of fewer than 16 events is followed back.
+  uint64_t grown_at_its_pace() const;
+
   /// Number of the job with the latest event; 0: none.
   uint64_t last_event() const { return last_event_; }
 

@@ -348,7 +348,7 @@ bool leak_judge::outgrows_caches(const channel& x, uint64_t total) const {
   // By jobs, since a cache may take in its entries in groups.
   const auto jobs = jobs_ + 1 - std::clamp<uint64_t>(x.run.onset, 1, jobs_);
   if (grown * least_cache_entries > room * static_cast<double>(std::max(events, jobs)))
-    return grown > few_entries_share * room;
+    return static_cast<double>(x.test.grown_at_its_pace()) > few_entries_share * room;
   return (events > settings_.cache_entries && grown > many_entries_share * room)
          || events > most_times_entries * settings_.cache_entries;
 }

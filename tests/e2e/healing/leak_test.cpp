@@ -12,15 +12,17 @@ using nlohmann::json;
 namespace {
 
 constexpr uint64_t mib = uint64_t{1} << 20;
+constexpr auto budget = 256 * mib, hard_limit = 384 * mib;
 
 /// Slot 0 leaks. Slot 1 is slow, so that it leaves work to slot 0, which is slow as well since it
-/// touches fresh memory.
+/// touches fresh memory. The room is that of 40 leaks of 6 MiB: of the digits, which have eight
+/// sizes, the judge needs up to 23 jobs to be certain, as it may meet each size for the first time.
 json leaking(const std::string& fault) {
   return {{"faults", {{"allowed", true}, {"slots", {{"0", fault}, {"1", "slow:30"}}}}},
           {"memory",
            {{"container_limit_bytes", uint64_t{1} << 42},
-            {"worker_budget_bytes", 128 * mib},
-            {"worker_hard_limit_bytes", 256 * mib}}},
+            {"worker_budget_bytes", budget},
+            {"worker_hard_limit_bytes", hard_limit}}},
           {"restart", {{"intensity", 1000}}},
           {"jobs", {{"max_attempts", 50}}}};
 }
@@ -51,8 +53,7 @@ TEST(Leak, AWorkerThatKeepsTensorsIsReplacedBeforeItsBudgetAndNoJobNotices) {
   for (const auto& r : x.results())
     EXPECT_EQ(r.document.at("attempt"), 1) << r.document;
   for (const auto& [worker, peak] : peaks(x))
-    EXPECT_LT(peak, 128 * mib + 6 * mib)
-      << "slot " << worker.first << ", generation " << worker.second;
+    EXPECT_LT(peak, budget) << "slot " << worker.first << ", generation " << worker.second;
 
   ASSERT_TRUE(x.read_event("worker_replaced", "slot", 0)) << x.account() << s.log();
   for (const auto& e : x.events("worker_replaced")) {
@@ -63,7 +64,7 @@ TEST(Leak, AWorkerThatKeepsTensorsIsReplacedBeforeItsBudgetAndNoJobNotices) {
     EXPECT_GT(detail.at("bytes_recovered").get<uint64_t>(), 20 * mib);
     // What was kept from each job, nearly to the byte.
     EXPECT_NEAR(detail.at("live_slope").at("bytes_per_job").get<double>(), 6. * mib, 0.1 * mib);
-    EXPECT_LT(detail.at("peak_private_bytes").get<uint64_t>(), 128 * mib + 6 * mib);
+    EXPECT_LT(detail.at("peak_private_bytes").get<uint64_t>(), budget);
     EXPECT_FALSE(is_running(detail.at("pid"))) << "the old worker is gone";
   }
   EXPECT_FALSE(x.events("leak_confirmed").empty());
@@ -138,7 +139,7 @@ TEST(Leak, AModelsCacheThatFillsIsNoLeakAndCostsNoWorker) {
 
 TEST(Leak, AWorkerThatJumpsOverTheHardLimitIsKilledAtNoJobsCost) {
   stage x{shared_broker()};
-  auto s = x.serve(leaking("native_malloc:300MiB"));
+  auto s = x.serve(leaking("native_malloc:450MiB"));
   s.await_workers(2, 1);
   x.submit_digits(150);
   ASSERT_TRUE(x.read_all_answers()) << x.account() << s.log();
@@ -150,7 +151,7 @@ TEST(Leak, AWorkerThatJumpsOverTheHardLimitIsKilledAtNoJobsCost) {
   ASSERT_TRUE(x.read_event("worker_killed", "code", "hard_limit")) << x.account() << s.log();
   for (const auto& e : x.events("worker_killed")) {
     EXPECT_EQ(e.at("detail").at("slot"), 0) << e;
-    EXPECT_GE(e.at("detail").at("private_bytes").get<uint64_t>(), 256 * mib) << e;
+    EXPECT_GE(e.at("detail").at("private_bytes").get<uint64_t>(), hard_limit) << e;
     const int32_t pid = e.at("detail").at("pid");
     EXPECT_TRUE(eventually([&] { return !is_running(pid); })) << pid;
   }

@@ -187,3 +187,25 @@ TEST(GrowthTest, ForgetsAnOutlierOfTheNoise) {
     aut.observe(x);
   EXPECT_LT(aut.noise(), 100'000u);
 }
+
+TEST(GrowthTest, FollowsARunBackToRisesOfItsPaceBeforeItsOnset) {
+  // For ten jobs growth must be expected and its sizes differ: the evidence begins in their midst.
+  const auto grown_before_onset = [](uint64_t early, uint64_t paused_job) {
+    growth_test aut;
+    growth_test::input x;
+    x.alike = false;
+    for (uint64_t job = 1; job <= 16; ++job) {
+      x.chance = job <= 10 ? 1 : 0.05;
+      const auto rise = job <= 5 ? early + job : job <= 10 ? 6'000'000 + job : 6'000'000;
+      x.value += job == paused_job ? 0 : rise;
+      aut.observe(x);
+    }
+    EXPECT_EQ(aut.current().onset, 6u);
+    return aut.grown_at_its_pace() - aut.current().grown;
+  };
+  EXPECT_EQ(grown_before_onset(6'000'000, 0), 4 * 6'000'000u + 2 + 3 + 4 + 5)
+    << "the value after the first job is the first level";
+  EXPECT_EQ(grown_before_onset(6'000'000, 4), 6'000'005u) << "a pause";
+  EXPECT_EQ(grown_before_onset(60'000'000, 0), 0u) << "larger steps";
+  EXPECT_EQ(grown_before_onset(600, 0), 0u) << "smaller steps";
+}
