@@ -406,6 +406,7 @@ using resume = caf::atom_constant<caf::atom("resume")>;
 using restart = caf::atom_constant<caf::atom("restart")>;
 using retry = caf::atom_constant<caf::atom("retry")>;
 using slot_up = caf::atom_constant<caf::atom("slot_up")>;
+using stage_ended = caf::atom_constant<caf::atom("stage_end")>;
 using status = caf::atom_constant<caf::atom("status")>;
 using tick = caf::atom_constant<caf::atom("tick")>;
 

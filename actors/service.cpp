@@ -10,6 +10,7 @@
 #include "actors/publisher.hpp"
 #include "actors/signals.hpp"
 #include "actors/source.hpp"
+#include "actors/stop_program.hpp"
 #include "actors/supervisor.hpp"
 #include "actors/transactional_publisher.hpp"
 #include "base/heap.hpp"
@@ -208,23 +209,23 @@ public:
 
   uint16_t port() const { return http_->port(); }
 
-  /// Gate, drain, flush, commit, close; workers last. Each stage has its own time
-  /// (`shutdown.*_ms`), and the time that it took is reported. Prints the exit report.
+  /// Out of the group, workers last (`stop_program`). The time that each stage took is reported.
+  /// Prints the exit report.
   void stop() {
-    const auto& share = config_.shutdown;
-    report_->emit(events::service_stopping{.drain_ms = share.drain_ms});
-    caf::scoped_actor self{system_};
-    auto stages = take_out(self);
+    report_->emit(events::service_stopping{.drain_ms = config_.shutdown.drain_ms});
+    auto stages = take_out();
     if (http_)
       http_->stop();
     // More than the grace period, for the explanation of a leak that is under way.
-    run_stage(stages, "workers", config_.workers.grace_ms + explain_ms,
-              [&](uint64_t limit_ms) { return ask_drain(self, supervisor_, limit_ms); });
+    auto last = run_stages({{stop_stage::kind::workers, config_.workers.grace_ms + explain_ms}});
+    std::move(last.stages.begin(), last.stages.end(), std::back_inserter(stages.stages));
+    caf::scoped_actor self{system_};
     auto ledger = nlohmann::json::parse(ledger_of(self));
     report_->emit(events::service_stopped{.ledger = ledger, .stages = stages});
     log_account("stages", stages.to_json());
     log_account("ledger", ledger["total"]);
-    ask_drain(self, events_, 2'000);
+    self->request(events_, 4s, atom::drain{}, uint64_t{2'000})
+      .receive([](bool) {}, [](const caf::error&) {});
     end_actors(self);
   }
 
@@ -235,8 +236,8 @@ public:
       return;
     drained_ = true;
     spdlog::info("SIGUSR1: draining for maintenance; SIGUSR2 resumes");
+    const auto stages = take_out();
     caf::scoped_actor self{system_};
-    const auto stages = take_out(self);
     report_->emit(events::maintenance_began{
       .ledger = nlohmann::json::parse(ledger_of(self))["total"], .stages = stages});
   }
@@ -263,57 +264,48 @@ public:
   }
 
 private:
-  template <class Actor>
-  static bool ask_drain(caf::scoped_actor& self, const Actor& whom, uint64_t limit_ms) {
-    auto answer = false;
-    self->request(whom, std::chrono::milliseconds{limit_ms} + 2s, atom::drain{}, limit_ms)
-      .receive([&](bool x) { answer = x; }, [](const caf::error&) {});
-    return answer;
-  }
-
-  /// Runs one stage of a stop and adds it to the report.
-  template <class F>
-  void run_stage(events::stop_stages& report, const char* name, uint64_t limit_ms, F&& stage) {
-    const auto begin = report_->env().monotonic_us();
-    const bool done = stage(limit_ms);
-    const auto ms = static_cast<double>(report_->env().monotonic_us() - begin) / 1000.;
-    report.stages.push_back({name, limit_ms, ms, done});
-    if (!done)
-      spdlog::warn("stop, stage {}: not done within {} ms; going on", name, limit_ms);
-  }
-
-  /// The stages of a stop that concern Kafka.
-  events::stop_stages take_out(caf::scoped_actor& self) {
-    using std::chrono::milliseconds;
+  events::stop_stages take_out() {
     const auto& share = config_.shutdown;
-    events::stop_stages stages;
-    run_stage(stages, "gate", share.gate_ms, [&](uint64_t limit_ms) {
-      credit_->hold(true);
-      // When this is answered, all earlier messages of the source have arrived.
-      auto done = false;
-      self->request(dispatcher_, milliseconds{limit_ms}, atom::status{})
-        .receive([&](const dispatcher_status&) { done = true; }, [](const caf::error&) {});
-      return done;
-    });
-    run_stage(stages, "drain", share.drain_ms,
-              [&](uint64_t limit_ms) { return ask_drain(self, dispatcher_, limit_ms); });
-    run_stage(stages, "flush", share.flush_ms,
-              [&](uint64_t limit_ms) { return ask_drain(self, publisher_, limit_ms); });
-    if (!source_)
-      return stages;
-    run_stage(stages, "commit", share.commit_ms, [&](uint64_t limit_ms) {
-      const auto ok = source_->commit(milliseconds{limit_ms});
-      if (!ok)
-        spdlog::warn("the last commit failed: {}", ok.error().describe());
-      return ok.has_value();
-    });
-    run_stage(stages, "close", share.close_ms, [&](uint64_t limit_ms) {
-      const auto begin = report_->env().monotonic_us();
-      source_->stop(milliseconds{limit_ms});
-      return report_->env().monotonic_us() - begin < static_cast<int64_t>(limit_ms) * 1000;
-    });
+    auto report = run_stages(stages_out_of_group(share.gate_ms, share.drain_ms, share.flush_ms,
+                                                 share.commit_ms, share.close_ms));
     source_.reset();
-    return stages;
+    return report;
+  }
+
+  /// Returns when all stages have ended; each has its deadline.
+  events::stop_stages run_stages(std::vector<stop_stage> stages) {
+    stop_program_settings x;
+    x.stages = std::move(stages);
+    x.credit = credit_;
+    x.dispatcher = dispatcher_;
+    x.publisher = publisher_;
+    x.supervisor = supervisor_;
+    if (source_) {
+      x.commit = [source = source_](std::chrono::milliseconds limit,
+                                    stop_program_settings::answer done) {
+        source->commit(limit, [done = std::move(done)](const expected<void>& ok) {
+          if (!ok)
+            spdlog::warn("the last commit failed: {}", ok.error().describe());
+          done(ok.has_value());
+        });
+      };
+      x.close = [source = source_](std::chrono::milliseconds limit,
+                                   const stop_program_settings::answer& done) {
+        const auto until = std::chrono::steady_clock::now() + limit;
+        source->stop(limit);
+        done(std::chrono::steady_clock::now() < until);
+      };
+    }
+    x.env = &report_->env();
+    x.on_stage = [](const events::stop_stages::stage& stage) {
+      if (!stage.done)
+        spdlog::warn("stop, stage {}: not done within {} ms; going on", stage.name, stage.limit_ms);
+    };
+    auto ended = std::make_shared<std::promise<events::stop_stages>>();
+    x.on_end = [ended](events::stop_stages report) { ended->set_value(std::move(report)); };
+    // On a thread of its own, as the consumer's steps block.
+    system_.spawn<caf::detached>(stop_program, std::move(x));
+    return ended->get_future().get();
   }
 
   /// An attempt that outlived the drain must not run when its record is fetched again. So this

@@ -209,11 +209,25 @@ std::shared_ptr<const messaging::group_membership> job_source::membership(
   return consumer_ ? consumer_->membership(epochs) : nullptr;
 }
 
-expected<void> job_source::commit(std::chrono::milliseconds limit) {
-  std::lock_guard guard{mutex_};
-  if (!consumer_)
-    return fail(errc::revoked, "there is no consumer at present");
-  return consumer_->commit(limit);
+void job_source::commit(std::chrono::milliseconds limit, std::function<void(expected<void>)> done) {
+  {
+    std::lock_guard guard{mutex_};
+    if (consumer_ && !asked_) {
+      asked_ = commit_request{limit, std::move(done)};
+      return;
+    }
+  }
+  done(fail(errc::revoked, "there is no consumer at present, or it commits already"));
+}
+
+void job_source::commit_if_asked() {
+  std::optional<commit_request> x;
+  {
+    std::lock_guard guard{mutex_};
+    x = std::exchange(asked_, std::nullopt);
+  }
+  if (x)
+    x->done(consumer_->commit(x->limit));
 }
 
 void job_source::stop(std::chrono::milliseconds limit) {
@@ -238,16 +252,21 @@ void job_source::run() {
       }
       source_loop loop{*consumer_, *credit_, to_, env_, report_ ? &watchdog : nullptr, report_};
       const auto begun = std::chrono::steady_clock::now();
-      while ((!stopping_ || loop.handing_over()) && loop.turn(std::chrono::milliseconds{50})) {
-        // work
-      }
+      while ((!stopping_ || loop.handing_over()) && loop.turn(std::chrono::milliseconds{50}))
+        commit_if_asked();
       // A consumer that ends again and again (say, at a batch with a wrong checksum, which every
       // client meets) is not made anew at once each time.
       if (std::chrono::steady_clock::now() - begun > settled_after)
         pause.reset();
       consumer_->close(std::chrono::milliseconds{close_limit_ms_});
-      std::lock_guard guard{mutex_};
-      consumer_.reset();
+      std::optional<commit_request> unanswered;
+      {
+        std::lock_guard guard{mutex_};
+        consumer_.reset();
+        unanswered = std::exchange(asked_, std::nullopt);
+      }
+      if (unanswered)
+        unanswered->done(fail(errc::revoked, "the consumer has ended"));
     }
     // After a fatal error: a fresh client, but not in a tight loop.
     auto until = std::chrono::steady_clock::now() + pause.next(env_.random());

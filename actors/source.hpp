@@ -80,22 +80,31 @@ public:
   std::shared_ptr<const messaging::group_membership> membership(
     const std::map<messaging::topic_partition, uint64_t>& epochs);
 
-  /// Commits what has been stored, within `limit`. Thread-safe.
-  expected<void> commit(std::chrono::milliseconds limit);
+  /// Commits what has been stored, on the poll thread and within `limit`. `done` is called once,
+  /// at once with `errc::revoked` when there is no consumer or another commit is asked for
+  /// already. Thread-safe.
+  void commit(std::chrono::milliseconds limit, std::function<void(expected<void>)> done);
 
   /// Commits, leaves the group and ends the thread, within about `limit`.
   void stop(std::chrono::milliseconds limit);
 
 private:
+  struct commit_request {
+    std::chrono::milliseconds limit{0};
+    std::function<void(expected<void>)> done;
+  };
   void run();
+  void commit_if_asked();
 
   factory make_;
   std::shared_ptr<intake> credit_;
   dispatcher_actor to_;
   environment& env_;
   std::shared_ptr<reporter> report_;
-  std::mutex mutex_; ///< Guards `consumer_` against `store` from other threads.
+  /// Guards `consumer_`, which the poll thread changes and others use, and `asked_`.
+  std::mutex mutex_;
   std::unique_ptr<messaging::consumer> consumer_;
+  std::optional<commit_request> asked_; ///< Only while there is a consumer.
   std::atomic<bool> stopping_{false};
   std::atomic<int64_t> close_limit_ms_{5000};
   std::thread thread_;

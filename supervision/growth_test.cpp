@@ -207,13 +207,13 @@ growth_test::run growth_test::current() const {
 }
 
 uint64_t growth_test::grown_at_its_pace() const {
-  const auto run = current();
-  auto grown = run.grown;
-  if (run.all_events == 0)
+  const auto now = current();
+  auto grown = now.grown;
+  if (now.all_events == 0)
     return grown;
-  const auto usual = run.grown / run.all_events;
+  const auto usual = now.grown / now.all_events;
   const auto known = std::min<uint64_t>(event_count_, remembered);
-  for (auto i = run.all_events; i < known; ++i) {
+  for (auto i = now.all_events; i < known; ++i) {
     const auto& x = latest(i);
     if (x.job + 1 != latest(i - 1).job || x.rise > 2 * usual || x.rise < usual / 2)
       break;

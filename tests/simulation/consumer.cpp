@@ -336,6 +336,8 @@ void simulated_consumer::finish_revoke() {
 expected<void> simulated_consumer::commit(std::chrono::milliseconds) {
   for (auto& [p, x] : mine_)
     commit_stored(p);
+  if (std::any_of(mine_.begin(), mine_.end(), [](const auto& x) { return x.second.stored; }))
+    return fail(errc::kafka, "not all is committed");
   return {};
 }
 

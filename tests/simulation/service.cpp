@@ -22,10 +22,10 @@ constexpr std::chrono::seconds restart_period = 5s;
 /// What a death is counted late, while messages wait.
 constexpr int64_t news_us = 5'000'000;
 
-constexpr int64_t drain_ms = 5'000;
-constexpr int64_t grace_ms = 1'000;
-constexpr int64_t end_ms = grace_ms + 3'000;
-constexpr int64_t flush_ms = 2'000;
+constexpr uint64_t gate_ms = 1'000, drain_ms = 5'000, flush_ms = 2'000, commit_ms = 2'000,
+                   close_ms = 2'000;
+constexpr uint64_t grace_ms = 1'000;
+constexpr uint64_t end_ms = grace_ms + 3'000;
 /// The answer to a drain may be later than its limit by the steps of timers.
 constexpr int64_t margin_ms = 500;
 /// …and by a last transaction.
@@ -91,9 +91,13 @@ void service::spawn_actors() {
     };
   d.store = [this, dead = dead_](const messaging::topic_partition& at,
                                  const messaging::commit_point& point) -> expected<void> {
-    if (*dead || !consumer_)
-      return fail(errc::revoked, "there is no consumer at present");
-    return consumer_->store(at, point);
+    if (*dead)
+      return fail(errc::revoked, "there is no service any more");
+    const auto ok = consumer_ ? consumer_->store(at, point)
+                              : fail(errc::revoked, "there is no consumer at present");
+    if (phase_ != phase::running && (ok || closed_))
+      progress_[at.partition] = point.next;
+    return ok;
   };
   d.limits.max_pixels = max_pixels;
   dispatcher_ = sys_.spawn(actors::dispatcher, d);
@@ -214,6 +218,8 @@ void service::poll() {
   const auto jobs = credit_->jobs();
   const auto may_fetch = credit_->open();
   const auto go_on = loop_->turn(0ms);
+  if (!serve_stop(go_on))
+    return;
   if (credit_->jobs() > jobs && !may_fetch)
     time_.violate("P4", "a record is fetched without credit for it");
   if (go_on)
@@ -225,8 +231,8 @@ void service::poll() {
     inner_ = nullptr;
     consumer_.reset();
     time_.after_ms(reopen_->next(env_.random()).count(), life_.guard([this] {
-      if (phase_ != phase::running)
-        return;
+      if (close_)
+        return leave();
       open_consumer();
       poll();
     }));
@@ -257,60 +263,99 @@ void service::get_stuck(uint64_t which, bool for_good) {
     inner_->get_stuck(which, for_good);
 }
 
-// -- the stop, as `actors::serve` does it -------------------------------------------------------
-
-template <class Actor>
-void service::ask_drain(const Actor& whom, int64_t limit_ms, const char* name,
-                        void (service::*next)(bool)) {
-  auto answered = std::make_shared<bool>(false);
-  const auto limit = std::chrono::milliseconds{limit_ms + 2'000};
-  auto done = [this, dead = dead_, answered, next](bool x) {
-    if (*dead || std::exchange(*answered, true))
-      return;
-    (this->*next)(x);
-  };
-  sys_.spawn([=](caf::event_based_actor* self) {
-    self->request(whom, limit, actors::atom::drain{}, static_cast<uint64_t>(limit_ms))
-      .then([done](bool x) { done(x); }, [done](const caf::error&) { done(false); });
-  });
-  const auto goodbye = time_.plan().exactly_once ? goodbye_ms : 0;
-  time_.after_ms(limit_ms + margin_ms + goodbye, life_.guard([this, answered, name] {
-    if (!*answered)
-      time_.violate("P7", std::string{"the "} + name + " does not answer a drain in time");
-  }));
-}
+// -- the stop -----------------------------------------------------------------------------------
 
 void service::stop() {
   if (phase_ != phase::running)
     return;
   time_.note("service {} stops", number_);
-  phase_ = phase::draining;
-  credit_->hold(true);
-  ask_drain(dispatcher_, drain_ms, "dispatcher", &service::on_dispatcher_drained);
+  phase_ = phase::stopping;
+  actors::stop_program_settings x;
+  x.stages = actors::stages_out_of_group(gate_ms, drain_ms, flush_ms, commit_ms, close_ms);
+  x.stages.push_back({actors::stop_stage::kind::workers, end_ms});
+  if (wrappers_.stop)
+    wrappers_.stop(x.stages);
+  x.credit = credit_;
+  x.dispatcher = dispatcher_;
+  x.publisher = publisher_;
+  x.supervisor = supervisor_;
+  using answer = actors::stop_program_settings::answer;
+  x.commit = [this, dead = dead_](std::chrono::milliseconds limit, answer done) {
+    if (*dead)
+      return;
+    if (!consumer_)
+      return done(false);
+    commit_ = [this, limit, done = std::move(done)] {
+      done(consumer_ && consumer_->commit(limit).has_value());
+    };
+  };
+  x.close = [this, dead = dead_](std::chrono::milliseconds, answer done) {
+    if (*dead)
+      return;
+    close_ = [done = std::move(done)] { done(true); };
+  };
+  x.env = &env_;
+  x.on_stage = [this, dead = dead_](const auto& stage) {
+    if (!*dead)
+      check_stage(stage);
+  };
+  x.on_end = [this, dead = dead_](const auto& report) {
+    if (!*dead)
+      on_stopped(report);
+  };
+  sys_.spawn(actors::stop_program, std::move(x));
 }
 
-void service::on_dispatcher_drained(bool all) {
-  time_.note("service {} is drained: {}", number_, all);
-  check_ledger("after the drain", true);
-  phase_ = phase::ending;
-  if (consumer_)
-    consumer_->close(5s);
+/// The poll thread commits between two turns, and closes when no partitions are on their way out.
+/// False when it has ended.
+bool service::serve_stop(bool go_on) {
+  if (commit_)
+    std::exchange(commit_, nullptr)();
+  if (!close_ || (go_on && loop_->handing_over()))
+    return true;
+  for (const auto& x : inner_->view())
+    if (x.known)
+      left_.insert(x.where.partition);
+  consumer_->close(5s);
   loop_.reset();
   inner_ = nullptr;
   consumer_.reset();
-  ask_drain(supervisor_, end_ms, "supervisor", &service::on_supervisor_drained);
+  leave();
+  return false;
 }
 
-void service::on_supervisor_drained(bool all) {
-  if (!all || workers_->alive() > 0 || workers_->server_alive())
+void service::leave() {
+  closed_ = true;
+  std::exchange(close_, nullptr)();
+}
+
+void service::check_stage(const events::stop_stages::stage& x) {
+  time_.note("service {}: {} took {} ms, done={}", number_, std::string_view{x.name},
+             static_cast<int64_t>(x.ms), x.done);
+  const auto goodbye = time_.plan().exactly_once ? goodbye_ms : 0;
+  // The poll thread may stand still; then a stop goes on without it.
+  const auto polls = x.name == "commit" || x.name == "close";
+  if (!polls && x.ms > static_cast<double>(static_cast<int64_t>(x.limit_ms) + margin_ms + goodbye))
+    time_.violate("P7", "stage " + x.name + " of a stop takes " + std::to_string(x.ms) + " ms");
+  if (x.name == "drain")
+    check_ledger("after the drain", true);
+  if (x.name == "workers" && (!x.done || workers_->alive() > 0 || workers_->server_alive()))
     time_.violate("P7", std::to_string(workers_->alive()) + " workers outlive the stop");
-  phase_ = phase::publishing;
-  ask_drain(publisher_, flush_ms, "publisher", &service::on_publisher_drained);
 }
 
-void service::on_publisher_drained(bool all) {
-  time_.note("service {} has ended: {}", number_, all);
+/// Who stops in good order leaves nothing to be done again.
+void service::on_stopped(const events::stop_stages& x) {
   phase_ = phase::ended;
+  time_.note("service {} has ended", number_);
+  if (std::any_of(x.stages.begin(), x.stages.end(), [](const auto& stage) { return !stage.done; }))
+    return;
+  for (const auto& [partition, next] : progress_) {
+    const auto committed = broker_.committed(partition);
+    if (left_.contains(partition) && committed && committed->next < next)
+      time_.violate("P7", "a stop in good order has finished partition " + std::to_string(partition)
+                            + " up to " + std::to_string(next) + " and committed only "
+                            + std::to_string(committed->next));
+  }
 }
 
 // -- what must hold -----------------------------------------------------------------------------

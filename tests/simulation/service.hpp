@@ -3,6 +3,7 @@
 #include "actors/dispatcher.hpp"
 #include "actors/publisher.hpp"
 #include "actors/source.hpp"
+#include "actors/stop_program.hpp"
 #include "actors/supervisor.hpp"
 #include "actors/transactional_publisher.hpp"
 #include "tests/simulation/clients.hpp"
@@ -22,12 +23,13 @@ struct port_wrappers {
   std::function<void(actors::supervisor_settings&)> supervisor; ///< Not a port: its settings.
   /// Not a port: what it does to a dispatcher's state before each message and each task.
   std::function<void(actors::dispatcher_state&)> dispatcher;
+  std::function<void(std::vector<actors::stop_stage>&)> stop; ///< Not a port: its stages.
 };
 
 /// One life of one service: the real actors, wired as `actors::serve` wires them.
 class service {
 public:
-  enum class phase : uint8_t { running, draining, ending, publishing, ended };
+  enum class phase : uint8_t { running, stopping, ended };
 
   /// @param place The service's number, the same over all of its lives.
   /// @param env Outlives the actors, some of which outlive the service by a message.
@@ -70,12 +72,10 @@ private:
   void check_not_finished_before(const actors::job_entry& x, const char* what);
   void check_suspects(uint32_t slot, const messaging::record& begun);
   void check_blame();
-  template <class Actor>
-  void ask_drain(const Actor& whom, int64_t limit_ms, const char* name,
-                 void (service::*next)(bool));
-  void on_dispatcher_drained(bool all);
-  void on_supervisor_drained(bool all);
-  void on_publisher_drained(bool all);
+  bool serve_stop(bool go_on);
+  void leave();
+  void check_stage(const events::stop_stages::stage& x);
+  void on_stopped(const events::stop_stages& x);
 
   timeline& time_;
   broker& broker_;
@@ -104,6 +104,10 @@ private:
   std::optional<supervision::backoff> reopen_;
   int64_t stalled_until_us_ = 0;
   phase phase_ = phase::running;
+  std::function<void()> commit_, close_; ///< What the stop program waits for; of the poll thread.
+  bool closed_ = false;                  ///< The consumer is closed for good.
+  std::set<int32_t> left_;               ///< The partitions that it had until then.
+  std::map<int32_t, int64_t> progress_;  ///< The highest offset that each stored since the stop.
   bool gave_up_ = false, was_open_ = false, was_blamed_ = false;
   uint64_t openings_ = 0;
   using attempted = std::pair<messaging::record_id, uint64_t>; ///< …and its epoch.

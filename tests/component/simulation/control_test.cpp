@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
 #include <set>
 
 namespace ziyu::simulation {
@@ -236,6 +237,20 @@ port_wrappers without_verdicts() {
   return x;
 }
 
+/// The consumer leaves before running jobs end.
+port_wrappers with_stages_in_the_wrong_order() {
+  port_wrappers x;
+  x.stop = [](std::vector<actors::stop_stage>& stages) {
+    const auto of = [&](actors::stop_stage::kind what) {
+      return std::find_if(stages.begin(), stages.end(),
+                          [what](const auto& stage) { return stage.what == what; });
+    };
+    std::rotate(of(actors::stop_stage::kind::drain), of(actors::stop_stage::kind::commit),
+                of(actors::stop_stage::kind::workers));
+  };
+  return x;
+}
+
 struct control {
   const char* name;
   port_wrappers wrappers;
@@ -284,6 +299,7 @@ INSTANTIATE_TEST_SUITE_P(
     control{"NoBudget", without_budget(), {"budget"}, 500},
     control{"SuspectsTogether", with_suspects_beside_each_other(), {"suspects"}, 300},
     control{"DeathsOfJobsCount", without_verdicts(), {"blame"}, 1'000},
+    control{"StopStagesInTheWrongOrder", with_stages_in_the_wrong_order(), {"P7"}, 300},
     control{"NoGate", with_consumer<ignores_the_gate>(), {"P4"}, 30}),
   [](const auto& i) { return i.param.name; });
 

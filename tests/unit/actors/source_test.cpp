@@ -377,4 +377,49 @@ TEST(JobSource, TellsWhyItHasNoConsumerAndTriesAgain) {
   EXPECT_EQ(log->failures[0].message, "no client");
 }
 
+// The consumer's rule: everything but `store` and `membership` on the thread that polls.
+TEST(JobSource, CommitsOnThePollThread) {
+  class consumer_on_one_thread : public fake_consumer {
+  public:
+    messaging::consumer_event poll(std::chrono::milliseconds limit) override {
+      poller = std::this_thread::get_id();
+      return fake_consumer::poll(limit);
+    }
+    expected<void> commit(std::chrono::milliseconds) override {
+      if (std::this_thread::get_id() != poller)
+        return fail(errc::kafka, "another thread than the one that polls");
+      return {};
+    }
+    std::thread::id poller;
+  };
+  one_thread cfg;
+  caf::actor_system sys{cfg};
+  auto to = sys.spawn(fake_dispatcher, std::make_shared<dispatcher_log>());
+  fixed_environment env;
+  auto credit = std::make_shared<intake>(intake::limits{2, 1'000});
+  std::promise<void> polls;
+  auto make = [&]() -> expected<std::unique_ptr<messaging::consumer>> {
+    auto x = std::make_unique<consumer_on_one_thread>();
+    x->events.emplace_back(make_record(0));
+    polls.set_value();
+    return x;
+  };
+  job_source aut{make, credit, to, env};
+  ASSERT_EQ(polls.get_future().wait_for(30s), std::future_status::ready);
+  while (credit->jobs() == 0) // so that there is a consumer
+    std::this_thread::yield();
+  const auto commit = [&aut] {
+    auto answer = std::make_shared<std::promise<expected<void>>>();
+    aut.commit(1s, [answer](expected<void> x) { answer->set_value(std::move(x)); });
+    auto future = answer->get_future();
+    EXPECT_EQ(future.wait_for(30s), std::future_status::ready);
+    return future.get();
+  };
+  const auto ok = commit();
+  EXPECT_TRUE(ok) << ok.error().message;
+  aut.stop(1s);
+  EXPECT_EQ(commit().error().code, errc::revoked) << "there is no consumer any more";
+  caf::anon_send_exit(to, caf::exit_reason::user_shutdown);
+}
+
 } // namespace ziyu::actors

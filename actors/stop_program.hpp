@@ -1,0 +1,92 @@
+#pragma once
+
+#include "actors/intake.hpp"
+#include "actors/protocol.hpp"
+#include "base/clock.hpp"
+#include "messaging/events/service_events.hpp"
+
+#include <caf/event_based_actor.hpp>
+#include <caf/stateful_actor.hpp>
+
+#include <functional>
+#include <memory>
+#include <vector>
+
+namespace ziyu::actors {
+
+/// A stage of a stop, and its time in ms.
+struct stop_stage {
+  enum class kind : uint8_t {
+    gate,    ///< No more records are taken; those that the source has sent have arrived.
+    drain,   ///< Running jobs end, their results are published; waiting jobs are handed back.
+    flush,   ///< The publisher has nothing more under way.
+    commit,  ///< What is finished is committed.
+    close,   ///< The consumer leaves its group.
+    workers, ///< Workers and fork server end.
+  };
+  kind what = kind::gate;
+  uint64_t limit_ms = 0;
+};
+
+std::string_view to_string(stop_stage::kind x) noexcept;
+
+/// The stages that take an instance out of its group, in the only order that loses and repeats
+/// nothing: jobs end before their results are flushed, results are out before offsets are
+/// committed, and offsets are committed while the partitions are still ours.
+std::vector<stop_stage> stages_out_of_group(uint64_t gate_ms, uint64_t drain_ms, uint64_t flush_ms,
+                                            uint64_t commit_ms, uint64_t close_ms);
+
+/// What a stop has to do with.
+struct stop_program_settings {
+  /// Called from any thread, once: whether all was done.
+  using answer = std::function<void(bool done)>;
+  using step = std::function<void(std::chrono::milliseconds limit, answer)>;
+
+  std::vector<stop_stage> stages;
+  std::shared_ptr<intake> credit;
+  dispatcher_actor dispatcher;
+  publisher_actor publisher;
+  supervisor_actor supervisor;
+  /// Steps of the consumer's side. They may block for their limit. Null when there is no consumer:
+  /// their stages are left out.
+  step commit, close;
+  environment* env = nullptr; ///< Never null; outlives the actor.
+  /// Called after each stage, with what the event will say of it; may be null.
+  std::function<void(const events::stop_stages::stage&)> on_stage;
+  /// Called once, after the last stage.
+  std::function<void(events::stop_stages)> on_end;
+};
+
+class stop_program_state;
+
+/// The behavior of the STOP PROGRAM, an actor that runs its stages one after the other and ends. A
+/// stage that has not answered two seconds after its limit counts as not done, and the next one
+/// begins: a stop always ends.
+caf::behavior stop_program(caf::stateful_actor<stop_program_state>* self,
+                           stop_program_settings settings);
+
+class stop_program_state {
+public:
+  static inline const char* name = "stop_program";
+
+private:
+  friend caf::behavior stop_program(caf::stateful_actor<stop_program_state>*,
+                                    stop_program_settings);
+
+  /// Begins the present stage, or ends.
+  void begin_stage();
+  void run(const stop_stage& x);
+  /// Stage number `which` has ended; ignored if it is not the present one.
+  void finish(uint64_t which, bool done);
+  template <class Actor>
+  void ask(const Actor& whom, uint64_t limit_ms);
+  void take(const stop_program_settings::step& x, uint64_t limit_ms);
+
+  caf::stateful_actor<stop_program_state>* self_ = nullptr;
+  stop_program_settings settings_;
+  uint64_t present_ = 0; ///< Index into the stages.
+  int64_t begun_us_ = 0;
+  events::stop_stages report_;
+};
+
+} // namespace ziyu::actors
