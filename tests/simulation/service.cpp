@@ -96,7 +96,7 @@ void service::spawn_actors() {
     const auto ok = consumer_ ? consumer_->store(at, point)
                               : fail(errc::revoked, "there is no consumer at present");
     if (phase_ != phase::running && (ok || closed_))
-      progress_[at.partition] = point.next;
+      progress_[{at.partition, dispatcher_state_->ledger.epoch_of(at).value_or(0)}] = point.next;
     return ok;
   };
   d.limits.max_pixels = max_pixels;
@@ -315,7 +315,7 @@ bool service::serve_stop(bool go_on) {
     return true;
   for (const auto& x : inner_->view())
     if (x.known)
-      left_.insert(x.where.partition);
+      left_.emplace(x.where.partition, x.epoch);
   consumer_->close(5s);
   loop_.reset();
   inner_ = nullptr;
@@ -349,9 +349,10 @@ void service::on_stopped(const events::stop_stages& x) {
   time_.note("service {} has ended", number_);
   if (std::any_of(x.stages.begin(), x.stages.end(), [](const auto& stage) { return !stage.done; }))
     return;
-  for (const auto& [partition, next] : progress_) {
+  for (const auto& [of, next] : progress_) {
+    const auto partition = of.first;
     const auto committed = broker_.committed(partition);
-    if (left_.contains(partition) && committed && committed->next < next)
+    if (left_.contains(of) && committed && committed->next < next)
       time_.violate("P7", "a stop in good order has finished partition " + std::to_string(partition)
                             + " up to " + std::to_string(next) + " and committed only "
                             + std::to_string(committed->next));

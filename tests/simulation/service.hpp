@@ -106,8 +106,9 @@ private:
   phase phase_ = phase::running;
   std::function<void()> commit_, close_; ///< What the stop program waits for; of the poll thread.
   bool closed_ = false;                  ///< The consumer is closed for good.
-  std::set<int32_t> left_;               ///< The partitions that it had until then.
-  std::map<int32_t, int64_t> progress_;  ///< The highest offset that each stored since the stop.
+  using assignment = std::pair<int32_t, uint64_t>; ///< A partition, and its epoch.
+  std::set<assignment> left_;                      ///< What the consumer had until it was closed.
+  std::map<assignment, int64_t> progress_; ///< The offset that each stored last in the stop.
   bool gave_up_ = false, was_open_ = false, was_blamed_ = false;
   uint64_t openings_ = 0;
   using attempted = std::pair<messaging::record_id, uint64_t>; ///< …and its epoch.
