@@ -62,6 +62,73 @@ json tell(const arguments& a, const scenario& x, const violation& v) {
           {"replay", replay}};
 }
 
+/// Adds what is counted.
+void add(outcome& sum, const outcome& x) {
+  sum.steps += x.steps;
+  sum.simulated_us += x.simulated_us;
+  sum.jobs += x.jobs;
+  sum.results += x.results;
+  sum.dead_letters += x.dead_letters;
+  sum.repeated += x.repeated;
+  sum.services += x.services;
+  sum.workers += x.workers;
+  sum.worker_deaths += x.worker_deaths;
+  sum.rebalances += x.rebalances;
+  sum.commits += x.commits;
+  sum.openings += x.openings;
+  sum.pauses += x.pauses;
+}
+
+json to_json(const outcome& x) {
+  return {{"steps", x.steps},
+          {"simulated_hours", static_cast<double>(x.simulated_us) / 3.6e9},
+          {"jobs", x.jobs},
+          {"results", x.results},
+          {"dead_letters", x.dead_letters},
+          {"repeated", x.repeated},
+          {"services", x.services},
+          {"workers", x.workers},
+          {"worker_deaths", x.worker_deaths},
+          {"rebalances", x.rebalances},
+          {"commits", x.commits},
+          {"breaker_openings", x.openings},
+          {"pauses", x.pauses}};
+}
+
+/// Runs the seeds, and says on standard error how far it is.
+json run_all(const arguments& a) {
+  const auto begin = std::chrono::steady_clock::now();
+  auto wall_s = [&] {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  };
+  constexpr size_t most_told = 20;
+  auto broken = json::array();
+  uint64_t violations = 0;
+  outcome sum;
+  for (uint64_t i = 0; i < a.seeds; ++i) {
+    const auto x = a.of(a.first + i);
+    options o;
+    if (a.trace)
+      o.trace = print_event;
+    const auto found = run(x, o);
+    add(sum, found);
+    if (!found.violations.empty()) {
+      ++violations;
+      if (broken.size() < most_told)
+        broken.push_back(tell(a, x, found.violations.front()));
+    }
+    if ((i + 1) % 1'000 == 0)
+      std::fprintf(stderr, "%lu seeds, %lu broken, %.0f s\n", i + 1, violations, wall_s());
+  }
+  auto result = to_json(sum);
+  result.update({{"seeds", a.seeds},
+                 {"first", a.first},
+                 {"violations", violations},
+                 {"broken", broken},
+                 {"wall_s", wall_s()}});
+  return result;
+}
+
 } // namespace
 
 int main(int argc, char** argv) {
@@ -87,60 +154,7 @@ int main(int argc, char** argv) {
   if (auto ok = ziyu::init_log("error", "text"); !ok)
     return 2;
   spdlog::set_level(spdlog::level::off); // failures are intended
-  const auto begin = std::chrono::steady_clock::now();
-  auto wall_s = [&] {
-    return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-  };
-  constexpr size_t most_told = 20;
-  auto broken = json::array();
-  uint64_t steps = 0, violations = 0;
-  double hours = 0;
-  outcome sum;
-  for (uint64_t i = 0; i < a.seeds; ++i) {
-    const auto x = a.of(a.first + i);
-    options o;
-    if (a.trace)
-      o.trace = print_event;
-    const auto found = run(x, o);
-    steps += found.steps;
-    hours += static_cast<double>(found.simulated_us) / 3.6e9;
-    sum.jobs += found.jobs;
-    sum.results += found.results;
-    sum.dead_letters += found.dead_letters;
-    sum.repeated += found.repeated;
-    sum.services += found.services;
-    sum.workers += found.workers;
-    sum.worker_deaths += found.worker_deaths;
-    sum.rebalances += found.rebalances;
-    sum.commits += found.commits;
-    sum.openings += found.openings;
-    sum.pauses += found.pauses;
-    if (!found.violations.empty()) {
-      ++violations;
-      if (broken.size() < most_told)
-        broken.push_back(tell(a, x, found.violations.front()));
-    }
-    if ((i + 1) % 1'000 == 0)
-      std::fprintf(stderr, "%lu seeds, %lu broken, %.0f s\n", i + 1, violations, wall_s());
-  }
-  const json result{{"seeds", a.seeds},
-                    {"first", a.first},
-                    {"steps", steps},
-                    {"simulated_hours", hours},
-                    {"violations", violations},
-                    {"broken", broken},
-                    {"wall_s", wall_s()},
-                    {"jobs", sum.jobs},
-                    {"results", sum.results},
-                    {"dead_letters", sum.dead_letters},
-                    {"repeated", sum.repeated},
-                    {"services", sum.services},
-                    {"workers", sum.workers},
-                    {"worker_deaths", sum.worker_deaths},
-                    {"rebalances", sum.rebalances},
-                    {"commits", sum.commits},
-                    {"breaker_openings", sum.openings},
-                    {"pauses", sum.pauses}};
+  const auto result = run_all(a);
   std::printf("%s\n", result.dump(2).c_str());
-  return violations > 0 ? 1 : 0;
+  return result["violations"] > 0 ? 1 : 0;
 }
