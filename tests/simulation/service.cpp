@@ -72,11 +72,19 @@ service::~service() {
 }
 
 void service::spawn_actors() {
-  const auto slots = time_.plan().slots;
+  spawn_dispatcher();
+  watch_jobs();
+  spawn_publishers();
+  caf::anon_send(dispatcher_, publisher_);
+  report_->connect(events_);
+  spawn_supervisor();
+}
+
+void service::spawn_dispatcher() {
   actors::dispatcher_settings d;
   d.results_topic = results_topic;
   d.dead_letters_topic = dead_letters_topic;
-  d.slots = slots;
+  d.slots = time_.plan().slots;
   d.max_attempts = max_attempts;
   d.job_timeout = std::chrono::milliseconds{job_timeout_ms};
   d.credit = credit_;
@@ -102,6 +110,10 @@ void service::spawn_actors() {
   d.limits.max_pixels = max_pixels;
   dispatcher_ = sys_.spawn(actors::dispatcher, d);
   dispatcher_state_ = state_of<actors::dispatcher_state>(dispatcher_);
+}
+
+/// Follows which job is at which worker, for the promises about suspects.
+void service::watch_jobs() {
   workers_->on_begin = [this](uint32_t slot, const job_truth& job) {
     const auto& x = dispatcher_state_->slots.at(slot).running;
     // Else the dispatcher has given this attempt up, and it is too late to say whose it was.
@@ -120,6 +132,9 @@ void service::spawn_actors() {
       suspects_.insert(i->second);
     at_work_.erase(i);
   };
+}
+
+void service::spawn_publishers() {
   actors::publisher_settings p;
   auto make = [this, dead = dead_](messaging::producer::report_handler report)
     -> expected<std::unique_ptr<messaging::producer>> {
@@ -157,10 +172,11 @@ void service::spawn_actors() {
     transactions_state_ = state_of<actors::transactional_publisher_state>(real);
     publisher_ = real;
   }
-  caf::anon_send(dispatcher_, publisher_);
-  report_->connect(events_);
+}
+
+void service::spawn_supervisor() {
   actors::supervisor_settings s;
-  s.slots = slots;
+  const auto slots = s.slots = time_.plan().slots;
   s.standbys = 1;
   s.start_timeout = 3s;
   s.grace = std::chrono::milliseconds{grace_ms};
@@ -182,7 +198,7 @@ void service::spawn_actors() {
   if (wrappers_.supervisor)
     wrappers_.supervisor(s);
   actors::inference_settings i;
-  i.job_timeout = d.job_timeout;
+  i.job_timeout = std::chrono::milliseconds{job_timeout_ms};
   i.dispatcher = dispatcher_;
   auto make_inference = [&sys = sys_, i](uint32_t slot, actors::supervisor_actor boss) mutable {
     i.slot = slot;

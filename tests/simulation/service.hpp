@@ -62,6 +62,10 @@ public:
 
 private:
   void spawn_actors();
+  void spawn_dispatcher();
+  void watch_jobs();
+  void spawn_publishers();
+  void spawn_supervisor();
   void poll_later(int64_t us);
   void poll();
   void open_consumer();
