@@ -155,7 +155,7 @@ TEST(Outage, StoppingWithoutABrokerEndsInBoundedTimeAndTheJobsRunAfterARestart) 
     ASSERT_TRUE(x.read_until([&] { return x.results().size() >= 20; })) << x.account() << s.log();
     kafka.kill();
     s.signal(SIGTERM);
-    const auto code = s.wait(30s);
+    const auto code = s.wait(60s);
     ASSERT_TRUE(code) << s.log();
     EXPECT_EQ(*code, 0) << s.log();
   }
