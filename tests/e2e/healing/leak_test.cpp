@@ -16,7 +16,7 @@ constexpr auto budget = 256 * mib, hard_limit = 384 * mib;
 
 /// Slot 0 leaks. Slot 1 is slow, so that it leaves work to slot 0, which is slow as well since it
 /// touches fresh memory. The room is that of 40 leaks of 6 MiB: of the digits, which have eight
-/// sizes, the judge needs up to 23 jobs to be certain, as it may meet each size for the first time.
+/// sizes, the judge needs more jobs than of one, as it may meet each size for the first time.
 json leaking(const std::string& fault) {
   return {{"faults", {{"allowed", true}, {"slots", {{"0", fault}, {"1", "slow:30"}}}}},
           {"memory",
