@@ -62,38 +62,21 @@ json tell(const arguments& a, const scenario& x, const violation& v) {
           {"replay", replay}};
 }
 
-/// Adds what is counted.
-void add(outcome& sum, const outcome& x) {
-  sum.steps += x.steps;
-  sum.simulated_us += x.simulated_us;
-  sum.jobs += x.jobs;
-  sum.results += x.results;
-  sum.dead_letters += x.dead_letters;
-  sum.repeated += x.repeated;
-  sum.services += x.services;
-  sum.workers += x.workers;
-  sum.worker_deaths += x.worker_deaths;
-  sum.rebalances += x.rebalances;
-  sum.commits += x.commits;
-  sum.openings += x.openings;
-  sum.pauses += x.pauses;
-}
-
-json to_json(const outcome& x) {
-  return {{"steps", x.steps},
-          {"simulated_hours", static_cast<double>(x.simulated_us) / 3.6e9},
-          {"jobs", x.jobs},
-          {"results", x.results},
-          {"dead_letters", x.dead_letters},
-          {"repeated", x.repeated},
-          {"services", x.services},
-          {"workers", x.workers},
-          {"worker_deaths", x.worker_deaths},
-          {"rebalances", x.rebalances},
-          {"commits", x.commits},
-          {"breaker_openings", x.openings},
-          {"pauses", x.pauses}};
-}
+/// What is counted over all seeds, and its name in the result.
+constexpr std::pair<const char*, uint64_t outcome::*> counts[] = {
+  {"steps", &outcome::steps},
+  {"jobs", &outcome::jobs},
+  {"results", &outcome::results},
+  {"dead_letters", &outcome::dead_letters},
+  {"repeated", &outcome::repeated},
+  {"services", &outcome::services},
+  {"workers", &outcome::workers},
+  {"worker_deaths", &outcome::worker_deaths},
+  {"rebalances", &outcome::rebalances},
+  {"commits", &outcome::commits},
+  {"breaker_openings", &outcome::openings},
+  {"pauses", &outcome::pauses},
+};
 
 /// Runs the seeds, and says on standard error how far it is.
 json run_all(const arguments& a) {
@@ -111,7 +94,9 @@ json run_all(const arguments& a) {
     if (a.trace)
       o.trace = print_event;
     const auto found = run(x, o);
-    add(sum, found);
+    for (const auto& [name, count] : counts)
+      sum.*count += found.*count;
+    sum.simulated_us += found.simulated_us;
     if (!found.violations.empty()) {
       ++violations;
       if (broken.size() < most_told)
@@ -120,12 +105,14 @@ json run_all(const arguments& a) {
     if ((i + 1) % 1'000 == 0)
       std::fprintf(stderr, "%lu seeds, %lu broken, %.0f s\n", i + 1, violations, wall_s());
   }
-  auto result = to_json(sum);
-  result.update({{"seeds", a.seeds},
-                 {"first", a.first},
-                 {"violations", violations},
-                 {"broken", broken},
-                 {"wall_s", wall_s()}});
+  json result{{"seeds", a.seeds},
+              {"first", a.first},
+              {"violations", violations},
+              {"broken", broken},
+              {"simulated_hours", static_cast<double>(sum.simulated_us) / 3.6e9},
+              {"wall_s", wall_s()}};
+  for (const auto& [name, count] : counts)
+    result[name] = sum.*count;
   return result;
 }
 

@@ -222,6 +222,13 @@ void service::open_consumer() {
   loop_.emplace(*consumer_, *credit_, dispatcher_, env_, &watchdog_, report_);
 }
 
+void service::close_consumer() {
+  consumer_->close(5s);
+  loop_.reset();
+  inner_ = nullptr;
+  consumer_.reset();
+}
+
 void service::poll_later(int64_t us) {
   time_.after_us(us, life_.guard([this] { poll(); }));
 }
@@ -242,10 +249,7 @@ void service::poll() {
     reopen_->reset();
   else {
     // Unusable: makes a fresh consumer, but not in a tight loop.
-    consumer_->close(5s);
-    loop_.reset();
-    inner_ = nullptr;
-    consumer_.reset();
+    close_consumer();
     time_.after_ms(reopen_->next(env_.random()).count(), life_.guard([this] {
       if (close_)
         return leave();
@@ -332,10 +336,7 @@ bool service::serve_stop(bool go_on) {
   for (const auto& x : inner_->view())
     if (x.known)
       left_.emplace(x.where.partition, x.epoch);
-  consumer_->close(5s);
-  loop_.reset();
-  inner_ = nullptr;
-  consumer_.reset();
+  close_consumer();
   leave();
   return false;
 }

@@ -69,6 +69,7 @@ private:
   void poll_later(int64_t us);
   void poll();
   void open_consumer();
+  void close_consumer();
   void check_ledger(const char* when, bool at_rest);
   uint64_t set_aside_jobs() const; ///< They hold no credit.
   void check_bounds();

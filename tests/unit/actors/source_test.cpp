@@ -381,8 +381,11 @@ TEST(JobSource, TellsWhyItHasNoConsumerAndTriesAgain) {
 TEST(JobSource, CommitsOnThePollThread) {
   class consumer_on_one_thread : public fake_consumer {
   public:
+    explicit consumer_on_one_thread(std::promise<void>& first) : polled(&first) {}
     messaging::consumer_event poll(std::chrono::milliseconds limit) override {
       poller = std::this_thread::get_id();
+      if (polled != nullptr)
+        std::exchange(polled, nullptr)->set_value();
       return fake_consumer::poll(limit);
     }
     expected<void> commit(std::chrono::milliseconds) override {
@@ -390,6 +393,7 @@ TEST(JobSource, CommitsOnThePollThread) {
         return fail(errc::kafka, "another thread than the one that polls");
       return {};
     }
+    std::promise<void>* polled; ///< Kept at the first poll.
     std::thread::id poller;
   };
   one_thread cfg;
@@ -397,17 +401,12 @@ TEST(JobSource, CommitsOnThePollThread) {
   auto to = sys.spawn(fake_dispatcher, std::make_shared<dispatcher_log>());
   fixed_environment env;
   auto credit = std::make_shared<intake>(intake::limits{2, 1'000});
-  std::promise<void> polls;
+  std::promise<void> polled;
   auto make = [&]() -> expected<std::unique_ptr<messaging::consumer>> {
-    auto x = std::make_unique<consumer_on_one_thread>();
-    x->events.emplace_back(make_record(0));
-    polls.set_value();
-    return x;
+    return std::make_unique<consumer_on_one_thread>(polled);
   };
   job_source aut{make, credit, to, env};
-  ASSERT_EQ(polls.get_future().wait_for(30s), std::future_status::ready);
-  while (credit->jobs() == 0) // so that there is a consumer
-    std::this_thread::yield();
+  ASSERT_EQ(polled.get_future().wait_for(30s), std::future_status::ready);
   const auto commit = [&aut] {
     auto answer = std::make_shared<std::promise<expected<void>>>();
     aut.commit(1s, [answer](expected<void> x) { answer->set_value(std::move(x)); });
