@@ -187,6 +187,7 @@ void dispatcher_state::on_outcome(uint32_t index, const entry_ptr& item,
   }
   dispatch();
   finish_drain_if_idle(false);
+  finish_resume_if_idle();
 }
 
 /// Reports an attempt's outcome to the breaker. These outcomes say nothing about the service: bad

@@ -105,9 +105,7 @@ void dispatcher_state::begin_drain(uint64_t limit_ms) {
 void dispatcher_state::finish_drain_if_idle(bool timed_out) {
   if (!draining || !drained.pending() || ending_drain)
     return;
-  const auto idle = all_published() && std::none_of(slots.begin(), slots.end(), [](const slot& x) {
-                      return x.running != nullptr;
-                    });
+  const auto idle = all_published() && is_idle();
   if (!idle && !timed_out)
     return;
   // Open records are handed back: their offsets are not committed.
@@ -119,12 +117,18 @@ void dispatcher_state::finish_drain_if_idle(bool timed_out) {
          });
 }
 
-void dispatcher_state::resume() {
-  if (!draining || drained.pending())
+bool dispatcher_state::is_idle() const {
+  return std::none_of(slots.begin(), slots.end(),
+                      [](const slot& x) { return x.running != nullptr; });
+}
+
+void dispatcher_state::finish_resume_if_idle() {
+  if (!resumed.pending() || !is_idle())
     return;
   draining = false;
   assigned = false; // until the group is joined again
   hold_credit();
+  resumed.deliver(true);
   dispatch();
 }
 
@@ -257,15 +261,26 @@ dispatcher_actor::behavior_type dispatcher(
     [self](atom::status) { return self->state.status(); },
     [self](atom::drain, uint64_t limit_ms) -> caf::result<bool> {
       auto& state = self->state;
-      if (state.draining) // drained for maintenance, or draining
+      if (state.draining) { // drained for maintenance, or draining
+        if (state.resumed.pending())
+          state.resumed.deliver(false);
         return !state.drained.pending();
+      }
       state.drained = self->make_response_promise<bool>();
       auto promise = state.drained;
       state.begin_drain(limit_ms);
       state.finish_drain_if_idle(false);
       return promise;
     },
-    [self](atom::resume) { self->state.resume(); },
+    [self](atom::resume) -> caf::result<bool> {
+      auto& state = self->state;
+      if (!state.draining || state.drained.pending() || state.resumed.pending())
+        return !state.draining;
+      state.resumed = self->make_response_promise<bool>();
+      auto promise = state.resumed;
+      state.finish_resume_if_idle();
+      return promise;
+    },
     [self](atom::tick) {
       auto& state = self->state;
       state.on_breaker(state.breaker->tick(self->clock().now()));

@@ -144,7 +144,8 @@ struct dispatcher_state {
   void hold_credit(); ///< As breaker and drain require it.
   void begin_drain(uint64_t limit_ms);
   void finish_drain_if_idle(bool timed_out);
-  void resume();
+  bool is_idle() const; ///< No attempt runs.
+  void finish_resume_if_idle();
   /// Records without a result or dead letter, by partition; empty where the log's end or our
   /// position is not known yet.
   std::map<messaging::topic_partition, std::optional<uint64_t>> lag() const;
@@ -203,6 +204,7 @@ struct dispatcher_state {
   std::chrono::steady_clock::time_point drain_until{};
   caf::typed_response_promise<bool> drained;
   bool ending_drain = false; ///< All partitions depart.
+  caf::typed_response_promise<bool> resumed;
   uint64_t results = 0, dead_letters = 0;
   static inline const char* name = "dispatcher";
 };

@@ -387,8 +387,9 @@ using dispatcher_actor = caf::typed_actor<
   // Starts no more jobs; answers true when the running ones are published, false
   // when that took longer than so many milliseconds. Then all is handed back.
   caf::replies_to<caf::atom_constant<caf::atom("drain")>, uint64_t>::with<bool>,
-  // Takes jobs again after a drain for maintenance.
-  caf::reacts_to<caf::atom_constant<caf::atom("resume")>>,
+  // Takes jobs again after a drain for maintenance, when no attempt runs any more. Answers
+  // false, and stays drained, when another drain is asked for before.
+  caf::replies_to<caf::atom_constant<caf::atom("resume")>>::with<bool>,
   caf::reacts_to<caf::atom_constant<caf::atom("tick")>>,
   // INTERNAL: a retry may be due.
   caf::reacts_to<caf::atom_constant<caf::atom("retry")>>,

@@ -1,18 +1,13 @@
 #include "actors/service.hpp"
 
 #include "actors/decoder.hpp"
-#include "actors/dispatcher.hpp"
 #include "actors/http.hpp"
 #include "actors/http_front.hpp"
-#include "actors/inference.hpp"
 #include "actors/log_line.hpp"
 #include "actors/process_host.hpp"
-#include "actors/publisher.hpp"
+#include "actors/service_core.hpp"
 #include "actors/signals.hpp"
 #include "actors/source.hpp"
-#include "actors/stop_program.hpp"
-#include "actors/supervisor.hpp"
-#include "actors/transactional_publisher.hpp"
 #include "base/heap.hpp"
 #include "base/log.hpp"
 #include "configs/job_memory.hpp"
@@ -100,8 +95,6 @@ supervisor_settings to_supervisor_settings(const configs::config& c) {
   s.judge.min_effect_bytes = c.judge.min_effect_bytes;
   s.judge.confidence = c.judge.confidence;
   s.judge.cache_entries = c.judge.cache_entries;
-  s.judge.workers = c.workers.slots;
-  s.judge.budget_bytes = c.memory.worker_budget_bytes;
   if (c.memory.model_cache_bytes > 0)
     s.judge.model_cache_bytes = c.memory.model_cache_bytes;
   s.healing.enabled = c.healing.enabled;
@@ -128,7 +121,6 @@ dispatcher_settings to_dispatcher_settings(const configs::config& c) {
   dispatcher_settings s;
   s.results_topic = c.topics.results;
   s.dead_letters_topic = c.topics.dead_letters;
-  s.slots = c.workers.slots;
   s.max_attempts = c.jobs.max_attempts;
   s.max_aside_bytes = c.jobs.max_in_flight_bytes / 4;
   s.retry_backoff = milliseconds{c.delivery.retry_backoff_ms};
@@ -149,6 +141,9 @@ dispatcher_settings to_dispatcher_settings(const configs::config& c) {
   s.pressure.ease_at = c.breaker.ease_at;
   s.pressure.tighten_at = c.breaker.tighten_at;
   s.pressure.open_at = c.breaker.open_at;
+  s.limits.max_bytes = c.jobs.max_bytes;
+  s.limits.max_pixels = c.jobs.max_pixels;
+  s.limits.dataref_root = c.jobs.dataref_root;
   return s;
 }
 
@@ -168,6 +163,46 @@ private:
   std::vector<std::future<void>> under_way_;
 };
 
+stop_limits to_stop_limits(const configs::config& c) {
+  const auto& x = c.shutdown;
+  return {x.gate_ms,   x.drain_ms, x.flush_ms,
+          x.commit_ms, x.close_ms, c.workers.grace_ms + explain_ms};
+}
+
+process_host_settings to_process_host_settings(const configs::config& c,
+                                               std::shared_ptr<metrics> stats) {
+  process_host_settings x;
+  x.executable = worker_executable(c);
+  x.model = c.model.path;
+  x.max_pixels = c.jobs.max_pixels;
+  x.stats = std::move(stats);
+  x.faults_allowed = c.faults.allowed;
+  if (c.healing.enabled) { // else memory is never healed
+    x.budget_bytes = c.memory.worker_budget_bytes;
+    x.hard_limit_bytes = c.memory.worker_hard_limit_bytes;
+    x.max_peak_bytes = configs::job_room(x.budget_bytes, x.hard_limit_bytes);
+  }
+  x.container_limit_bytes = c.memory.container_limit_bytes;
+  return x;
+}
+
+producer_factory producers(const configs::config& c) {
+  return [properties = configs::producer_properties(c)](messaging::producer::report_handler h) {
+    return messaging::make_kafka_producer(properties, std::move(h));
+  };
+}
+
+transactional_producer_factory transactional_producers(const configs::config& c) {
+  messaging::transaction_settings each;
+  each.group = c.kafka.consumer.contains("group.id") ? c.kafka.consumer.at("group.id")
+                                                     : c.kafka.common.at("group.id");
+  each.limit = configs::transaction_timeout(c) / 2;
+  return [each, properties = configs::transactional_properties(c, host_name(), ::getpid())](
+           messaging::transactional_producer::report_handler h) {
+    return messaging::make_kafka_transactional_producer(properties, each, std::move(h));
+  };
+}
+
 /// All parts of a running service, in the order in which they begin.
 class service {
 public:
@@ -175,21 +210,18 @@ public:
     : config_(c), stop_(stop), system_(system_config_), stats_(std::make_shared<metrics>()),
       report_(
         std::make_shared<reporter>(system_environment(), instance_name(), c.topics.events, stats_)),
-      credit_(
-        std::make_shared<intake>(intake::limits{c.jobs.max_in_flight, c.jobs.max_in_flight_bytes})),
       model_(std::make_shared<current_model>()) {
-    // nop
+    stats_->begin_slots(c.workers.slots);
+    core_.emplace(system_, report_, to_service_settings());
   }
 
   expected<void> start() {
-    spawn_dispatcher();
-    // The port first: it is the most likely mistake, and nothing runs yet.
-    spawn_supervisor();
+    // The port first: it is the most likely mistake, and no job is taken yet.
     http_settings web;
     web.host = config_.http.host;
     web.port = config_.http.port;
-    web.dispatcher = dispatcher_;
-    web.supervisor = supervisor_;
+    web.dispatcher = core_->dispatcher();
+    web.supervisor = core_->supervisor();
     web.stats = stats_;
     web.model = [model = model_] { return model->get(); };
     web.threshold = config_.breaker.tighten_at;
@@ -209,22 +241,18 @@ public:
 
   uint16_t port() const { return http_->port(); }
 
-  /// Out of the group, workers last (`stop_program`). The time that each stage took is reported.
-  /// Prints the exit report.
+  /// Out of the group, workers last. The time that each stage took is reported. Prints the exit
+  /// report.
   void stop() {
     report_->emit(events::service_stopping{.drain_ms = config_.shutdown.drain_ms});
-    auto stages = take_out();
-    if (http_)
-      http_->stop();
-    // More than the grace period, for the explanation of a leak that is under way.
-    auto last = run_stages({{stop_stage::kind::workers, config_.workers.grace_ms + explain_ms}});
-    std::move(last.stages.begin(), last.stages.end(), std::back_inserter(stages.stages));
+    const auto stages = stages_of(
+      [this](auto each, auto ended) { core_->stop(std::move(each), std::move(ended)); });
     caf::scoped_actor self{system_};
     auto ledger = nlohmann::json::parse(ledger_of(self));
     report_->emit(events::service_stopped{.ledger = ledger, .stages = stages});
     log_account("stages", stages.to_json());
     log_account("ledger", ledger["total"]);
-    self->request(events_, 4s, atom::drain{}, uint64_t{2'000})
+    self->request(core_->events(), 4s, atom::drain{}, uint64_t{2'000})
       .receive([](bool) {}, [](const caf::error&) {});
     end_actors(self);
   }
@@ -236,7 +264,8 @@ public:
       return;
     drained_ = true;
     spdlog::info("SIGUSR1: draining for maintenance; SIGUSR2 resumes");
-    const auto stages = take_out();
+    const auto stages = stages_of(
+      [this](auto each, auto ended) { core_->leave_group(std::move(each), std::move(ended)); });
     caf::scoped_actor self{system_};
     report_->emit(events::maintenance_began{
       .ledger = nlohmann::json::parse(ledger_of(self))["total"], .stages = stages});
@@ -247,10 +276,17 @@ public:
     if (!drained_)
       return;
     spdlog::info("SIGUSR2: resuming");
-    if (!await_idle())
-      return; // a stop is due: it is out of its group already
+    auto answer = std::make_shared<std::promise<bool>>();
+    auto resumed = answer->get_future();
+    core_->resume([answer](bool x) { answer->set_value(x); });
+    while (resumed.wait_for(50ms) != std::future_status::ready)
+      if (stop_.stop_is_due())
+        return; // it is out of its group already
+    if (!resumed.get()) {
+      spdlog::error("an attempt of before does not end: not resumed; SIGUSR2 tries again");
+      return;
+    }
     drained_ = false;
-    caf::anon_send(dispatcher_, atom::resume{});
     start_source();
     report_->emit(events::maintenance_ended{});
   }
@@ -258,205 +294,73 @@ public:
   /// Ends a start that failed. There is no drain, as no job was taken.
   void abandon() {
     caf::scoped_actor self{system_};
-    self->request(supervisor_, 5s, atom::drain{}, uint64_t{1'000})
+    self->request(core_->supervisor(), 5s, atom::drain{}, uint64_t{1'000})
       .receive([](bool) {}, [](const caf::error&) {});
     end_actors(self);
   }
 
 private:
-  events::stop_stages take_out() {
-    const auto& share = config_.shutdown;
-    auto report = run_stages(stages_out_of_group(share.gate_ms, share.drain_ms, share.flush_ms,
-                                                 share.commit_ms, share.close_ms));
-    source_.reset();
-    return report;
-  }
-
-  /// Returns when all stages have ended; each has its deadline.
-  events::stop_stages run_stages(std::vector<stop_stage> stages) {
-    stop_program_settings x;
-    x.stages = std::move(stages);
-    x.credit = credit_;
-    x.dispatcher = dispatcher_;
-    x.publisher = publisher_;
-    x.supervisor = supervisor_;
-    if (source_) {
-      x.commit = [source = source_](std::chrono::milliseconds limit,
-                                    stop_program_settings::answer done) {
-        source->commit(limit, [done = std::move(done)](const expected<void>& ok) {
-          if (!ok)
-            spdlog::warn("the last commit failed: {}", ok.error().describe());
-          done(ok.has_value());
-        });
-      };
-      x.close = [source = source_](std::chrono::milliseconds limit,
-                                   const stop_program_settings::answer& done) {
-        const auto until = std::chrono::steady_clock::now() + limit;
-        source->stop(limit);
-        done(std::chrono::steady_clock::now() < until);
-      };
+  service_settings to_service_settings() {
+    const auto& c = config_;
+    service_settings x;
+    x.credit = {c.jobs.max_in_flight, c.jobs.max_in_flight_bytes};
+    x.jobs = to_dispatcher_settings(c);
+    x.jobs.decoder = system_.spawn<caf::detached>(decoder, x.jobs.limits);
+    x.records.make = producers(c);
+    x.records.end = [this](std::unique_ptr<messaging::producer> p) { endings_.add(std::move(p)); };
+    if (c.delivery.guarantee == "exactly_once") {
+      x.transactions.emplace();
+      x.transactions->make = transactional_producers(c);
     }
-    x.env = &report_->env();
-    x.on_stage = [](const events::stop_stages::stage& stage) {
-      if (!stage.done)
-        spdlog::warn("stop, stage {}: not done within {} ms; going on", stage.name, stage.limit_ms);
+    x.pool = to_supervisor_settings(c);
+    x.pool.host = std::make_shared<process_host>(system_, to_process_host_settings(c, stats_));
+    x.pool.on_model = [model = model_, stats = stats_](const messaging::model_identity& m) {
+      model->set(m);
+      stats->serve_model(m);
     };
-    auto ended = std::make_shared<std::promise<events::stop_stages>>();
-    x.on_end = [ended](events::stop_stages report) { ended->set_value(std::move(report)); };
-    // On a thread of its own, as the consumer's steps block.
-    system_.spawn<caf::detached>(stop_program, std::move(x));
-    return ended->get_future().get();
-  }
-
-  /// An attempt that outlived the drain must not run when its record is fetched again. So this
-  /// waits for the attempt's end, which has its own deadline. False when there is a reason to stop
-  /// meanwhile.
-  bool await_idle() {
-    caf::scoped_actor self{system_};
-    const auto limit_us = static_cast<int64_t>(config_.workers.job_timeout_ms) * 1000 + 5'000'000;
-    const auto until_us = report_->env().monotonic_us() + limit_us;
-    auto idle = false;
-    while (!idle && report_->env().monotonic_us() < until_us) {
-      if (stop_.stop_is_due())
-        return false;
-      self->request(dispatcher_, 2s, atom::status{})
-        .receive([&](const dispatcher_status& x) { idle = x.running == 0; },
-                 [](const caf::error&) {});
-      if (!idle)
-        std::this_thread::sleep_for(50ms);
-    }
-    return true;
-  }
-
-  std::string ledger_of(caf::scoped_actor& self) {
-    std::string ledger = R"({"total":{}})";
-    self->request(dispatcher_, 2s, atom::status{})
-      .receive([&](dispatcher_status& x) { ledger = std::move(x.ledger); },
-               [](const caf::error&) {});
-    return ledger;
+    x.pool.on_fatal = [&stop = stop_](error why) { stop.fail_with(std::move(why)); };
+    x.slot.top_k = c.model.top_k;
+    x.slot.faults_allowed = c.faults.allowed;
+    x.stop = to_stop_limits(c);
+    return x;
   }
 
   void start_source() {
     auto make = [properties = configs::consumer_properties(config_), topic = config_.topics.jobs] {
       return messaging::make_kafka_consumer(properties, {topic});
     };
-    source_ = std::make_shared<job_source>(std::move(make), credit_, dispatcher_,
+    source_ = std::make_shared<job_source>(std::move(make), core_->credit(), core_->dispatcher(),
                                            system_environment(), report_);
-    {
-      std::lock_guard guard{*store_mutex_};
-      *store_target_ = source_;
-    }
+    core_->attach(source_);
   }
 
-  void spawn_dispatcher() {
-    auto settings = to_dispatcher_settings(config_);
-    settings.credit = credit_;
-    settings.report = report_;
-    settings.limits.max_bytes = config_.jobs.max_bytes;
-    settings.limits.max_pixels = config_.jobs.max_pixels;
-    settings.limits.dataref_root = config_.jobs.dataref_root;
-    decoder_ = system_.spawn<caf::detached>(decoder, settings.limits);
-    settings.decoder = decoder_;
-    // The source starts after the dispatcher and ends before it.
-    settings.store = [mutex = store_mutex_, target = store_target_](
-                       const messaging::topic_partition& where,
-                       const messaging::commit_point& point) -> expected<void> {
-      std::lock_guard guard{*mutex};
-      if (auto source = target->lock())
-        return source->store(where, point);
-      return fail(errc::revoked, "the job source is not running");
-    };
-    const auto exactly_once = config_.delivery.guarantee == "exactly_once";
-    if (exactly_once)
-      settings.membership = [mutex = store_mutex_, target = store_target_](const auto& epochs) {
-        std::lock_guard guard{*mutex};
-        const auto source = target->lock();
-        return source ? source->membership(epochs) : nullptr;
-      };
-    dispatcher_ = system_.spawn(dispatcher, std::move(settings));
-    publisher_settings out;
-    out.make =
-      [properties = configs::producer_properties(config_)](messaging::producer::report_handler h) {
-        return messaging::make_kafka_producer(properties, std::move(h));
-      };
-    out.end = [this](std::unique_ptr<messaging::producer> x) { endings_.add(std::move(x)); };
-    out.dispatcher = dispatcher_;
-    out.report = report_;
-    // Events are not part of transactions.
-    events_ = system_.spawn(publisher, std::move(out));
-    publisher_ = exactly_once ? spawn_transactional_publisher() : events_;
-    caf::anon_send(dispatcher_, publisher_);
-    report_->connect(events_);
+  /// Returns when all stages have ended; each has its deadline. The source is gone then.
+  template <class F>
+  events::stop_stages stages_of(F begin) {
+    auto ended = std::make_shared<std::promise<events::stop_stages>>();
+    begin(
+      [](const events::stop_stages::stage& x) {
+        if (!x.done)
+          spdlog::warn("stop, stage {}: not done within {} ms; going on", x.name, x.limit_ms);
+      },
+      [ended](events::stop_stages report) { ended->set_value(std::move(report)); });
+    auto report = ended->get_future().get();
+    source_.reset();
+    return report;
   }
 
-  publisher_actor spawn_transactional_publisher() {
-    transactional_publisher_settings out;
-    messaging::transaction_settings each;
-    each.group = config_.kafka.consumer.contains("group.id") ? config_.kafka.consumer.at("group.id")
-                                                             : config_.kafka.common.at("group.id");
-    each.limit = configs::transaction_timeout(config_) / 2;
-    out.make = [each,
-                properties = configs::transactional_properties(config_, host_name(), ::getpid())](
-                 messaging::transactional_producer::report_handler h) {
-      return messaging::make_kafka_transactional_producer(properties, each, std::move(h));
-    };
-    out.dispatcher = dispatcher_;
-    out.report = report_;
-    return system_.spawn(transactional_publisher, std::move(out));
-  }
-
-  void spawn_supervisor() {
-    auto settings = to_supervisor_settings(config_);
-    process_host_settings processes;
-    processes.executable = worker_executable(config_);
-    processes.model = config_.model.path;
-    processes.max_pixels = config_.jobs.max_pixels;
-    processes.stats = stats_;
-    processes.faults_allowed = config_.faults.allowed;
-    if (config_.healing.enabled) { // else memory is never healed
-      processes.budget_bytes = config_.memory.worker_budget_bytes;
-      processes.hard_limit_bytes = config_.memory.worker_hard_limit_bytes;
-      processes.max_peak_bytes = configs::job_room(processes.budget_bytes,
-                                                   processes.hard_limit_bytes);
-    }
-    processes.container_limit_bytes = config_.memory.container_limit_bytes;
-    settings.host = std::make_shared<process_host>(system_, std::move(processes));
-    settings.report = report_;
-    settings.dispatcher = dispatcher_;
-    stats_->begin_slots(config_.workers.slots);
-    settings.on_model = [model = model_, stats = stats_](const messaging::model_identity& x) {
-      model->set(x);
-      stats->serve_model(x);
-    };
-    settings.on_fatal = [&stop = stop_](error x) { stop.fail_with(std::move(x)); };
-    inference_settings each;
-    each.top_k = config_.model.top_k;
-    each.job_timeout = std::chrono::milliseconds{config_.workers.job_timeout_ms};
-    each.faults_allowed = config_.faults.allowed;
-    each.dispatcher = dispatcher_;
-    auto make = [this, each](uint32_t slot, supervisor_actor boss) mutable {
-      each.slot = slot;
-      each.supervisor = std::move(boss);
-      return system_.spawn(inference, each);
-    };
-    supervisor_ = system_.spawn(supervisor, std::move(settings),
-                                std::function<inference_actor(uint32_t, supervisor_actor)>{make});
+  std::string ledger_of(caf::scoped_actor& self) {
+    std::string ledger = R"({"total":{}})";
+    self->request(core_->dispatcher(), 2s, atom::status{})
+      .receive([&](dispatcher_status& x) { ledger = std::move(x.ledger); },
+               [](const caf::error&) {});
+    return ledger;
   }
 
   void end_actors(caf::scoped_actor& self) {
-    report_->disconnect();
     if (http_)
       http_->stop();
-    for (const auto& x :
-         {caf::actor_cast<caf::actor>(supervisor_), caf::actor_cast<caf::actor>(dispatcher_),
-          caf::actor_cast<caf::actor>(publisher_), caf::actor_cast<caf::actor>(events_),
-          caf::actor_cast<caf::actor>(decoder_)})
-      self->send_exit(x, caf::exit_reason::user_shutdown);
-    self->wait_for(supervisor_, dispatcher_, publisher_, events_);
-    supervisor_ = supervisor_actor{};
-    dispatcher_ = dispatcher_actor{};
-    decoder_ = decoder_actor{};
-    publisher_ = events_ = publisher_actor{};
+    self->wait_for(core_->end());
   }
 
   const configs::config& config_;
@@ -466,15 +370,8 @@ private:
   caf::actor_system system_;
   std::shared_ptr<metrics> stats_;
   std::shared_ptr<reporter> report_;
-  std::shared_ptr<intake> credit_;
   std::shared_ptr<current_model> model_;
-  std::shared_ptr<std::mutex> store_mutex_ = std::make_shared<std::mutex>();
-  std::shared_ptr<std::weak_ptr<job_source>> store_target_ =
-    std::make_shared<std::weak_ptr<job_source>>();
-  decoder_actor decoder_;
-  dispatcher_actor dispatcher_;
-  publisher_actor publisher_, events_; ///< The same actor without transactions.
-  supervisor_actor supervisor_;
+  std::optional<service_core> core_;
   std::unique_ptr<http_server> http_;
   std::shared_ptr<job_source> source_;
   bool drained_ = false; ///< Drained for maintenance.

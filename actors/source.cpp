@@ -1,7 +1,6 @@
 #include "actors/source.hpp"
 
 #include "base/log.hpp"
-#include "supervision/backoff.hpp"
 
 #include <caf/send.hpp>
 
@@ -193,7 +192,10 @@ job_source::job_source(factory make, std::shared_ptr<intake> credit, dispatcher_
   // nop
 }
 
-job_source::~job_source() { stop(std::chrono::milliseconds{close_limit_ms_}); }
+job_source::~job_source() {
+  close(std::chrono::milliseconds{close_limit_ms_}, [](bool) {});
+  thread_.join();
+}
 
 expected<void> job_source::store(const messaging::topic_partition& where,
                                  messaging::commit_point point) {
@@ -210,14 +212,18 @@ std::shared_ptr<const messaging::group_membership> job_source::membership(
 }
 
 void job_source::commit(std::chrono::milliseconds limit, std::function<void(expected<void>)> done) {
+  const char* why = nullptr;
   {
     std::lock_guard guard{mutex_};
-    if (consumer_ && !asked_) {
-      asked_ = commit_request{limit, std::move(done)};
-      return;
-    }
+    if (!consumer_)
+      why = "there is no consumer at present";
+    else if (asked_)
+      why = "another commit is under way";
+    else
+      asked_ = commit_request{limit, done};
   }
-  done(fail(errc::revoked, "there is no consumer at present, or it commits already"));
+  if (why != nullptr)
+    done(fail(errc::revoked, why));
 }
 
 void job_source::commit_if_asked() {
@@ -230,49 +236,69 @@ void job_source::commit_if_asked() {
     x->done(consumer_->commit(x->limit));
 }
 
-void job_source::stop(std::chrono::milliseconds limit) {
-  close_limit_ms_ = limit.count();
-  stopping_ = true;
-  if (thread_.joinable())
-    thread_.join();
+void job_source::close(std::chrono::milliseconds limit, std::function<void(bool)> done) {
+  const auto until = std::chrono::steady_clock::now() + limit;
+  {
+    std::lock_guard guard{mutex_};
+    close_limit_ms_ = limit.count();
+    stopping_ = true;
+    if (!ended_) {
+      on_end_.push_back(
+        [until, done = std::move(done)] { done(std::chrono::steady_clock::now() < until); });
+      return;
+    }
+  }
+  done(true);
 }
 
 void job_source::run() {
   supervision::backoff pause{std::chrono::milliseconds{200}, std::chrono::milliseconds{10'000}};
   messaging::stall_watchdog watchdog{stall_patience};
   while (!stopping_) {
-    auto made = make_();
-    if (!made) {
+    if (auto made = make_()) {
+      run_consumer(std::move(*made), pause, watchdog);
+    } else {
       spdlog::error("no Kafka consumer: {}", made.error().describe());
       caf::anon_send(to_, messaging::consumer_failed{made.error()});
-    } else {
-      {
-        std::lock_guard guard{mutex_};
-        consumer_ = std::move(*made);
-      }
-      source_loop loop{*consumer_, *credit_, to_, env_, report_ ? &watchdog : nullptr, report_};
-      const auto begun = std::chrono::steady_clock::now();
-      while ((!stopping_ || loop.handing_over()) && loop.turn(std::chrono::milliseconds{50}))
-        commit_if_asked();
-      // A consumer that ends again and again (say, at a batch with a wrong checksum, which every
-      // client meets) is not made anew at once each time.
-      if (std::chrono::steady_clock::now() - begun > settled_after)
-        pause.reset();
-      consumer_->close(std::chrono::milliseconds{close_limit_ms_});
-      std::optional<commit_request> unanswered;
-      {
-        std::lock_guard guard{mutex_};
-        consumer_.reset();
-        unanswered = std::exchange(asked_, std::nullopt);
-      }
-      if (unanswered)
-        unanswered->done(fail(errc::revoked, "the consumer has ended"));
     }
     // After a fatal error: a fresh client, but not in a tight loop.
-    auto until = std::chrono::steady_clock::now() + pause.next(env_.random());
+    const auto until = std::chrono::steady_clock::now() + pause.next(env_.random());
     while (!stopping_ && std::chrono::steady_clock::now() < until)
       std::this_thread::sleep_for(std::chrono::milliseconds{20});
   }
+  std::vector<std::function<void()>> waiting;
+  {
+    std::lock_guard guard{mutex_};
+    ended_ = true;
+    waiting.swap(on_end_);
+  }
+  for (const auto& each : waiting)
+    each();
+}
+
+void job_source::run_consumer(std::unique_ptr<messaging::consumer> made,
+                              supervision::backoff& pause, messaging::stall_watchdog& watchdog) {
+  {
+    std::lock_guard guard{mutex_};
+    consumer_ = std::move(made);
+  }
+  source_loop loop{*consumer_, *credit_, to_, env_, report_ ? &watchdog : nullptr, report_};
+  const auto begun = std::chrono::steady_clock::now();
+  while ((!stopping_ || loop.handing_over()) && loop.turn(std::chrono::milliseconds{50}))
+    commit_if_asked();
+  // A consumer that ends again and again (say, at a batch with a wrong checksum, which every client
+  // meets) is not made anew at once each time.
+  if (std::chrono::steady_clock::now() - begun > settled_after)
+    pause.reset();
+  consumer_->close(std::chrono::milliseconds{close_limit_ms_});
+  std::optional<commit_request> unanswered;
+  {
+    std::lock_guard guard{mutex_};
+    consumer_.reset();
+    unanswered = std::exchange(asked_, std::nullopt);
+  }
+  if (unanswered)
+    unanswered->done(fail(errc::revoked, "the consumer has ended"));
 }
 
 } // namespace ziyu::actors

@@ -2,9 +2,11 @@
 
 #include "actors/intake.hpp"
 #include "actors/protocol.hpp"
+#include "actors/record_source.hpp"
 #include "actors/reporter.hpp"
 #include "base/clock.hpp"
 #include "messaging/stall_watchdog.hpp"
+#include "supervision/backoff.hpp"
 
 #include <atomic>
 #include <future>
@@ -63,30 +65,24 @@ private:
 };
 
 /// Runs a `source_loop` on its own thread, the only one that polls Kafka.
-class job_source {
+class job_source : public record_source {
 public:
   /// Makes a consumer; called again (with a pause) after a fatal error.
   using factory = std::function<expected<std::unique_ptr<messaging::consumer>>()>;
 
   job_source(factory make, std::shared_ptr<intake> credit, dispatcher_actor to, environment& env,
              std::shared_ptr<reporter> report = nullptr);
-  ~job_source();
+  /// Closes, if `close` was not called, and waits for the end of the thread.
+  ~job_source() override;
 
-  /// Stores what is to be committed at the present consumer; `errc::revoked` without one.
-  /// Thread-safe.
-  expected<void> store(const messaging::topic_partition& where, messaging::commit_point point);
-
-  /// As `consumer::membership`; null without a consumer. Thread-safe.
+  expected<void> store(const messaging::topic_partition& where,
+                       messaging::commit_point point) override;
   std::shared_ptr<const messaging::group_membership> membership(
-    const std::map<messaging::topic_partition, uint64_t>& epochs);
-
-  /// Commits what has been stored, on the poll thread and within `limit`. `done` is called once,
-  /// at once with `errc::revoked` when there is no consumer or another commit is asked for
-  /// already. Thread-safe.
-  void commit(std::chrono::milliseconds limit, std::function<void(expected<void>)> done);
-
-  /// Commits, leaves the group and ends the thread, within about `limit`.
-  void stop(std::chrono::milliseconds limit);
+    const std::map<messaging::topic_partition, uint64_t>& epochs) override;
+  /// On the poll thread. Fails while another commit is asked for.
+  void commit(std::chrono::milliseconds limit, std::function<void(expected<void>)> done) override;
+  /// On the poll thread.
+  void close(std::chrono::milliseconds limit, std::function<void(bool)> done) override;
 
 private:
   struct commit_request {
@@ -94,6 +90,9 @@ private:
     std::function<void(expected<void>)> done;
   };
   void run();
+  /// Polls with one consumer until it is unusable or the source is closed.
+  void run_consumer(std::unique_ptr<messaging::consumer> made, supervision::backoff& pause,
+                    messaging::stall_watchdog& watchdog);
   void commit_if_asked();
 
   factory make_;
@@ -101,10 +100,12 @@ private:
   dispatcher_actor to_;
   environment& env_;
   std::shared_ptr<reporter> report_;
-  /// Guards `consumer_`, which the poll thread changes and others use, and `asked_`.
+  /// Guards `consumer_`, which the poll thread changes and others use, and what they ask for.
   std::mutex mutex_;
   std::unique_ptr<messaging::consumer> consumer_;
-  std::optional<commit_request> asked_; ///< Only while there is a consumer.
+  std::optional<commit_request> asked_;       ///< Only while there is a consumer.
+  std::vector<std::function<void()>> on_end_; ///< Called at the end of the thread.
+  bool ended_ = false;
   std::atomic<bool> stopping_{false};
   std::atomic<int64_t> close_limit_ms_{5000};
   std::thread thread_;

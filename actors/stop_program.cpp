@@ -1,5 +1,7 @@
 #include "actors/stop_program.hpp"
 
+#include "base/log.hpp"
+
 #include <caf/actor_cast.hpp>
 #include <caf/send.hpp>
 
@@ -26,24 +28,30 @@ std::string_view to_string(stop_stage::kind x) noexcept {
   return "unknown";
 }
 
-std::vector<stop_stage> stages_out_of_group(uint64_t gate_ms, uint64_t drain_ms, uint64_t flush_ms,
-                                            uint64_t commit_ms, uint64_t close_ms) {
+std::vector<stop_stage> stages_out_of_group(const stop_limits& x) {
   using kind = stop_stage::kind;
-  return {{kind::gate, gate_ms},
-          {kind::drain, drain_ms},
-          {kind::flush, flush_ms},
-          {kind::commit, commit_ms},
-          {kind::close, close_ms}};
+  return {{kind::gate, x.gate_ms},
+          {kind::drain, x.drain_ms},
+          {kind::flush, x.flush_ms},
+          {kind::commit, x.commit_ms},
+          {kind::close, x.close_ms}};
+}
+
+std::vector<stop_stage> stages_of_stop(const stop_limits& x) {
+  auto all = stages_out_of_group(x);
+  all.push_back({stop_stage::kind::workers, x.workers_ms});
+  return all;
 }
 
 void stop_program_state::begin_stage() {
   const auto has_no_consumer = [this](const stop_stage& x) {
-    return (x.what == stop_stage::kind::commit && !settings_.commit)
-           || (x.what == stop_stage::kind::close && !settings_.close);
+    return !settings_.source
+           && (x.what == stop_stage::kind::commit || x.what == stop_stage::kind::close);
   };
   while (present_ < settings_.stages.size() && has_no_consumer(settings_.stages[present_]))
     ++present_;
   if (present_ == settings_.stages.size()) {
+    settings_.source.reset();
     settings_.on_end(std::move(report_));
     self_->quit();
     return;
@@ -66,8 +74,8 @@ void stop_program_state::run(const stop_stage& x) {
     return;
   case stop_stage::kind::drain: return ask(settings_.dispatcher, x.limit_ms);
   case stop_stage::kind::flush: return ask(settings_.publisher, x.limit_ms);
-  case stop_stage::kind::commit: return take(settings_.commit, x.limit_ms);
-  case stop_stage::kind::close: return take(settings_.close, x.limit_ms);
+  case stop_stage::kind::commit: return commit(x.limit_ms);
+  case stop_stage::kind::close: return close(x.limit_ms);
   case stop_stage::kind::workers: return ask(settings_.supervisor, x.limit_ms);
   }
 }
@@ -79,11 +87,23 @@ void stop_program_state::ask(const Actor& whom, uint64_t limit_ms) {
           [this, which = present_](const caf::error&) { finish(which, false); });
 }
 
-void stop_program_state::take(const stop_program_settings::step& x, uint64_t limit_ms) {
-  x(std::chrono::milliseconds{limit_ms},
-    [me = caf::actor_cast<caf::actor>(self_), which = present_](bool done) {
-      caf::anon_send(me, atom::stage_ended{}, which, done);
-    });
+void stop_program_state::commit(uint64_t limit_ms) {
+  settings_.source->commit(std::chrono::milliseconds{limit_ms},
+                           [answer = answer()](const expected<void>& ok) {
+                             if (!ok)
+                               spdlog::warn("the last commit failed: {}", ok.error().describe());
+                             answer(ok.has_value());
+                           });
+}
+
+void stop_program_state::close(uint64_t limit_ms) {
+  settings_.source->close(std::chrono::milliseconds{limit_ms}, answer());
+}
+
+std::function<void(bool)> stop_program_state::answer() {
+  return [me = caf::actor_cast<caf::actor>(self_), which = present_](bool done) {
+    caf::anon_send(me, atom::stage_ended{}, which, done);
+  };
 }
 
 void stop_program_state::finish(uint64_t which, bool done) {

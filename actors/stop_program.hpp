@@ -2,6 +2,7 @@
 
 #include "actors/intake.hpp"
 #include "actors/protocol.hpp"
+#include "actors/record_source.hpp"
 #include "base/clock.hpp"
 #include "messaging/events/service_events.hpp"
 
@@ -30,30 +31,32 @@ struct stop_stage {
 
 std::string_view to_string(stop_stage::kind x) noexcept;
 
+/// The time of each stage, in ms.
+struct stop_limits {
+  uint64_t gate_ms = 0, drain_ms = 0, flush_ms = 0, commit_ms = 0, close_ms = 0, workers_ms = 0;
+};
+
 /// The stages that take an instance out of its group, in the only order that loses and repeats
 /// nothing: jobs end before their results are flushed, results are out before offsets are
 /// committed, and offsets are committed while the partitions are still ours.
-std::vector<stop_stage> stages_out_of_group(uint64_t gate_ms, uint64_t drain_ms, uint64_t flush_ms,
-                                            uint64_t commit_ms, uint64_t close_ms);
+std::vector<stop_stage> stages_out_of_group(const stop_limits& x);
+
+/// The stages of a stop: out of the group first, workers last.
+std::vector<stop_stage> stages_of_stop(const stop_limits& x);
 
 /// What a stop has to do with.
 struct stop_program_settings {
-  /// Called from any thread, once: whether all was done.
-  using answer = std::function<void(bool done)>;
-  using step = std::function<void(std::chrono::milliseconds limit, answer)>;
-
   std::vector<stop_stage> stages;
   std::shared_ptr<intake> credit;
   dispatcher_actor dispatcher;
   publisher_actor publisher;
   supervisor_actor supervisor;
-  /// Steps of the consumer's side. They may block for their limit. Null when there is no consumer:
-  /// their stages are left out.
-  step commit, close;
+  /// Null: the stages commit and close are left out.
+  std::shared_ptr<record_source> source;
   environment* env = nullptr; ///< Never null; outlives the actor.
   /// Called after each stage, with what the event will say of it; may be null.
   std::function<void(const events::stop_stages::stage&)> on_stage;
-  /// Called once, after the last stage.
+  /// Called once, after the last stage, when the source is let go.
   std::function<void(events::stop_stages)> on_end;
 };
 
@@ -80,7 +83,10 @@ private:
   void finish(uint64_t which, bool done);
   template <class Actor>
   void ask(const Actor& whom, uint64_t limit_ms);
-  void take(const stop_program_settings::step& x, uint64_t limit_ms);
+  void commit(uint64_t limit_ms);
+  void close(uint64_t limit_ms);
+  /// Hands the answer of another thread to this actor.
+  std::function<void(bool)> answer();
 
   caf::stateful_actor<stop_program_state>* self_ = nullptr;
   stop_program_settings settings_;

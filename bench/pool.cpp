@@ -1,9 +1,6 @@
 #include "pool.hpp"
 
-#include "actors/dispatcher.hpp"
-#include "actors/inference.hpp"
 #include "actors/process_host.hpp"
-#include "actors/publisher.hpp"
 #include "base/heap.hpp"
 
 #include <caf/event_based_actor.hpp>
@@ -93,48 +90,60 @@ pool::system_config::system_config() {
   load<caf::io::middleman>();
 }
 
+/// Commits at once what is stored.
+class pool::memory_source : public record_source {
+public:
+  explicit memory_source(dispatcher_actor to) : to_(std::move(to)) {}
+
+  expected<void> store(const messaging::topic_partition& where,
+                       messaging::commit_point x) override {
+    caf::anon_send(to_, messaging::offsets_committed{{{where, 1, x.version, std::nullopt, false}}});
+    return {};
+  }
+  std::shared_ptr<const messaging::group_membership> membership(
+    const std::map<messaging::topic_partition, uint64_t>&) override {
+    return nullptr;
+  }
+  void commit(std::chrono::milliseconds, std::function<void(expected<void>)> done) override {
+    done({});
+  }
+  void close(std::chrono::milliseconds, std::function<void(bool)> done) override { done(true); }
+
+private:
+  dispatcher_actor to_;
+};
+
 pool::pool(pool_settings settings, std::function<void(const events::event&)> on_event)
-  : settings_(std::move(settings)), on_event_(std::move(on_event)), system_(config_),
-    stats_(std::make_shared<metrics>()),
-    report_(std::make_shared<reporter>(system_environment(), "bench", "events", stats_)),
-    credit_(std::make_shared<intake>(intake::limits{})) {
-  dispatcher_settings d;
-  d.results_topic = "results";
-  d.dead_letters_topic = "dead";
-  d.slots = settings_.slots;
-  d.max_attempts = settings_.max_attempts;
-  d.credit = credit_;
-  d.report = report_;
-  // Commits at once what is stored.
-  d.store = [this](const messaging::topic_partition& where, const messaging::commit_point& x) {
-    caf::anon_send(dispatcher_,
-                   messaging::offsets_committed{{{where, 1, x.version, std::nullopt, false}}});
-    return expected<void>{};
-  };
-  dispatcher_ = system_.spawn(dispatcher, std::move(d));
-  publisher_settings p;
-  p.make =
+  : settings_(std::move(settings)), on_event_(std::move(on_event)), system_(config_) {
+  core_.emplace(system_,
+                std::make_shared<reporter>(system_environment(), "bench", "events",
+                                           std::make_shared<metrics>()),
+                to_service_settings());
+  source_ = std::make_shared<memory_source>(core_->dispatcher());
+  core_->attach(source_);
+  caf::anon_send(core_->dispatcher(), messaging::partitions_assigned{1, {partition}, {}});
+}
+
+service_settings pool::to_service_settings() {
+  service_settings x;
+  x.jobs.results_topic = "results";
+  x.jobs.dead_letters_topic = "dead";
+  x.jobs.max_attempts = settings_.max_attempts;
+  x.records.make =
     [this](
       messaging::producer::report_handler h) -> expected<std::unique_ptr<messaging::producer>> {
     return std::make_unique<memory_producer>(*this, std::move(h));
   };
-  p.dispatcher = dispatcher_;
-  p.report = report_;
-  publisher_ = system_.spawn(publisher, std::move(p));
-  report_->connect(publisher_);
-  caf::anon_send(dispatcher_, publisher_);
   process_host_settings h;
   h.executable = settings_.worker;
   h.model = settings_.model;
   h.max_pixels = 100'000'000;
   h.faults_allowed = settings_.faults_allowed;
-  supervisor_settings s;
+  auto& s = x.pool;
   s.slots = settings_.slots;
   s.standbys = settings_.standbys;
   s.probe_interval = settings_.probe_interval;
   s.judge = settings_.judge;
-  s.judge.workers = settings_.slots;
-  s.judge.budget_bytes = settings_.budget_bytes;
   s.healing.enabled = settings_.healing;
   s.healing.budget_bytes = settings_.budget_bytes;
   s.healing.hard_limit_bytes = settings_.hard_limit_bytes;
@@ -144,39 +153,25 @@ pool::pool(pool_settings settings, std::function<void(const events::event&)> on_
   s.restart_period = settings_.restart_period;
   s.slot_faults = settings_.slot_faults;
   s.host = std::make_shared<process_host>(system_, std::move(h));
-  s.report = report_;
-  s.dispatcher = dispatcher_;
   s.on_model = [](const auto&) {};
-  s.on_fatal = [](const error& x) { give_up(x.describe()); };
-  auto make = [this](uint32_t slot, supervisor_actor boss) {
-    inference_settings i;
-    i.slot = slot;
-    i.faults_allowed = settings_.faults_allowed;
-    i.dispatcher = dispatcher_;
-    if (settings_.on_job) {
-      eavesdroppers_.push_back(system_.spawn(eavesdropper, boss, settings_.on_job));
-      boss = caf::actor_cast<supervisor_actor>(eavesdroppers_.back());
-    }
-    i.supervisor = std::move(boss);
-    return system_.spawn(inference, i);
-  };
-  supervisor_ = system_.spawn(supervisor, std::move(s),
-                              std::function<inference_actor(uint32_t, supervisor_actor)>{make});
-  caf::anon_send(dispatcher_, messaging::partitions_assigned{1, {partition}, {}});
+  s.on_fatal = [](const error& why) { give_up(why.describe()); };
+  x.slot.faults_allowed = settings_.faults_allowed;
+  if (settings_.on_job)
+    x.spawn_slot = [this](inference_settings each) {
+      eavesdroppers_.push_back(system_.spawn(eavesdropper, each.supervisor, settings_.on_job));
+      each.supervisor = caf::actor_cast<supervisor_actor>(eavesdroppers_.back());
+      return system_.spawn(inference, std::move(each));
+    };
+  return x;
 }
 
 pool::~pool() {
   caf::scoped_actor self{system_};
-  self->request(supervisor_, 30s, atom::drain{}, uint64_t{5'000})
+  self->request(core_->supervisor(), 30s, atom::drain{}, uint64_t{5'000})
     .receive([](bool) {}, [](const caf::error&) {});
-  for (const auto& x :
-       {caf::actor_cast<caf::actor>(supervisor_), caf::actor_cast<caf::actor>(dispatcher_),
-        caf::actor_cast<caf::actor>(publisher_)})
-    self->send_exit(x, caf::exit_reason::user_shutdown);
-  self->wait_for(supervisor_, dispatcher_, publisher_);
+  self->wait_for(core_->end());
   for (const auto& x : eavesdroppers_)
     self->send_exit(x, caf::exit_reason::user_shutdown);
-  report_->disconnect();
 }
 
 void pool::submit(std::shared_ptr<const std::string> image, std::string fault) {
@@ -193,8 +188,8 @@ void pool::submit(std::shared_ptr<const std::string> image, std::string fault) {
   msg.source = std::make_shared<const messaging::record>(std::move(record));
   msg.job = std::move(job);
   msg.cost = image->size();
-  credit_->take(msg.cost);
-  caf::anon_send(dispatcher_, std::move(msg));
+  core_->credit()->take(msg.cost);
+  caf::anon_send(core_->dispatcher(), std::move(msg));
 }
 
 void pool::on_published(const messaging::outgoing& x) {
@@ -256,7 +251,7 @@ uint64_t pool::repeated() const {
 supervisor_status pool::status() {
   supervisor_status x;
   caf::scoped_actor self{system_};
-  self->request(supervisor_, 30s, atom::status{})
+  self->request(core_->supervisor(), 30s, atom::status{})
     .receive([&](const supervisor_status& now) { x = now; },
              [](const caf::error&) { give_up("the supervisor does not answer"); });
   return x;

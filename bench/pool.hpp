@@ -3,10 +3,7 @@
 // The real actors and real worker processes, with Kafka replaced by memory. Several
 // benchmarks share this code.
 
-#include "actors/intake.hpp"
-#include "actors/metrics.hpp"
-#include "actors/protocol.hpp"
-#include "actors/supervisor.hpp"
+#include "actors/service_core.hpp"
 #include "base/file.hpp"
 
 #include <caf/actor_system.hpp>
@@ -102,10 +99,12 @@ public:
 
 private:
   class memory_producer;
+  class memory_source;
   struct system_config : caf::actor_system_config {
     system_config();
   };
 
+  actors::service_settings to_service_settings();
   void on_published(const messaging::outgoing& x);
 
   const pool_settings settings_;
@@ -120,12 +119,8 @@ private:
   // Destroyed after everything that the actors' threads use.
   system_config config_;
   caf::actor_system system_;
-  std::shared_ptr<actors::metrics> stats_;
-  std::shared_ptr<actors::reporter> report_;
-  std::shared_ptr<actors::intake> credit_;
-  actors::dispatcher_actor dispatcher_;
-  actors::publisher_actor publisher_;
-  actors::supervisor_actor supervisor_;
+  std::optional<actors::service_core> core_;
+  std::shared_ptr<memory_source> source_;
   std::vector<caf::actor> eavesdroppers_; ///< Filled by the supervisor while it starts.
 };
 

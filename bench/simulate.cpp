@@ -75,6 +75,7 @@ constexpr std::pair<const char*, uint64_t outcome::*> counts[] = {
   {"rebalances", &outcome::rebalances},
   {"commits", &outcome::commits},
   {"breaker_openings", &outcome::openings},
+  {"resumptions", &outcome::resumptions},
   {"pauses", &outcome::pauses},
 };
 

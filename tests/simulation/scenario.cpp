@@ -10,6 +10,7 @@ namespace {
 
 constexpr std::array<std::string_view, fault_count> names{"service_kill",
                                                           "service_stop",
+                                                          "maintenance",
                                                           "slow_actors",
                                                           "worker_kill",
                                                           "job_crash",

@@ -13,6 +13,7 @@ enum class fault : uint8_t {
   // -- the service
   service_kill, ///< Its process dies, and all state with it; another one starts.
   service_stop, ///< SIGTERM; another one starts.
+  maintenance,  ///< SIGUSR1, and SIGUSR2 later.
   slow_actors,  ///< Time passes while messages wait.
   // -- workers and fork server
   worker_kill,     ///< Any worker dies, at any moment.

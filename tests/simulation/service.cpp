@@ -1,7 +1,5 @@
 #include "tests/simulation/service.hpp"
 
-#include "actors/inference.hpp"
-
 #include <caf/event_based_actor.hpp>
 #include <caf/send.hpp>
 
@@ -22,10 +20,13 @@ constexpr std::chrono::seconds restart_period = 5s;
 /// What a death is counted late, while messages wait.
 constexpr int64_t news_us = 5'000'000;
 
-constexpr uint64_t gate_ms = 1'000, drain_ms = 5'000, flush_ms = 2'000, commit_ms = 2'000,
-                   close_ms = 2'000;
 constexpr uint64_t grace_ms = 1'000;
-constexpr uint64_t end_ms = grace_ms + 3'000;
+constexpr actors::stop_limits stop_times{.gate_ms = 1'000,
+                                         .drain_ms = 5'000,
+                                         .flush_ms = 2'000,
+                                         .commit_ms = 2'000,
+                                         .close_ms = 2'000,
+                                         .workers_ms = grace_ms + 3'000};
 /// The answer to a drain may be later than its limit by the steps of timers.
 constexpr int64_t margin_ms = 500;
 /// …and by a last transaction.
@@ -39,20 +40,56 @@ State* state_of(const Actor& x) {
 
 } // namespace
 
+/// What `job_source` is on its thread: the consumer's side of the service.
+class service::source_port : public actors::record_source {
+public:
+  source_port(service& owner, std::shared_ptr<bool> dead) : owner_(owner), dead_(std::move(dead)) {}
+
+  expected<void> store(const messaging::topic_partition& where,
+                       messaging::commit_point point) override {
+    return *dead_ ? fail(errc::revoked, "there is no service any more")
+                  : owner_.store(where, point);
+  }
+
+  std::shared_ptr<const messaging::group_membership> membership(
+    const std::map<messaging::topic_partition, uint64_t>& epochs) override {
+    return *dead_ || !owner_.consumer_ ? nullptr : owner_.consumer_->membership(epochs);
+  }
+
+  void commit(std::chrono::milliseconds limit, std::function<void(expected<void>)> done) override {
+    if (*dead_)
+      return;
+    const expected<void> missing = fail(errc::revoked, "there is no consumer at present");
+    if (!owner_.consumer_)
+      return done(missing);
+    owner_.commit_ = [&x = owner_, limit, missing, done = std::move(done)] {
+      done(x.consumer_ ? x.consumer_->commit(limit) : missing);
+    };
+  }
+
+  void close(std::chrono::milliseconds, std::function<void(bool)> done) override {
+    if (!*dead_)
+      owner_.close_ = [done = std::move(done)] { done(true); };
+  }
+
+private:
+  service& owner_;
+  std::shared_ptr<bool> dead_;
+};
+
 service::service(timeline& time, broker& where, caf::actor_system& sys,
                  const port_wrappers& wrappers, uint64_t number, uint64_t place, environment& env)
   : time_(time), broker_(where), sys_(sys), wrappers_(wrappers), number_(number), place_(place),
-    env_(env), stats_(std::make_shared<actors::metrics>()),
+    env_(env),
     report_(std::make_shared<actors::reporter>(env_, "service-" + std::to_string(number),
-                                               events_topic, stats_)),
-    credit_(std::make_shared<actors::intake>(
-      actors::intake::limits{max_jobs_in_flight, max_bytes_in_flight})),
+                                               events_topic, std::make_shared<actors::metrics>())),
     workers_(std::make_shared<simulated_workers>(time, where.jobs(), sys)) {
   time_.note("service {} starts", number_);
-  spawn_actors();
+  core_.emplace(sys_, report_, to_service_settings());
+  watch_actors();
+  watch_jobs();
   reopen_.emplace(200ms, 10'000ms);
-  open_consumer();
-  poll_later(0);
+  open_source();
 }
 
 service::~service() {
@@ -63,53 +100,93 @@ service::~service() {
     inner_->vanish();
   loop_.reset();
   consumer_.reset();
-  report_->disconnect();
   workers_->release();
-  for (const auto& x :
-       {caf::actor_cast<caf::actor>(supervisor_), caf::actor_cast<caf::actor>(dispatcher_),
-        caf::actor_cast<caf::actor>(publisher_), caf::actor_cast<caf::actor>(events_)})
-    caf::anon_send_exit(x, caf::exit_reason::kill);
+  core_->end();
 }
 
-void service::spawn_actors() {
-  spawn_dispatcher();
-  watch_jobs();
-  spawn_publishers();
-  caf::anon_send(dispatcher_, publisher_);
-  report_->connect(events_);
-  spawn_supervisor();
+// -- the core and its ports ---------------------------------------------------------------------
+
+actors::service_settings service::to_service_settings() {
+  actors::service_settings x;
+  x.credit = {max_jobs_in_flight, max_bytes_in_flight};
+  x.jobs.results_topic = results_topic;
+  x.jobs.dead_letters_topic = dead_letters_topic;
+  x.jobs.max_attempts = max_attempts;
+  x.jobs.job_timeout = std::chrono::milliseconds{job_timeout_ms};
+  x.jobs.order = static_cast<actors::ordering>(time_.plan().order);
+  x.jobs.retry_backoff = 50ms;
+  x.jobs.retry_backoff_max = 1s;
+  x.jobs.limits.max_pixels = max_pixels;
+  x.records.make = producers();
+  x.records.max_event_bytes = max_event_bytes;
+  if (time_.plan().exactly_once) {
+    x.transactions.emplace();
+    x.transactions->make = transactional_producers();
+  }
+  x.pool = to_supervisor_settings();
+  x.stop = stop_times;
+  return x;
 }
 
-void service::spawn_dispatcher() {
-  actors::dispatcher_settings d;
-  d.results_topic = results_topic;
-  d.dead_letters_topic = dead_letters_topic;
-  d.slots = time_.plan().slots;
-  d.max_attempts = max_attempts;
-  d.job_timeout = std::chrono::milliseconds{job_timeout_ms};
-  d.credit = credit_;
-  d.report = report_;
-  d.order = static_cast<actors::ordering>(time_.plan().order);
-  d.retry_backoff = 50ms;
-  d.retry_backoff_max = 1s;
-  if (time_.plan().exactly_once)
-    d.membership = [this, dead = dead_](
-                     const auto& epochs) -> std::shared_ptr<const messaging::group_membership> {
-      return *dead || !consumer_ ? nullptr : consumer_->membership(epochs);
-    };
-  d.store = [this, dead = dead_](const messaging::topic_partition& at,
-                                 const messaging::commit_point& point) -> expected<void> {
-    if (*dead)
-      return fail(errc::revoked, "there is no service any more");
-    const auto ok = consumer_ ? consumer_->store(at, point)
-                              : fail(errc::revoked, "there is no consumer at present");
-    if (phase_ != phase::running && (ok || closed_))
-      progress_[{at.partition, dispatcher_state_->ledger.epoch_of(at).value_or(0)}] = point.next;
-    return ok;
+actors::producer_factory service::producers() {
+  auto make = [this, dead = dead_](messaging::producer::report_handler report)
+    -> expected<std::unique_ptr<messaging::producer>> {
+    if (*dead || time_.strikes(fault::producer_missing, 2))
+      return fail(errc::kafka, "no producer, by the seed");
+    // Records of a silent topic are set aside while the producer still holds them.
+    auto most = [this] { return max_jobs_in_flight + set_aside_jobs(); };
+    return std::make_unique<simulated_producer>(time_, broker_, std::move(report), std::move(most),
+                                                dead);
   };
-  d.limits.max_pixels = max_pixels;
-  dispatcher_ = sys_.spawn(actors::dispatcher, d);
-  dispatcher_state_ = state_of<actors::dispatcher_state>(dispatcher_);
+  return [this, dead = dead_, make](messaging::producer::report_handler report)
+           -> expected<std::unique_ptr<messaging::producer>> {
+    if (*dead || !wrappers_.producer)
+      return make(std::move(report));
+    return wrappers_.producer(make, std::move(report));
+  };
+}
+
+actors::transactional_producer_factory service::transactional_producers() {
+  return [this, dead = dead_](messaging::transactional_producer::report_handler report)
+           -> expected<std::unique_ptr<messaging::transactional_producer>> {
+    if (*dead || time_.strikes(fault::producer_missing, 2))
+      return fail(errc::kafka, "no producer, by the seed");
+    return std::make_unique<simulated_transactional_producer>(time_, broker_, std::move(report),
+                                                              place_, dead);
+  };
+}
+
+actors::supervisor_settings service::to_supervisor_settings() {
+  actors::supervisor_settings s;
+  s.slots = time_.plan().slots;
+  s.standbys = 1;
+  s.start_timeout = 3s;
+  s.grace = std::chrono::milliseconds{grace_ms};
+  s.healing.budget_bytes = budget_bytes;
+  s.healing.hard_limit_bytes = hard_limit_bytes;
+  s.restart_intensity = restart_intensity;
+  s.restart_period = restart_period;
+  s.host = workers_;
+  s.on_model = [](const auto&) {};
+  s.on_fatal = [this, dead = dead_](error x) {
+    if (*dead)
+      return;
+    time_.note("service {} gives up: {}", number_, std::string_view{x.message});
+    gave_up_ = true;
+  };
+  if (wrappers_.supervisor)
+    wrappers_.supervisor(s);
+  return s;
+}
+
+/// The promises are checked in the states of the actors.
+void service::watch_actors() {
+  dispatcher_state_ = state_of<actors::dispatcher_state>(core_->dispatcher());
+  supervisor_state_ = state_of<actors::supervisor_state>(core_->supervisor());
+  events_state_ = state_of<actors::publisher_state>(core_->events());
+  if (time_.plan().exactly_once)
+    transactions_state_ = state_of<actors::transactional_publisher_state>(
+      caf::actor_cast<actors::transactional_publisher_actor>(core_->publisher()));
 }
 
 /// Follows which job is at which worker, for the promises about suspects.
@@ -134,84 +211,24 @@ void service::watch_jobs() {
   };
 }
 
-void service::spawn_publishers() {
-  actors::publisher_settings p;
-  auto make = [this, dead = dead_](messaging::producer::report_handler report)
-    -> expected<std::unique_ptr<messaging::producer>> {
-    if (*dead || time_.strikes(fault::producer_missing, 2))
-      return fail(errc::kafka, "no producer, by the seed");
-    // Records of a silent topic are set aside while the producer still holds them.
-    auto most = [this] { return max_jobs_in_flight + set_aside_jobs(); };
-    return std::make_unique<simulated_producer>(time_, broker_, std::move(report), std::move(most),
-                                                dead);
-  };
-  p.make = [this, dead = dead_, make](messaging::producer::report_handler report)
-    -> expected<std::unique_ptr<messaging::producer>> {
-    if (*dead || !wrappers_.producer)
-      return make(std::move(report));
-    return wrappers_.producer(make, std::move(report));
-  };
-  p.dispatcher = dispatcher_;
-  p.report = report_;
-  p.max_event_bytes = max_event_bytes;
-  events_ = sys_.spawn(actors::publisher, p);
-  events_state_ = state_of<actors::publisher_state>(events_);
-  publisher_ = events_;
-  if (time_.plan().exactly_once) {
-    actors::transactional_publisher_settings t;
-    t.make = [this, dead = dead_](messaging::transactional_producer::report_handler report)
-      -> expected<std::unique_ptr<messaging::transactional_producer>> {
-      if (*dead || time_.strikes(fault::producer_missing, 2))
-        return fail(errc::kafka, "no producer, by the seed");
-      return std::make_unique<simulated_transactional_producer>(time_, broker_, std::move(report),
-                                                                place_, dead);
-    };
-    t.dispatcher = dispatcher_;
-    t.report = report_;
-    const auto real = sys_.spawn(actors::transactional_publisher, t);
-    transactions_state_ = state_of<actors::transactional_publisher_state>(real);
-    publisher_ = real;
-  }
-}
-
-void service::spawn_supervisor() {
-  actors::supervisor_settings s;
-  const auto slots = s.slots = time_.plan().slots;
-  s.standbys = 1;
-  s.start_timeout = 3s;
-  s.grace = std::chrono::milliseconds{grace_ms};
-  s.judge.budget_bytes = s.healing.budget_bytes = budget_bytes;
-  s.judge.workers = slots;
-  s.healing.hard_limit_bytes = hard_limit_bytes;
-  s.restart_intensity = restart_intensity;
-  s.restart_period = restart_period;
-  s.host = workers_;
-  s.report = report_;
-  s.dispatcher = dispatcher_;
-  s.on_model = [](const auto&) {};
-  s.on_fatal = [this, dead = dead_](error x) {
-    if (*dead)
-      return;
-    time_.note("service {} gives up: {}", number_, std::string_view{x.message});
-    gave_up_ = true;
-  };
-  if (wrappers_.supervisor)
-    wrappers_.supervisor(s);
-  actors::inference_settings i;
-  i.job_timeout = std::chrono::milliseconds{job_timeout_ms};
-  i.dispatcher = dispatcher_;
-  auto make_inference = [&sys = sys_, i](uint32_t slot, actors::supervisor_actor boss) mutable {
-    i.slot = slot;
-    i.supervisor = std::move(boss);
-    return sys.spawn(actors::inference, i);
-  };
-  supervisor_ = sys_.spawn(
-    actors::supervisor, s,
-    std::function<actors::inference_actor(uint32_t, actors::supervisor_actor)>{make_inference});
-  supervisor_state_ = state_of<actors::supervisor_state>(supervisor_);
-}
-
 // -- the source, as `job_source` runs it on its thread ------------------------------------------
+
+void service::open_source() {
+  source_ = std::make_shared<source_port>(*this, dead_);
+  core_->attach(source_);
+  closed_ = false;
+  open_consumer();
+  poll_later(0);
+}
+
+expected<void> service::store(const messaging::topic_partition& at,
+                              const messaging::commit_point& point) {
+  const auto ok = consumer_ ? consumer_->store(at, point)
+                            : fail(errc::revoked, "there is no consumer at present");
+  if (phase_ != phase::running && (ok || closed_))
+    progress_[{at.partition, dispatcher_state_->ledger.epoch_of(at).value_or(0)}] = point.next;
+  return ok;
+}
 
 void service::open_consumer() {
   auto made = std::make_unique<simulated_consumer>(time_, broker_, assignments_);
@@ -219,7 +236,7 @@ void service::open_consumer() {
   consumer_ = std::move(made);
   if (wrappers_.consumer)
     consumer_ = wrappers_.consumer(std::move(consumer_));
-  loop_.emplace(*consumer_, *credit_, dispatcher_, env_, &watchdog_, report_);
+  loop_.emplace(*consumer_, *core_->credit(), core_->dispatcher(), env_, &watchdog_, report_);
 }
 
 void service::close_consumer() {
@@ -238,12 +255,13 @@ void service::poll() {
     return; // stopped
   if (time_.now() < stalled_until_us_)
     return poll_later(stalled_until_us_ - time_.now());
-  const auto jobs = credit_->jobs();
-  const auto may_fetch = credit_->open();
+  const auto& credit = *core_->credit();
+  const auto jobs = credit.jobs();
+  const auto may_fetch = credit.open();
   const auto go_on = loop_->turn(0ms);
   if (!serve_stop(go_on))
     return;
-  if (credit_->jobs() > jobs && !may_fetch)
+  if (credit.jobs() > jobs && !may_fetch)
     time_.violate("P4", "a record is fetched without credit for it");
   if (go_on)
     reopen_->reset();
@@ -259,8 +277,8 @@ void service::poll() {
     return;
   }
   // Records that are there are fetched at once; otherwise it waits.
-  poll_later(credit_->jobs() > jobs ? time_.chance().between(20, 2'000)
-                                    : time_.chance().between(5'000, 50'000));
+  poll_later(credit.jobs() > jobs ? time_.chance().between(20, 2'000)
+                                  : time_.chance().between(5'000, 50'000));
 }
 
 void service::evict() {
@@ -283,47 +301,84 @@ void service::get_stuck(uint64_t which, bool for_good) {
     inner_->get_stuck(which, for_good);
 }
 
-// -- the stop -----------------------------------------------------------------------------------
+// -- stop and maintenance -----------------------------------------------------------------------
 
 void service::stop() {
-  if (phase_ != phase::running)
+  if (phase_ == phase::draining)
+    to_stop_ = true; // as a signal that waits
+  if (phase_ != phase::running && phase_ != phase::drained)
     return;
   time_.note("service {} stops", number_);
-  phase_ = phase::stopping;
-  actors::stop_program_settings x;
-  x.stages = actors::stages_out_of_group(gate_ms, drain_ms, flush_ms, commit_ms, close_ms);
-  x.stages.push_back({actors::stop_stage::kind::workers, end_ms});
+  run_stages(actors::stages_of_stop(stop_times), phase::stopping);
+}
+
+void service::begin_maintenance() {
+  if (phase_ != phase::running)
+    return;
+  time_.note("service {} drains for maintenance", number_);
+  to_resume_ = false;
+  run_stages(actors::stages_out_of_group(stop_times), phase::draining);
+}
+
+void service::end_maintenance() {
+  to_resume_ = true;
+  if (phase_ == phase::drained)
+    resume();
+}
+
+void service::run_stages(std::vector<actors::stop_stage> stages, phase present) {
+  phase_ = present;
+  stages_over_ = false;
+  left_.clear();
+  progress_.clear();
   if (wrappers_.stop)
-    wrappers_.stop(x.stages);
-  x.credit = credit_;
-  x.dispatcher = dispatcher_;
-  x.publisher = publisher_;
-  x.supervisor = supervisor_;
-  using answer = actors::stop_program_settings::answer;
-  x.commit = [this, dead = dead_](std::chrono::milliseconds limit, answer done) {
-    if (*dead)
+    wrappers_.stop(stages);
+  core_->run_stages(
+    std::move(stages),
+    [this, dead = dead_](const auto& stage) {
+      if (!*dead)
+        check_stage(stage);
+    },
+    [this, dead = dead_](const auto& report) {
+      if (*dead)
+        return;
+      check_committed(report);
+      stages_over_ = true;
+      if (phase_ == phase::stopping) {
+        phase_ = phase::ended;
+        time_.note("service {} has ended", number_);
+      } else
+        finish_drain();
+    });
+}
+
+/// The service waits for the poll thread's end, which may be later than the last stage.
+void service::finish_drain() {
+  if (phase_ != phase::draining || !stages_over_ || !closed_)
+    return;
+  phase_ = phase::drained;
+  source_.reset();
+  time_.note("service {} is drained", number_);
+  if (to_stop_)
+    stop();
+  else if (to_resume_)
+    resume();
+}
+
+void service::resume() {
+  time_.note("service {} resumes", number_);
+  core_->resume([this, dead = dead_](bool ok) {
+    if (*dead || phase_ != phase::drained)
       return;
-    if (!consumer_)
-      return done(false);
-    commit_ = [this, limit, done = std::move(done)] {
-      done(consumer_ && consumer_->commit(limit).has_value());
-    };
-  };
-  x.close = [this, dead = dead_](std::chrono::milliseconds, answer done) {
-    if (*dead)
-      return;
-    close_ = [done = std::move(done)] { done(true); };
-  };
-  x.env = &env_;
-  x.on_stage = [this, dead = dead_](const auto& stage) {
-    if (!*dead)
-      check_stage(stage);
-  };
-  x.on_end = [this, dead = dead_](const auto& report) {
-    if (!*dead)
-      on_stopped(report);
-  };
-  sys_.spawn(actors::stop_program, std::move(x));
+    if (!ok) // an attempt of before has not ended
+      return time_.after_ms(1'000, life_.guard([this] {
+        if (phase_ == phase::drained)
+          resume();
+      }));
+    ++resumptions_;
+    phase_ = phase::running;
+    open_source();
+  });
 }
 
 /// The poll thread commits between two turns, and closes when no partitions are on their way out.
@@ -344,6 +399,7 @@ bool service::serve_stop(bool go_on) {
 void service::leave() {
   closed_ = true;
   std::exchange(close_, nullptr)();
+  finish_drain();
 }
 
 void service::check_stage(const events::stop_stages::stage& x) {
@@ -360,10 +416,8 @@ void service::check_stage(const events::stop_stages::stage& x) {
     time_.violate("P7", std::to_string(workers_->alive()) + " workers outlive the stop");
 }
 
-/// Who stops in good order leaves nothing to be done again.
-void service::on_stopped(const events::stop_stages& x) {
-  phase_ = phase::ended;
-  time_.note("service {} has ended", number_);
+/// Who leaves the group in good order leaves nothing to be done again.
+void service::check_committed(const events::stop_stages& x) {
   if (std::any_of(x.stages.begin(), x.stages.end(), [](const auto& stage) { return !stage.done; }))
     return;
   for (const auto& [of, next] : progress_) {
@@ -401,7 +455,7 @@ uint64_t service::set_aside_jobs() const {
 }
 
 void service::check_bounds() {
-  const auto jobs = credit_->jobs(), bytes = credit_->bytes();
+  const auto jobs = core_->credit()->jobs(), bytes = core_->credit()->bytes();
   if (jobs > max_jobs_in_flight || bytes > max_bytes_in_flight + largest_cost)
     time_.violate("P4", std::to_string(jobs) + " jobs of " + std::to_string(bytes)
                           + " bytes are in flight");
@@ -486,7 +540,7 @@ void service::check() {
 bool service::is_whole() const {
   // A breaker that no job has closed yet rests in half-open.
   return phase_ == phase::running && !gave_up_ && workers_->serving() == time_.plan().slots
-         && workers_->alive() == time_.plan().slots + 1 && credit_->jobs() == 0
+         && workers_->alive() == time_.plan().slots + 1 && core_->credit()->jobs() == 0
          && dispatcher_state_->breaker->state() != supervision::breaker_state::open;
 }
 
@@ -494,9 +548,10 @@ void service::check_rest() {
   if (phase_ != phase::running)
     return;
   check_ledger("at rest", true);
-  if (credit_->jobs() > 0 || credit_->bytes() > 0)
-    time_.violate("P4", "credit for " + std::to_string(credit_->jobs()) + " jobs of "
-                          + std::to_string(credit_->bytes()) + " bytes was never given back");
+  if (core_->credit()->jobs() > 0 || core_->credit()->bytes() > 0)
+    time_.violate("P4", "credit for " + std::to_string(core_->credit()->jobs()) + " jobs of "
+                          + std::to_string(core_->credit()->bytes())
+                          + " bytes was never given back");
   if (events_state_->pending_jobs > 0
       || (transactions_state_ != nullptr
           && (transactions_state_->pending_bytes > 0 || !transactions_state_->pending.empty())))
@@ -518,7 +573,7 @@ std::string service::describe() const {
          + " queued=" + std::to_string(x.queued) + " running=" + std::to_string(x.running)
          + " slots_up=" + std::to_string(x.slots_up) + " breaker=" + x.breaker_reason + " trouble="
          + x.trouble + " publishing=" + std::to_string(dispatcher_state_->publishing.size())
-         + " credit=" + std::to_string(credit_->jobs()) + " serving="
+         + " credit=" + std::to_string(core_->credit()->jobs()) + " serving="
          + std::to_string(workers_->serving()) + " alive=" + std::to_string(workers_->alive())
          + " fork_server=" + std::to_string(workers_->server_alive()) + " ledger=" + x.ledger;
 }

@@ -1,11 +1,7 @@
 #pragma once
 
-#include "actors/dispatcher.hpp"
-#include "actors/publisher.hpp"
+#include "actors/service_core.hpp"
 #include "actors/source.hpp"
-#include "actors/stop_program.hpp"
-#include "actors/supervisor.hpp"
-#include "actors/transactional_publisher.hpp"
 #include "tests/simulation/clients.hpp"
 #include "tests/simulation/workers.hpp"
 
@@ -26,10 +22,10 @@ struct port_wrappers {
   std::function<void(std::vector<actors::stop_stage>&)> stop; ///< Not a port: its stages.
 };
 
-/// One life of one service: the real actors, wired as `actors::serve` wires them.
+/// One life of one service: the real `actors::service_core` over simulated ports.
 class service {
 public:
-  enum class phase : uint8_t { running, stopping, ended };
+  enum class phase : uint8_t { running, draining, drained, stopping, ended };
 
   /// @param place The service's number, the same over all of its lives.
   /// @param env Outlives the actors, some of which outlive the service by a message.
@@ -39,6 +35,10 @@ public:
 
   /// SIGTERM.
   void stop();
+  /// SIGUSR1: leaves its group for maintenance.
+  void begin_maintenance();
+  /// SIGUSR2: joins it again; waits for the end of `begin_maintenance`.
+  void end_maintenance();
   phase state() const { return phase_; }
   /// It has found that it can never work, and would end.
   bool has_given_up() const { return gave_up_; }
@@ -50,7 +50,8 @@ public:
   void refetch();
   void get_stuck(uint64_t which, bool for_good);
   simulated_workers& workers() { return *workers_; }
-  uint64_t openings() const { return openings_; } ///< Of its breaker.
+  uint64_t openings() const { return openings_; }       ///< Of its breaker.
+  uint64_t resumptions() const { return resumptions_; } ///< After maintenance.
 
   /// Checks what must hold at any moment.
   void check();
@@ -61,11 +62,16 @@ public:
   std::string describe() const; ///< For people.
 
 private:
-  void spawn_actors();
-  void spawn_dispatcher();
+  class source_port;
+
+  actors::service_settings to_service_settings();
+  actors::producer_factory producers();
+  actors::transactional_producer_factory transactional_producers();
+  actors::supervisor_settings to_supervisor_settings();
+  void watch_actors();
   void watch_jobs();
-  void spawn_publishers();
-  void spawn_supervisor();
+  expected<void> store(const messaging::topic_partition& at, const messaging::commit_point& point);
+  void open_source();
   void poll_later(int64_t us);
   void poll();
   void open_consumer();
@@ -79,8 +85,11 @@ private:
   void check_blame();
   bool serve_stop(bool go_on);
   void leave();
+  void run_stages(std::vector<actors::stop_stage> stages, phase present);
+  void finish_drain();
+  void resume();
   void check_stage(const events::stop_stages::stage& x);
-  void on_stopped(const events::stop_stages& x);
+  void check_committed(const events::stop_stages& x);
 
   timeline& time_;
   broker& broker_;
@@ -90,13 +99,10 @@ private:
   lifetime life_;
   std::shared_ptr<bool> dead_ = std::make_shared<bool>(false);
   environment& env_;
-  std::shared_ptr<actors::metrics> stats_;
   std::shared_ptr<actors::reporter> report_;
-  std::shared_ptr<actors::intake> credit_;
   std::shared_ptr<simulated_workers> workers_;
-  actors::dispatcher_actor dispatcher_;
-  actors::publisher_actor publisher_, events_; ///< The same one without transactions.
-  actors::supervisor_actor supervisor_;
+  std::optional<actors::service_core> core_;
+  std::shared_ptr<source_port> source_;
   actors::dispatcher_state* dispatcher_state_ = nullptr;
   actors::supervisor_state* supervisor_state_ = nullptr;
   actors::publisher_state* events_state_ = nullptr;
@@ -109,13 +115,16 @@ private:
   std::optional<supervision::backoff> reopen_;
   int64_t stalled_until_us_ = 0;
   phase phase_ = phase::running;
-  std::function<void()> commit_, close_; ///< What the stop program waits for; of the poll thread.
-  bool closed_ = false;                  ///< The consumer is closed for good.
+  /// What the stop program waits for; of the poll thread.
+  std::function<void()> commit_, close_;
+  bool closed_ = false; ///< There is no consumer any more, until maintenance has ended.
+  bool stages_over_ = false;
+  bool to_stop_ = false, to_resume_ = false;       ///< At the end of what is under way.
   using assignment = std::pair<int32_t, uint64_t>; ///< A partition, and its epoch.
   std::set<assignment> left_;                      ///< What the consumer had until it was closed.
   std::map<assignment, int64_t> progress_; ///< The offset that each stored last in the stop.
   bool gave_up_ = false, was_open_ = false, was_blamed_ = false;
-  uint64_t openings_ = 0;
+  uint64_t openings_ = 0, resumptions_ = 0;
   using attempted = std::pair<messaging::record_id, uint64_t>; ///< …and its epoch.
   std::map<uint32_t, attempted> at_work_;                      ///< By slot.
   std::set<attempted> suspects_; ///< A worker has ended with it, and none has answered since.

@@ -69,6 +69,7 @@ public:
     x.workers = workers_;
     x.worker_deaths = deaths_;
     x.openings = openings_;
+    x.resumptions = resumptions_;
     x.hash = time_.hash();
     return x;
   }
@@ -153,6 +154,7 @@ private:
     workers_ += services_[i]->workers().spawned;
     deaths_ += services_[i]->workers().deaths;
     openings_ += services_[i]->openings();
+    resumptions_ += services_[i]->resumptions();
     services_[i].reset();
   }
 
@@ -228,6 +230,13 @@ private:
   void plan_faults() {
     plan_fault(fault::service_kill, 2, [this](size_t i, uint64_t) { restart(i); });
     plan_fault(fault::service_stop, 2, [this](size_t i, uint64_t) { services_[i]->stop(); });
+    plan_fault(fault::maintenance, 2, [this](size_t i, uint64_t n) {
+      services_[i]->begin_maintenance();
+      time_.after_ms(static_cast<int64_t>(n % 10'000), [this, i, life = lives_of(i)] {
+        if (life == lives_of(i) && services_[i])
+          services_[i]->end_maintenance();
+      });
+    });
     plan_fault(fault::worker_kill, 6,
                [this](size_t i, uint64_t) { services_[i]->workers().kill_any(); });
     plan_fault(fault::server_death, 4,
@@ -285,8 +294,10 @@ private:
     broker_.leaderless.clear();
     broker_.extra_latency_us = 0;
     for (auto& x : services_)
-      if (x)
+      if (x) {
         x->workers().set_pressure(0.1);
+        x->end_maintenance();
+      }
   }
 
   std::string describe() const {
@@ -344,7 +355,7 @@ private:
   const caf::actor_clock::time_point begin_;
   std::vector<std::unique_ptr<service>> services_;
   std::vector<uint64_t> life_of_;
-  uint64_t lives_ = 0, workers_ = 0, deaths_ = 0, openings_ = 0, steps_ = 0;
+  uint64_t lives_ = 0, workers_ = 0, deaths_ = 0, openings_ = 0, resumptions_ = 0, steps_ = 0;
   int64_t calm_since_us_ = 0;
   bool stopping_ = false;
 };

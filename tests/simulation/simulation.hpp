@@ -21,8 +21,9 @@ struct outcome {
   // How much happened.
   uint64_t jobs = 0, results = 0, dead_letters = 0, repeated = 0;
   uint64_t services = 0, workers = 0, worker_deaths = 0, rebalances = 0, commits = 0;
-  uint64_t openings = 0; ///< Of breakers.
-  uint64_t pauses = 0;   ///< Of consumers, when memory was short.
+  uint64_t openings = 0;    ///< Of breakers.
+  uint64_t resumptions = 0; ///< After maintenance.
+  uint64_t pauses = 0;      ///< Of consumers, when memory was short.
 };
 
 /// Runs the real actors through a scenario: faults occur for a while, then they stop, and all jobs

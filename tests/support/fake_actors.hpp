@@ -69,7 +69,7 @@ inline actors::dispatcher_actor::behavior_type fake_dispatcher(
       return log->status;
     },
     [](atom::drain, uint64_t) { return true; },
-    [](atom::resume) {},
+    [](atom::resume) { return true; },
     [](atom::tick) {},
     [](atom::retry) {},
     [](atom::deadline) {},

@@ -289,7 +289,7 @@ INSTANTIATE_TEST_SUITE_P(
     control{"NoEpochCheck", with_consumer<hides_revocations>(), {"P2", "ledger", "liveness"}, 30},
     control{
       "EpochsOfEachConsumer", with_consumer<counts_epochs_anew>(), {"healing", "P4", "P8"}, 2'000},
-    control{"NoMap", with_consumer<drops_maps>(), {"P3"}, 50},
+    control{"NoMap", with_consumer<drops_maps>(), {"P3", "P8"}, 50},
     control{"NoDeliveryReport", without_delivery_reports(), {"P1"}, 5},
     control{"LostDeliveryReport", with_lost_reports(), {"liveness", "healing"}, 20},
     control{"NoWatchdog", with_consumer<has_no_view>(), {"liveness"}, 300},

@@ -82,6 +82,21 @@ TEST_F(Simulation, MakesEachFaultHappen) {
   }
 }
 
+TEST_F(Simulation, AnInstanceComesBackFromMaintenance) {
+  uint64_t resumptions = 0;
+  for (uint64_t seed = 1; seed <= 20; ++seed) {
+    auto x = scenario::of(seed);
+    x.faults.reset();
+    x.faults.set(static_cast<size_t>(fault::maintenance));
+    x.faults.set(static_cast<size_t>(fault::job_hang)); // attempts that outlive the drain
+    const auto found = run(x);
+    ASSERT_TRUE(found.violations.empty()) << tell(x, found.violations.front());
+    resumptions += found.resumptions;
+  }
+  // An order may also come before its service has started.
+  EXPECT_GE(resumptions, 20u);
+}
+
 TEST_F(Simulation, MemoryPressureOpensTheBreakerAndPausesTheConsumer) {
   // Of some memory pressures: the others only reduce the credit.
   uint64_t openings = 0, pauses = 0, neither = 0;

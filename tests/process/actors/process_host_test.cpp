@@ -72,7 +72,7 @@ dispatcher_actor::behavior_type idle_dispatcher(dispatcher_actor::pointer) {
     [](atom::status) { return dispatcher_status{}; },
     [](const breaker_command&) { return dispatcher_status{}; },
     [](atom::drain, uint64_t) { return true; },
-    [](atom::resume) {},
+    [](atom::resume) { return true; },
     [](atom::tick) {},
     [](atom::retry) {},
     [](atom::deadline) {},

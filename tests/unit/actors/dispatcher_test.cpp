@@ -129,7 +129,7 @@ TEST_F(Dispatcher, TakesNoPartitionAnyMoreWhenItDrains) {
   const auto drained = ask<bool>(aut, atom::drain{}, uint64_t{5'000});
   assign_from(p1, 2, 7, {}); // it had been on its way
   ASSERT_TRUE(*drained);
-  send(aut, atom::resume{});
+  EXPECT_TRUE(**ask<bool>(aut, atom::resume{}));
   advance(1s);
   EXPECT_FALSE(points.contains(p1)) << "nobody would take it back from us";
 }
@@ -306,7 +306,7 @@ TEST_F(Dispatcher, ResumesAfterADrainForMaintenance) {
   acknowledge_last();
   ASSERT_TRUE(*drained);
   EXPECT_TRUE(status().maintenance);
-  send(aut, atom::resume{});
+  EXPECT_TRUE(**ask<bool>(aut, atom::resume{}));
   EXPECT_FALSE(status().draining);
   EXPECT_FALSE(status().consuming) << "not before the group is joined again";
   EXPECT_TRUE(credit->open());
@@ -326,10 +326,42 @@ TEST_F(Dispatcher, ResumesAfterADrainForMaintenance) {
   EXPECT_TRUE(ledger()["balanced"].get<bool>());
 }
 
+TEST_F(Dispatcher, ResumesWhenNoAttemptOfBeforeRunsAnyMore) {
+  start();
+  fetch(make_record(0));
+  auto drained = ask<bool>(aut, atom::drain{}, uint64_t{1'000});
+  advance(1'100ms);
+  ASSERT_TRUE(*drained);
+  ASSERT_FALSE(**drained) << "the attempt outlives the drain";
+  auto resumed = ask<bool>(aut, atom::resume{});
+  EXPECT_FALSE(*resumed) << "its record would be fetched and begun a second time";
+  EXPECT_TRUE(status().draining);
+  succeed();
+  ASSERT_TRUE(*resumed);
+  EXPECT_TRUE(**resumed);
+  EXPECT_FALSE(status().draining);
+}
+
+TEST_F(Dispatcher, DoesNotResumeAfterAnotherDrain) {
+  start();
+  fetch(make_record(0));
+  ask<bool>(aut, atom::drain{}, uint64_t{1'000});
+  advance(1'100ms);
+  auto resumed = ask<bool>(aut, atom::resume{});
+  EXPECT_FALSE(*resumed);
+  auto drained = ask<bool>(aut, atom::drain{}, uint64_t{1'000}); // a stop
+  ASSERT_TRUE(*drained);
+  EXPECT_TRUE(**drained);
+  ASSERT_TRUE(*resumed);
+  EXPECT_FALSE(**resumed);
+  succeed();
+  EXPECT_TRUE(status().draining) << "a stop has begun";
+}
+
 TEST_F(Dispatcher, TheDeadlineOfAnEarlierDrainDoesNotCutTheNextOneShort) {
   start();
   ASSERT_TRUE(**ask<bool>(aut, atom::drain{}, uint64_t{1'000}));
-  send(aut, atom::resume{});
+  EXPECT_TRUE(**ask<bool>(aut, atom::resume{}));
   assign({p0}, 2);
   auto x = make_record(1);
   x.epoch = 2;

@@ -302,6 +302,16 @@ TEST_F(SourceLoop, PollsNothingUntilTheDispatcherLetsGoButNotForEver) {
   run();
 }
 
+namespace {
+
+void close(job_source& x) {
+  std::promise<bool> closed;
+  x.close(1s, [&closed](bool in_time) { closed.set_value(in_time); });
+  ASSERT_EQ(closed.get_future().wait_for(30s), std::future_status::ready);
+}
+
+} // namespace
+
 TEST(JobSource, MakesAFreshConsumerAfterAFatalError) {
   auto log = std::make_shared<dispatcher_log>();
   one_thread cfg;
@@ -321,7 +331,7 @@ TEST(JobSource, MakesAFreshConsumerAfterAFatalError) {
   };
   job_source aut{make, credit, to, env};
   ASSERT_EQ(second.get_future().wait_for(30s), std::future_status::ready);
-  aut.stop(1s);
+  close(aut);
   EXPECT_FALSE(aut.store({"image.jobs", 0}, 1)) << "nobody is there to commit it";
   caf::anon_send_exit(to, caf::exit_reason::user_shutdown);
 }
@@ -349,7 +359,7 @@ TEST(JobSource, WaitsLongerEachTimeForAConsumerThatEndsSoonAfterItsRecords) {
   ASSERT_EQ(fourth.get_future().wait_for(60s), std::future_status::ready);
   // 0.1 + 0.2 + 0.4 s are the shortest pauses; without growth three were 0.6 s at most.
   EXPECT_GE(std::chrono::steady_clock::now() - begun, 690ms);
-  aut.stop(1s);
+  close(aut);
   caf::anon_send_exit(to, caf::exit_reason::user_shutdown);
 }
 
@@ -370,7 +380,7 @@ TEST(JobSource, TellsWhyItHasNoConsumerAndTriesAgain) {
     };
     job_source aut{make, credit, to, env};
     ASSERT_EQ(again.get_future().wait_for(30s), std::future_status::ready);
-    aut.stop(1s);
+    close(aut);
     caf::anon_send_exit(to, caf::exit_reason::user_shutdown);
   }
   ASSERT_GE(log->failures.size(), 1u);
@@ -416,8 +426,9 @@ TEST(JobSource, CommitsOnThePollThread) {
   };
   const auto ok = commit();
   EXPECT_TRUE(ok) << ok.error().message;
-  aut.stop(1s);
+  close(aut);
   EXPECT_EQ(commit().error().code, errc::revoked) << "there is no consumer any more";
+  close(aut); // again: it has ended
   caf::anon_send_exit(to, caf::exit_reason::user_shutdown);
 }
 

@@ -13,23 +13,42 @@ namespace {
 
 using namespace ziyu::test;
 using testing::ElementsAre;
-using answer = stop_program_settings::answer;
+
+/// Commits and closes when the test says so.
+class fake_source : public record_source {
+public:
+  expected<void> store(const messaging::topic_partition&, messaging::commit_point) override {
+    return {};
+  }
+  std::shared_ptr<const messaging::group_membership> membership(
+    const std::map<messaging::topic_partition, uint64_t>&) override {
+    return nullptr;
+  }
+  void commit(std::chrono::milliseconds limit, std::function<void(expected<void>)> done) override {
+    commits.push_back(limit);
+    committed = std::move(done);
+  }
+  void close(std::chrono::milliseconds limit, std::function<void(bool)> done) override {
+    closes.push_back(limit);
+    closed = std::move(done);
+    if (closes_at_once)
+      closed(true);
+  }
+
+  std::vector<std::chrono::milliseconds> commits, closes;
+  std::function<void(expected<void>)> committed;
+  std::function<void(bool)> closed;
+  bool closes_at_once = true;
+};
 
 class StopProgram : public actor_fixture {
 protected:
   StopProgram() {
-    settings.stages = stages_out_of_group(1'000, 2'000, 3'000, 4'000, 5'000);
+    settings.stages = stages_out_of_group({1'000, 2'000, 3'000, 4'000, 5'000, 0});
     settings.credit = credit;
     settings.dispatcher = spawn(fake_dispatcher, log);
     settings.publisher = spawn(fake_publisher, publications);
-    settings.commit = [this](std::chrono::milliseconds limit, answer done) {
-      commits.push_back(limit);
-      committed = std::move(done);
-    };
-    settings.close = [this](std::chrono::milliseconds limit, const answer& done) {
-      closes.push_back(limit);
-      done(true);
-    };
+    settings.source = source;
     settings.env = &env;
     settings.on_end = [this](events::stop_stages x) { report = std::move(x); };
   }
@@ -45,8 +64,7 @@ protected:
   std::shared_ptr<std::vector<publication>> publications =
     std::make_shared<std::vector<publication>>();
   std::shared_ptr<intake> credit = std::make_shared<intake>(intake::limits{2, 1'000});
-  std::vector<std::chrono::milliseconds> commits, closes;
-  answer committed;
+  std::shared_ptr<fake_source> source = std::make_shared<fake_source>();
   stop_program_settings settings;
   std::optional<events::stop_stages> report;
 };
@@ -57,12 +75,12 @@ TEST_F(StopProgram, GoesOnWhenAStageHasAnsweredAndSaysWhatItTook) {
   spawn(stop_program, settings);
   run();
   EXPECT_FALSE(credit->open()) << "the gate is closed";
-  EXPECT_THAT(commits, ElementsAre(4'000ms));
-  EXPECT_TRUE(closes.empty()) << "the partitions are needed until the commit";
+  EXPECT_THAT(source->commits, ElementsAre(4'000ms));
+  EXPECT_TRUE(source->closes.empty()) << "the partitions are needed until the commit";
   advance(700ms);
-  committed(true);
+  source->committed({});
   run();
-  EXPECT_THAT(closes, ElementsAre(5'000ms));
+  EXPECT_THAT(source->closes, ElementsAre(5'000ms));
   ASSERT_THAT(names(), ElementsAre("gate", "drain", "flush", "commit", "close"));
   for (const auto& x : report->stages)
     EXPECT_TRUE(x.done) << x.name;
@@ -73,27 +91,26 @@ TEST_F(StopProgram, GoesOnWhenAStageHasAnsweredAndSaysWhatItTook) {
 TEST_F(StopProgram, AStageThatDoesNotAnswerHoldsUpNoOther) {
   spawn(stop_program, settings);
   advance(5'900ms);
-  EXPECT_TRUE(closes.empty()) << "the answer may come two seconds late";
+  EXPECT_TRUE(source->closes.empty()) << "the answer may come two seconds late";
   advance(200ms);
-  EXPECT_FALSE(closes.empty());
+  EXPECT_FALSE(source->closes.empty());
   ASSERT_TRUE(report);
   EXPECT_FALSE(report->stages[3].done);
   EXPECT_TRUE(report->stages[4].done);
-  committed(true); // to nobody
+  source->committed({}); // to nobody
   run();
   EXPECT_EQ(report->stages.size(), 5u);
 }
 
 TEST_F(StopProgram, ALateAnswerIsNotTakenForThatOfTheNextStage) {
-  answer closed;
-  settings.close = [&](std::chrono::milliseconds, answer done) { closed = std::move(done); };
+  source->closes_at_once = false;
   spawn(stop_program, settings);
   advance(6'100ms);
-  ASSERT_TRUE(closed) << "the commit was given up";
-  committed(true);
+  ASSERT_TRUE(source->closed) << "the commit was given up";
+  source->committed({});
   run();
   EXPECT_FALSE(report) << "the close has not answered";
-  closed(false);
+  source->closed(false);
   run();
   ASSERT_TRUE(report);
   EXPECT_FALSE(report->stages[4].done);
@@ -103,16 +120,15 @@ TEST_F(StopProgram, ADispatcherThatIsSilentIsPassed) {
   log->silent = true;
   spawn(stop_program, settings);
   advance(1'100ms);
-  EXPECT_FALSE(commits.empty());
-  committed(true);
+  EXPECT_FALSE(source->commits.empty());
+  source->committed({});
   run();
   ASSERT_TRUE(report);
   EXPECT_FALSE(report->stages[0].done);
 }
 
 TEST_F(StopProgram, WithoutAConsumerNothingIsCommittedOrClosed) {
-  settings.commit = nullptr;
-  settings.close = nullptr;
+  settings.source = nullptr;
   spawn(stop_program, settings);
   run();
   EXPECT_THAT(names(), ElementsAre("gate", "drain", "flush"));

@@ -2,11 +2,8 @@
 // workers that exist only as messages, in hundreds of schedules drawn from seeds. A
 // failure names its seed.
 
-#include "actors/dispatcher.hpp"
-#include "actors/inference.hpp"
-#include "actors/publisher.hpp"
+#include "actors/service_core.hpp"
 #include "actors/source.hpp"
-#include "actors/supervisor.hpp"
 #include "tests/support/actor_stage.hpp"
 #include "tests/support/fake_host.hpp"
 #include "tests/support/fake_kafka.hpp"
@@ -30,52 +27,9 @@ constexpr int64_t records = 20; // per partition
 class world {
 public:
   explicit world(uint64_t seed)
-    : order_(static_cast<ordering>(seed % 3)), stage_(seed), dice_(seed) {
-    dispatcher_settings d;
-    d.results_topic = "image.results";
-    d.dead_letters_topic = "image.jobs-dlt";
-    d.slots = 2;
-    d.job_timeout = 2s;
-    d.order = order_;
-    if (seed % 2 == 0) {
-      d.retry_backoff = 50ms;
-      d.retry_backoff_max = 500ms;
-    }
-    d.credit = credit_;
-    d.report = stage_.report;
-    d.store = [this](const messaging::topic_partition& where, const messaging::commit_point& x) {
-      return store(where, x);
-    };
-    dispatcher_ = stage_.spawn(dispatcher, d);
-    publisher_settings p;
-    p.make = kafka_.factory();
-    p.dispatcher = dispatcher_;
-    p.report = stage_.report;
-    publisher_ = stage_.spawn(publisher, p);
-    caf::anon_send(dispatcher_, publisher_);
-    stage_.report->connect(publisher_);
-    supervisor_settings s;
-    s.slots = 2;
-    s.standbys = 1;
-    s.start_timeout = 5s;
-    s.grace = 1s;
-    s.judge.budget_bytes = s.healing.budget_bytes = 100 * mib;
-    s.healing.hard_limit_bytes = 150 * mib;
-    s.restart_intensity = 5;
-    s.restart_period = 5s;
-    s.host = host_;
-    s.report = stage_.report;
-    s.dispatcher = dispatcher_;
-    s.on_model = [](const auto&) {};
-    s.on_fatal = [](error x) { ADD_FAILURE() << "fatal: " << x.describe(); };
-    inference_settings i;
-    i.job_timeout = d.job_timeout;
-    i.dispatcher = dispatcher_;
-    auto make = [this, i](uint32_t slot, supervisor_actor boss) mutable {
-      i.slot = slot;
-      i.supervisor = std::move(boss);
-      return stage_.sys.spawn(inference, i);
-    };
+    : order_(static_cast<ordering>(seed % 3)), stage_(seed), dice_(seed),
+      core_(stage_.sys, stage_.report, to_service_settings(seed)) {
+    core_.attach(store_);
     host_->prepare = [this](fake_host::worker& x) {
       if (calm_)
         return;
@@ -87,19 +41,13 @@ public:
     host_->on_job = [this](fake_host::worker& x, const wire::job& job) {
       return misbehave(x, job);
     };
-    supervisor_ = stage_.spawn(supervisor, s,
-                               std::function<inference_actor(uint32_t, supervisor_actor)>{make});
-    source_.emplace(consumer_, *credit_, dispatcher_, stage_.env);
+    source_.emplace(consumer_, *core_.credit(), core_.dispatcher(), stage_.env);
     for (int32_t partition = 0; partition < partitions; ++partition)
       assign(partition);
   }
 
   ~world() {
-    stage_.report->disconnect();
-    for (const auto& x :
-         {caf::actor_cast<caf::actor>(supervisor_), caf::actor_cast<caf::actor>(dispatcher_),
-          caf::actor_cast<caf::actor>(publisher_)})
-      caf::anon_send_exit(x, caf::exit_reason::user_shutdown);
+    core_.end();
     host_->release();
     stage_.run();
   }
@@ -169,8 +117,8 @@ public:
     stage_.advance(1s);
     kafka_.acknowledge_all();
     stage_.run();
-    EXPECT_EQ(credit_->jobs(), 0u);
-    EXPECT_EQ(credit_->bytes(), 0u);
+    EXPECT_EQ(core_.credit()->jobs(), 0u);
+    EXPECT_EQ(core_.credit()->bytes(), 0u);
     for (int32_t i = 0; i < partitions; ++i)
       EXPECT_EQ(parts_[i].stored, records) << "partition " << i;
     const auto total = ledger();
@@ -193,31 +141,79 @@ public:
   /// SIGTERM at any moment.
   void stop() {
     calm_ = true;
-    credit_->hold(true);
-    auto drained = stage_.ask<bool>(dispatcher_, atom::drain{}, uint64_t{5'000});
-    for (auto i = 0; i < 60 && !*drained; ++i) {
+    std::optional<events::stop_stages> stages;
+    core_.stop(nullptr, [&stages](events::stop_stages x) { stages = std::move(x); });
+    for (auto i = 0; i < 150 && !stages; ++i) {
       kafka_.take_nothing = one_in(3);
       kafka_.acknowledge_all();
       stage_.advance(100ms);
     }
-    EXPECT_TRUE(*drained) << "no answer to a drain";
+    ASSERT_TRUE(stages) << "the stop does not end";
+    EXPECT_TRUE(stages->stages.back().done) << "the workers' end";
     const auto total = ledger();
     EXPECT_TRUE(total["balanced"].get<bool>()) << total;
     EXPECT_EQ(total["in_flight"], 0) << total;
-    auto ended = stage_.ask<bool>(supervisor_, atom::drain{}, uint64_t{2'000});
-    stage_.advance(3s);
-    EXPECT_TRUE(*ended);
     EXPECT_EQ(host_->alive(), 0u);
     EXPECT_FALSE(host_->server_alive);
     kafka_.take_nothing = false;
-    for (auto i = 0; i < 400 && credit_->jobs() > 0; ++i) {
+    for (auto i = 0; i < 400 && core_.credit()->jobs() > 0; ++i) {
       kafka_.acknowledge_all();
       stage_.advance(100ms);
     }
-    EXPECT_EQ(credit_->jobs(), 0u) << "credit that nobody gave back";
+    EXPECT_EQ(core_.credit()->jobs(), 0u) << "credit that nobody gave back";
   }
 
 private:
+  /// Progress goes to the world.
+  class store_port : public record_source {
+  public:
+    explicit store_port(world& owner) : owner_(owner) {}
+    expected<void> store(const messaging::topic_partition& where,
+                         messaging::commit_point x) override {
+      return owner_.store(where, x);
+    }
+    std::shared_ptr<const messaging::group_membership> membership(
+      const std::map<messaging::topic_partition, uint64_t>&) override {
+      return nullptr;
+    }
+    void commit(std::chrono::milliseconds, std::function<void(expected<void>)> done) override {
+      done({});
+    }
+    void close(std::chrono::milliseconds, std::function<void(bool)> done) override { done(true); }
+
+  private:
+    world& owner_;
+  };
+
+  service_settings to_service_settings(uint64_t seed) {
+    service_settings x;
+    x.credit = {8, 100'000};
+    auto& d = x.jobs;
+    d.results_topic = "image.results";
+    d.dead_letters_topic = "image.jobs-dlt";
+    d.job_timeout = 2s;
+    d.order = order_;
+    if (seed % 2 == 0) {
+      d.retry_backoff = 50ms;
+      d.retry_backoff_max = 500ms;
+    }
+    x.records.make = kafka_.factory();
+    auto& s = x.pool;
+    s.slots = 2;
+    s.standbys = 1;
+    s.start_timeout = 5s;
+    s.grace = 1s;
+    s.healing.budget_bytes = 100 * mib;
+    s.healing.hard_limit_bytes = 150 * mib;
+    s.restart_intensity = 5;
+    s.restart_period = 5s;
+    s.host = host_;
+    s.on_model = [](const auto&) {};
+    s.on_fatal = [](error why) { ADD_FAILURE() << "fatal: " << why.describe(); };
+    x.stop = {1'000, 5'000, 1'000, 1'000, 1'000, 2'000};
+    return x;
+  }
+
   struct part {
     bool assigned = false;
     uint64_t epoch = 0;
@@ -241,7 +237,7 @@ private:
   void fetch() {
     const auto partition = static_cast<int32_t>(draw(partitions));
     auto& x = parts_[partition];
-    if (x.assigned && x.position < records && credit_->open() && consumer_.events.empty()) {
+    if (x.assigned && x.position < records && core_.credit()->open() && consumer_.events.empty()) {
       auto r = make_record(x.position, x.epoch, partition);
       if (bad(*r.key))
         r.value = nullptr;
@@ -271,7 +267,8 @@ private:
     auto handled = std::make_shared<std::promise<void>>();
     auto done = handled->get_future();
     auto& x = parts_[partition];
-    caf::anon_send(dispatcher_, revocation{{x.epoch, {{"image.jobs", partition}}, false}, handled});
+    caf::anon_send(core_.dispatcher(),
+                   revocation{{x.epoch, {{"image.jobs", partition}}, false}, handled});
     const auto acknowledged = !one_in(5); // else the time runs out
     for (auto i = 0; i < 50 && done.wait_for(0s) != std::future_status::ready; ++i) {
       for (auto n = draw(30); n > 0; --n)
@@ -305,9 +302,9 @@ private:
     messaging::offsets_committed news;
     if (!calm_ && one_in(10))
       news.items.push_back({where, x.epoch, point.version, error{errc::kafka, "by the seed"}, {}});
-    caf::anon_send(dispatcher_, news);
+    caf::anon_send(core_.dispatcher(), news);
     news.items.assign(1, {where, x.epoch, point.version, std::nullopt, false});
-    caf::anon_send(dispatcher_, news);
+    caf::anon_send(core_.dispatcher(), news);
     return {};
   }
 
@@ -346,7 +343,8 @@ private:
 
   bool all_done() {
     count_deliveries();
-    return delivered_.size() == static_cast<size_t>(partitions * records) && credit_->jobs() == 0
+    return delivered_.size() == static_cast<size_t>(partitions * records)
+           && core_.credit()->jobs() == 0
            && std::all_of(parts_.begin(), parts_.end(),
                           [](const auto& x) { return x.second.stored == records; });
   }
@@ -357,8 +355,8 @@ private:
       for (int64_t o = 0; o < records; ++o)
         if (!done(key_of(p, o)))
           text += key_of(p, o) + " ";
-    const auto d = stage_.ask<dispatcher_status>(dispatcher_, atom::status{});
-    const auto v = stage_.ask<supervisor_status>(supervisor_, atom::status{});
+    const auto d = stage_.ask<dispatcher_status>(core_.dispatcher(), atom::status{});
+    const auto v = stage_.ask<supervisor_status>(core_.supervisor(), atom::status{});
     if (*d)
       text += "queued=" + std::to_string((*d)->queued) + " running=" + std::to_string((*d)->running)
               + " up=" + std::to_string((*d)->slots_up) + " breaker=" + (*d)->breaker_reason;
@@ -368,7 +366,7 @@ private:
   }
 
   nlohmann::json ledger() {
-    const auto x = stage_.ask<dispatcher_status>(dispatcher_, atom::status{});
+    const auto x = stage_.ask<dispatcher_status>(core_.dispatcher(), atom::status{});
     return nlohmann::json::parse((*x)->ledger)["total"];
   }
 
@@ -405,16 +403,14 @@ private:
   std::mt19937_64 dice_;
   std::shared_ptr<fake_host> host_ = std::make_shared<fake_host>(stage_.sys);
   fake_consumer consumer_;
-  std::shared_ptr<intake> credit_ = std::make_shared<intake>(intake::limits{8, 100'000});
   std::map<int32_t, part> parts_;
   std::map<std::string, std::pair<uint64_t, uint64_t>> delivered_; ///< Results, dead letters.
   std::map<std::string, uint64_t> fetched_;
   size_t counted_ = 0;
   uint64_t epoch_ = 0;
   bool calm_ = false;
-  dispatcher_actor dispatcher_;
-  publisher_actor publisher_;
-  supervisor_actor supervisor_;
+  std::shared_ptr<store_port> store_ = std::make_shared<store_port>(*this);
+  service_core core_;
   std::optional<source_loop> source_;
 };
 
