@@ -33,76 +33,74 @@ void supervisor_state::ask_the_kernel(worker_entry& x) {
   const auto now = self->clock().now();
   if (const auto kills = settings.host->oom_kills())
     ooms.observe(*kills, now);
-  if (x.killed || x.expected_end || !ooms.claim(now))
+  if (x.killed() || x.is_end_expected() || !ooms.claim(now))
     return;
   const auto amount = [](uint64_t bytes) { return format_bytes(static_cast<int64_t>(bytes)); };
-  x.oom_killed = true;
-  x.killed = error{errc::worker_died,
-                   "oom_killed: killed by the kernel for lack of memory: the container used "
-                     + amount(container.used) + " of " + amount(container.limit) + " ("
-                     + container.source + ") at the latest reading, the " + "worker had "
-                     + amount(x.private_bytes) + " of private memory"};
+  x.blame_kernel(error{errc::worker_died,
+                       "oom_killed: killed by the kernel for lack of memory: the container used "
+                         + amount(container.used) + " of " + amount(container.limit) + " ("
+                         + container.source + ") at the latest reading, the worker had "
+                         + amount(x.memory().private_bytes()) + " of private memory"});
 }
 
 void supervisor_state::on_channel_closed(const channel_closed& x) {
   auto entry = find(x.worker);
-  if (!entry || entry->closed)
+  if (!entry || entry->is_closed())
     return;
-  entry->closed = true;
   // It is useless: it broke the protocol, or closed its socket and lives on.
-  if (x.reason && entry->pid != 0)
+  if (x.reason && entry->pid() != 0)
     kill(*entry, *x.reason);
   else
-    settings.host->signal(entry->id, SIGKILL);
-  const auto was = entry->life.end();
-  if (x.reason && !entry->killed)
-    entry->killed = *x.reason;
+    settings.host->signal(entry->id(), SIGKILL);
+  const auto was = entry->close();
+  if (x.reason)
+    entry->blame(*x.reason);
   if (was == phase::linked) {
-    auto& where = slots[entry->slot];
-    if (where.linked == entry->id)
+    auto& where = slots[entry->slot()];
+    if (where.linked == entry->id())
       where.linked = 0;
   }
-  if (entry->pid == 0) {
+  if (entry->pid() == 0) {
     // Not forked, or dead before the fork server's `spawned` came: that frame decides. No new
     // worker is asked for before; otherwise a worker that always dies would be forked in a tight
     // loop.
-    if (entry->expected_end || !keeper->is_running())
-      workers.erase(entry->id);
+    if (entry->is_end_expected() || !keeper->is_running())
+      workers.erase(entry->id());
     return;
   }
   ask_the_kernel(*entry);
   // The supervisor tells its slot, with the reason.
-  if (entry->generation > 0) {
-    if (entry->oom_killed)
-      self->send(slots[entry->slot].actor,
-                 kill_notice{entry->id, *entry->killed, entry->private_bytes});
-    self->send(slots[entry->slot].actor, x);
+  if (entry->generation() > 0) {
+    if (entry->is_oom_killed())
+      self->send(slots[entry->slot()].actor,
+                 kill_notice{entry->id(), *entry->killed(), entry->memory().private_bytes()});
+    self->send(slots[entry->slot()].actor, x);
   }
   // Not a worker that was relieved and still had to be dumped.
-  if (was == phase::serving && slots[entry->slot].worker == entry->id) {
-    auto& where = slots[entry->slot];
+  if (was == phase::serving && slots[entry->slot()].worker == entry->id()) {
+    auto& where = slots[entry->slot()];
     where.worker = 0;
     if (!where.wanted) {
       replacement next;
-      next.slot = entry->slot;
-      next.old_worker = entry->id;
+      next.slot = entry->slot();
+      next.old_worker = entry->id();
       next.decided_us = settings.report->env().monotonic_us();
-      next.old_private = std::max(entry->present_bytes, entry->private_bytes);
-      next.cause = entry->oom_killed ? std::string{oom_killed}
-                   : !entry->killed  ? std::string{crash}
-                   : entry->killed->code == errc::deadline_exceeded
+      next.old_private = entry->memory().most_bytes();
+      next.cause = entry->is_oom_killed() ? std::string{oom_killed}
+                   : !entry->killed()     ? std::string{crash}
+                   : entry->killed()->code == errc::deadline_exceeded
                      ? "hang"
-                     : std::string{to_string(entry->killed->code)};
-      if (entry->killed && entry->killed->code == errc::hard_limit)
+                     : std::string{to_string(entry->killed()->code)};
+      if (entry->killed() && entry->killed()->code == errc::hard_limit)
         if (const auto cause = supervision::name_cause(counters_of(*entry));
             cause != supervision::leak_cause::budget) // that one was never in question
           next.cause = to_string(cause);
-      next.reason = entry->killed ? entry->killed->message : std::string{ended_by_itself};
+      next.reason = entry->killed() ? entry->killed()->message : std::string{ended_by_itself};
       next.evidence = evidence_of(*entry);
       where.wanted = std::move(next);
     }
   }
-  if (!entry->expected_end)
+  if (!entry->is_end_expected())
     note_death(was == phase::serving ? entry : nullptr);
   supply();
 }
@@ -114,7 +112,7 @@ void supervisor_state::note_death(const worker_entry* x) {
   const auto pause = worker_backoff->next(settings.report->env().random(), now);
   std::optional<supervision::restart_intensity::child> who;
   if (x != nullptr)
-    who.emplace(x->slot, x->generation);
+    who.emplace(x->slot(), x->generation());
   if (intensity->admit(now, who))
     return;
   spawn_after = now + pause;
@@ -150,15 +148,14 @@ void supervisor_state::reap(uint64_t id, const std::optional<wire::exited>& how)
   auto entry = find(id);
   if (!entry)
     return;
-  if (!entry->closed)
+  if (!entry->is_closed())
     on_channel_closed(channel_closed{id, {}});
   entry = find(id);
   if (!entry)
     return;
-  if (entry->oom_killed && how && how->signal != SIGKILL) {
+  if (entry->is_oom_killed() && how && how->signal != SIGKILL) {
     ooms.give_back(self->clock().now()); // it ended by itself: the kernel killed another process
-    entry->killed.reset();
-    entry->oom_killed = false;
+    entry->acquit_kernel();
     const auto correct = [id](replacement& x) {
       if (x.old_worker != id)
         return;
@@ -170,22 +167,22 @@ void supervisor_state::reap(uint64_t id, const std::optional<wire::exited>& how)
         correct(*where.wanted);
     std::for_each(relieved.begin(), relieved.end(), correct);
   }
-  if (!entry->expected_end) {
-    const auto what = entry->oom_killed ? std::string{oom_killed}
-                      : entry->killed   ? std::string{to_string(entry->killed->code)}
-                                        : describe(how);
+  if (!entry->is_end_expected()) {
+    const auto what = entry->is_oom_killed() ? std::string{oom_killed}
+                      : entry->killed()      ? std::string{to_string(entry->killed()->code)}
+                                             : describe(how);
     settings.report->stats().deaths.Add({{"how", what}}).Increment();
-    events::worker_died died{.slot = entry->slot,
-                             .generation = entry->generation,
-                             .pid = entry->pid,
+    events::worker_died died{.slot = entry->slot(),
+                             .generation = entry->generation(),
+                             .pid = entry->pid(),
                              .how = describe(how),
-                             .jobs = entry->jobs,
-                             .private_bytes = entry->private_bytes};
-    if (entry->killed) {
-      died.code = entry->oom_killed ? oom_killed : to_string(entry->killed->code);
-      died.reason = entry->killed->message;
+                             .jobs = entry->memory().jobs(),
+                             .private_bytes = entry->memory().private_bytes()};
+    if (entry->killed()) {
+      died.code = entry->is_oom_killed() ? oom_killed : to_string(entry->killed()->code);
+      died.reason = entry->killed()->message;
     }
-    if (entry->oom_killed) {
+    if (entry->is_oom_killed()) {
       died.container_used_bytes = container.used;
       died.container_limit_bytes = container.limit;
       died.container_source = container.source;

@@ -11,9 +11,6 @@ namespace {
 
 constexpr auto tick_interval = 250ms;
 
-/// Time at the end of a drain for the farewell of a transaction.
-constexpr auto goodbye_limit = 1s;
-
 } // namespace
 
 // -- breaker --------------------------------------------------------------------------------
@@ -110,7 +107,7 @@ void dispatcher_state::finish_drain_if_idle(bool timed_out) {
     return;
   // Open records are handed back: their offsets are not committed.
   ending_drain = true;
-  depart({partitions.begin(), partitions.end()}, settings.membership ? goodbye_limit : 0s,
+  depart({partitions.begin(), partitions.end()}, delivery->farewell_limit(),
          [this, idle](uint64_t) {
            ending_drain = false;
            drained.deliver(idle);
@@ -118,8 +115,7 @@ void dispatcher_state::finish_drain_if_idle(bool timed_out) {
 }
 
 bool dispatcher_state::is_idle() const {
-  return std::none_of(slots.begin(), slots.end(),
-                      [](const slot& x) { return x.running != nullptr; });
+  return std::all_of(slots.begin(), slots.end(), [](const slot& x) { return x.running.empty(); });
 }
 
 void dispatcher_state::finish_resume_if_idle() {
@@ -190,7 +186,7 @@ void dispatcher_state::update_gauges() {
 
 dispatcher_status dispatcher_state::status() const {
   dispatcher_status x;
-  x.ledger = ledger.to_json().dump();
+  x.ledger = ledger.report();
   x.consuming = assigned && trouble.empty();
   x.draining = draining;
   x.maintenance = draining && !drained.pending();
@@ -215,7 +211,7 @@ dispatcher_status dispatcher_state::status() const {
   x.oldest_unfinished_us = oldest_unfinished_us();
   x.queued = queue.size();
   for (const auto& s : slots) {
-    x.running += s.running != nullptr;
+    x.running += s.running.size();
     x.slots_up += s.up;
   }
   x.results = results;
@@ -233,6 +229,7 @@ dispatcher_actor::behavior_type dispatcher(
   st.breaker.emplace(settings.breaker);
   st.pressure.emplace(settings.pressure);
   st.queue = job_queue{settings.order};
+  st.delivery = messaging::make_strategy(settings.guarantee, st.ledger);
   st.settings = std::move(settings);
   st.settings.report->stats().breaker_state.Set(static_cast<double>(st.breaker->state()));
   st.hold_credit();

@@ -6,7 +6,7 @@
 #include "actors/recent_ids.hpp"
 #include "actors/reporter.hpp"
 #include "messaging/dead_letter.hpp"
-#include "messaging/offset_ledger.hpp"
+#include "messaging/delivery/delivery_strategy.hpp"
 #include "supervision/memory_pressure.hpp"
 
 #include <caf/typed_event_based_actor.hpp>
@@ -22,6 +22,8 @@ struct dispatcher_settings {
   std::string results_topic, dead_letters_topic;
   uint32_t slots = 1;
   uint32_t max_attempts = 3;
+  /// The most jobs that run together in one attempt, 1 to `wire::max_batch`.
+  uint32_t max_batch = 1;
   /// Bounds for records that are set aside, in number and bytes. Above a bound their partitions are
   /// not fetched from.
   uint64_t max_aside = 1'024, max_aside_bytes = uint64_t{64} << 20;
@@ -39,14 +41,29 @@ struct dispatcher_settings {
   /// each commit.
   std::function<expected<void>(const messaging::topic_partition&, const messaging::commit_point&)>
     store;
-  /// If set (the job source's `membership`), the publisher commits offsets with its transactions,
-  /// and nothing is stored.
+  messaging::guarantee guarantee = messaging::guarantee::at_least_once;
+  /// Our membership for a transaction (the job source's `membership`). Only with exactly once, where
+  /// the publisher commits offsets with its transactions, and nothing is stored.
   std::function<std::shared_ptr<const messaging::group_membership>(
     const std::map<messaging::topic_partition, uint64_t>&)>
     membership;
   messaging::job_limits limits;
   /// Reads JSON jobs and claim checks. Null: the dispatcher reads them itself and may block.
   decoder_actor decoder;
+};
+
+/// What an attempt means for one of its jobs.
+struct job_outcome {
+  const attempt_outcome& attempt;
+  const wire::answer* answer = nullptr; ///< Null after a failure.
+  size_t batch = 1;                     ///< Jobs of the attempt.
+  bool is_first = true;                 ///< Of the attempt's jobs.
+  /// Jobs of the attempt that have not been cleared of its failure yet.
+  std::shared_ptr<uint32_t> accused;
+
+  bool failed() const { return attempt.failure.has_value(); }
+  /// The worker ended with several jobs: any of them may be the cause, or none.
+  bool is_shared_failure() const { return failed() && batch > 1 && attempt.generation > 0; }
 };
 
 /// Tracks each fetched record from the source until its result or dead letter is
@@ -59,10 +76,10 @@ struct dispatcher_state {
   struct slot {
     inference_actor actor;
     bool up = false;
-    entry_ptr running;
+    std::vector<entry_ptr> running; ///< The jobs of its attempt; empty: it is idle.
   };
 
-  // fetching.cpp
+  // arrivals.cpp
   void on_fetched(const fetched_job& x);
   void on_assigned(const messaging::partitions_assigned& x);
   /// @param done Called when the partitions may go: at once when they are lost, else when the
@@ -73,18 +90,18 @@ struct dispatcher_state {
   /// The id of a job is known: notes whether another record had it.
   void note_id(job_entry& x, const std::string& id);
 
-  // committing.cpp
+  // commits.cpp
   /// Hands new progress of `where` to the source.
   void store_progress(const messaging::topic_partition& where);
   void store(const messaging::topic_partition& where, const messaging::commit_point& point);
   void on_committed(const messaging::offsets_committed& x);
   transaction_plan plan(const plan_request& x);
-  void want_transaction();
+  void obey(const messaging::delivery_orders& x);
   /// The work of a tick: progress, marks without acknowledgement, held partitions, the audit of the
   /// ledger.
   void look_after_commits();
 
-  // attempting.cpp
+  // attempts.cpp
   void on_slot_up(uint32_t index, inference_actor actor);
   /// Starts queued jobs on free slots, as far as breaker, order and ledger allow it.
   void dispatch();
@@ -92,29 +109,34 @@ struct dispatcher_state {
   bool is_on_record(const job_entry& x);
   bool suits(const job_entry& x, uint32_t index) const;
   bool has_room(const job_entry& x) const;
-  void start(uint32_t index, entry_ptr x);
-  void on_outcome(uint32_t index, const entry_ptr& x, const attempt_outcome& outcome);
-  void judge_outcome(const job_entry& x, const attempt_outcome& outcome);
-  void on_failed_attempt(const entry_ptr& x, const attempt_outcome& outcome);
+  bool runs_alone(const job_entry& x) const;
+  /// Begins an attempt at `x`, which `start` sends.
+  void begin(job_entry& x);
+  void start(uint32_t index);
+  void on_outcome(uint32_t index, const attempt_outcome& outcome);
+  void settle(const entry_ptr& x, const job_outcome& outcome);
+  void judge_outcome(const job_entry& x, const job_outcome& outcome);
+  void on_failed_attempt(const entry_ptr& x, const job_outcome& outcome);
+  std::chrono::milliseconds pause_after(uint32_t attempts);
   void try_again(const entry_ptr& x, std::chrono::milliseconds delay);
 
-  // reading.cpp
+  // contents.cpp
   /// Has the next job read that could begin. True if it was read at once.
   bool read_ahead();
   void on_read(const entry_ptr& x, decoded_job content);
   /// Takes over the content of a record.
   void take_content(job_entry& x, decoded_job content);
 
-  // blaming.cpp
+  // suspects.cpp
   /// Notes that a worker ended during `x`, and tells the supervisor.
-  void suspect(job_entry& x, const attempt_outcome& outcome);
+  void suspect(job_entry& x, const job_outcome& outcome);
   /// The job did not end its workers.
   void clear(job_entry& x);
   /// Why a job is given up after its last attempt.
   std::string why_given_up(const job_entry& x, const error& last) const;
 
-  // publishing.cpp
-  void publish_result(const entry_ptr& x, const attempt_outcome& outcome);
+  // publications.cpp
+  void publish_result(const entry_ptr& x, const job_outcome& outcome);
   void dead_letter(const entry_ptr& x, const error& reason);
   void publish(publication_kind kind, const entry_ptr& x, messaging::outgoing content);
   void on_published(const published& x);
@@ -125,7 +147,7 @@ struct dispatcher_state {
   /// The job is final or no longer ours: releases its credit and its place.
   void release(const entry_ptr& x);
 
-  // departing.cpp
+  // departures.cpp
   /// Begins no more jobs of `going`. Hands back what is left of them when the producer has reported
   /// on the rest, or after `limit`.
   void depart(std::vector<messaging::topic_partition> going, std::chrono::milliseconds limit,
@@ -165,6 +187,7 @@ struct dispatcher_state {
   dispatcher_settings settings;
   publisher_actor publisher;
   messaging::offset_ledger ledger;
+  std::unique_ptr<messaging::delivery_strategy> delivery; ///< Never null.
   std::optional<supervision::circuit_breaker> breaker;
   std::optional<supervision::memory_pressure> pressure;
   job_queue queue;
@@ -186,12 +209,6 @@ struct dispatcher_state {
   std::map<messaging::topic_partition, uint64_t> aside; ///< Records that are set aside.
   uint64_t aside_bytes = 0;                             ///< Of the records that are set aside.
   std::vector<departure> departures;
-  /// The version of the last farewell in a transaction, and whether it is committed.
-  struct farewell {
-    uint64_t version = 0;
-    bool said = false;
-  };
-  std::map<messaging::topic_partition, farewell> farewells;
   bool balanced = true;
   bool map_refused = false; ///< An event has reported it.
   /// At the publisher, by record and epoch; released when acknowledged.

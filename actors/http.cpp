@@ -2,6 +2,7 @@
 
 #include "actors/condition.hpp"
 #include "actors/http_front.hpp"
+#include "actors/status_json.hpp"
 #include "base/text.hpp"
 
 #include <caf/actor_system.hpp>
@@ -324,9 +325,9 @@ private:
       return now.complete() ? answer(200, health_json(settings_, now, assess_now(now), was_ready_))
                             : refuse(now.missing());
     if (path == "/workers")
-      return now.v ? http_reply{200, now.v->workers + "\n"} : refuse(now.v.error());
+      return now.v ? answer(200, workers_json(*now.v)) : refuse(now.v.error());
     if (path == "/ledger")
-      return now.d ? http_reply{200, now.d->ledger + "\n"} : refuse(now.d.error());
+      return now.d ? answer(200, to_json(now.d->ledger)) : refuse(now.d.error());
     return now.d ? answer(200, breaker_json(*now.d)) : refuse(now.d.error());
   }
 

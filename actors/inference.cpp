@@ -51,17 +51,15 @@ caf::result<attempt_outcome> inference_state::on_request(const attempt_request& 
                                                         : "the slot is busy"};
     return refusal;
   }
-  job = x.job;
-  wire::job frame;
+  wire::batch frame;
   frame.attempt_id = ++attempt_id;
   frame.top_k = settings.top_k;
-  frame.image = *x.job->image;
-  if (!x.job->fault.empty()) {
-    if (settings.faults_allowed)
-      frame.fault = x.job->fault;
-    else
-      spdlog::warn("fault ignored, faults.allowed is false: job={} fault={}", x.job->id,
-                   x.job->fault);
+  for (const auto& each : x.jobs) {
+    jobs.push_back(each.job);
+    const auto& fault = each.job->fault;
+    if (!fault.empty() && !settings.faults_allowed)
+      spdlog::warn("fault ignored, faults.allowed is false: job={} fault={}", each.job->id, fault);
+    frame.jobs.push_back({settings.faults_allowed ? fault : std::string{}, *each.job->image});
   }
   current->activity->begin_job();
   caf::anon_send(current->channel, to_outgoing(std::move(frame)));
@@ -73,7 +71,7 @@ caf::result<attempt_outcome> inference_state::on_request(const attempt_request& 
 }
 
 void inference_state::finish(attempt_outcome x) {
-  job.reset();
+  jobs.clear();
   // Before the answer, so that the dispatcher's next job goes to the new worker.
   if (next)
     switch_over();
@@ -85,7 +83,8 @@ void inference_state::on_frame(const channel_frame& x) {
   if (!current || x.worker != current->worker)
     return; // a worker that was abandoned
   if (auto answer = std::get_if<wire::result>(x.content.get())) {
-    if (answer->attempt_id == attempt_id && promise.pending())
+    if (answer->attempt_id == attempt_id && promise.pending()
+        && answer->answers.size() == jobs.size())
       on_result(*answer);
   }
 }
@@ -94,23 +93,26 @@ void inference_state::on_result(const wire::result& x) {
   auto done = outcome();
   done.answer = std::make_shared<const wire::result>(x);
   done.private_bytes = private_bytes(x.memory, current->private_offset);
+  const auto before = std::exchange(last_private_bytes, done.private_bytes);
+  steps.add(done.private_bytes - std::min(before, done.private_bytes));
+  current->activity->end_job();
   job_done report;
   report.worker = current->worker;
   report.slot = settings.slot;
-  report.delta_live = x.delta_live;
-  report.memory = x.memory;
-  report.private_bytes = done.private_bytes;
-  report.encoded_bytes = job->image->size();
-  report.decoded_bytes = uint64_t{x.width} * x.height * 3;
-  report.batch = 1; // a slot runs one attempt at a time
-  report.ok = x.error_code.empty();
-  const auto before = std::exchange(last_private_bytes, done.private_bytes);
-  steps.add(done.private_bytes - std::min(before, done.private_bytes));
-  report.step_bytes = steps.largest();
-  current->activity->end_job();
-  report.moment = current->activity->moment();
+  report.memory = {.said = x.memory,
+                   .delta_live = x.delta_live,
+                   .private_bytes = done.private_bytes,
+                   .step_bytes = steps.largest(),
+                   .moment = current->activity->moment()};
+  report.batch = static_cast<uint32_t>(jobs.size());
+  for (const auto& job : jobs)
+    report.memory.encoded_bytes += job->image->size();
+  for (const auto& each : x.answers) {
+    report.memory.decoded_bytes += uint64_t{each.width} * each.height * 3;
+    report.ok = report.ok && each.error_code.empty();
+  }
   const auto near_budget = supervision::healing_policy::may_reach_budget(
-    done.private_bytes, report.step_bytes, current->budget_bytes);
+    done.private_bytes, report.memory.step_bytes, current->budget_bytes);
   held = std::exchange(hold_once, false) || near_budget;
   report.held = held;
   self->send(settings.supervisor, report);
@@ -163,7 +165,10 @@ void inference_state::on_deadline(uint64_t id) {
                       "no answer within " + std::to_string(settings.job_timeout.count()) + " ms"};
   // The supervisor kills it. Then its channel closes, which answers the
   // attempt.
-  self->send(settings.supervisor, worker_hung{current->worker, job->id});
+  std::string ids;
+  for (const auto& job : jobs)
+    ids += (ids.empty() ? "" : ", ") + job->id;
+  self->send(settings.supervisor, worker_hung{current->worker, std::move(ids)});
 }
 
 void inference_state::on_link(const worker_link& x) {

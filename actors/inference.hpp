@@ -52,11 +52,11 @@ struct inference_state {
   /// Whether the timer runs. One timer serves all attempts: a timer for each would be kept until
   /// its deadline, 10 MB of them at 1,000 jobs/s.
   bool timer_runs = false;
-  std::shared_ptr<const messaging::job> job; ///< Of the running attempt.
-  std::optional<error> kill_reason;          ///< Of the current worker.
-  uint64_t killed_at_bytes = 0;              ///< Its private bytes when it was killed.
-  uint64_t last_private_bytes = 0;           ///< Of the current worker, after its latest job.
-  supervision::recent_steps steps;           ///< Of the current worker's private memory.
+  std::vector<std::shared_ptr<const messaging::job>> jobs; ///< Of the running attempt.
+  std::optional<error> kill_reason;                        ///< Of the current worker.
+  uint64_t killed_at_bytes = 0;    ///< Its private bytes when it was killed.
+  uint64_t last_private_bytes = 0; ///< Of the current worker, after its latest job.
+  supervision::recent_steps steps; ///< Of the current worker's private memory.
   /// The current worker's next job may reach its budget. The worker takes no job before the
   /// supervisor, which may be behind, has looked at it.
   bool held = false;

@@ -37,6 +37,9 @@ struct job_entry {
     errc code{};
     uint64_t ms = 0;            ///< From the attempt's beginning.
     uint64_t private_bytes = 0; ///< 0: not read.
+    bool alone = true;          ///< No other job ran in the worker.
+    /// Jobs that ran in the worker and have not been cleared of its death; shared by them.
+    std::shared_ptr<uint32_t> accused;
   };
   std::vector<death> deaths;
   std::optional<uint32_t> failed_slot;         ///< Of the latest attempt that failed.
@@ -55,7 +58,7 @@ struct job_entry {
   clock::time_point not_before{}; ///< For a retry.
   clock::time_point overdue{};    ///< For a suspect: it waits for fresh jobs no longer than this.
 
-  /// Whether workers ended during it, so that it may be the cause.
+  /// Whether workers ended during it, so that it may be the cause: it runs alone.
   bool is_suspect() const { return !deaths.empty(); }
 };
 

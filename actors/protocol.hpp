@@ -6,12 +6,17 @@
 #include "base/error.hpp"
 #include "messaging/consumer.hpp"
 #include "messaging/dead_letter.hpp"
+#include "messaging/delivery/ledger_report.hpp"
+#include "messaging/events/evidence.hpp"
 #include "messaging/job.hpp"
 #include "messaging/producer.hpp"
 #include "messaging/result.hpp"
 #include "messaging/transactional_producer.hpp"
 #include "supervision/circuit_breaker.hpp"
+#include "supervision/leak_judge.hpp"
 #include "supervision/memory_pressure.hpp"
+#include "supervision/pool/worker_life.hpp"
+#include "supervision/pool/worker_memory.hpp"
 #include "supervision/process.hpp"
 #include "wire/frames.hpp"
 
@@ -27,6 +32,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace ziyu::actors {
 
@@ -71,11 +77,14 @@ using decoder_actor = caf::typed_actor<caf::replies_to<decode_request>::with<dec
 
 /// One attempt at a job.
 struct attempt_request {
-  std::shared_ptr<const messaging::job> job;
-  uint32_t attempt = 1;
+  struct item {
+    std::shared_ptr<const messaging::job> job;
+    uint32_t attempt = 1; ///< Number of this attempt at the job.
+  };
+  std::vector<item> jobs; ///< They run together; 1 to `wire::max_batch`.
 };
 
-/// How an attempt ended. Without `failure`, `answer` is set.
+/// How an attempt ended. Without `failure`, `answer` is set, with an answer for each job.
 struct attempt_outcome {
   std::shared_ptr<const wire::result> answer;
   std::optional<error> failure; ///< A code of a worker's fault, or `unavailable`.
@@ -83,7 +92,7 @@ struct attempt_outcome {
   uint32_t slot = 0;
   uint64_t generation = 0;
   int32_t pid = 0;
-  uint64_t private_bytes = 0; ///< After the job; of a killed worker: when it was killed.
+  uint64_t private_bytes = 0; ///< After the jobs; of a killed worker: when it was killed.
   std::shared_ptr<const messaging::model_identity> model; ///< Of the worker.
 };
 
@@ -185,13 +194,7 @@ struct go_ahead {
 struct job_done {
   uint64_t worker = 0;
   uint32_t slot = 0;
-  int64_t delta_live = 0;
-  wire::memory_reading memory;
-  uint64_t private_bytes = 0;
-  /// The largest amount that one of its latest jobs has added to its private memory.
-  uint64_t step_bytes = 0;
-  uint64_t moment = 0; ///< Its activity's moment when the job was over.
-  uint64_t encoded_bytes = 0, decoded_bytes = 0;
+  supervision::memory_report memory;
   uint32_t batch = 1; ///< Jobs run together with it, itself included.
   bool ok = true;
   /// The next job may reach the budget: the slot takes no job before it gets another worker or a
@@ -208,7 +211,7 @@ struct slot_switched {
 /// The worker did not answer before the job's deadline.
 struct worker_hung {
   uint64_t worker = 0;
-  std::string job_id;
+  std::string job_ids; ///< Of its batch, for people.
 };
 
 // -- dispatcher -> supervisor --------------------------------------------------------
@@ -304,7 +307,7 @@ struct breaker_command {
 
 /// The dispatcher's state, in answer to a request.
 struct dispatcher_status {
-  std::string ledger;     ///< JSON
+  messaging::ledger_report ledger;
   bool consuming = false; ///< In the group, brokers reachable.
   bool draining = false;
   std::string trouble;  ///< Why not consuming, or empty.
@@ -325,7 +328,26 @@ struct dispatcher_status {
 };
 
 struct supervisor_status {
-  std::string workers; ///< JSON
+  struct worker {
+    uint64_t id = 0;
+    supervision::worker_life::phase phase{};
+    bool held = false;
+    events::evidence evidence; ///< Generation 0: it has no slot yet.
+  };
+  struct process {
+    std::string name; ///< "control" or "fork_server"
+    int32_t pid = 0;
+    uint64_t private_bytes = 0;
+    supervision::growth verdict{};
+  };
+  struct forks {
+    int32_t pid = 0;
+    bool up = false, ready = false;
+    uint64_t number = 0; ///< Counted from 1.
+  };
+  std::vector<worker> workers;
+  std::vector<process> processes; ///< Our own.
+  forks fork_server;
   bool model_ready = false;
   std::string trouble;
   uint64_t slots = 0, slots_up = 0, standbys = 0, replacements = 0;

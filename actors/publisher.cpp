@@ -26,7 +26,8 @@ bool publisher_state::ensure_producer() {
   });
   if (!made) {
     spdlog::error("no Kafka producer: {}", made.error().describe());
-    set_failing(true, made.error().message, pressure());
+    tell_breaker(*self, settings.dispatcher,
+                 watch->fails(made.error().message, waiting(), self->clock().now()));
     not_before = self->clock().now() + retry->next(settings.report->env().random());
     return false;
   }
@@ -53,7 +54,7 @@ void publisher_state::accept(publication x) {
     }
     event_bytes += size;
   } else if (pending_jobs++ == 0) {
-    last_progress = self->clock().now();
+    watch->progressed(self->clock().now());
   }
   backlog.push_back(std::move(item));
   pump();
@@ -191,7 +192,7 @@ void publisher_state::look_for_silent_topics() {
   for (auto& [token, x] : in_flight) {
     if (now - x.given < settings.silence_limit)
       break; // so are the records behind it
-    if (x.what.kind == publication_kind::event || x.set_aside || last_progress <= x.given)
+    if (x.what.kind == publication_kind::event || x.set_aside || watch->last_progress() <= x.given)
       continue;
     const auto& topic = x.what.content->topic;
     if (const auto i = acknowledged.find(topic); i != acknowledged.end() && i->second > x.given)
@@ -277,43 +278,28 @@ void publisher_state::on_delivered(const pending_publication& x) {
   not_before = {};
   forget(x);
   if (!is_event) {
-    last_progress = acknowledged[x.what.content->topic] = self->clock().now();
+    watch->progressed(self->clock().now());
+    acknowledged[x.what.content->topic] = self->clock().now();
     take_up(x.what);
     self->send(settings.dispatcher,
                published{x.what.kind, x.what.source, x.what.epoch, false, {}, {}});
   }
   // A delivered event says nothing about results that are not delivered.
-  if ((!is_event || pending_jobs == 0) && !aside.results_held(self->clock().now(), 0ms))
-    set_failing(false, "");
+  if (!is_event || pending_jobs == 0)
+    tell_breaker(*self, settings.dispatcher, watch->works(aside, self->clock().now()));
 }
 
-supervision::circuit_breaker::numbers publisher_state::pressure() const {
-  uint64_t bytes = 0;
-  const auto add = [&bytes](const pending_publication& x) {
+delivery_watch::backlog publisher_state::waiting() const {
+  delivery_watch::backlog result{.records = pending_jobs, .waits = pending_jobs > 0};
+  const auto add = [&result](const pending_publication& x) {
     if (x.what.kind != publication_kind::event)
-      bytes += x.what.content->bytes();
+      result.bytes += x.what.content->bytes();
   };
   for (const auto& [token, x] : in_flight)
     add(x);
   for (const auto& x : backlog)
     add(x);
-  const auto silent = pending_jobs > 0 ? self->clock().now() - last_progress
-                                       : std::chrono::steady_clock::duration{};
-  return {{"silent_ms", static_cast<double>(
-                          std::chrono::duration_cast<std::chrono::milliseconds>(silent).count())},
-          {"pending_records", static_cast<double>(pending_jobs)},
-          {"pending_bytes", static_cast<double>(bytes)}};
-}
-
-void publisher_state::set_failing(bool on, const std::string& reason,
-                                  supervision::circuit_breaker::numbers values) {
-  if (failing == on)
-    return;
-  failing = on;
-  self->send(settings.dispatcher, breaker_input{supervision::circuit_breaker::trigger::publisher,
-                                                on, reason, std::nullopt, std::move(values)});
-  if (!on)
-    self->send(settings.dispatcher, atom::reachable{});
+  return result;
 }
 
 void publisher_state::on_tick() {
@@ -324,17 +310,13 @@ void publisher_state::on_tick() {
 }
 
 void publisher_state::look_for_a_stall() {
-  const auto now = self->clock().now();
-  if (const auto held = aside.results_held(now, settings.stall_limit))
-    set_failing(true, "topic " + held->first + " takes no results: " + held->second.message,
-                pressure());
-  else if (pending_jobs > 0 && now - last_progress > settings.stall_limit)
-    set_failing(true,
-                "no delivery report for " + std::to_string(settings.stall_limit.count())
-                  + " ms: is the broker reachable, and does the topic exist?",
-                pressure());
-  else if (failing && pending_jobs == 0 && producer && !aside.results_held(now, 0ms))
-    set_failing(false, ""); // records that could not be published have been handed back
+  // Records that could not be published may have been handed back.
+  const auto able = pending_jobs == 0 && producer;
+  tell_breaker(
+    *self, settings.dispatcher,
+    watch->look(aside, waiting(), self->clock().now(),
+                {"no delivery report", "is the broker reachable, and does the topic exist?"},
+                able));
 }
 
 void publisher_state::finish_drain_if_empty(bool timed_out) {
@@ -356,7 +338,7 @@ publisher_actor::behavior_type publisher(publisher_actor::stateful_pointer<publi
   st.self = self;
   st.settings = std::move(settings);
   st.retry.emplace(100ms, 10'000ms);
-  st.last_progress = self->clock().now();
+  st.watch.emplace(st.settings.stall_limit, self->clock().now());
   self->delayed_send(self, tick_interval, atom::tick{});
   return {
     [self](const publication& x) { self->state.accept(x); },

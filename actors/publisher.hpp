@@ -1,8 +1,8 @@
 #pragma once
 
+#include "actors/delivery_watch.hpp"
 #include "actors/protocol.hpp"
 #include "actors/reporter.hpp"
-#include "actors/set_aside.hpp"
 #include "supervision/backoff.hpp"
 
 #include <caf/typed_event_based_actor.hpp>
@@ -73,9 +73,8 @@ struct publisher_state {
   /// When each topic last acknowledged a result or dead letter.
   std::map<std::string, std::chrono::steady_clock::time_point> acknowledged;
   std::optional<supervision::backoff> retry;
-  std::chrono::steady_clock::time_point not_before{};    ///< Nothing is produced before this.
-  std::chrono::steady_clock::time_point last_progress{}; ///< Of results and dead letters.
-  bool failing = false;                                  ///< The breaker has been told.
+  std::chrono::steady_clock::time_point not_before{}; ///< Nothing is produced before this.
+  std::optional<delivery_watch> watch;                ///< Of results and dead letters.
   caf::typed_response_promise<bool> drained;
   static inline const char* name = "publisher";
 
@@ -94,11 +93,7 @@ private:
   void take_up(const publication& x);
   void look_for_silent_topics();
   void look_for_a_stall();
-  void set_failing(bool on, const std::string& reason,
-                   supervision::circuit_breaker::numbers values = {});
-  /// For the breaker's event, of waiting results and dead letters: `silent_ms` (since the last
-  /// delivery report), `pending_records`, `pending_bytes`.
-  supervision::circuit_breaker::numbers pressure() const;
+  delivery_watch::backlog waiting() const;
   /// Handles a result, dead letter or event that was not delivered.
   void on_failure(pending_publication x, const error& why, messaging::refusal refused);
   /// Plans a retry.

@@ -248,7 +248,7 @@ public:
     const auto stages = stages_of(
       [this](auto each, auto ended) { core_->stop(std::move(each), std::move(ended)); });
     caf::scoped_actor self{system_};
-    auto ledger = nlohmann::json::parse(ledger_of(self));
+    const auto ledger = ledger_of(self);
     report_->emit(events::service_stopped{.ledger = ledger, .stages = stages});
     log_account("stages", stages.to_json());
     log_account("ledger", ledger["total"]);
@@ -267,8 +267,7 @@ public:
     const auto stages = stages_of(
       [this](auto each, auto ended) { core_->leave_group(std::move(each), std::move(ended)); });
     caf::scoped_actor self{system_};
-    report_->emit(events::maintenance_began{
-      .ledger = nlohmann::json::parse(ledger_of(self))["total"], .stages = stages});
+    report_->emit(events::maintenance_began{.ledger = ledger_of(self)["total"], .stages = stages});
   }
 
   /// Joins the group again.
@@ -349,10 +348,11 @@ private:
     return report;
   }
 
-  std::string ledger_of(caf::scoped_actor& self) {
-    std::string ledger = R"({"total":{}})";
+  /// As `GET /ledger`; an empty total when the dispatcher does not answer.
+  nlohmann::json ledger_of(caf::scoped_actor& self) {
+    nlohmann::json ledger{{"total", nlohmann::json::object()}};
     self->request(core_->dispatcher(), 2s, atom::status{})
-      .receive([&](dispatcher_status& x) { ledger = std::move(x.ledger); },
+      .receive([&](const dispatcher_status& x) { ledger = to_json(x.ledger); },
                [](const caf::error&) {});
     return ledger;
   }

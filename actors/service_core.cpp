@@ -55,11 +55,13 @@ void service_core::spawn_dispatcher(dispatcher_settings x, bool transactional) {
       return target->store(where, point);
     return fail(errc::revoked, "there is no source of records at present");
   };
-  if (transactional)
+  if (transactional) {
+    x.guarantee = messaging::guarantee::exactly_once;
     x.membership = [source = source_](const auto& epochs) {
       const auto target = source->get();
       return target ? target->membership(epochs) : nullptr;
     };
+  }
   dispatcher_ = system_.spawn(actors::dispatcher, std::move(x));
 }
 

@@ -49,7 +49,7 @@ void supervisor_state::fill() {
   const auto empty = static_cast<uint32_t>(std::count_if(
     slots.begin(), slots.end(), [](const slot& x) { return x.worker == 0 && x.linked == 0; }));
   auto coming = static_cast<uint32_t>(std::count_if(
-    workers.begin(), workers.end(), [](const auto& x) { return x.second.life.is_coming(); }));
+    workers.begin(), workers.end(), [](const auto& x) { return x.second.life().is_coming(); }));
   for (; coming < empty + settings.standbys; ++coming) {
     const auto id = next_worker++;
     auto channel = settings.host->spawn(id, caf::actor_cast<caf::actor>(self));
@@ -59,39 +59,36 @@ void supervisor_state::fill() {
       spawn_after = now + worker_backoff->next(settings.report->env().random(), now);
       return;
     }
-    auto& entry = workers[id];
-    entry.id = id;
+    const supervision::worker::birth birth{
+      .id = id,
+      .server = keeper->number(),
+      .server_anonymous = keeper->model()->memory.rss_anon,
+      .chance = static_cast<double>(settings.report->env().random() >> 11) * 0x1p-53};
+    auto& entry = workers.try_emplace(id, birth, settings.judge).first->second;
     entry.channel = std::move(*channel);
     entry.model = model;
-    entry.judge.emplace(settings.judge);
-    entry.server = keeper->number();
-    // Until it is read while its fork server lives: all memory of the server is shared.
-    entry.private_offset = -static_cast<int64_t>(keeper->model()->memory.rss_anon);
-    entry.chance = static_cast<double>(settings.report->env().random() >> 11) * 0x1p-53;
     self->delayed_send(self, settings.start_timeout, atom::deadline{}, id);
   }
 }
 
 void supervisor_state::on_ready(worker_entry& x, const wire::ready& news) {
-  if (!x.life.is_starting())
+  if (!x.life().is_starting())
     return;
-  if (x.pid == 0) { // it came before the fork server's `spawned`
+  if (x.pid() == 0) { // it came before the fork server's `spawned`
     if (news.pid <= 0)
       return; // its deadline ends it
-    x.pid = news.pid;
-    settings.host->adopt(x.id, news.pid);
+    x.forked(news.pid);
+    settings.host->adopt(x.id(), news.pid);
   }
-  x.life.ready();
-  x.live_bytes = x.live_baseline = news.memory.live;
-  x.gpu_baseline = x.gpu_reserved = news.memory.gpu_reserved;
+  x.ready(news.memory);
   read_private(x);
-  x.baseline_bytes = x.private_bytes;
+  x.memory().note_baseline();
   log_line(spdlog::level::info, "worker ready", {},
-           {{"worker", x.id},
-            {"pid", x.pid},
+           {{"worker", x.id()},
+            {"pid", x.pid()},
             {"warmup_ms", news.warmup_us / 1000},
-            {"private_bytes", x.private_bytes}});
-  if (auto ok = policy->check_baseline(x.baseline_bytes); !ok) {
+            {"private_bytes", x.memory().private_bytes()}});
+  if (auto ok = policy->check_baseline(x.memory().baseline_bytes()); !ok) {
     trouble = ok.error().message;
     give_up(ok.error());
     return;
@@ -104,24 +101,21 @@ void supervisor_state::supply() {
     return;
   auto next_standby = [this]() -> worker_entry* {
     for (auto& [id, x] : workers)
-      if (x.life.is_standby() && is_fit(x))
+      if (x.life().is_standby() && is_fit(x))
         return &x;
     return nullptr;
   };
   auto link = [this](uint32_t index, worker_entry& x) {
     auto& where = slots[index];
-    where.linked = x.id;
-    x.life.link();
-    x.slot = index;
-    x.generation = ++where.generation;
-    x.judge->expect_cache(where.history.cache_bytes());
+    where.linked = x.id();
+    x.link(index, ++where.generation, where.history);
     worker_link msg;
-    msg.worker = x.id;
-    msg.pid = x.pid;
-    msg.generation = x.generation;
+    msg.worker = x.id();
+    msg.pid = x.pid();
+    msg.generation = x.generation();
     msg.channel = x.channel;
-    msg.private_bytes = x.private_bytes;
-    msg.private_offset = x.private_offset;
+    msg.private_bytes = x.memory().private_bytes();
+    msg.private_offset = x.memory().private_offset();
     msg.budget_bytes = policy->budget_bytes();
     msg.model = x.model;
     msg.activity = x.activity;
@@ -138,7 +132,7 @@ void supervisor_state::supply() {
     if (auto x = find(where.worker); x == nullptr)
       waiting.emplace_back(0, i);
     else if (where.wanted)
-      waiting.emplace_back(x->held ? 0 : 1 + x->judge->last().jobs_left_earliest.value_or(0), i);
+      waiting.emplace_back(x->is_held() ? 0 : 1 + x->verdict().jobs_left_earliest.value_or(0), i);
   }
   std::sort(waiting.begin(), waiting.end());
   for (const auto& [jobs_left, index] : waiting) {
@@ -155,41 +149,39 @@ void supervisor_state::on_switched(const slot_switched& x) {
   auto entry = find(x.worker);
   if (!entry || where.linked != x.worker)
     return;
-  if (!entry->life.is_ending()) // it may have been told to stop, or have died, on its way
-    entry->life.serve();
-  entry->serving_since_us = settings.report->env().monotonic_us();
+  entry->serve(settings.report->env().monotonic_us());
   // By the supervisor's own books: the slot may have switched to a worker that died at once, and
   // have forgotten this one.
   const auto previous = std::exchange(where.worker, x.worker);
   where.linked = 0;
   settings.report->stats()
     .worker_generation.Add({{"slot", std::to_string(x.slot)}})
-    .Set(static_cast<double>(entry->generation));
+    .Set(static_cast<double>(entry->generation()));
   settings.report->stats().set_jobs_left(x.slot, {}); // of another worker
   settings.report->emit(events::worker_started{.slot = x.slot,
-                                               .generation = entry->generation,
-                                               .pid = entry->pid,
-                                               .private_bytes = entry->private_bytes});
+                                               .generation = entry->generation(),
+                                               .pid = entry->pid(),
+                                               .private_bytes = entry->memory().private_bytes()});
   auto done = std::exchange(where.wanted, std::nullopt);
   if (auto old = find(previous)) {
-    old->held = false;
+    old->hold(false);
     read_private(*old);
-    if (done && done->old_worker == old->id)
-      done->old_private = old->private_bytes;
+    if (done && done->old_worker == old->id())
+      done->old_private = old->memory().private_bytes();
     // It is idle now, so that its dump delays no job.
     if (done && wants_dump(*old)) {
-      old->end_after_dump = true;
-      tell_worker(*old, old->allocations.ask_for_dump(self->clock().now()));
+      old->end_after_dump();
+      tell_worker(*old, old->allocations().ask_for_dump(self->clock().now()));
     } else {
       end(*old);
     }
   }
   if (!done)
     return;
-  done->switched_us = entry->serving_since_us;
-  done->new_generation = entry->generation;
-  done->new_pid = entry->pid;
-  done->new_private = entry->baseline_bytes;
+  done->switched_us = entry->serving_since_us();
+  done->new_generation = entry->generation();
+  done->new_pid = entry->pid();
+  done->new_private = entry->memory().baseline_bytes();
   if (find(done->old_worker))
     relieved.push_back(std::move(*done));
   else
@@ -197,42 +189,38 @@ void supervisor_state::on_switched(const slot_switched& x) {
 }
 
 void supervisor_state::end(worker_entry& x) {
-  if (x.life.end() == supervision::worker_life::phase::ending)
+  if (!x.end())
     return;
-  x.expected_end = !x.killed; // each kill is followed by a death
   tell_worker(x, wire::stop{});
-  self->delayed_send(self, settings.grace, atom::deadline{}, x.id);
+  self->delayed_send(self, settings.grace, atom::deadline{}, x.id());
 }
 
-void supervisor_state::kill(worker_entry& x, error why) {
-  if (x.killed)
+void supervisor_state::kill(worker_entry& x, const error& why) {
+  if (!x.kill(why))
     return;
-  settings.report->emit(
-    events::worker_killed{.slot = x.slot,
-                          .generation = x.generation,
-                          .pid = x.pid,
-                          .code = std::string{to_string(why.code)},
-                          .reason = why.message,
-                          .private_bytes = std::max(x.present_bytes, x.private_bytes)});
-  if (x.life.is_serving())
-    self->send(slots[x.slot].actor, kill_notice{x.id, why, x.private_bytes});
-  x.killed = std::move(why);
-  x.expected_end = false;
-  settings.host->signal(x.id, SIGKILL);
-  self->delayed_send(self, kill_patience, atom::deadline{}, x.id);
+  settings.report->emit(events::worker_killed{.slot = x.slot(),
+                                              .generation = x.generation(),
+                                              .pid = x.pid(),
+                                              .code = std::string{to_string(why.code)},
+                                              .reason = why.message,
+                                              .private_bytes = x.memory().most_bytes()});
+  if (x.life().is_serving())
+    self->send(slots[x.slot()].actor, kill_notice{x.id(), why, x.memory().private_bytes()});
+  settings.host->signal(x.id(), SIGKILL);
+  self->delayed_send(self, kill_patience, atom::deadline{}, x.id());
 }
 
 void supervisor_state::abandon(worker_entry& x) {
   spdlog::error("worker {} (pid {}) hangs in the kernel, even SIGKILL does not end it: its slot "
                 "gets another worker",
-                x.id, x.pid);
-  on_channel_closed(channel_closed{x.id, {}});
+                x.id(), x.pid());
+  on_channel_closed(channel_closed{x.id(), {}});
 }
 
 bool supervisor_state::is_fit(worker_entry& x) {
-  if (x.killed)
+  if (x.killed())
     return false;
-  if (!settings.host->stopped(x.id))
+  if (!settings.host->stopped(x.id()))
     return true;
   kill(x, error{errc::timeout, "the standby is stopped: it could not answer"});
   return false;
@@ -242,17 +230,17 @@ void supervisor_state::on_deadline(uint64_t id) {
   auto x = find(id);
   if (!x)
     return;
-  if (x->killed && x->pid != 0 && !x->closed) {
+  if (x->killed() && x->pid() != 0 && !x->is_closed()) {
     abandon(*x);
-  } else if (x->life.is_ending()) {
-    if (std::exchange(x->grace_over, true))
+  } else if (x->life().is_ending()) {
+    if (!x->end_grace())
       return finish_relieved(id); // even SIGKILL did not end it: its replacement goes on
-    spdlog::warn("worker {} (pid {}) did not stop within the grace period; SIGKILL", id, x->pid);
+    spdlog::warn("worker {} (pid {}) did not stop within the grace period; SIGKILL", id, x->pid());
     settings.host->signal(id, SIGKILL);
     self->delayed_send(self, kill_patience, atom::deadline{}, id);
-  } else if (x->life.is_starting()) {
+  } else if (x->life().is_starting()) {
     spdlog::error("worker {} was not ready within {} ms", id, settings.start_timeout.count());
-    if (x->pid != 0)
+    if (x->pid() != 0)
       kill(*x, error{errc::timeout, "not ready in time"});
     else if (keeper->is_running()) // it hangs; another one will be forked
       settings.host->stop_server(true);
@@ -265,13 +253,13 @@ void supervisor_state::on_tick() {
   const auto now = self->clock().now();
   std::vector<uint64_t> ended;
   for (auto& [id, x] : workers)
-    if (x.pid != 0 && settings.host->gone(id)
-        && (!keeper->is_running() || ++x.gone_ticks > patience_ticks))
+    if (x.pid() != 0 && settings.host->gone(id)
+        && (!keeper->is_running() || x.look_at_remains() > patience_ticks))
       ended.push_back(id);
   for (auto id : ended)
     reap(id, std::nullopt);
   for (auto& [id, x] : workers)
-    if (x.end_after_dump && !x.life.is_ending() && x.allocations.is_late(now))
+    if (x.ends_after_dump() && !x.life().is_ending() && x.allocations().is_late(now))
       end(x);
   follow_explanations();
   start_replacements();
@@ -287,7 +275,7 @@ void supervisor_state::on_tick() {
     if (const auto kills = settings.host->oom_kills())
       ooms.observe(*kills, now);
     for (auto& [id, x] : workers)
-      if (x.life.is_standby())
+      if (x.life().is_standby())
         is_fit(x);
     probe();
   }
@@ -319,7 +307,7 @@ uint32_t supervisor_state::replacing() const {
 
 uint64_t supervisor_state::slots_held() const {
   return static_cast<uint64_t>(std::count_if(workers.begin(), workers.end(), [](const auto& x) {
-    return x.second.life.is_serving() && x.second.held;
+    return x.second.life().is_serving() && x.second.is_held();
   }));
 }
 
@@ -336,37 +324,15 @@ supervisor_status supervisor_state::status() const {
   x.container_used = container.used;
   x.container_limit = container.limit;
   x.container_source = container.source;
-  auto list = nlohmann::json::array();
   for (const auto& [id, w] : workers) {
-    x.standbys += w.life.is_standby();
-    x.slots_up += w.life.is_serving();
-    auto item = events::to_json(evidence_of(w));
-    item["state"] = to_string(w.life.now());
-    item["worker"] = id;
-    item["held"] = w.held;
-    item["pid"] = w.pid;
-    if (w.life.is_coming()) {
-      item.erase("slot");
-      item.erase("generation");
-    }
-    list.push_back(std::move(item));
+    x.standbys += w.life().is_standby();
+    x.slots_up += w.life().is_serving();
+    x.workers.push_back({id, w.life().now(), w.is_held(), evidence_of(w)});
   }
-  auto processes = nlohmann::json::array();
   for (const auto* own : {&control, &fork_server})
     if (own->pid != 0)
-      processes.push_back({{"name", own->name},
-                           {"pid", own->pid},
-                           {"private_bytes", own->private_bytes},
-                           {"verdict", to_string(own->told)}});
-  x.workers = nlohmann::json{{"workers", list},
-                             {"replacements", replacements},
-                             {"processes", std::move(processes)},
-                             {"fork_server",
-                              {{"pid", keeper->pid()},
-                               {"up", keeper->is_running()},
-                               {"ready", keeper->is_ready()},
-                               {"number", keeper->number()}}}}
-                .dump();
+      x.processes.push_back({own->name, own->pid, own->private_bytes, own->told});
+  x.fork_server = {keeper->pid(), keeper->is_running(), keeper->is_ready(), keeper->number()};
   return x;
 }
 
@@ -419,7 +385,7 @@ supervisor_actor::behavior_type supervisor(
       auto& state = self->state;
       if (auto entry = state.find(x.worker))
         state.kill(*entry,
-                   error{errc::deadline_exceeded, "no answer to job " + x.job_id + " in time"});
+                   error{errc::deadline_exceeded, "no answer to job " + x.job_ids + " in time"});
     },
     [self](atom::status) { return self->state.status(); },
     [self](atom::drain, uint64_t limit_ms) -> caf::result<bool> {

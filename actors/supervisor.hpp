@@ -2,13 +2,10 @@
 
 #include "actors/reporter.hpp"
 #include "actors/worker_host.hpp"
-#include "supervision/growth_history.hpp"
-#include "supervision/healing_policy.hpp"
 #include "supervision/oom_watch.hpp"
-#include "supervision/pool/allocation_watch.hpp"
 #include "supervision/pool/fork_server_keeper.hpp"
 #include "supervision/pool/leak_desk.hpp"
-#include "supervision/pool/worker_life.hpp"
+#include "supervision/pool/worker.hpp"
 #include "supervision/replacement_schedule.hpp"
 #include "supervision/restart_intensity.hpp"
 #include "supervision/restart_pause.hpp"
@@ -43,65 +40,13 @@ struct supervisor_settings {
   std::function<void(error)> on_fatal;
 };
 
-/// One worker process as the supervisor sees it.
-struct worker_entry {
-  uint64_t id = 0;
-  int32_t pid = 0;
-  supervision::worker_life life;
-  caf::actor channel;
-  uint32_t slot = 0;
-  uint64_t generation = 0;
-  uint64_t baseline_bytes = 0, private_bytes = 0, live_bytes = 0, peak_bytes = 0;
-  uint64_t live_baseline = 0; ///< Live bytes when it was ready.
-  uint64_t present_bytes = 0; ///< Private memory at present, with that of a running job.
-  uint64_t step_bytes = 0;    ///< The largest amount that one of its latest jobs has added.
-  /// private − anonymous while its fork server lived; unchanged afterwards. The kernel counts pages
-  /// that no other process has any more as private, but they are no growth.
-  int64_t private_offset = 0;
-  uint64_t server = 0; ///< Number of the fork server that forked it.
-  std::shared_ptr<worker_activity> activity = std::make_shared<worker_activity>();
-  bool seen_idle = false;       ///< No job ran during the latest reading.
-  uint64_t seen_moment = 0;     ///< Its activity's `moment` at that reading.
-  uint64_t reported_moment = 0; ///< Its activity's `moment` at its latest report.
-  uint64_t comparable_from = 0; ///< Earlier reports may be older than its latest trim.
-  uint32_t probes_in_jobs = 0;  ///< Probes in a row that fell into jobs.
-  /// Of the GPU, as it reports them: there is no other source. Reserved bytes when it was ready.
-  uint64_t gpu_allocated = 0, gpu_reserved = 0, gpu_baseline = 0;
-  uint64_t jobs = 0;
-  int64_t last_delta = 0;
-  std::optional<supervision::leak_judge> judge;
-  supervision::growth told = supervision::growth::warming_up; ///< As in the latest event.
-  double encoded_sum = 0, decoded_sum = 0;                    ///< Over its jobs.
-  struct point {
-    uint64_t job;
-    int64_t delta;
-    uint64_t decoded, live, private_bytes;
-  };
-  static constexpr size_t recent_limit = 64;
-  std::deque<point> recent; ///< Its latest jobs.
-  bool trimmed = false, trimming = false;
-  uint64_t before_trim = 0; ///< Private memory when its trim was decided.
-  std::string doomed;       ///< Why it will be replaced, once that is decided.
-  bool at_budget = false;   ///< Doomed, and its next job may reach the budget.
-  bool held = false;        ///< Its next job may reach the budget: it gets no job.
-  double chance = 0;        ///< A random number for the jitter of its replacement.
-  int64_t serving_since_us = 0;
-  supervision::allocation_watch allocations; ///< To explain a leak.
-  bool end_after_dump = false;               ///< Another worker serves its slot.
-  uint64_t reported_anonymous = 0;           ///< As reported after its latest job.
-  uint64_t seen_anonymous = 0;               ///< As the supervisor has read it.
-  uint64_t seen_swapped = 0;                 ///< The part of it that is not resident.
-  uint32_t lies = 0;                         ///< Reports in a row that contradict ours.
-  bool closed = false;                       ///< Its channel is closed.
-  uint32_t gone_ticks = 0;                   ///< Ticks since its process was seen ended.
-  bool expected_end = false;                 ///< We ended it: no restart is counted.
-  std::optional<error> killed;               ///< Why we, or the kernel, killed it.
-  bool oom_killed = false;                   ///< For lack of memory, by the counter.
-  bool grace_over = false;                   ///< SIGKILL was sent at the end of its grace.
-  std::shared_ptr<const messaging::model_identity> model; ///< That it was forked with.
+/// A worker with what only the actor needs.
+struct worker_entry : supervision::worker {
+  using supervision::worker::worker;
 
-  /// Pearson's correlation over `recent`; 0 when one of the two does not vary.
-  double delta_image_correlation() const;
+  caf::actor channel;
+  std::shared_ptr<worker_activity> activity = std::make_shared<worker_activity>();
+  std::shared_ptr<const messaging::model_identity> model; ///< That it was forked with.
 };
 
 /// The replacement of a slot's worker: wanted, then switched, then done when the old worker is
@@ -142,7 +87,7 @@ struct supervisor_state {
     supervision::growth told = supervision::growth::warming_up;
   };
 
-  // -- fork server (forking.cpp)
+  // -- fork server (fork_server.cpp)
   void start_server();
   void obey(supervision::fork_server_keeper::orders x);
   void on_server_frame(const server_frame& x);
@@ -158,7 +103,7 @@ struct supervisor_state {
   void on_switched(const slot_switched& x);
   void on_deadline(uint64_t worker);
   void end(worker_entry& x); ///< Soft, grace, hard.
-  void kill(worker_entry& x, error why);
+  void kill(worker_entry& x, const error& why);
   /// Takes the slot from a worker that even SIGKILL has not ended yet.
   void abandon(worker_entry& x);
   /// Kills a standby that is stopped: it would take a slot and not answer.
@@ -174,16 +119,12 @@ struct supervisor_state {
   void on_death_verdict(const death_verdict& x);
   void escalate_deaths();
   void reap(uint64_t worker, const std::optional<wire::exited>& how);
-  // -- memory (healing.cpp)
+  // -- memory (replacements.cpp)
   void on_job_done(const job_done& x);
   void on_trimmed(worker_entry& x, const wire::trimmed& news);
   void heal(worker_entry& x);
-  supervision::healing_policy::worker state_of(const worker_entry& x) const;
   void release(worker_entry& x); ///< Lets it go on if it is held.
   void tell_verdict(worker_entry& x);
-  void tell_end_of_growth(const worker_entry& x);
-  void judge_anew(worker_entry& x);
-  void want_replacement(worker_entry& x, const std::string& reason);
   /// Begins the replacements that are due, those nearest to their budget first.
   void start_replacements();
   void begin_replacement(worker_entry& x);
@@ -191,7 +132,7 @@ struct supervisor_state {
   void finish_replacement(replacement done);
   events::evidence evidence_of(const worker_entry& x) const;
   supervision::cause_evidence counters_of(const worker_entry& x) const;
-  // -- readings (probing.cpp)
+  // -- readings (readings.cpp)
   bool read_private(worker_entry& x); ///< The supervisor's own reading.
   void probe();
   /// Kills a worker whose reports of its memory contradict the supervisor's readings.
@@ -201,7 +142,7 @@ struct supervisor_state {
   /// Judges our own processes.
   void watch_ourselves();
   void watch_own(own_process& x, int32_t pid);
-  // -- reasons (explaining.cpp)
+  // -- reasons (explanations.cpp)
   void tell_worker(const worker_entry& x, wire::frame what);
   /// After a job: samples a suspect's allocations, and asks for its dump.
   void watch_allocations(worker_entry& x);

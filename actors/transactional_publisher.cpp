@@ -88,7 +88,8 @@ bool transactional_publisher_state::ensure_producer() {
   });
   if (!made) {
     spdlog::error("no transactional Kafka producer: {}", made.error().describe());
-    set_failing(true, made.error().message, pressure());
+    tell_breaker(*self, settings.dispatcher,
+                 watch->fails(made.error().message, backlog(), self->clock().now()));
     put_off(made.error());
     return false;
   }
@@ -218,7 +219,8 @@ void transactional_publisher_state::on_report(const messaging::transaction_repor
 
 void transactional_publisher_state::on_committed(const messaging::transaction_report& x) {
   const auto now = self->clock().now();
-  last_progress = ended = now;
+  watch->progressed(now);
+  ended = now;
   pace->committed(batch.size(), std::chrono::duration_cast<std::chrono::milliseconds>(now - begun));
   retry->reset();
   not_before = {};
@@ -229,8 +231,7 @@ void transactional_publisher_state::on_committed(const messaging::transaction_re
     item.without_map = x.without_maps;
   self->send(settings.dispatcher, plan.points);
   take_up();
-  if (!aside.results_held(now, 0ms))
-    set_failing(false, "");
+  tell_breaker(*self, settings.dispatcher, watch->works(aside, now));
   batch.clear();
   plan = {};
   state = phase::idle;
@@ -337,26 +338,12 @@ std::string transactional_publisher_state::trouble() const {
 
 // -- the surroundings -------------------------------------------------------------------
 
-supervision::circuit_breaker::numbers transactional_publisher_state::pressure() const {
-  auto bytes = pending_bytes;
-  for (const auto& x : batch)
-    bytes += x.content->bytes();
-  const auto silent = std::chrono::duration_cast<std::chrono::milliseconds>(self->clock().now()
-                                                                            - last_progress);
-  return {{"silent_ms", static_cast<double>(silent.count())},
-          {"pending_records", static_cast<double>(pending.size() + batch.size())},
-          {"pending_bytes", static_cast<double>(bytes)}};
-}
-
-void transactional_publisher_state::set_failing(bool on, const std::string& reason,
-                                                supervision::circuit_breaker::numbers values) {
-  if (failing == on)
-    return;
-  failing = on;
-  self->send(settings.dispatcher, breaker_input{supervision::circuit_breaker::trigger::publisher,
-                                                on, reason, std::nullopt, std::move(values)});
-  if (!on)
-    self->send(settings.dispatcher, atom::reachable{});
+delivery_watch::backlog transactional_publisher_state::backlog() const {
+  delivery_watch::backlog x{.records = pending.size() + batch.size(), .bytes = pending_bytes};
+  for (const auto& each : batch)
+    x.bytes += each.content->bytes();
+  x.waits = state != phase::idle || wanted || !pending.empty();
+  return x;
 }
 
 void transactional_publisher_state::on_tick() {
@@ -370,19 +357,12 @@ void transactional_publisher_state::on_tick() {
   // Also without anything to commit: the breaker waits for it.
   const auto made = !producer && now >= not_before && ensure_producer();
   pump();
-  const auto waits = state != phase::idle || wanted || !pending.empty();
-  if (!waits)
-    last_progress = now;
-  if (const auto held = aside.results_held(now, settings.stall_limit))
-    set_failing(true, "topic " + held->first + " takes no results: " + held->second.message,
-                pressure());
-  else if (waits && now - last_progress > settings.stall_limit)
-    set_failing(true,
-                "no transaction was committed for " + std::to_string(settings.stall_limit.count())
-                  + " ms: " + trouble(),
-                pressure());
-  else if ((made || (!waits && producer)) && !aside.results_held(now, 0ms))
-    set_failing(false, "");
+  const auto waiting_now = backlog();
+  if (!waiting_now.waits)
+    watch->progressed(now);
+  tell_breaker(*self, settings.dispatcher,
+               watch->look(aside, waiting_now, now, {"no transaction was committed", trouble()},
+                           made || (!waiting_now.waits && producer)));
   answer_waiting();
 }
 
@@ -405,7 +385,7 @@ transactional_publisher_actor::behavior_type transactional_publisher(
   st.settings = std::move(settings);
   st.pace.emplace(st.settings.pace);
   st.retry.emplace(100ms, 5'000ms);
-  st.last_progress = self->clock().now();
+  st.watch.emplace(st.settings.stall_limit, self->clock().now());
   st.ensure_producer();
   self->delayed_send(self, tick_interval, atom::tick{});
   return {

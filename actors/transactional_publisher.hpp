@@ -1,8 +1,8 @@
 #pragma once
 
+#include "actors/delivery_watch.hpp"
 #include "actors/protocol.hpp"
 #include "actors/reporter.hpp"
-#include "actors/set_aside.hpp"
 #include "messaging/transaction_pace.hpp"
 #include "supervision/backoff.hpp"
 
@@ -71,9 +71,8 @@ struct transactional_publisher_state {
   std::chrono::steady_clock::time_point ended{};      ///< The last one that was committed.
   std::chrono::steady_clock::time_point not_before{}; ///< No transaction before this.
   std::chrono::steady_clock::time_point begun{};      ///< The one under way.
-  std::chrono::steady_clock::time_point last_progress{};
+  std::optional<delivery_watch> watch;
   std::string last_trouble; ///< Why the next transaction waits.
-  bool failing = false;     ///< The breaker has been told.
 
   /// Waits until all pending records and their offsets are committed.
   struct waiter {
@@ -99,11 +98,7 @@ private:
   void take_up();
   void put_off(const error& why);
   std::string trouble() const; ///< Why nothing is committed, for people.
-  /// For the breaker's event: `silent_ms` (since the last commit, or since nothing was waiting),
-  /// `pending_records`, `pending_bytes`.
-  supervision::circuit_breaker::numbers pressure() const;
-  void set_failing(bool on, const std::string& reason,
-                   supervision::circuit_breaker::numbers values = {});
+  delivery_watch::backlog backlog() const;
 };
 
 static_assert(!std::is_aggregate_v<transactional_publisher_state>);

@@ -27,7 +27,7 @@ public:
   virtual bool server_running() = 0;
 
   /// False from the moment when an ending fork server begins to release its pages.
-  virtual bool server_has_memory() { return server_running(); }
+  virtual bool server_has_memory() = 0;
 
   /// Asks the fork server for worker number `worker`; returns its channel.
   /// `wire::spawned` follows as `server_frame`, `wire::ready` as `channel_frame`.
@@ -43,10 +43,7 @@ public:
   virtual bool gone(uint64_t worker) = 0;
 
   /// True when its process is stopped: it would take a job and not answer.
-  virtual bool stopped(uint64_t worker) {
-    static_cast<void>(worker);
-    return false;
-  }
+  virtual bool stopped(uint64_t worker) = 0;
 
   /// Forgets a worker that is gone (and reaps it if it has become our child).
   virtual void forget(uint64_t worker) = 0;
@@ -55,7 +52,7 @@ public:
   virtual expected<supervision::container_memory> read_container() = 0;
 
   /// How many processes the kernel has killed for lack of memory; empty: there is no counter.
-  virtual std::optional<uint64_t> oom_kills() { return std::nullopt; }
+  virtual std::optional<uint64_t> oom_kills() = 0;
 
   /// Has a leak explained in another process; returns the explanation's number.
   virtual expected<uint64_t> explain(const supervision::leak_request& x) = 0;

@@ -127,7 +127,7 @@ double measure_cold_start(const options& o, const std::string& model, const std:
   need(wire::send_frame(control.first.get(), wire::spawn{1}, socket.second.get()));
   socket.second.reset();
   await<wire::ready>(socket.first.get());
-  need(wire::send_frame(socket.first.get(), wire::job{1, 1, "", image}));
+  need(wire::send_frame(socket.first.get(), wire::batch_of_one(1, 1, "", image)));
   await<wire::result>(socket.first.get());
   return ms_since(start);
 }

@@ -109,8 +109,9 @@ public:
       out << "# healthy healthy 0 0\n"
              "live_bytes,private_bytes,encoded_bytes,decoded_bytes,ok,batch\n";
     }
-    out << x.memory.live << ',' << x.private_bytes << ',' << x.encoded_bytes << ','
-        << x.decoded_bytes << ',' << x.ok << ',' << x.batch << '\n';
+    const auto& m = x.memory;
+    out << m.said.live << ',' << m.private_bytes << ',' << m.encoded_bytes << ',' << m.decoded_bytes
+        << ',' << x.ok << ',' << x.batch << '\n';
   }
 
 private:

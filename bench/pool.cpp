@@ -1,6 +1,7 @@
 #include "pool.hpp"
 
 #include "actors/process_host.hpp"
+#include "actors/status_json.hpp"
 #include "base/heap.hpp"
 
 #include <caf/event_based_actor.hpp>
@@ -257,6 +258,6 @@ supervisor_status pool::status() {
   return x;
 }
 
-json pool::workers() { return json::parse(status().workers); }
+json pool::workers() { return workers_json(status()); }
 
 } // namespace ziyu::bench

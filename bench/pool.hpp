@@ -94,7 +94,7 @@ public:
   uint64_t finished() const, repeated() const;
 
   actors::supervisor_status status();
-  /// The status's `workers`, parsed.
+  /// As `GET /workers` shows them.
   nlohmann::json workers();
 
 private:

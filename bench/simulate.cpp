@@ -19,7 +19,7 @@ using nlohmann::json;
 struct arguments {
   uint64_t seeds = 1'000, first = 1;
   bool trace = false, shrink = true;
-  std::optional<uint32_t> jobs, services, partitions, slots, fault_ms;
+  std::optional<uint32_t> jobs, services, partitions, slots, fault_ms, max_batch;
   std::vector<std::string> without;
 
   scenario of(uint64_t seed) const {
@@ -29,6 +29,7 @@ struct arguments {
     x.partitions = partitions.value_or(x.partitions);
     x.slots = slots.value_or(x.slots);
     x.fault_ms = fault_ms.value_or(x.fault_ms);
+    x.max_batch = max_batch.value_or(x.max_batch);
     for (const auto& name : without)
       x.faults.reset(static_cast<size_t>(*parse_fault(name)));
     return x;
@@ -133,6 +134,8 @@ int main(int argc, char** argv) {
   app.add_option("--partitions", a.partitions, "…")->check(CLI::Range(1, 16));
   app.add_option("--slots", a.slots, "…")->check(CLI::Range(1, 8));
   app.add_option("--fault-ms", a.fault_ms, "…")->check(CLI::Range(1, 600'000));
+  app.add_option("--max-batch", a.max_batch, "The most jobs of an attempt")
+    ->check(CLI::Range(1, 16));
   app.add_option("--without", a.without, "Faults that do not happen, separated by commas")
     ->delimiter(',')
     ->check([](const std::string& x) {

@@ -83,7 +83,7 @@ struct seen_image {
   uint64_t encoded = 0;
   std::vector<uint64_t> decode_us, preprocess_us, inference_us;
 
-  void add(const wire::result& x) {
+  void add(const wire::answer& x) {
     width = x.width;
     height = x.height;
     if (decode_us.size() >= max_times)

@@ -1,7 +1,7 @@
 #pragma once
 
 #include "base/error.hpp"
-#include "messaging/offset_ledger.hpp"
+#include "messaging/commit_point.hpp"
 #include "messaging/record.hpp"
 
 #include <chrono>
@@ -113,23 +113,19 @@ public:
 
   /// The partitions that are ours. Call it every few seconds: the logs' ends are those that the
   /// previous call asked for.
-  virtual std::vector<partition_view> view() { return {}; }
+  virtual std::vector<partition_view> view() = 0;
 
   /// Drops the prefetched records of `where` and fetches from `offset` on, within `limit`.
   /// @param offset Below 0: the beginning of the log.
   virtual expected<void> seek(const topic_partition& where, int64_t offset,
-                              std::chrono::milliseconds limit) {
-    static_cast<void>(limit);
-    return fail(errc::unavailable, "this consumer cannot seek to offset " + std::to_string(offset)
-                                     + " of " + where.topic);
-  }
+                              std::chrono::milliseconds limit) = 0;
 
   /// While paused, nothing is fetched, and prefetched records are dropped, to be fetched again
   /// later. That costs bytes on the network; only a gate is free.
-  virtual void pause(bool on) { static_cast<void>(on); }
+  virtual void pause(bool on) = 0;
 
   /// Bytes that had to be fetched again because of a pause or a seek.
-  virtual uint64_t refetched_bytes() const { return 0; }
+  virtual uint64_t refetched_bytes() const = 0;
 
   /// Takes over what is to be committed: at once when it is urgent, else with the next commit
   /// (about once a second). The latest point wins. An `offsets_committed` answers each commit.
@@ -140,10 +136,7 @@ public:
   /// null. The broker refuses a commit with it as soon as one of them may belong to another member.
   /// Thread-safe.
   virtual std::shared_ptr<const group_membership> membership(
-    const std::map<topic_partition, uint64_t>& epochs) const {
-    static_cast<void>(epochs);
-    return nullptr;
-  }
+    const std::map<topic_partition, uint64_t>& epochs) const = 0;
 
   /// Answers `partitions_revoked`: commits what was stored (unless lost), within a few
   /// seconds, and gives the partitions up.

@@ -4,6 +4,7 @@
 #include "model/warm_up_images.hpp"
 
 #include <ATen/core/Tensor.h>
+#include <ATen/ops/cat.h>
 
 #include <chrono>
 #include <exception>
@@ -68,6 +69,46 @@ expected<void> classifier::warm_up(uint32_t runs) {
 }
 
 expected<classification> classifier::classify(std::string_view image, uint32_t top_k) {
+  return std::move(classify(std::vector<std::string_view>{image}, top_k).front());
+}
+
+std::vector<expected<classification>> classifier::classify(
+  const std::vector<std::string_view>& images, uint32_t top_k) {
+  std::vector<expected<classification>> results(images.size());
+  std::vector<at::Tensor> inputs;
+  std::vector<size_t> rows; // the image of each input
+  for (size_t i = 0; i < images.size(); ++i) {
+    at::Tensor input;
+    results[i] = prepare(images[i], input);
+    if (!results[i])
+      continue;
+    inputs.push_back(std::move(input));
+    rows.push_back(i);
+  }
+  if (rows.empty())
+    return results;
+  stopwatch watch;
+  std::vector<expected<prediction>> top;
+  try {
+    // One image needs no copy.
+    top = predictor_.predict(inputs.size() == 1 ? inputs.front() : at::cat(inputs), top_k);
+  } catch (const std::exception& e) { // out of memory
+    top.assign(rows.size(), fail(errc::inference_failed, std::string{"a batch: "} + e.what()));
+  }
+  const auto inference_us = watch.lap();
+  for (size_t i = 0; i < rows.size(); ++i) {
+    auto& result = results[rows[i]];
+    if (!top[i]) {
+      result = tl::unexpected<error>(top[i].error());
+      continue;
+    }
+    result->top_k = std::move(*top[i]);
+    result->inference_us = inference_us;
+  }
+  return results;
+}
+
+expected<classification> classifier::prepare(std::string_view image, at::Tensor& input) const {
   classification result;
   stopwatch watch;
   const auto decoded = decode_image(image, limits_);
@@ -76,18 +117,12 @@ expected<classification> classifier::classify(std::string_view image, uint32_t t
   result.width = decoded->width();
   result.height = decoded->height();
   result.decode_us = watch.lap();
-  at::Tensor input;
   try {
     input = preprocess(*decoded, predictor_.folder().input);
   } catch (const std::exception& e) { // out of memory
     return fail(errc::inference_failed, std::string{"preprocessing: "} + e.what());
   }
   result.preprocess_us = watch.lap();
-  auto top = predictor_.predict(input, top_k);
-  if (!top)
-    return tl::unexpected<error>(top.error());
-  result.top_k = std::move(*top);
-  result.inference_us = watch.lap();
   return result;
 }
 

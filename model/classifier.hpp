@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <string_view>
+#include <vector>
 
 namespace ziyu::model {
 
@@ -12,7 +13,8 @@ namespace ziyu::model {
 struct classification {
   prediction top_k;
   uint32_t width = 0, height = 0; ///< Of the decoded image.
-  uint64_t decode_us = 0, preprocess_us = 0, inference_us = 0;
+  uint64_t decode_us = 0, preprocess_us = 0;
+  uint64_t inference_us = 0; ///< Of all images that ran together.
 };
 
 /// Decodes, preprocesses, predicts: encoded bytes in, labels out. This is all of
@@ -31,12 +33,20 @@ public:
   /// Errors: those of `decode_image`, and `inference_failed`.
   expected<classification> classify(std::string_view image, uint32_t top_k);
 
+  /// Classifies images together: the model runs once for all that can be decoded. An image that
+  /// fails (undecodable, NaN) fails alone. When the model itself fails, it fails for all of them.
+  std::vector<expected<classification>> classify(const std::vector<std::string_view>& images,
+                                                 uint32_t top_k);
+
   predictor& model() { return predictor_; }
   const predictor& model() const { return predictor_; }
   const decode_limits& limits() const { return limits_; }
 
 private:
   classifier(predictor model, const decode_limits& limits);
+
+  /// Decodes and preprocesses; sets `input`.
+  expected<classification> prepare(std::string_view image, at::Tensor& input) const;
 
   predictor predictor_;
   decode_limits limits_;

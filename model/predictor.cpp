@@ -120,22 +120,22 @@ expected<predictor> predictor::load(const model_folder& folder) {
                                          + " classes, but there are "
                                          + std::to_string(folder.labels.size()) + " labels");
   predictor loaded{std::move(result)};
-  if (auto scores = loaded.rank(answer, 1); !scores)
+  if (auto scores = loaded.rank(answer, 0, 1); !scores)
     return fail(errc::model_mismatch, weights + " on an input of zeros: " + scores.error().message);
   return loaded;
 }
 
 expected<void> predictor::warm_up(uint32_t runs) {
   for (uint32_t i = 0; i < runs; ++i)
-    if (auto result = predict(state_->zeros(), classes()); !result)
-      return tl::unexpected<error>(result.error());
+    if (const auto rows = predict(state_->zeros(), classes()); !rows.front())
+      return tl::unexpected<error>(rows.front().error());
   return {};
 }
 
 expected<at::Tensor> predictor::forward(const at::Tensor& input) {
   try {
     auto answer = state_->run(input);
-    if (!answer.defined() || answer.dim() != 2 || answer.size(0) != 1
+    if (!answer.defined() || answer.dim() != 2 || answer.size(0) != input.size(0)
         || answer.size(1) != static_cast<int64_t>(classes()))
       return fail(errc::inference_failed,
                   "the model answers "
@@ -147,18 +147,22 @@ expected<at::Tensor> predictor::forward(const at::Tensor& input) {
   }
 }
 
-expected<prediction> predictor::predict(const at::Tensor& input, uint32_t top_k) {
+std::vector<expected<prediction>> predictor::predict(const at::Tensor& input, uint32_t top_k) {
+  const auto rows = input.size(0);
+  std::vector<expected<prediction>> result;
+  result.reserve(static_cast<size_t>(rows));
   const auto logits = forward(input);
-  if (!logits)
-    return tl::unexpected<error>(logits.error());
-  return rank(*logits, top_k);
+  for (int64_t i = 0; i < rows; ++i)
+    result.push_back(logits ? rank(*logits, i, top_k) : tl::unexpected<error>(logits.error()));
+  return result;
 }
 
-expected<prediction> predictor::rank(const at::Tensor& logits, uint32_t top_k) const {
+expected<prediction> predictor::rank(const at::Tensor& logits, int64_t which,
+                                     uint32_t top_k) const {
   std::vector<double> scores(classes());
   try {
     const c10::InferenceMode guard;
-    const auto row = logits.select(0, 0).to(at::kFloat).contiguous();
+    const auto row = logits.select(0, which).to(at::kFloat).contiguous();
     if (row.numel() != static_cast<int64_t>(scores.size()))
       return fail(errc::inference_failed, "the model answers " + shape_of(logits));
     std::copy_n(row.data_ptr<float>(), scores.size(), scores.begin());

@@ -52,16 +52,16 @@ public:
   /// 3 runs a further inference keeps no live byte.
   expected<void> warm_up(uint32_t runs = 3);
 
-  /// The model's raw answer to a tensor of `preprocess`: [N, classes], before
+  /// The model's raw answer to a tensor of `preprocess`: [N, classes] for N images, before
   /// the activation. `inference_failed` with libtorch's reason.
   expected<at::Tensor> forward(const at::Tensor& input);
 
-  /// The `top_k` best classes (at least 1, at most all), without those below the
-  /// threshold. `inference_failed` when the model throws or answers NaN.
-  expected<prediction> predict(const at::Tensor& input, uint32_t top_k);
+  /// The `top_k` best classes (at least 1, at most all) of each of the input's rows, without those
+  /// below the threshold. `inference_failed` when the model throws; of a row, when it is NaN.
+  std::vector<expected<prediction>> predict(const at::Tensor& input, uint32_t top_k);
 
-  /// Activation and ranking of row 0 of what `forward` returned.
-  expected<prediction> rank(const at::Tensor& logits, uint32_t top_k) const;
+  /// Activation and ranking of a row of what `forward` returned.
+  expected<prediction> rank(const at::Tensor& logits, int64_t row, uint32_t top_k) const;
 
   uint32_t classes() const;
   const model_folder& folder() const;

@@ -144,15 +144,13 @@ expected<void> worker_session::spawn(const std::string& fault) {
   return {};
 }
 
-expected<wire::result> worker_session::run(std::string image, uint32_t top_k) {
-  wire::job x;
-  x.attempt_id = ++attempts_;
-  x.top_k = top_k;
-  x.image = std::move(image);
-  auto answer = ask<wire::result>(x);
-  if (answer && answer->attempt_id != attempts_)
+expected<wire::lone_answer> worker_session::run(std::string image, uint32_t top_k) {
+  auto answer = ask<wire::result>(wire::batch_of_one(++attempts_, top_k, "", std::move(image)));
+  if (!answer)
+    return tl::unexpected(answer.error());
+  if (answer->attempt_id != attempts_ || answer->answers.size() != 1)
     return fail(errc::bad_frame, "the worker answered another job");
-  return answer;
+  return wire::lone_answer::of(*answer);
 }
 
 expected<wire::profiled> worker_session::profile(wire::profile::action what, uint8_t log2_sample) {

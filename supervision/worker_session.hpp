@@ -52,7 +52,7 @@ public:
   /// Runs one job. A job that ends in an error is a result, too. Errors: `worker_died` with how the
   /// worker ended and its last output, `deadline_exceeded`, `bad_frame`, `stopping`. After an error
   /// the worker must be spawned anew.
-  expected<wire::result> run(std::string image, uint32_t top_k = 1);
+  expected<wire::lone_answer> run(std::string image, uint32_t top_k = 1);
 
   /// Errors as for `run`, and `io` with the worker's message.
   expected<wire::profiled> profile(wire::profile::action what, uint8_t log2_sample = 19);

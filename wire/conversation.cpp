@@ -35,9 +35,14 @@ void conversation::tell(std::string_view encoded) {
     return; // Ziyu did not encode this frame.
   const auto body = encoded.substr(header_size);
   question next;
-  if (head->type == type_of<job>()) { // The body begins with its attempt_id.
+  if (head->type == type_of<batch>()) {
+    // The body begins with attempt_id, top_k and the number of jobs.
+    constexpr size_t jobs_at = sizeof next.number + sizeof(uint32_t);
     next.answer = type_of<result>();
-    std::memcpy(&next.number, body.data(), std::min(body.size(), sizeof next.number));
+    if (body.size() >= jobs_at + sizeof next.jobs) {
+      std::memcpy(&next.number, body.data(), sizeof next.number);
+      std::memcpy(&next.jobs, body.data() + jobs_at, sizeof next.jobs);
+    }
   } else if (head->type == type_of<profile>()) {
     next.answer = type_of<profiled>();
     next.number = body.empty() ? 0 : static_cast<uint8_t>(body.front());
@@ -66,6 +71,9 @@ expected<void> conversation::hear(const frame& x) {
     return fail(errc::bad_frame, "the worker sent \"" + name + "\" (" + std::to_string(number_of(x))
                                    + ") where it was asked for \"" + name_of(asked.answer) + "\" ("
                                    + std::to_string(asked.number) + ")");
+  if (const auto answer = std::get_if<result>(&x); answer && answer->answers.size() != asked.jobs)
+    return fail(errc::bad_frame, "the worker answered " + std::to_string(answer->answers.size())
+                                   + " jobs of a batch of " + std::to_string(asked.jobs));
   open_.pop_front();
   return {};
 }

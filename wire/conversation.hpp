@@ -24,6 +24,7 @@ private:
   struct question {
     size_t answer = 0;   ///< The type of the answer, an index into `frame`.
     uint64_t number = 0; ///< The answer repeats it: an attempt's number, or what to profile.
+    uint32_t jobs = 0;   ///< Of a batch: the answer has as many parts.
   };
 
   bool ready_ = false;

@@ -23,7 +23,11 @@ void fields(F& f, assign& x) {
 }
 template <class F>
 void fields(F& f, job& x) {
-  f(x.attempt_id), f(x.top_k), f(x.fault), f(x.image);
+  f(x.fault), f(x.image);
+}
+template <class F>
+void fields(F& f, batch& x) {
+  f(x.attempt_id), f(x.top_k), f(x.jobs);
 }
 template <class F>
 void fields(F&, trim&) {}
@@ -38,9 +42,13 @@ void fields(F& f, score& x) {
   f(x.index), f(x.probability), f(x.label);
 }
 template <class F>
+void fields(F& f, answer& x) {
+  f(x.error_code), f(x.error_message), f(x.top_k), f(x.width), f(x.height);
+  f(x.decode_us), f(x.preprocess_us), f(x.inference_us);
+}
+template <class F>
 void fields(F& f, result& x) {
-  f(x.attempt_id), f(x.error_code), f(x.error_message), f(x.top_k), f(x.width), f(x.height);
-  f(x.decode_us), f(x.preprocess_us), f(x.inference_us), f(x.delta_live), f(x.memory);
+  f(x.attempt_id), f(x.answers), f(x.delta_live), f(x.memory);
 }
 template <class F>
 void fields(F& f, trimmed& x) {
@@ -94,7 +102,8 @@ public:
     (*this)(size);
     out_ += x;
   }
-  void operator()(std::vector<score>& x) {
+  template <class T>
+  void operator()(std::vector<T>& x) {
     auto size = static_cast<uint32_t>(x.size());
     (*this)(size);
     for (auto& item : x)
@@ -128,11 +137,16 @@ public:
     x.assign(in_.data(), size);
     in_.remove_prefix(size);
   }
-  void operator()(std::vector<score>& x) {
+  template <class T>
+  void operator()(std::vector<T>& x) {
     uint32_t size = 0;
     (*this)(size);
+    // Jobs and answers may be nearly empty on the wire, and are not in memory. Scores fail long
+    // before their vector could outgrow the body.
+    if (!std::is_same_v<T, score> && size > max_batch)
+      ok_ = false;
     for (uint32_t i = 0; i < size && ok_; ++i)
-      (*this)(x.emplace_back()); // fails long before the vector could outgrow the body
+      (*this)(x.emplace_back());
   }
 
   bool complete() const { return ok_ && in_.empty(); }
@@ -158,7 +172,7 @@ struct type_rule {
 /// By index into `frame`.
 constexpr type_rule rules[] = {
   {"assign", 4 * kib, stream::to_worker, stream::to_worker},
-  {"job", max_body_size, stream::to_worker, stream::to_worker},
+  {"batch", max_body_size, stream::to_worker, stream::to_worker},
   {"trim", 0, stream::to_worker, stream::to_worker},
   {"stop", 0, stream::to_worker, stream::to_server},
   {"ready", 64, stream::from_worker, stream::from_worker},
@@ -190,11 +204,15 @@ const char* name_of(size_t type) { return type < std::size(rules) ? rules[type].
 
 std::string encode(const frame& x) {
   std::string out(header_size, '\0');
-  if (auto big = std::get_if<job>(&x))
-    out.reserve(header_size + 64 + big->fault.size() + big->image.size());
-  else if (auto dump = std::get_if<profiled>(&x))
+  if (auto big = std::get_if<batch>(&x)) {
+    size_t size = header_size + 64;
+    for (const auto& each : big->jobs)
+      size += 64 + each.fault.size() + each.image.size();
+    out.reserve(size);
+  } else if (auto dump = std::get_if<profiled>(&x)) {
     out.reserve(header_size + 64 + dump->error_message.size() + dump->heap.size()
                 + dump->maps.size());
+  }
   writer write{out};
   // The writer only reads; `fields` is shared with the reader, hence the cast.
   std::visit([&](const auto& y) { write(const_cast<std::remove_cvref_t<decltype(y)>&>(y)); }, x);

@@ -19,7 +19,7 @@ namespace ziyu::wire {
 inline constexpr uint16_t magic = 0x595a;
 
 /// Grows with every change of a frame's content.
-inline constexpr uint8_t version = 2;
+inline constexpr uint8_t version = 3;
 
 /// Bytes of the fixed frame header: magic (2), version (1), type (1), body size
 /// (4), all little-endian. The body follows.
@@ -28,10 +28,13 @@ inline constexpr size_t header_size = 8;
 /// The bound for the bodies of all types. Each type has its own bound: see `max_body_of`.
 inline constexpr uint32_t max_body_size = 256u << 20;
 
+/// The most jobs of a batch; a frame with more is refused.
+inline constexpr uint32_t max_batch = 64;
+
 /// The sender whose frames a reader reads. It decides which types of frames may come.
 enum class stream : uint8_t {
   any,         ///< Not known; for tests.
-  to_worker,   ///< assign, job, trim, stop, profile
+  to_worker,   ///< assign, batch, trim, stop, profile
   from_worker, ///< ready, result, trimmed, profiled
   to_server,   ///< spawn, stop
   from_server, ///< server_ready, server_failed, spawned, exited
@@ -58,14 +61,28 @@ struct assign {
   bool operator==(const assign&) const = default;
 };
 
-/// Runs one attempt at one job. One at a time per worker.
+/// One job of a batch.
 struct job {
-  uint64_t attempt_id = 0; ///< Echoed in the answer.
-  uint32_t top_k = 1;
   std::string fault; ///< A fault to inject into this job only, or empty.
   std::string image; ///< Encoded image bytes.
   bool operator==(const job&) const = default;
 };
+
+/// Runs one attempt at these jobs together. One batch at a time per worker.
+struct batch {
+  uint64_t attempt_id = 0; ///< Echoed in the answer.
+  uint32_t top_k = 1;
+  std::vector<job> jobs; ///< 1 to `max_batch`.
+  bool operator==(const batch&) const = default;
+};
+
+/// A batch of one.
+inline batch batch_of_one(uint64_t attempt_id, uint32_t top_k, std::string fault,
+                          std::string image) {
+  batch x{attempt_id, top_k, {}};
+  x.jobs.push_back({std::move(fault), std::move(image)});
+  return x;
+}
 
 /// Gives memory back to the system; answered with `trimmed`.
 struct trim {
@@ -109,19 +126,35 @@ struct score {
   bool operator==(const score&) const = default;
 };
 
-/// The answer to a `job`. On failure `error` is set and `top_k` empty.
-struct result {
-  uint64_t attempt_id = 0;
+/// The answer to one job of a batch. On failure `error_code` is set and `top_k` empty.
+struct answer {
   std::string error_code; ///< `to_string(errc)`, or empty for success.
   std::string error_message;
   std::vector<score> top_k;       ///< Best first.
   uint32_t width = 0, height = 0; ///< Of the image as decoded (EXIF applied).
-  uint64_t decode_us = 0, preprocess_us = 0, inference_us = 0;
+  uint64_t decode_us = 0, preprocess_us = 0;
+  uint64_t inference_us = 0; ///< Of the whole batch: its jobs ran together.
+  bool operator==(const answer&) const = default;
+};
+
+/// The answer to a `batch`.
+struct result {
+  uint64_t attempt_id = 0;
+  std::vector<answer> answers; ///< In the order of the jobs, one for each.
   // These two come last on the wire, so that a worker can fill them in after it has freed
   // everything else: see `patch_memory`.
-  int64_t delta_live = 0; ///< Live bytes after − before this job.
-  memory_reading memory;  ///< After this job.
+  int64_t delta_live = 0; ///< Live bytes after − before this batch.
+  memory_reading memory;  ///< After this batch.
   bool operator==(const result&) const = default;
+};
+
+/// The answer to a batch of one.
+struct lone_answer : answer {
+  int64_t delta_live = 0;
+  memory_reading memory;
+
+  /// @pre `x` has one answer
+  static lone_answer of(const result& x) { return {x.answers.at(0), x.delta_live, x.memory}; }
 };
 
 struct trimmed {
@@ -188,11 +221,11 @@ struct exited {
   bool operator==(const exited&) const = default;
 };
 
-using frame = std::variant<assign, job, trim, stop, ready, result, trimmed, spawn, server_ready,
+using frame = std::variant<assign, batch, trim, stop, ready, result, trimmed, spawn, server_ready,
                            server_failed, spawned, exited, profile, profiled>;
 
-/// The largest body of a frame of this type (index into `frame`), in bytes. Jobs are as large as
-/// images, and heap dumps take megabytes; all other frames are small.
+/// The largest body of a frame of this type (index into `frame`), in bytes. Batches are as large as
+/// their images, and heap dumps take megabytes; all other frames are small.
 uint32_t max_body_of(size_t type);
 
 /// "result", "profiled", …

@@ -74,9 +74,8 @@ void send_or_exit(int fd, std::string_view bytes) {
     ::_exit(errno == EPIPE || errno == ECONNRESET ? 0 : exit_io);
 }
 
-wire::result to_frame(const wire::job& job, const expected<model::classification>& outcome) {
-  wire::result x;
-  x.attempt_id = job.attempt_id;
+wire::answer to_answer(const expected<model::classification>& outcome) {
+  wire::answer x;
   if (!outcome) {
     x.error_code = to_string(outcome.error().code);
     x.error_message = outcome.error().message;
@@ -158,8 +157,8 @@ private:
       std::fprintf(stderr, "ziyu-worker %d: %s\n", ::getpid(), incoming.error().describe().c_str());
       ::_exit(exit_bad_frame);
     }
-    if (auto job = std::get_if<wire::job>(&incoming->content))
-      return on_job(*job);
+    if (auto batch = std::get_if<wire::batch>(&incoming->content))
+      return on_batch(*batch);
     if (auto news = std::get_if<wire::assign>(&incoming->content)) {
       set_worker_title(news->slot, news->generation);
       slot_fault_ = {};
@@ -176,28 +175,67 @@ private:
     return 0;
   }
 
-  size_t on_job(const wire::job& job) {
-    auto fault = slot_fault_;
-    if (settings_.faults_allowed && !job.fault.empty())
-      if (auto own = wire::parse_fault(job.fault))
-        fault = *own;
+  size_t on_batch(const wire::batch& batch) {
     profiler_.begin_job();
-    was_refused_memory(); // refusals of an earlier job
-    auto outcome = by_.classify(job.image, job.top_k);
-    if (!outcome && was_refused_memory())
-      outcome = fail(errc::image_too_large,
-                     "the image takes more memory than a worker may have ("
-                       + format_bytes(static_cast<int64_t>(settings_.hard_limit_bytes))
-                       + ", memory.worker_hard_limit_bytes): " + outcome.error().message);
-    if (auto done = faults_.inject(fault, by_, job.image); !done)
-      outcome = tl::unexpected<error>(done.error());
+    auto outcomes = classify(batch);
+    auto rubbish = false;
+    for (size_t i = 0; i < batch.jobs.size(); ++i) {
+      const auto fault = fault_of(batch.jobs[i]);
+      if (auto done = faults_.inject(fault, by_, batch.jobs[i].image); !done)
+        outcomes[i] = tl::unexpected<error>(done.error());
+      rubbish = rubbish || fault.what == wire::fault_spec::kind::garbage;
+    }
     profiler_.end_job();
-    if (fault.what == wire::fault_spec::kind::garbage) {
-      constexpr std::string_view rubbish = "\x7f not a frame \xff";
-      send_or_exit(socket_.get(), rubbish);
+    if (rubbish) {
+      send_or_exit(socket_.get(), "\x7f not a frame \xff");
       return 0;
     }
-    return put(to_frame(job, outcome));
+    wire::result x;
+    x.attempt_id = batch.attempt_id;
+    for (const auto& outcome : outcomes)
+      x.answers.push_back(to_answer(outcome));
+    return put(x);
+  }
+
+  std::vector<expected<model::classification>> classify(const wire::batch& batch) {
+    std::vector<std::string_view> images;
+    for (const auto& job : batch.jobs)
+      images.emplace_back(job.image);
+    was_refused_memory(); // refusals of an earlier batch
+    auto outcomes = by_.classify(images, batch.top_k);
+    const auto refused = was_refused_memory();
+    for (size_t i = 0; i < outcomes.size(); ++i) {
+      if (outcomes[i])
+        continue;
+      // In a batch another image may be the cause: alone it shows whether it is.
+      if (images.size() > 1 && (refused || outcomes[i].error().code == errc::inference_failed))
+        outcomes[i] = classify_alone(images[i], batch.top_k);
+      else if (refused)
+        outcomes[i] = too_much_memory(outcomes[i].error());
+    }
+    return outcomes;
+  }
+
+  expected<model::classification> classify_alone(std::string_view image, uint32_t top_k) {
+    was_refused_memory();
+    auto outcome = by_.classify(image, top_k);
+    if (!outcome && was_refused_memory())
+      return too_much_memory(outcome.error());
+    return outcome;
+  }
+
+  tl::unexpected<error> too_much_memory(const error& why) const {
+    return fail(errc::image_too_large,
+                "the image takes more memory than a worker may have ("
+                  + format_bytes(static_cast<int64_t>(settings_.hard_limit_bytes))
+                  + ", memory.worker_hard_limit_bytes): " + why.message);
+  }
+
+  wire::fault_spec fault_of(const wire::job& job) const {
+    if (settings_.faults_allowed && !job.fault.empty())
+      if (auto own = wire::parse_fault(job.fault))
+        return *own;
+    return slot_fault_;
   }
 
   void on_profile(const wire::profile& request) {
@@ -255,11 +293,13 @@ private:
   size_t put(const wire::result& x) {
     auto bytes = wire::encode(x);
     if (too_large(bytes)) {
-      wire::result refused;
-      refused.attempt_id = x.attempt_id;
+      wire::answer refused;
       refused.error_code = to_string(errc::inference_failed);
       refused.error_message = "the answer has " + std::to_string(bytes.size()) + " bytes: too many";
-      bytes = wire::encode(refused);
+      wire::result instead;
+      instead.attempt_id = x.attempt_id;
+      instead.answers.assign(x.answers.size(), refused);
+      bytes = wire::encode(instead);
     }
     if (bytes.size() > answer_.size()) {
       // Only with thousands of labels in top_k; otherwise the job would fail.

@@ -18,6 +18,17 @@ import sys
 import time
 
 
+def without_precompiled(entry):
+    """The entry without g++'s precompiled headers, which clang cannot read."""
+    words = []
+    for word in shlex.split(entry["command"]):
+        if word.endswith("cmake_pch.hxx") and words[-1] == "-include":
+            words.pop()
+        elif word not in ("-Winvalid-pch", "-fpch-preprocess"):
+            words.append(word)
+    return {**entry, "command": shlex.join(words)}
+
+
 def preprocessed(entry):
     """What the compiler makes of the file, or None if it does not compile."""
     words = shlex.split(entry["command"])
@@ -76,10 +87,14 @@ def main():
     for mark in cache.iterdir():
         if time.time() - mark.stat().st_mtime > 30 * 86400:
             mark.unlink()
-    known = {
-        os.path.realpath(entry["file"]): entry
+    commands = [
+        without_precompiled(entry)
         for entry in json.loads(pathlib.Path(build, "compile_commands.json").read_text())
-    }
+    ]
+    build = pathlib.Path(build, "tidy")
+    build.mkdir(exist_ok=True)
+    (build / "compile_commands.json").write_text(json.dumps(commands))
+    known = {os.path.realpath(entry["file"]): entry for entry in commands}
     entries = [known[os.path.realpath(x)] for x in files if os.path.realpath(x) in known]
     bad = 0
     with concurrent.futures.ThreadPoolExecutor(1 if fix == "fix" else int(jobs)) as pool:

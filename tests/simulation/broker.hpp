@@ -1,7 +1,7 @@
 #pragma once
 
 #include "base/error.hpp"
-#include "messaging/offset_ledger.hpp"
+#include "messaging/commit_point.hpp"
 #include "messaging/transactional_producer.hpp"
 #include "tests/simulation/job_book.hpp"
 

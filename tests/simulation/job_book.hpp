@@ -32,8 +32,8 @@ struct job_truth {
   job_kind kind = job_kind::good;
   uint32_t fetched = 0;     ///< By any consumer.
   uint32_t begun = 0;       ///< Workers that got it.
-  uint32_t ended_badly = 0; ///< …and died, or became useless, before an answer.
-  uint32_t slow = 0;        ///< …and whose answer may have been read after the deadline.
+  uint32_t ended_badly = 0; ///< …alone, and died, or became useless, before an answer.
+  uint32_t slow = 0;        ///< …alone, and whose answer may have been read after the deadline.
   uint32_t results = 0, dead_letters = 0;
 
   bool finished() const { return results + dead_letters > 0; }

@@ -77,6 +77,7 @@ scenario scenario::of(uint64_t seed) {
     x.faults.set(i, d.one_in(rarity));
   x.exactly_once = d.one_in(3);
   x.order = static_cast<uint8_t>(d.below(3));
+  x.max_batch = d.one_in(2) ? 1 : static_cast<uint32_t>(d.between(2, 4));
   return x;
 }
 
@@ -92,6 +93,7 @@ std::string scenario::arguments() const {
   add("--slots", slots, usual.slots);
   add("--jobs", jobs, usual.jobs);
   add("--fault-ms", fault_ms, usual.fault_ms);
+  add("--max-batch", max_batch, usual.max_batch);
   std::string without;
   for (size_t i = 0; i < fault_count; ++i)
     if (usual.faults.test(i) && !faults.test(i))

@@ -72,6 +72,7 @@ struct scenario {
   bool cooperative = true;    ///< How the group rebalances; else eagerly.
   bool stops_at_end = false;  ///< Ends with SIGTERM to all.
   bool exactly_once = false;  ///< Results and offsets in transactions.
+  uint32_t max_batch = 1;     ///< The most jobs of an attempt.
   uint8_t order = 0;          ///< As `actors::ordering`: none, by key, by partition.
   std::bitset<fault_count> faults;
 

@@ -112,6 +112,7 @@ actors::service_settings service::to_service_settings() {
   x.jobs.results_topic = results_topic;
   x.jobs.dead_letters_topic = dead_letters_topic;
   x.jobs.max_attempts = max_attempts;
+  x.jobs.max_batch = time_.plan().max_batch;
   x.jobs.job_timeout = std::chrono::milliseconds{job_timeout_ms};
   x.jobs.order = static_cast<actors::ordering>(time_.plan().order);
   x.jobs.retry_backoff = 50ms;
@@ -191,24 +192,34 @@ void service::watch_actors() {
 
 /// Follows which job is at which worker, for the promises about suspects.
 void service::watch_jobs() {
-  workers_->on_begin = [this](uint32_t slot, const job_truth& job) {
-    const auto& x = dispatcher_state_->slots.at(slot).running;
+  workers_->on_begin = [this](uint32_t slot, const job_truth& job, size_t batch) {
+    const auto x = running_at(slot, job.content.id);
     // Else the dispatcher has given this attempt up, and it is too late to say whose it was.
-    if (!x || x->job.source->id != job.content.id)
+    if (!x)
       return;
     check_not_finished_before(*x, "is begun");
-    check_suspects(slot, *x->job.source);
+    check_suspects(slot, *x->job.source, batch);
   };
   workers_->on_end = [this](uint32_t slot, const job_truth& job, bool answered) {
-    const auto i = at_work_.find(slot);
-    if (i == at_work_.end() || i->second.first != job.content.id)
+    auto& here = at_work_[slot];
+    const auto i = std::find_if(here.begin(), here.end(),
+                                [&job](const attempted& x) { return x.first == job.content.id; });
+    if (i == here.end())
       return;
     if (answered)
-      suspects_.erase(i->second);
+      suspects_.erase(*i);
     else
-      suspects_.insert(i->second);
-    at_work_.erase(i);
+      suspects_.insert(*i);
+    here.erase(i);
   };
+}
+
+/// The job that the dispatcher has running on a slot; null if it has not.
+const actors::job_entry* service::running_at(uint32_t slot, const messaging::record_id& id) const {
+  for (const auto& x : dispatcher_state_->slots.at(slot).running)
+    if (x->job.source->id == id)
+      return x.get();
+  return nullptr;
 }
 
 // -- the source, as `job_source` runs it on its thread ------------------------------------------
@@ -463,7 +474,7 @@ void service::check_bounds() {
   const auto& at = *dispatcher_state_;
   auto known = at.queue.size() + at.publishing.size() - set_aside_jobs();
   for (const auto& x : at.slots)
-    known += x.running != nullptr;
+    known += x.running.size();
   if (known > jobs)
     time_.violate("P4", "the dispatcher has " + std::to_string(known) + " jobs, with credit for "
                           + std::to_string(jobs));
@@ -493,21 +504,25 @@ void service::check_not_finished_before(const actors::job_entry& x, const char* 
                           + " began with has it as finished");
 }
 
-/// What may be what ends workers runs beside no other such job.
-void service::check_suspects(uint32_t slot, const messaging::record& begun) {
+/// What may be what ends workers runs alone in its worker, and beside no other such job.
+void service::check_suspects(uint32_t slot, const messaging::record& begun, size_t batch) {
   const attempted job{begun.id, begun.epoch};
-  at_work_[slot] = job;
+  at_work_[slot].insert(job);
   if (!suspects_.contains(job))
     return;
-  for (const auto& [other, x] : at_work_) {
-    // One that hangs may have been given up already.
-    const auto& running = dispatcher_state_->slots.at(other).running;
-    if (other != slot && suspects_.contains(x) && running && running->job.source->id == x.first
-        && running->job.source->epoch == x.second)
-      time_.violate("suspects", messaging::to_string(job.first) + " is begun beside "
-                                  + messaging::to_string(x.first)
-                                  + ", and workers have ended with both");
-  }
+  if (batch > 1)
+    time_.violate("suspects", messaging::to_string(job.first) + " is begun in a batch of "
+                                + std::to_string(batch) + ", and a worker has ended with it");
+  for (const auto& [other, jobs] : at_work_)
+    for (const auto& x : jobs) {
+      // One that hangs may have been given up already.
+      const auto* running = running_at(other, x.first);
+      if (other != slot && suspects_.contains(x) && running != nullptr
+          && running->job.source->epoch == x.second)
+        time_.violate("suspects", messaging::to_string(job.first) + " is begun beside "
+                                    + messaging::to_string(x.first)
+                                    + ", and workers have ended with both");
+    }
 }
 
 /// Deaths that jobs have brought about do not count for the restart intensity, but for those of
@@ -575,7 +590,8 @@ std::string service::describe() const {
          + x.trouble + " publishing=" + std::to_string(dispatcher_state_->publishing.size())
          + " credit=" + std::to_string(core_->credit()->jobs()) + " serving="
          + std::to_string(workers_->serving()) + " alive=" + std::to_string(workers_->alive())
-         + " fork_server=" + std::to_string(workers_->server_alive()) + " ledger=" + x.ledger;
+         + " fork_server=" + std::to_string(workers_->server_alive())
+         + " ledger=" + to_json(x.ledger).dump();
 }
 
 } // namespace ziyu::simulation

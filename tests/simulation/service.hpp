@@ -81,7 +81,8 @@ private:
   void check_bounds();
   void check_polls();
   void check_not_finished_before(const actors::job_entry& x, const char* what);
-  void check_suspects(uint32_t slot, const messaging::record& begun);
+  const actors::job_entry* running_at(uint32_t slot, const messaging::record_id& id) const;
+  void check_suspects(uint32_t slot, const messaging::record& begun, size_t batch);
   void check_blame();
   bool serve_stop(bool go_on);
   void leave();
@@ -126,7 +127,7 @@ private:
   bool gave_up_ = false, was_open_ = false, was_blamed_ = false;
   uint64_t openings_ = 0, resumptions_ = 0;
   using attempted = std::pair<messaging::record_id, uint64_t>; ///< …and its epoch.
-  std::map<uint32_t, attempted> at_work_;                      ///< By slot.
+  std::map<uint32_t, std::set<attempted>> at_work_;            ///< By slot.
   std::set<attempted> suspects_; ///< A worker has ended with it, and none has answered since.
 };
 

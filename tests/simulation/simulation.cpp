@@ -390,7 +390,7 @@ scenario shrink(const scenario& x, const options& o, uint32_t runs) {
       if (best.faults.test(i))
         progress |= try_with([i](scenario& s) { s.faults.reset(i); });
     for (auto member : {&scenario::jobs, &scenario::services, &scenario::partitions,
-                        &scenario::slots, &scenario::fault_ms}) {
+                        &scenario::slots, &scenario::fault_ms, &scenario::max_batch}) {
       while (best.*member > 1 && try_with([member](scenario& s) { s.*member /= 2; }))
         progress = true;
       while (best.*member > 1 && best.*member <= 16

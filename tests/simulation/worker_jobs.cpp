@@ -32,8 +32,8 @@ void simulated_workers::receive(uint64_t id, const std::string& bytes) {
   const auto known = find(id);
   if (!known || known->closed) {
     // Nobody reads the frame any more: its job loses an attempt, as if it had been read.
-    if (auto job = std::get_if<wire::job>(&frame))
-      if (auto truth = jobs_.find_image(job->image))
+    if (auto batch = std::get_if<wire::batch>(&frame); batch && batch->jobs.size() == 1)
+      if (auto truth = jobs_.find_image(batch->jobs.front().image))
         ++truth->ended_badly;
     return;
   }
@@ -48,8 +48,8 @@ void simulated_workers::receive(uint64_t id, const std::string& bytes) {
     x.slot = news->slot;
     x.generation = news->generation;
     time_.note("worker {} serves slot {}, generation {}", x.id, x.slot, x.generation);
-  } else if (auto job = std::get_if<wire::job>(&frame)) {
-    begin(x, *job);
+  } else if (auto batch = std::get_if<wire::batch>(&frame)) {
+    begin(x, *batch);
   } else if (std::holds_alternative<wire::trim>(frame)) {
     wire::trimmed done;
     done.before = reading(x);
@@ -68,7 +68,7 @@ void simulated_workers::receive(uint64_t id, const std::string& bytes) {
     // A job in progress ends first.
     time_.after_us(time_.chance().between(100, 5'000), life_.guard([this, id = x.id] {
       auto w = find(id);
-      if (w && w->job == nullptr)
+      if (w && w->at_work.empty())
         die(*w, 0);
       else if (w)
         w->stop_waits = true;
@@ -90,39 +90,53 @@ void simulated_workers::check_memory(worker& x) {
                               + std::to_string(x.private_bytes / mib) + " MiB");
 }
 
-void simulated_workers::begin(worker& x, const wire::job& job) {
-  const auto truth = jobs_.find_image(job.image);
-  if (truth == nullptr) {
-    time_.violate("frames", "a job's image has been changed on its way to a worker");
-    return;
-  }
+void simulated_workers::begin(worker& x, const wire::batch& batch) {
   if (x.generation == 0)
     time_.violate("workers", "a standby gets a job");
-  if (x.job != nullptr)
-    time_.violate("workers", "worker " + std::to_string(x.id) + " gets a second job");
+  if (!x.at_work.empty())
+    time_.violate("workers", "worker " + std::to_string(x.id) + " gets a second batch");
+  if (batch.jobs.empty() || batch.jobs.size() > time_.plan().max_batch)
+    time_.violate("workers", "a batch of " + std::to_string(batch.jobs.size()) + " jobs");
   check_memory(x);
-  const auto& source = truth->content.id;
-  time_.note("worker {} of slot {} begins {}-{}", x.id, x.slot, source.partition, source.offset);
-  if (on_begin)
-    on_begin(x.slot, *truth);
-  ++truth->begun;
-  if (truth->begun > max_attempts * truth->fetched)
-    time_.violate("P6", messaging::to_string(source) + " is begun for the "
-                          + std::to_string(truth->begun) + "th time, fetched "
-                          + std::to_string(truth->fetched) + " times");
-  x.job = truth;
+  // A worker that ends with several jobs charges none of them.
+  const auto most = max_attempts + (time_.plan().max_batch > 1 ? 1 : 0);
+  for (const auto& job : batch.jobs) {
+    const auto truth = jobs_.find_image(job.image);
+    if (truth == nullptr) {
+      time_.violate("frames", "a job's image has been changed on its way to a worker");
+      return;
+    }
+    const auto& source = truth->content.id;
+    time_.note("worker {} of slot {} begins {}-{}", x.id, x.slot, source.partition, source.offset);
+    if (on_begin)
+      on_begin(x.slot, *truth, batch.jobs.size());
+    ++truth->begun;
+    if (truth->begun > most * truth->fetched)
+      time_.violate("P6", messaging::to_string(source) + " is begun for the "
+                            + std::to_string(truth->begun) + "th time, fetched "
+                            + std::to_string(truth->fetched) + " times");
+    x.at_work.push_back(truth);
+  }
+  misbehave_or_answer(x, batch);
+}
+
+void simulated_workers::misbehave_or_answer(worker& x, const wire::batch& batch) {
   auto later = [this, id = x.id](int64_t us, auto what) {
     time_.after_us(us, life_.guard([this, id, what] {
       if (auto w = find(id); w && w->alive)
         what(*w);
     }));
   };
+  const auto has = [&x](job_kind kind) {
+    return std::any_of(x.at_work.begin(), x.at_work.end(),
+                       [kind](const job_truth* job) { return job->kind == kind; });
+  };
   const auto took_us = time_.chance().between(2'000, 120'000);
-  if (truth->kind == job_kind::killer)
+  if (has(job_kind::killer))
     return later(took_us, [this](worker& w) { die(w, SIGSEGV); });
-  if (truth->kind == job_kind::deadly)
+  if (has(job_kind::deadly))
     return later(took_us / 10, [this](worker&) { on_deadly(); });
-  if (truth->kind == job_kind::hanger || time_.strikes(fault::job_hang, 25)) {
+  if (has(job_kind::hanger) || time_.strikes(fault::job_hang, 25)) {
     x.hangs = true;
     return;
   }
@@ -136,36 +150,40 @@ void simulated_workers::begin(worker& x, const wire::job& job) {
     x.private_bytes += 160 * mib;
   const auto slow = time_.strikes(fault::job_slow, 8);
   const auto us = slow ? time_.of(fault::job_slow).between(500, 2'050) * 1'000 : took_us;
-  truth->slow += slow;
+  if (x.at_work.size() == 1)
+    x.at_work.front()->slow += slow;
   if (time_.strikes(fault::lies, 12)) {
-    const auto other = job.attempt_id + static_cast<uint64_t>(time_.of(fault::lies).between(-1, 1));
-    later(us / 2, [this, other, job](worker& w) {
-      if (w.job != nullptr)
-        answer(w, other, job);
+    const auto other = batch.attempt_id
+                       + static_cast<uint64_t>(time_.of(fault::lies).between(-1, 1));
+    later(us / 2, [this, other, batch](worker& w) {
+      if (!w.at_work.empty())
+        answer(w, other, batch);
     });
   }
-  later(us, [this, job](worker& w) { answer(w, job.attempt_id, job); });
+  later(us, [this, batch](worker& w) { answer(w, batch.attempt_id, batch); });
 }
 
-void simulated_workers::answer(worker& x, uint64_t attempt_id, const wire::job& job) {
-  const auto truth = jobs_.find_image(job.image);
-  if (attempt_id == job.attempt_id && x.job == truth) {
-    x.job = nullptr;
-    if (on_end)
-      on_end(x.slot, *truth, true);
+void simulated_workers::answer(worker& x, uint64_t attempt_id, const wire::batch& batch) {
+  wire::result r;
+  r.attempt_id = attempt_id;
+  std::vector<job_truth*> jobs;
+  for (const auto& job : batch.jobs) {
+    jobs.push_back(jobs_.find_image(job.image));
+    const auto& source = jobs.back()->content.id;
+    auto& each = r.answers.emplace_back();
+    each.top_k = {{job_book::label_of(source.partition, source.offset), 0.9f, "三"},
+                  {8, 0.1f, "八"}};
+    each.width = each.height = 12;
   }
+  if (attempt_id == batch.attempt_id && x.at_work == jobs)
+    finish(x, true);
   ++x.jobs;
   x.live += x.leak;
   x.private_bytes += x.leak + x.hoard;
-  wire::result r;
-  r.attempt_id = attempt_id;
-  const auto& source = truth->content.id;
-  r.top_k = {{job_book::label_of(source.partition, source.offset), 0.9f, "三"}, {8, 0.1f, "八"}};
-  r.width = r.height = 12;
   r.delta_live = static_cast<int64_t>(x.leak);
   r.memory = reading(x);
   tell(x, std::move(r));
-  if (x.stop_waits && x.job == nullptr && !x.ignores_stop)
+  if (x.stop_waits && x.at_work.empty() && !x.ignores_stop)
     die(x, 0);
   else if (time_.strikes(fault::job_crash, 30))
     die(x, SIGSEGV);

@@ -204,19 +204,24 @@ void simulated_workers::become_ready(worker& x) {
 void simulated_workers::close(worker& x, std::optional<error> rubbish) {
   if (std::exchange(x.closed, true))
     return;
-  if (x.job == nullptr || !x.job->is_poison()) {
+  if (std::none_of(x.at_work.begin(), x.at_work.end(),
+                   [](const job_truth* job) { return job->is_poison(); })) {
     own_deaths_us_.push_back(time_.now());
     while (own_deaths_us_.front() < time_.now() - death_window_us)
       own_deaths_us_.pop_front();
   }
-  if (x.job != nullptr) {
-    ++x.job->ended_badly;
-    if (const auto job = std::exchange(x.job, nullptr); on_end)
-      on_end(x.slot, *job, false);
-  }
+  if (x.at_work.size() == 1)
+    ++x.at_work.front()->ended_badly;
+  finish(x, false);
   if (x.owner != x.supervisor)
     caf::anon_send(x.owner, actors::channel_closed{x.id, rubbish});
   caf::anon_send(x.supervisor, actors::channel_closed{x.id, rubbish});
+}
+
+void simulated_workers::finish(worker& x, bool answered) {
+  for (const auto* job : std::exchange(x.at_work, {}))
+    if (on_end)
+      on_end(x.slot, *job, answered);
 }
 
 void simulated_workers::die(worker& x, int signal, int code) {

@@ -31,8 +31,8 @@ public:
 
   /// Called when a job kills the whole service.
   std::function<void()> on_deadly;
-  /// Called when the worker of a slot begins a job.
-  std::function<void(uint32_t slot, const job_truth& job)> on_begin;
+  /// Called when the worker of a slot begins a job, with the number of jobs in its batch.
+  std::function<void(uint32_t slot, const job_truth& job, size_t batch)> on_begin;
 
   /// Called when that worker has answered the job, or is gone with it.
   std::function<void(uint32_t slot, const job_truth& job, bool answered)> on_end;
@@ -59,13 +59,16 @@ public:
   expected<int32_t> start_server(uint64_t number, caf::actor supervisor) override;
   void stop_server(bool kill) override;
   bool server_running() override { return server_alive_; }
+  bool server_has_memory() override { return server_alive_; }
   expected<caf::actor> spawn(uint64_t id, caf::actor supervisor) override;
   void adopt(uint64_t id, int32_t pid) override;
   void signal(uint64_t id, int number) override;
   bool gone(uint64_t id) override;
+  bool stopped(uint64_t) override { return false; }
   void forget(uint64_t id) override;
   expected<supervision::process_memory> read_memory(int32_t pid) override;
   expected<supervision::container_memory> read_container() override;
+  std::optional<uint64_t> oom_kills() override { return std::nullopt; }
   expected<uint64_t> explain(const supervision::leak_request& x) override;
   std::optional<expected<supervision::leak_report>> explained(uint64_t number) override;
   void stop_explaining(uint64_t) override {}
@@ -89,7 +92,7 @@ private:
     uint64_t jobs = 0, over_limit = 0, over_budget = 0;
     int64_t over_limit_us = 0; ///< Since when it is over its limit.
     uint64_t sampled_from = 0;
-    job_truth* job = nullptr; ///< The job that it works on.
+    std::vector<job_truth*> at_work; ///< The jobs of its batch.
   };
 
   worker* find(uint64_t id);
@@ -100,8 +103,11 @@ private:
   void close(worker& x, std::optional<error> rubbish = {});
   void die(worker& x, int signal, int code = 0);
   void receive(uint64_t id, const std::string& bytes);
-  void begin(worker& x, const wire::job& job);
-  void answer(worker& x, uint64_t attempt_id, const wire::job& job);
+  void begin(worker& x, const wire::batch& batch);
+  void misbehave_or_answer(worker& x, const wire::batch& batch);
+  void answer(worker& x, uint64_t attempt_id, const wire::batch& batch);
+  /// Its jobs have ended.
+  void finish(worker& x, bool answered);
   void on_profile(worker& x, const wire::profile& ask);
   void check_memory(worker& x);
   void check_spawns();

@@ -132,9 +132,12 @@ protected:
 
   void succeed(uint32_t slot = 0) {
     auto r = std::make_shared<wire::result>();
-    r->top_k = {{3, 0.9f, "三"}};
-    r->width = 12;
-    r->height = 10;
+    r->answers.resize(slots.at(slot)->requests.back().jobs.size());
+    for (auto& each : r->answers) {
+      each.top_k = {{3, 0.9f, "三"}};
+      each.width = 12;
+      each.height = 10;
+    }
     r->delta_live = 4392;
     attempt_outcome x;
     x.answer = r;
@@ -147,8 +150,9 @@ protected:
 
   void refuse_input(errc code, const char* message) {
     auto r = std::make_shared<wire::result>();
-    r->error_code = to_string(code);
-    r->error_message = message;
+    r->answers.resize(1);
+    r->answers[0].error_code = to_string(code);
+    r->answers[0].error_message = message;
     attempt_outcome x;
     x.answer = r;
     answer(0, x);
@@ -181,7 +185,7 @@ protected:
   }
 
   dispatcher_status status() { return **ask<dispatcher_status>(aut, atom::status{}); }
-  nlohmann::json ledger() { return nlohmann::json::parse(status().ledger)["total"]; }
+  nlohmann::json ledger() { return to_json(status().ledger.total); }
   size_t requests(uint32_t slot = 0) const { return slots.at(slot)->requests.size(); }
 
   void breaker(trigger which, bool raised) {

@@ -82,7 +82,7 @@ public:
   /// Applied to each new worker.
   std::function<void(worker&)> prepare;
   /// Instead of an answer, when it returns true.
-  std::function<bool(worker&, const wire::job&)> on_job;
+  std::function<bool(worker&, const wire::batch&)> on_job;
 
   std::map<uint64_t, worker> workers; ///< All workers so far.
   uint64_t server = 0;                ///< Number of the latest.
@@ -164,17 +164,19 @@ public:
       to, actors::channel_frame{x.id, std::make_shared<const wire::frame>(std::move(content))});
   }
 
-  /// The answer to a job, with the job's effect on the worker's memory.
-  void answer(worker& x, const wire::job& job) {
+  /// The answer to a batch, with its effect on the worker's memory.
+  void answer(worker& x, const wire::batch& batch) {
     ++x.jobs;
     x.live += x.leak;
     x.private_bytes += x.leak + x.hoard;
     x.gpu_reserved += x.gpu_hoard;
+    wire::answer each;
+    each.top_k = {{3, 0.9f, "三"}, {8, 0.1f, "八"}};
+    each.width = 12;
+    each.height = 10;
     wire::result r;
-    r.attempt_id = job.attempt_id;
-    r.top_k = {{3, 0.9f, "三"}, {8, 0.1f, "八"}};
-    r.width = 12;
-    r.height = 10;
+    r.attempt_id = batch.attempt_id;
+    r.answers.assign(batch.jobs.size(), each);
     r.delta_live = static_cast<int64_t>(x.leak);
     r.memory = reading(x);
     send(x, r);
@@ -238,6 +240,7 @@ public:
   }
 
   bool server_running() override { return server_alive; }
+  bool server_has_memory() override { return server_alive; }
 
   expected<caf::actor> spawn(uint64_t id, caf::actor supervisor) override {
     if (spawn_failure)
@@ -366,9 +369,9 @@ private:
       x.slot = news->slot;
       x.generation = news->generation;
       x.fault = news->fault;
-    } else if (auto job = std::get_if<wire::job>(&**content)) {
-      if (!(on_job && on_job(x, *job)) && !x.hangs)
-        answer(x, *job);
+    } else if (auto batch = std::get_if<wire::batch>(&**content)) {
+      if (!(on_job && on_job(x, *batch)) && !x.hangs)
+        answer(x, *batch);
     } else if (std::holds_alternative<wire::trim>(**content)) {
       trim(x);
       if (!x.slow_trim)

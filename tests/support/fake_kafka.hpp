@@ -123,6 +123,10 @@ public:
     stored[where] = point.next;
     return {};
   }
+  std::shared_ptr<const messaging::group_membership> membership(
+    const std::map<messaging::topic_partition, uint64_t>&) const override {
+    return nullptr;
+  }
   void finish_revoke() override {
     ++revokes_finished;
     if (on_finish_revoke)

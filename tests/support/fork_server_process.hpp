@@ -88,15 +88,15 @@ struct worker_process {
   }
 
   /// Runs one job to its answer.
-  expected<wire::result> run(const std::string& image, const std::string& fault = "") {
-    send(wire::job{next_attempt++, 3, fault, image});
+  expected<wire::lone_answer> run(const std::string& image, const std::string& fault = "") {
+    send(wire::batch_of_one(next_attempt++, 3, fault, image));
     auto x = next();
     if (!x)
       return tl::unexpected(x.error());
     auto answer = std::get_if<wire::result>(&*x);
-    if (!answer || answer->attempt_id != next_attempt - 1)
+    if (!answer || answer->attempt_id != next_attempt - 1 || answer->answers.size() != 1)
       return fail(errc::bad_frame, "not the answer to the job");
-    return *answer;
+    return wire::lone_answer::of(*answer);
   }
 };
 

@@ -49,12 +49,9 @@ public:
   }
 
   /// One job from start to end.
-  wire::result run(const std::string& image) {
-    wire::job x;
-    x.attempt_id = ++attempt_;
-    x.image = image;
-    must(wire::send_frame(socket_.get(), x));
-    return expect<wire::result>(socket_);
+  wire::lone_answer run(const std::string& image) {
+    must(wire::send_frame(socket_.get(), wire::batch_of_one(++attempt_, 1, "", image)));
+    return wire::lone_answer::of(expect<wire::result>(socket_));
   }
 
   /// `count` jobs with the same image; the sum of their deltas of live bytes.

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "actors/inference.hpp"
+#include "actors/status_json.hpp"
 #include "actors/supervisor.hpp"
 #include "tests/support/actor_stage.hpp"
 #include "tests/support/fake_actors.hpp"
@@ -68,7 +69,7 @@ protected:
   std::shared_ptr<std::optional<attempt_outcome>> request(uint32_t slot) {
     auto job = std::make_shared<const messaging::job>(
       *messaging::decode_job(make_record(next_offset++), messaging::job_limits{}));
-    return ask<attempt_outcome>(slots.at(slot), attempt_request{job, 1});
+    return ask<attempt_outcome>(slots.at(slot), attempt_request{{{job}}});
   }
 
   /// Runs jobs on a slot; each must succeed.

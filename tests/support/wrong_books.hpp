@@ -1,6 +1,6 @@
 #pragma once
 
-#include "messaging/offset_ledger.hpp"
+#include "messaging/delivery/offset_ledger.hpp"
 
 namespace ziyu::test {
 

@@ -79,10 +79,12 @@ void misbehave(const std::string& way, int fd) {
       ::_exit(0);
     if (std::holds_alternative<wire::stop>(incoming->content))
       ::_exit(0);
-    if (const auto job = std::get_if<wire::job>(&incoming->content)) {
+    if (const auto batch = std::get_if<wire::batch>(&incoming->content)) {
+      wire::answer each;
+      each.top_k = {{5, 1, "五"}};
       wire::result answer;
-      answer.attempt_id = job->attempt_id;
-      answer.top_k = {{5, 1, "五"}};
+      answer.attempt_id = batch->attempt_id;
+      answer.answers.assign(batch->jobs.size(), each);
       send(fd, answer);
     } else if (std::holds_alternative<wire::assign>(incoming->content) && !begun) {
       begun = true;

@@ -117,11 +117,15 @@ private:
 
 class HttpBounds : public ::testing::Test {
 protected:
+  /// `GET /ledger` answers 64 MiB.
+  void fill_ledger() {
+    auto& row = to_dispatcher->status.ledger.partitions.emplace_back();
+    row.now.emplace().map_ignored = std::string(64 << 20, 'x');
+  }
+
   HttpBounds() {
-    to_dispatcher->status.ledger = "{}";
     to_dispatcher->status.consuming = true;
     to_dispatcher->status.slots_up = 1;
-    to_supervisor->status.workers = "{}";
     to_supervisor->status.model_ready = true;
     http_settings x;
     x.dispatcher = dispatcher_ = sys.spawn(fake_dispatcher, to_dispatcher);
@@ -264,7 +268,7 @@ TEST_F(HttpBounds, ManyConnectionsThatSayNothingDelayNoProbe) {
 }
 
 TEST_F(HttpBounds, AClientThatDoesNotReadItsAnswerDelaysNobody) {
-  to_dispatcher->status.ledger = std::string(64 << 20, 'x'); // more than a socket takes
+  fill_ledger(); // more than a socket takes
   const client x{server->port()};
   ASSERT_TRUE(x.send("GET /ledger HTTP/1.1\r\nHost: x\r\n\r\n"));
   for (auto i = 0; i < 20; ++i)
@@ -310,7 +314,7 @@ TEST_F(HttpBounds, ProbesAreAnsweredWhileOthersWaitForAnActorThatHangs) {
 TEST_F(HttpBounds, StopsAtOnceWhateverItsClientsDo) {
   const client silent{server->port()}, slow{server->port()}, deaf{server->port()};
   slow.send("GET /livez HTTP/1.1\r\nHo");
-  to_dispatcher->status.ledger = std::string(64 << 20, 'x');
+  fill_ledger();
   deaf.send("GET /ledger HTTP/1.1\r\nHost: x\r\n\r\n");
   EXPECT_EQ(probe(), 200);
   std::atomic<bool> stopped{false};

@@ -1,4 +1,5 @@
 #include "actors/http.hpp"
+#include "actors/status_json.hpp"
 
 #include "tests/support/fake_actors.hpp"
 
@@ -24,7 +25,7 @@ class HttpServer : public ::testing::Test {
 protected:
   HttpServer() {
     auto& d = to_dispatcher->status;
-    d.ledger = R"({"total":{"fetched":7},"partitions":[]})";
+    d.ledger.total.fetched = 7;
     d.consuming = true;
     d.slots_up = 2;
     d.results = 5;
@@ -34,7 +35,8 @@ protected:
     d.oldest_unfinished_us = 1'500'000;
     d.running = 1;
     auto& s = to_supervisor->status;
-    s.workers = R"({"workers":[{"pid":1}],"replacements":4})";
+    s.workers.resize(1);
+    s.workers[0].evidence.pid = 1;
     s.model_ready = true;
     s.slots = 2;
     s.slots_up = 2;
@@ -122,10 +124,13 @@ TEST_F(HttpServer, AnswersAllSixPaths) {
   EXPECT_TRUE(x.body["reasons"].empty());
   x = get("/workers");
   EXPECT_EQ(x.status, 200);
-  EXPECT_EQ(x.body, json::parse(to_supervisor->status.workers));
+  EXPECT_EQ(x.body, workers_json(to_supervisor->status));
+  EXPECT_EQ(x.body["workers"][0]["pid"], 1);
+  EXPECT_EQ(x.body["replacements"], 4);
   x = get("/ledger");
   EXPECT_EQ(x.status, 200);
-  EXPECT_EQ(x.body, json::parse(to_dispatcher->status.ledger));
+  EXPECT_EQ(x.body, to_json(to_dispatcher->status.ledger));
+  EXPECT_EQ(x.body["total"]["fetched"], 7);
   x = get("/metrics");
   EXPECT_EQ(x.status, 200);
   EXPECT_EQ(x.type, "text/plain; version=0.0.4; charset=utf-8");

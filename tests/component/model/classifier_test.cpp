@@ -82,6 +82,32 @@ TEST_F(DigitsModel, SaysHowLongEachPartTookAndHowLargeTheImageWas) {
   EXPECT_NEAR(sum, 1, 1e-5);
 }
 
+TEST_F(DigitsModel, GivesEachImageOfABatchTheAnswerThatItGetsAlone) {
+  const auto classes = nlohmann::json::parse(image("digits/labels.json"));
+  std::vector<std::string> files;
+  for (const auto& [file, label] : classes.items())
+    files.push_back(image("digits/" + file));
+  files.insert(files.begin() + 1, image("bad/not_an_image"));
+  files.emplace_back();
+  const std::vector<std::string_view> batch{files.begin(), files.end()};
+  const auto together = model->classify(batch, 10);
+  ASSERT_EQ(together.size(), files.size());
+  for (size_t i = 0; i < files.size(); ++i) {
+    const auto alone = model->classify(files[i], 10);
+    ASSERT_EQ(together[i].has_value(), alone.has_value()) << i;
+    if (!alone) {
+      EXPECT_EQ(together[i].error().code, alone.error().code);
+      continue;
+    }
+    ASSERT_EQ(together[i]->top_k.size(), 10u);
+    for (size_t k = 0; k < 10; ++k) {
+      EXPECT_EQ(together[i]->top_k[k].label, alone->top_k[k].label) << i;
+      EXPECT_NEAR(together[i]->top_k[k].probability, alone->top_k[k].probability, 1e-5);
+    }
+  }
+  EXPECT_TRUE(model->classify(std::vector<std::string_view>{}, 1).empty());
+}
+
 TEST_F(DigitsModel, GivesTheSameAnswerAgain) {
   const auto classes = nlohmann::json::parse(image("digits/labels.json"));
   const auto digit = image("digits/" + classes.begin().key());

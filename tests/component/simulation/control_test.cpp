@@ -224,8 +224,33 @@ port_wrappers with_suspects_beside_each_other() {
   x.dispatcher = [](actors::dispatcher_state& d) {
     d.next_suspect.reset();
     for (const auto& slot : d.slots)
-      if (slot.running)
-        d.queue.came_back(*slot.running);
+      for (const auto& job : slot.running)
+        d.queue.came_back(*job);
+  };
+  return x;
+}
+
+/// A worker's end with several jobs charges an attempt to each of them.
+port_wrappers with_whole_batches_charged() {
+  port_wrappers x;
+  x.dispatcher = [](actors::dispatcher_state& d) {
+    d.queue.find(actors::job_entry::clock::time_point::max(), [&d](actors::job_entry& job) {
+      if (!job.deaths.empty() && !std::exchange(job.deaths.back().alone, true))
+        d.ledger.fail_attempt(job.job.source->id, job.job.source->epoch);
+      return false;
+    });
+  };
+  return x;
+}
+
+/// Suspects join batches as other jobs do.
+port_wrappers with_suspects_in_batches() {
+  port_wrappers x;
+  x.dispatcher = [](actors::dispatcher_state& d) {
+    d.queue.find(actors::job_entry::clock::time_point::max(), [](actors::job_entry& job) {
+      job.deaths.clear();
+      return false;
+    });
   };
   return x;
 }
@@ -287,8 +312,10 @@ INSTANTIATE_TEST_SUITE_P(
   ::testing::Values(
     control{"CommitOnFetch", with_consumer<commits_on_fetch>(), {"P1"}, 5},
     control{"NoEpochCheck", with_consumer<hides_revocations>(), {"P2", "ledger", "liveness"}, 30},
-    control{
-      "EpochsOfEachConsumer", with_consumer<counts_epochs_anew>(), {"healing", "P4", "P8"}, 2'000},
+    control{"EpochsOfEachConsumer",
+            with_consumer<counts_epochs_anew>(),
+            {"healing", "P4", "P8", "suspects"},
+            2'000},
     control{"NoMap", with_consumer<drops_maps>(), {"P3", "P8"}, 50},
     control{"NoDeliveryReport", without_delivery_reports(), {"P1"}, 5},
     control{"LostDeliveryReport", with_lost_reports(), {"liveness", "healing"}, 20},
@@ -298,6 +325,8 @@ INSTANTIATE_TEST_SUITE_P(
     control{"NoPollWhenGated", with_consumer<does_not_poll_when_gated>(), {"P5"}, 200},
     control{"NoBudget", without_budget(), {"budget"}, 500},
     control{"SuspectsTogether", with_suspects_beside_each_other(), {"suspects"}, 300},
+    control{"SuspectsInBatches", with_suspects_in_batches(), {"suspects"}, 300},
+    control{"WholeBatchesCharged", with_whole_batches_charged(), {"P6"}, 300},
     control{"DeathsOfJobsCount", without_verdicts(), {"blame"}, 1'000},
     control{"StopStagesInTheWrongOrder", with_stages_in_the_wrong_order(), {"P7"}, 300},
     control{"NoGate", with_consumer<ignores_the_gate>(), {"P4"}, 30}),

@@ -3,6 +3,7 @@
 #include "actors/process_host.hpp"
 
 #include "actors/inference.hpp"
+#include "actors/status_json.hpp"
 #include "actors/supervisor.hpp"
 #include "support/places.hpp"
 #include "tests/support/fork_server_process.hpp"
@@ -163,7 +164,7 @@ protected:
   json status() {
     json x;
     self->request(aut, patience, atom::status{})
-      .receive([&](const supervisor_status& s) { x = json::parse(s.workers); },
+      .receive([&](const supervisor_status& s) { x = workers_json(s); },
                [](const caf::error&) { ADD_FAILURE() << "the supervisor does not answer"; });
     for (const auto& w : x["workers"])
       if (w["pid"] != 0)
@@ -202,7 +203,7 @@ protected:
     attempt_outcome outcome;
     // A slot that is held for a moment takes no job; a dispatcher would wait for it.
     EXPECT_TRUE(wait_until([&] {
-      self->request(slot(), 2 * patience, attempt_request{job, 1})
+      self->request(slot(), 2 * patience, attempt_request{{{job}}})
         .receive([&](const attempt_outcome& x) { outcome = x; },
                  [](const caf::error&) { ADD_FAILURE() << "the slot does not answer"; });
       return !outcome.failure || outcome.failure->code != errc::unavailable;
@@ -214,8 +215,9 @@ protected:
     const auto x = run();
     ASSERT_FALSE(x.failure) << x.failure->describe();
     ASSERT_TRUE(x.answer);
-    ASSERT_TRUE(x.answer->error_code.empty()) << x.answer->error_message;
-    EXPECT_EQ(x.answer->top_k.at(0).label, "五");
+    ASSERT_TRUE(x.answer->answers.at(0).error_code.empty())
+      << x.answer->answers.at(0).error_message;
+    EXPECT_EQ(x.answer->answers.at(0).top_k.at(0).label, "五");
   }
 
   inference_actor slot() {
@@ -400,7 +402,8 @@ TEST_F(ProcessHost, ASlowJobWithALargeImageIsNotHeldAgainstItsWorker) {
     expect_five();
     const auto outcome = run("slow:700", image);
     ASSERT_FALSE(outcome.failure) << outcome.failure->describe();
-    EXPECT_EQ(outcome.answer->error_code, "") << outcome.answer->error_message;
+    EXPECT_EQ(outcome.answer->answers.at(0).error_code, "")
+      << outcome.answer->answers.at(0).error_message;
   }
   const auto serving = in_state(status(), "serving");
   EXPECT_EQ(serving["pid"], worker);
@@ -442,7 +445,7 @@ TEST_F(ProcessHost, EndsAWorkerThatHangsAtTheDeadlineOfTheDrain) {
   auto job = std::make_shared<messaging::job>();
   job->image = std::make_shared<const std::string>(digit_image(5));
   job->fault = "hang";
-  self->send(slot(), attempt_request{job, 1});
+  self->send(slot(), attempt_request{{{job}}});
   EXPECT_TRUE(drain(1'000));
   for (auto pid : seen)
     EXPECT_TRUE(wait_until([pid] { return gone(pid); })) << pid;

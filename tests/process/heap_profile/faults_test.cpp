@@ -48,8 +48,7 @@ TEST(Fault, SlowLeakHitsEveryKthJob) {
 
 TEST(Fault, GarbageIsNoFrame) {
   real_worker worker{"garbage"};
-  wire::job x;
-  x.image = test::digit();
+  const auto x = wire::batch_of_one(1, 1, "", test::digit());
   ASSERT_TRUE(wire::send_frame(worker.socket().get(), x));
   const auto answer = wire::receive_frame(worker.socket().get(), real_worker::patience);
   ASSERT_FALSE(answer);
@@ -108,14 +107,14 @@ TEST(Fault, OomEndsThisWorkerAloneOrIsRefused) {
   real_worker worker;
   const auto limited = group.adopt(worker.pid());
   worker.assign("oom");
-  wire::job x;
-  x.image = test::digit();
+  const auto x = wire::batch_of_one(1, 1, "", test::digit());
   ASSERT_TRUE(wire::send_frame(worker.socket().get(), x));
   const auto answer = wire::receive_frame(worker.socket().get(), real_worker::patience);
   if (answer) {
     // Nothing stands between the worker and the machine's memory.
     EXPECT_FALSE(limited);
-    EXPECT_THAT(std::get<wire::result>(answer->content).error_message, HasSubstr("refused"));
+    EXPECT_THAT(std::get<wire::result>(answer->content).answers.at(0).error_message,
+                HasSubstr("refused"));
     return;
   }
   EXPECT_EQ(answer.error().code, errc::unavailable) << answer.error().describe();

@@ -93,6 +93,36 @@ TEST(Worker, ForkServerDescribesItsModelAndWorkersClassify) {
   }
 }
 
+TEST(Worker, AnswersEachJobOfABatchInItsPlace) {
+  fork_server_process server;
+  server.expect_frame<wire::server_ready>();
+  auto x = server.spawn();
+  wire::batch batch;
+  batch.attempt_id = 77;
+  batch.top_k = 1;
+  for (auto digit = 0; digit < 10; ++digit)
+    batch.jobs.push_back({"", digit_image(digit)});
+  batch.jobs[4].image = "this is not an image";
+  for (auto round = 0; round < 5; ++round) {
+    x.send(batch);
+    const auto frame = x.next();
+    ASSERT_TRUE(frame) << frame.error().describe();
+    const auto& result = std::get<wire::result>(*frame);
+    EXPECT_EQ(result.attempt_id, 77u);
+    ASSERT_EQ(result.answers.size(), 10u);
+    for (auto digit = 0; digit < 10; ++digit) {
+      const auto& each = result.answers[static_cast<size_t>(digit)];
+      if (digit == 4)
+        EXPECT_EQ(each.error_code, "undecodable_image");
+      else
+        EXPECT_EQ(each.top_k.at(0).label, digit_label(digit));
+    }
+    if (round > 2) {
+      EXPECT_EQ(result.delta_live, 0) << "a batch keeps nothing either";
+    }
+  }
+}
+
 TEST(Worker, AnswersBadImagesAndGoesOn) {
   fork_server_process server{digits_model, {"--faults-allowed", "--max-pixels", "1000000"}};
   server.expect_frame<wire::server_ready>();
@@ -223,7 +253,7 @@ TEST(Worker, HangsUntilItIsKilled) {
   fork_server_process server;
   server.expect_frame<wire::server_ready>();
   auto x = server.spawn();
-  x.send(wire::job{1, 1, "hang", digit_image(3)});
+  x.send(wire::batch_of_one(1, 1, "hang", digit_image(3)));
   x.send(wire::stop{});
   auto nothing = x.next(300ms);
   ASSERT_FALSE(nothing);
@@ -287,7 +317,7 @@ TEST(Worker, FinishesItsJobBeforeItEndsByASignal) {
   fork_server_process server;
   server.expect_frame<wire::server_ready>();
   auto x = server.spawn();
-  x.send(wire::job{1, 1, "slow:300", digit_image(3)});
+  x.send(wire::batch_of_one(1, 1, "slow:300", digit_image(3)));
   // It works on the job when it has read all of it and sleeps again.
   ASSERT_TRUE(wait_until([&] {
     auto unread = 1;
@@ -333,7 +363,7 @@ TEST(ForkServer, LeavesNothingWhenTheControlProcessIsGone) {
   server.expect_frame<wire::server_ready>();
   auto idle = server.spawn(1);
   auto hanging = server.spawn(2);
-  hanging.send(wire::job{1, 1, "hang", digit_image(3)});
+  hanging.send(wire::batch_of_one(1, 1, "hang", digit_image(3)));
   server.control.reset();
   const auto status = server.child.wait(patience);
   ASSERT_TRUE(status);
@@ -366,7 +396,7 @@ TEST(ForkServer, IsSurvivedByItsWorkersWhenKilled) {
   server.expect_frame<wire::server_ready>();
   auto x = server.spawn();
   auto hanging = server.spawn(2);
-  hanging.send(wire::job{1, 1, "hang", digit_image(3)});
+  hanging.send(wire::batch_of_one(1, 1, "hang", digit_image(3)));
   server.child.signal(SIGKILL);
   ASSERT_TRUE(server.child.wait(patience));
   auto answer = x.run(digit_image(3));

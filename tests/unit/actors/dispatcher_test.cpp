@@ -15,7 +15,7 @@ TEST_F(Dispatcher, DropsQueuedWorkOfARevokedPartition) {
   EXPECT_EQ(credit->jobs(), 2u) << "the running one and the other partition's";
   EXPECT_EQ(ledger()["handed_back"], 2);
   succeed();
-  EXPECT_EQ(slots[0]->requests.at(1).job->source.id.partition, 1);
+  EXPECT_EQ(slots[0]->requests.at(1).jobs.at(0).job->source.id.partition, 1);
 }
 
 TEST_F(Dispatcher, NeverPublishesNorStoresAnOutcomeOfARevokedPartition) {

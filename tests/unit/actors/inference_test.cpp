@@ -59,7 +59,7 @@ protected:
     auto job = std::make_shared<messaging::job>(
       *messaging::decode_job(make_record(0), messaging::job_limits{}));
     job->fault = std::move(fault);
-    return ask<attempt_outcome>(aut, attempt_request{job, 1});
+    return ask<attempt_outcome>(aut, attempt_request{{{job}}});
   }
 
   template <class Frame>
@@ -72,12 +72,14 @@ protected:
   }
 
   void answer(uint64_t worker, uint64_t attempt_id, std::string error_code = "",
-              uint64_t anonymous = 10'000) {
+              uint64_t anonymous = 10'000, size_t jobs = 1) {
+    wire::answer each;
+    each.error_code = std::move(error_code);
+    each.width = 4;
+    each.height = 5;
     wire::result x;
     x.attempt_id = attempt_id;
-    x.error_code = std::move(error_code);
-    x.width = 4;
-    x.height = 5;
+    x.answers.assign(jobs, each);
     x.delta_live = 77;
     x.memory.rss_anon = anonymous;
     send(aut, channel_frame{worker, std::make_shared<const wire::frame>(x)});
@@ -125,13 +127,36 @@ TEST_F(Inference, KeepsOneTimerForAllAttemptsAndStillEndsTheOneThatHangs) {
   EXPECT_EQ(to_supervisor->hung.size(), 1u);
 }
 
+TEST_F(Inference, RunsABatchAndReportsTheMemoryOfTheWhole) {
+  start();
+  link(1);
+  attempt_request batch;
+  for (auto offset : {0, 1, 2})
+    batch.jobs.push_back({std::make_shared<const messaging::job>(
+      *messaging::decode_job(make_record(offset), messaging::job_limits{}))});
+  const auto outcome = ask<attempt_outcome>(aut, batch);
+  ASSERT_EQ(sent<wire::batch>(0).size(), 1u);
+  ASSERT_EQ(sent<wire::batch>(0)[0].jobs.size(), 3u);
+  EXPECT_EQ(sent<wire::batch>(0)[0].jobs[2].image, "image 2");
+  answer(1, 1, "", 10'000, 2);
+  EXPECT_FALSE(*outcome) << "not an answer for each job";
+  answer(1, 1, "", 10'000, 3);
+  ASSERT_TRUE(*outcome);
+  EXPECT_EQ((*outcome)->answer->answers.size(), 3u);
+  ASSERT_EQ(to_supervisor->jobs.size(), 1u);
+  EXPECT_EQ(to_supervisor->jobs[0].batch, 3u);
+  EXPECT_EQ(to_supervisor->jobs[0].memory.encoded_bytes, 21u);
+  EXPECT_EQ(to_supervisor->jobs[0].memory.decoded_bytes, 180u);
+  EXPECT_TRUE(to_supervisor->jobs[0].ok);
+}
+
 TEST_F(Inference, RunsAnAttemptAndReportsItsMemory) {
   start();
   link(1);
   auto outcome = request();
-  ASSERT_EQ(sent<wire::job>(0).size(), 1u);
-  const auto job = sent<wire::job>(0)[0];
-  EXPECT_EQ(job.image, "image 0");
+  ASSERT_EQ(sent<wire::batch>(0).size(), 1u);
+  const auto job = sent<wire::batch>(0)[0];
+  EXPECT_EQ(job.jobs.at(0).image, "image 0");
   EXPECT_EQ(job.top_k, 3u);
   EXPECT_FALSE(*outcome);
   answer(1, job.attempt_id);
@@ -146,11 +171,11 @@ TEST_F(Inference, RunsAnAttemptAndReportsItsMemory) {
   const auto& done = to_supervisor->jobs[0];
   EXPECT_EQ(done.worker, 1u);
   EXPECT_EQ(done.slot, 2u);
-  EXPECT_EQ(done.delta_live, 77);
+  EXPECT_EQ(done.memory.delta_live, 77);
   EXPECT_EQ(done.batch, 1u);
-  EXPECT_EQ(done.private_bytes, 14'096u);
-  EXPECT_EQ(done.encoded_bytes, 7u);
-  EXPECT_EQ(done.decoded_bytes, 60u);
+  EXPECT_EQ(done.memory.private_bytes, 14'096u);
+  EXPECT_EQ(done.memory.encoded_bytes, 7u);
+  EXPECT_EQ(done.memory.decoded_bytes, 60u);
   EXPECT_TRUE(done.ok);
 }
 
@@ -181,7 +206,7 @@ TEST_F(Inference, TakesNoJobThatMayReachTheBudgetBeforeTheSupervisorHasSpoken) {
   ASSERT_TRUE(*refused);
   EXPECT_EQ((*refused)->failure->code, errc::unavailable);
   EXPECT_FALSE((*refused)->slot_up);
-  EXPECT_EQ(sent<wire::job>(0).size(), 2u);
+  EXPECT_EQ(sent<wire::batch>(0).size(), 2u);
 
   send(aut, go_ahead{7});
   EXPECT_EQ(to_dispatcher->slots_up.size(), 1u) << "another worker's";
@@ -208,7 +233,7 @@ TEST_F(Inference, ExpectsOfTheNextJobWhatTheLargestOfLateHasTaken) {
   const auto last = request();
   answer(1, 20, "", 73'000); // 77,096: once more 20,096 would leave less than a 32nd
   EXPECT_FALSE((*last)->slot_up);
-  EXPECT_EQ(to_supervisor->jobs.back().step_bytes, 20'096u);
+  EXPECT_EQ(to_supervisor->jobs.back().memory.step_bytes, 20'096u);
 }
 
 TEST_F(Inference, IsHeldOnceWhenTheSupervisorWantsToSeeItsWorkerIdle) {
@@ -238,10 +263,10 @@ TEST_F(Inference, TellsOfEachMomentWhetherItsWorkerHasAJob) {
   EXPECT_FALSE(worker_activity::idle_at(activity->moment()));
   answer(1, 1);
   EXPECT_TRUE(worker_activity::idle_at(activity->moment()));
-  EXPECT_EQ(to_supervisor->jobs.back().moment, activity->moment());
+  EXPECT_EQ(to_supervisor->jobs.back().memory.moment, activity->moment());
   request();
   answer(1, 2);
-  EXPECT_GT(to_supervisor->jobs.back().moment, to_supervisor->jobs.front().moment);
+  EXPECT_GT(to_supervisor->jobs.back().memory.moment, to_supervisor->jobs.front().memory.moment);
 }
 
 TEST_F(Inference, ASuccessorTakesOverFromAHeldWorker) {
@@ -273,7 +298,7 @@ TEST_F(Inference, RunsOneAttemptAtATime) {
   auto second = request();
   ASSERT_TRUE(*second);
   EXPECT_EQ((*second)->failure->code, errc::unavailable);
-  EXPECT_EQ(sent<wire::job>(0).size(), 1u);
+  EXPECT_EQ(sent<wire::batch>(0).size(), 1u);
   answer(1, 1);
   ASSERT_TRUE(*first);
   EXPECT_FALSE((*first)->failure);
@@ -287,7 +312,7 @@ TEST_F(Inference, TellsOfAHungWorkerAndAnswersWhenItIsDead) {
   EXPECT_FALSE(*outcome) << "only the end of the process frees the slot";
   ASSERT_EQ(to_supervisor->hung.size(), 1u);
   EXPECT_EQ(to_supervisor->hung[0].worker, 1u);
-  EXPECT_EQ(to_supervisor->hung[0].job_id, "job-0-0");
+  EXPECT_EQ(to_supervisor->hung[0].job_ids, "job-0-0");
   close(1);
   ASSERT_TRUE(*outcome);
   EXPECT_EQ((*outcome)->failure->code, errc::deadline_exceeded);
@@ -351,8 +376,8 @@ TEST_F(Inference, SwitchesAfterTheRunningAttempt) {
   EXPECT_EQ(to_supervisor->switched[1].worker, 2u);
   EXPECT_EQ(to_supervisor->switched[1].previous, 1u);
   auto next = request();
-  EXPECT_EQ(sent<wire::job>(0).size(), 1u);
-  EXPECT_EQ(sent<wire::job>(1).size(), 1u);
+  EXPECT_EQ(sent<wire::batch>(0).size(), 1u);
+  EXPECT_EQ(sent<wire::batch>(1).size(), 1u);
   answer(2, 2);
   EXPECT_EQ((*next)->generation, 2u);
 }
@@ -387,7 +412,7 @@ TEST_F(Inference, StaysWithTheOldWorkerWhenTheNextOneDies) {
   ASSERT_TRUE(*outcome);
   EXPECT_EQ(to_supervisor->switched.size(), 1u);
   request();
-  EXPECT_EQ(sent<wire::job>(0).size(), 2u);
+  EXPECT_EQ(sent<wire::batch>(0).size(), 2u);
 }
 
 TEST_F(Inference, IgnoresWhatAnOldWorkerSays) {
@@ -413,14 +438,14 @@ TEST_F(Inference, GivesAJobsFaultToTheWorkerOnlyIfAllowed) {
   start(false);
   link(1);
   request("crash");
-  EXPECT_EQ(sent<wire::job>(0).at(0).fault, "");
+  EXPECT_EQ(sent<wire::batch>(0).at(0).jobs.at(0).fault, "");
 }
 
 TEST_F(Inference, GivesAJobsFaultToTheWorkerIfAllowed) {
   start(true);
   link(1);
   request("crash");
-  EXPECT_EQ(sent<wire::job>(0).at(0).fault, "crash");
+  EXPECT_EQ(sent<wire::batch>(0).at(0).jobs.at(0).fault, "crash");
 }
 
 TEST_F(Inference, AnswersWhenItIsShutDown) {

@@ -15,7 +15,7 @@ protected:
 
   /// Jobs of slot 0 wait for `finish`.
   void hold_jobs() {
-    host->on_job = [this](fake_host::worker& x, const wire::job& job) {
+    host->on_job = [this](fake_host::worker& x, const wire::batch& job) {
       if (x.slot != 0)
         return false;
       open.push_back(job);
@@ -31,7 +31,7 @@ protected:
     run();
   }
 
-  std::vector<wire::job> open;
+  std::vector<wire::batch> open;
 };
 
 } // namespace
@@ -54,7 +54,7 @@ TEST_F(Readings, WhatARunningJobTakesIsNoGrowth) {
   EXPECT_EQ(serving(0).id, x.id);
   EXPECT_TRUE(details("worker_replaced").empty());
   EXPECT_TRUE(details("worker_trimmed").empty());
-  const auto workers = json::parse(status().workers)["workers"];
+  const auto workers = workers_json(status())["workers"];
   EXPECT_EQ(workers[0]["private_bytes"], 10 * mib) << "what it keeps";
   EXPECT_EQ(workers[0]["peak_private_bytes"], 160 * mib) << "what it had";
 }
@@ -287,7 +287,7 @@ TEST_F(Readings, PagesOfADeadForkServerAreNobodysGrowth) {
   advance(20s);
   work(0, 5);
   EXPECT_TRUE(x.alive) << "its 310 MiB are private now, above every limit";
-  EXPECT_EQ(json::parse(status().workers)["workers"][0]["private_bytes"], 10 * mib);
+  EXPECT_EQ(workers_json(status())["workers"][0]["private_bytes"], 10 * mib);
   x.leak = 6 * mib; // what it takes itself still counts
   for (auto i = 0; i < 20 && x.alive; ++i)
     work(0, 1);

@@ -9,7 +9,7 @@ using trigger = supervision::circuit_breaker::trigger;
 
 class Supervisor : public supervisor_fixture {
 protected:
-  Supervisor() { settings.explain = false; } // explaining_test.cpp
+  Supervisor() { settings.explain = false; } // explanations_test.cpp
 };
 
 } // namespace
@@ -29,8 +29,8 @@ TEST_F(Supervisor, StartsTheServerAndFillsSlotsAndStandbys) {
   EXPECT_EQ(s.standbys, 1u);
   EXPECT_TRUE(s.trouble.empty());
   EXPECT_EQ(details("worker_started").size(), 2u);
-  EXPECT_EQ(json::parse(s.workers)["workers"].size(), 3u);
-  EXPECT_EQ(json::parse(s.workers)["fork_server"]["ready"], true);
+  EXPECT_EQ(s.workers.size(), 3u);
+  EXPECT_TRUE(s.fork_server.ready);
   EXPECT_TRUE(fatal.empty());
 }
 
@@ -294,8 +294,8 @@ TEST_F(Supervisor, TellsTheJudgeHowManyJobsRanTogether) {
     x.live += 64 * 1024;
     job_done news;
     news.worker = 1;
-    news.memory = fake_host::reading(x);
-    news.private_bytes = x.private_bytes;
+    news.memory.said = fake_host::reading(x);
+    news.memory.private_bytes = x.private_bytes;
     news.batch = batch;
     send(aut, news);
   };
@@ -319,9 +319,9 @@ TEST_F(Supervisor, EndsTheOldWorkerThoughItsFirstSuccessorDiedWhenLinked) {
     old.private_bytes += 6 * mib;
     job_done news;
     news.worker = 1;
-    news.delta_live = 6 * mib;
-    news.memory = fake_host::reading(old);
-    news.private_bytes = old.private_bytes;
+    news.memory.delta_live = 6 * mib;
+    news.memory.said = fake_host::reading(old);
+    news.memory.private_bytes = old.private_bytes;
     send(aut, news);
   }
   ASSERT_EQ(slot->links.size(), 2u) << "a replacement is wanted";

@@ -4,6 +4,7 @@
 
 #include "actors/service_core.hpp"
 #include "actors/source.hpp"
+#include "actors/status_json.hpp"
 #include "tests/support/actor_stage.hpp"
 #include "tests/support/fake_host.hpp"
 #include "tests/support/fake_kafka.hpp"
@@ -38,7 +39,7 @@ public:
       x.ignores_stop = one_in(20);
       x.closes_at_own = one_in(20);
     };
-    host_->on_job = [this](fake_host::worker& x, const wire::job& job) {
+    host_->on_job = [this](fake_host::worker& x, const wire::batch& job) {
       return misbehave(x, job);
     };
     source_.emplace(consumer_, *core_.credit(), core_.dispatcher(), stage_.env);
@@ -361,19 +362,19 @@ private:
       text += "queued=" + std::to_string((*d)->queued) + " running=" + std::to_string((*d)->running)
               + " up=" + std::to_string((*d)->slots_up) + " breaker=" + (*d)->breaker_reason;
     if (*v)
-      text += " workers=" + (*v)->workers.substr(0, 2'000);
+      text += " workers=" + workers_json(**v).dump().substr(0, 2'000);
     return text;
   }
 
   nlohmann::json ledger() {
     const auto x = stage_.ask<dispatcher_status>(core_.dispatcher(), atom::status{});
-    return nlohmann::json::parse((*x)->ledger)["total"];
+    return to_json((*x)->ledger.total);
   }
 
   // -- the workers' side -------------------------------------------------------------------
 
-  bool misbehave(fake_host::worker& x, const wire::job& job) {
-    if (poison(job.image)) {
+  bool misbehave(fake_host::worker& x, const wire::batch& job) {
+    if (poison(job.jobs.at(0).image)) {
       host_->die(x, SIGSEGV);
       return true;
     }

@@ -21,7 +21,7 @@ std::string header_bytes(uint8_t type, uint32_t body_size) {
 }
 
 std::vector<frame> all_types() {
-  return {assign{}, job{},          trim{},          stop{},    ready{},  result{},  trimmed{},
+  return {assign{}, batch{},        trim{},          stop{},    ready{},  result{},  trimmed{},
           spawn{},  server_ready{}, server_failed{}, spawned{}, exited{}, profile{}, profiled{}};
 }
 
@@ -37,7 +37,7 @@ TEST(FrameBounds, EachTypeHasItsOwnAndOnlyJobsHaveTheLargest) {
     EXPECT_EQ(above.error().code, errc::bad_frame);
     EXPECT_NE(above.error().message.find(name_of(type)), std::string::npos);
     EXPECT_LE(encode(x).size(), header_size + most + 200) << name_of(type);
-    if (!std::holds_alternative<job>(x)) {
+    if (!std::holds_alternative<batch>(x)) {
       EXPECT_LE(most, 16u << 20) << name_of(type);
     }
   }
@@ -45,7 +45,9 @@ TEST(FrameBounds, EachTypeHasItsOwnAndOnlyJobsHaveTheLargest) {
 
 TEST(FrameBounds, AnswersOfAWholeModelFit) {
   result x;
-  x.top_k.assign(1000, {0, 0.001f, std::string(1000, 'x')}); // the most that model.top_k allows
+  x.answers.resize(1);
+  x.answers[0].top_k.assign(
+    1000, {0, 0.001f, std::string(1000, 'x')}); // the most that model.top_k allows
   const auto bytes = encode(x);
   EXPECT_TRUE(decode_header(bytes, stream::from_worker));
   EXPECT_TRUE(decode_header(encode(ready{1, 2, {1, 2, 3, 4}}), stream::from_worker));
@@ -62,13 +64,13 @@ TEST(FrameBounds, AStreamTakesOnlyTheTypesOfItsWriter) {
                       stream::from_server})
       taken[static_cast<size_t>(from)] += decode_header(encode(x), from).has_value();
   EXPECT_EQ(taken[0], std::variant_size_v<frame>);
-  EXPECT_EQ(taken[1], 5u); // assign, job, trim, stop, profile
+  EXPECT_EQ(taken[1], 5u); // assign, batch, trim, stop, profile
   EXPECT_EQ(taken[2], 4u); // ready, result, trimmed, profiled
   EXPECT_EQ(taken[3], 2u); // spawn, stop
   EXPECT_EQ(taken[4], 4u); // server_ready, server_failed, spawned, exited
-  const auto refused = decode_header(encode(job{}), stream::from_worker);
+  const auto refused = decode_header(encode(batch{}), stream::from_worker);
   ASSERT_FALSE(refused);
-  EXPECT_EQ(refused.error().message, "a frame \"job\", which this peer does not take");
+  EXPECT_EQ(refused.error().message, "a frame \"batch\", which this peer does not take");
 }
 
 TEST(FrameBounds, AReaderRefusesALargeFrameAtItsHeader) {

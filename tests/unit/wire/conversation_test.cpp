@@ -20,15 +20,17 @@ protected:
     return ok.error().message;
   }
 
-  static result answer_to(uint64_t attempt) {
+  static result answer_to(uint64_t attempt, size_t jobs = 1) {
     result x;
     x.attempt_id = attempt;
+    x.answers.resize(jobs);
     return x;
   }
 
-  static job job_of(uint64_t attempt) {
-    job x;
+  static batch job_of(uint64_t attempt, size_t jobs = 1) {
+    batch x;
     x.attempt_id = attempt;
+    x.jobs.resize(jobs);
     return x;
   }
 
@@ -65,6 +67,14 @@ TEST_F(Conversation, RefusesWhatNobodyHadAskedFor) {
   tell(trim{});
   EXPECT_EQ(hear(trimmed{}), "");
   EXPECT_NE(hear(trimmed{}), "") << "one question has one answer";
+}
+
+TEST_F(Conversation, RefusesAnAnswerThatIsNotOneForEachJob) {
+  EXPECT_EQ(hear(ready{}), "");
+  tell(job_of(7, 3));
+  EXPECT_EQ(hear(answer_to(7, 2)), "the worker answered 2 jobs of a batch of 3");
+  EXPECT_NE(hear(answer_to(7, 4)), "");
+  EXPECT_EQ(hear(answer_to(7, 3)), "");
 }
 
 TEST_F(Conversation, RefusesTheAnswerToAnotherQuestion) {

@@ -16,29 +16,28 @@ const memory_reading some_memory{1'234'567, 89'000'000, 1, std::numeric_limits<u
 /// At least one of each type, with every field set to something that is not its
 /// default.
 std::vector<frame> samples() {
-  result good;
-  good.attempt_id = 7;
+  answer good;
   good.top_k = {{3, 0.875f, "金毛犬"}, {0, 0.125f, "零"}};
   good.width = 4032;
   good.height = 3024;
   good.decode_us = 11;
   good.preprocess_us = 22;
   good.inference_us = 33;
-  good.delta_live = -4392;
-  good.memory = some_memory;
-  result bad;
-  bad.attempt_id = 8;
+  answer bad;
   bad.error_code = "undecodable_image";
   bad.error_message = "不是图像";
   return {
     assign{3, uint64_t{1} << 40, "retain_tensors:6MiB"},
-    job{std::numeric_limits<uint64_t>::max(), 5, "crash", std::string("\0\xff\x89PNG", 6)},
-    job{},
+    batch{std::numeric_limits<uint64_t>::max(),
+          5,
+          {{"crash", std::string("\0\xff\x89PNG", 6)}, {}, {"", "图"}}},
+    batch{},
     trim{},
     stop{},
     ready{4321, 1'500, some_memory},
-    good,
-    bad,
+    result{7, {good}, -4392, some_memory},
+    result{8, {bad, good, {}}, 1, {}},
+    result{},
     trimmed{some_memory, {1, 2, 3, 4}, 99},
     spawn{17},
     server_ready{1, "数字", "1", std::string(64, 'a'), "fp32", 10, 250'000, some_memory},
@@ -154,7 +153,7 @@ TEST(Frames, TheHeaderSaysWhatIsWrongWithIt) {
             "unknown frame type " + std::to_string(std::variant_size_v<frame>));
   EXPECT_EQ(message_of(header_bytes(magic, version, 255, 0)), "unknown frame type 255");
   EXPECT_EQ(message_of(header_bytes(magic, version, 1, max_body_size + 1)),
-            "a frame \"job\" of " + std::to_string(max_body_size + 1) + " bytes, at most "
+            "a frame \"batch\" of " + std::to_string(max_body_size + 1) + " bytes, at most "
               + std::to_string(max_body_size) + " are allowed");
   EXPECT_TRUE(decode_header(header_bytes(magic, version, 1, max_body_size)));
 }
@@ -165,10 +164,24 @@ TEST(Frames, ALengthBeyondTheBodyIsRefusedWithoutAllocatingIt) {
   body += "\xff\xff\xff\xff";
   body += "text";
   EXPECT_FALSE(decode_body({0, static_cast<uint32_t>(body.size())}, body));
-  // A `result` that claims four milliards of labels.
+  // A `result` of one answer that claims four milliards of labels.
   std::string scores(8, '\0'); // attempt id
-  scores += std::string(8, '\0') + "\xff\xff\xff\xff" + std::string(100, '\0');
+  scores += std::string("\1\0\0\0", 4) + std::string(8, '\0') + "\xff\xff\xff\xff"
+            + std::string(100, '\0');
   EXPECT_FALSE(decode_body({5, static_cast<uint32_t>(scores.size())}, scores));
+}
+
+TEST(Frames, ABatchOfMoreJobsThanAllowedIsRefused) {
+  batch x;
+  x.jobs.resize(max_batch);
+  EXPECT_TRUE(decode(encode(x)));
+  x.jobs.resize(max_batch + 1);
+  EXPECT_FALSE(decode(encode(x))) << "empty jobs would take much more memory than bytes";
+  result y;
+  y.answers.resize(max_batch);
+  EXPECT_TRUE(decode(encode(y)));
+  y.answers.resize(max_batch + 1);
+  EXPECT_FALSE(decode(encode(y)));
 }
 
 TEST(Frames, RandomBodiesNeverDoHarm) {
@@ -249,8 +262,8 @@ TEST(FrameReader, CutsFramesOutOfRandomChunks) {
     const auto all = samples();
     for (int i = 0; i < 40; ++i) {
       wanted.push_back(all[random() % all.size()]);
-      if (auto big = std::get_if<job>(&wanted.back()); big && i % 5 == 0)
-        big->image = std::string(random() % 5'000, 'i');
+      if (auto big = std::get_if<batch>(&wanted.back()); big && i % 5 == 0)
+        big->jobs.resize(1), big->jobs[0].image = std::string(random() % 5'000, 'i');
       stream += encode(wanted.back());
     }
     frame_reader reader;
@@ -268,7 +281,7 @@ TEST(FrameReader, CutsFramesOutOfRandomChunks) {
 }
 
 TEST(FrameReader, WaitsForTheRestOfAFrame) {
-  const auto bytes = encode(job{1, 1, "", "image"});
+  const auto bytes = encode(batch{1, 1, {{"", "image"}}});
   frame_reader reader;
   EXPECT_FALSE(reader.next().value());
   reader.feed(std::string_view{bytes}.substr(0, header_size));
@@ -276,7 +289,7 @@ TEST(FrameReader, WaitsForTheRestOfAFrame) {
   reader.feed(std::string_view{bytes}.substr(header_size, 3));
   EXPECT_FALSE(reader.next().value());
   reader.feed(std::string_view{bytes}.substr(header_size + 3));
-  EXPECT_TRUE(reader.next().value() == frame(job{1, 1, "", "image"}));
+  EXPECT_TRUE(reader.next().value() == frame(batch{1, 1, {{"", "image"}}}));
   EXPECT_FALSE(reader.next().value());
 }
 

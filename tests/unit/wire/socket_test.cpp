@@ -69,17 +69,18 @@ TEST(Socket, PairsDoNotLeakIntoChildren) {
 
 TEST(Socket, FramesArriveInOrderInBothDirections) {
   ends pair;
-  ASSERT_TRUE(send_frame(pair.left.get(), job{1, 3, "", "图像"}));
+  ASSERT_TRUE(send_frame(pair.left.get(), batch{1, 3, {{"", "图像"}}}));
   ASSERT_TRUE(send_frame(pair.left.get(), stop{}));
   ASSERT_TRUE(send_frame(pair.right.get(), spawn{9}));
-  EXPECT_TRUE(receive_frame(pair.right.get(), patience)->content == frame(job{1, 3, "", "图像"}));
+  EXPECT_TRUE(receive_frame(pair.right.get(), patience)->content
+              == frame(batch{1, 3, {{"", "图像"}}}));
   EXPECT_TRUE(receive_frame(pair.right.get(), patience)->content == frame{stop{}});
   EXPECT_TRUE(receive_frame(pair.left.get())->content == frame{spawn{9}});
 }
 
 TEST(Socket, AFrameLargerThanTheSocketsBuffersArrivesWhole) {
   ends pair;
-  const frame big{job{1, 1, "", std::string(8u << 20, 'x')}};
+  const frame big{batch{1, 1, {{"", std::string(8u << 20, 'x')}}}};
   expected<void> sent = fail(errc::io, "not yet");
   std::thread sender{[&] { sent = send_frame(pair.left.get(), big); }};
   const auto got = receive_frame(pair.right.get(), patience);
@@ -154,7 +155,7 @@ TEST(Socket, APeerThatClosesBetweenFramesIsGone) {
 }
 
 TEST(Socket, APeerThatClosesInTheMiddleOfAFrameLeavesABadOne) {
-  const auto bytes = encode(job{1, 1, "", "image"});
+  const auto bytes = encode(batch{1, 1, {{"", "image"}}});
   for (size_t size = 1; size < bytes.size(); ++size) {
     ends pair;
     write_all(pair.left.get(), std::string_view{bytes}.substr(0, size));
@@ -184,7 +185,7 @@ TEST(Socket, SendingToAPeerThatIsGoneIsAnErrorAndNoSignal) {
 TEST(Socket, ANonBlockingSenderWaitsForASlowPeer) {
   ends pair;
   ASSERT_EQ(::fcntl(pair.left.get(), F_SETFL, O_NONBLOCK), 0);
-  const frame big{job{1, 1, "", std::string(4u << 20, 'y')}};
+  const frame big{batch{1, 1, {{"", std::string(4u << 20, 'y')}}}};
   expected<void> sent = fail(errc::io, "not yet");
   std::thread sender{[&] { sent = send_frame(pair.left.get(), big); }};
   const auto got = receive_frame(pair.right.get(), patience);

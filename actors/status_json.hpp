@@ -1,0 +1,12 @@
+#pragma once
+
+#include "actors/protocol.hpp"
+
+#include <nlohmann/json.hpp>
+
+namespace ziyu::actors {
+
+/// The answer of `GET /workers`.
+nlohmann::json workers_json(const supervisor_status& x);
+
+} // namespace ziyu::actors
