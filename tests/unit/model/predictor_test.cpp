@@ -16,6 +16,12 @@ namespace {
 /// 4 × 6 grey images with 3 classes.
 class Predictor : public ::testing::Test {
 protected:
+  /// Of an input of one row.
+  static expected<prediction> only(std::vector<expected<prediction>> rows) {
+    EXPECT_EQ(rows.size(), 1u);
+    return rows.at(0);
+  }
+
   model_folder folder_with(const std::string& forward) {
     torch::jit::Module module{"tested"};
     module.register_attribute("training", c10::BoolType::get(), true);
@@ -55,7 +61,7 @@ TEST_F(Predictor, RanksBySoftmax) {
     folder_with("  return torch.tensor([[1.0, 3.0, 2.0]]) * x.mean()\n"));
   ASSERT_TRUE(model) << model.error().describe();
   EXPECT_EQ(model->classes(), 3u);
-  const auto result = model->predict(ones, 3);
+  const auto result = only(model->predict(ones, 3));
   ASSERT_TRUE(result) << result.error().describe();
   ASSERT_EQ(result->size(), 3u);
   const auto sum = std::exp(1.0) + std::exp(2.0) + std::exp(3.0);
@@ -67,19 +73,45 @@ TEST_F(Predictor, RanksBySoftmax) {
   EXPECT_EQ((*result)[2].label, "零");
 }
 
+TEST_F(Predictor, RanksEachRowOfABatchAndARowThatIsNotFiniteFailsAlone) {
+  auto model = predictor::load(
+    folder_with("  return torch.tensor([[1.0, 3.0, 2.0]]) * x.mean([1, 2, 3]).reshape([-1, 1])\n"));
+  ASSERT_TRUE(model) << model.error().describe();
+  const auto rows = model->predict(at::cat({ones, ones * NAN, ones * -1}), 1);
+  ASSERT_EQ(rows.size(), 3u);
+  ASSERT_TRUE(rows[0]);
+  EXPECT_EQ(rows[0]->at(0).label, "一");
+  ASSERT_FALSE(rows[1]);
+  EXPECT_EQ(rows[1].error().code, errc::inference_failed);
+  ASSERT_TRUE(rows[2]);
+  EXPECT_EQ(rows[2]->at(0).label, "零");
+}
+
+TEST_F(Predictor, AModelForOneImageOnlyFailsForEachRowOfABatch) {
+  auto model = predictor::load(
+    folder_with("  return torch.tensor([[1.0, 3.0, 2.0]]) * x.mean()\n"));
+  ASSERT_TRUE(model);
+  const auto rows = model->predict(at::cat({ones, ones}), 1);
+  ASSERT_EQ(rows.size(), 2u);
+  for (const auto& row : rows) {
+    ASSERT_FALSE(row);
+    EXPECT_NE(row.error().message.find("the model answers [1, 3]"), std::string::npos);
+  }
+}
+
 TEST_F(Predictor, GivesAtLeastOneAndAtMostAllClasses) {
   auto model = predictor::load(
     folder_with("  return torch.tensor([[1.0, 3.0, 2.0]]) * x.mean()\n"));
   ASSERT_TRUE(model);
-  EXPECT_EQ(model->predict(ones, 0)->size(), 1u);
-  EXPECT_EQ(model->predict(ones, 2)->size(), 2u);
-  EXPECT_EQ(model->predict(ones, 1000)->size(), 3u);
+  EXPECT_EQ(only(model->predict(ones, 0))->size(), 1u);
+  EXPECT_EQ(only(model->predict(ones, 2))->size(), 2u);
+  EXPECT_EQ(only(model->predict(ones, 1000))->size(), 3u);
 }
 
 TEST_F(Predictor, EqualClassesKeepTheirOrder) {
   auto model = predictor::load(folder_with("  return torch.zeros([1, 3]) * x.mean()\n"));
   ASSERT_TRUE(model);
-  const auto result = model->predict(ones, 3);
+  const auto result = only(model->predict(ones, 3));
   ASSERT_TRUE(result);
   for (uint32_t i = 0; i < 3; ++i)
     EXPECT_EQ((*result)[i].index, i);
@@ -89,7 +121,7 @@ TEST_F(Predictor, StaysFiniteForLargeNumbers) {
   auto model = predictor::load(
     folder_with("  return torch.tensor([[1e30, -1e30, 0.0]]) * x.mean()\n"));
   ASSERT_TRUE(model);
-  const auto result = model->predict(ones, 3);
+  const auto result = only(model->predict(ones, 3));
   ASSERT_TRUE(result);
   EXPECT_EQ((*result)[0].index, 0u);
   EXPECT_FLOAT_EQ((*result)[0].probability, 1);
@@ -136,18 +168,18 @@ TEST_F(Predictor, AModelThatThrowsCostsOneJobOnly) {
   auto model = predictor::load(folder_with("  assert x.sum().item() != 24.0, 'no ones please'\n"
                                            "  return torch.zeros([1, 3]) * x.mean()\n"));
   ASSERT_TRUE(model) << model.error().describe();
-  const auto failed = model->predict(ones, 1);
+  const auto failed = only(model->predict(ones, 1));
   ASSERT_FALSE(failed);
   EXPECT_EQ(failed.error().code, errc::inference_failed);
   EXPECT_NE(failed.error().message.find("no ones please"), std::string::npos)
     << failed.error().message;
-  EXPECT_TRUE(model->predict(ones * 2, 1));
+  EXPECT_TRUE(only(model->predict(ones * 2, 1)));
 }
 
 TEST_F(Predictor, NaNForOneInputIsAnError) {
   auto model = predictor::load(folder_with("  return torch.zeros([1, 3]) / (x.mean() - 1)\n"));
   ASSERT_TRUE(model) << model.error().describe();
-  const auto failed = model->predict(ones, 1);
+  const auto failed = only(model->predict(ones, 1));
   ASSERT_FALSE(failed);
   EXPECT_EQ(failed.error().code, errc::inference_failed);
 }
@@ -156,7 +188,7 @@ TEST_F(Predictor, AnInputOfAnotherShapeIsAnError) {
   auto model = predictor::load(
     folder_with("  return torch.matmul(x.flatten(1), torch.zeros([24, 3]))\n"));
   ASSERT_TRUE(model) << model.error().describe();
-  const auto failed = model->predict(at::ones({1, 1, 5, 6}), 1);
+  const auto failed = only(model->predict(at::ones({1, 1, 5, 6}), 1));
   ASSERT_FALSE(failed);
   EXPECT_EQ(failed.error().code, errc::inference_failed);
   EXPECT_TRUE(model->warm_up(3));
@@ -167,7 +199,7 @@ TEST_F(Predictor, SigmoidGivesEachClassANumberOfItsOwn) {
   how.output = activation::sigmoid;
   auto model = predictor::load(how);
   ASSERT_TRUE(model) << model.error().describe();
-  const auto result = model->predict(ones, 3);
+  const auto result = only(model->predict(ones, 3));
   ASSERT_TRUE(result) << result.error().describe();
   ASSERT_EQ(result->size(), 3u);
   EXPECT_EQ((*result)[0].index, 1u);
@@ -181,7 +213,7 @@ TEST_F(Predictor, NoActivationPassesTheAnswerOn) {
   how.output = activation::none;
   auto model = predictor::load(how);
   ASSERT_TRUE(model) << model.error().describe();
-  const auto result = model->predict(ones, 3);
+  const auto result = only(model->predict(ones, 3));
   ASSERT_TRUE(result);
   EXPECT_EQ((*result)[0].probability, 3.5f);
   EXPECT_EQ((*result)[1].probability, 0.25f);
@@ -194,16 +226,16 @@ TEST_F(Predictor, AThresholdLeavesOnlyTheLabelsFromItOn) {
   how.threshold = 0.5f;
   auto model = predictor::load(how);
   ASSERT_TRUE(model) << model.error().describe();
-  const auto result = model->predict(ones, 3);
+  const auto result = only(model->predict(ones, 3));
   ASSERT_TRUE(result);
   ASSERT_EQ(result->size(), 2u); // 0.5 itself is in.
   EXPECT_EQ((*result)[1].probability, 0.5f);
-  EXPECT_EQ(model->predict(ones, 1)->size(), 1u);
+  EXPECT_EQ(only(model->predict(ones, 1))->size(), 1u);
   // No label is an answer too: a picture that shows none of them.
   how.threshold = 0.99f;
   auto strict = predictor::load(how);
   ASSERT_TRUE(strict) << strict.error().describe();
-  const auto none = strict->predict(ones, 3);
+  const auto none = only(strict->predict(ones, 3));
   ASSERT_TRUE(none) << none.error().describe();
   EXPECT_TRUE(none->empty());
 }
