@@ -1,8 +1,7 @@
 #include "base/text.hpp"
 
-#include "base/width_table.hpp"
-
 #include <openssl/evp.h>
+#include <utf8proc.h>
 
 #include <algorithm>
 #include <array>
@@ -22,54 +21,48 @@ namespace {
 /// length 0 if it is ill-formed (RFC 3629 §4).
 struct decoded {
   size_t length = 0;
-  uint32_t code = 0;
+  utf8proc_int32_t code = 0;
 };
 
 decoded decode_one(std::string_view text) noexcept {
-  auto byte = [text](size_t i) { return static_cast<uint8_t>(text[i]); };
-  const auto first = byte(0);
-  if (first < 0x80)
-    return {1, first};
-  size_t length = first >= 0xf0 ? 4 : first >= 0xe0 ? 3 : 2;
-  if (first < 0xc2 || first > 0xf4 || text.size() < length)
-    return {};
-  uint32_t code = first & (0xff >> (length + 1));
-  for (size_t i = 1; i < length; ++i) {
-    if ((byte(i) & 0xc0) != 0x80)
-      return {};
-    code = code << 6 | (byte(i) & 0x3f);
-  }
-  static constexpr uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
-  if (code < least[length] || code > 0x10ffff || (code >= 0xd800 && code <= 0xdfff))
-    return {};
-  return {length, code};
+  decoded result;
+  const auto length = utf8proc_iterate(reinterpret_cast<const utf8proc_uint8_t*>(text.data()),
+                                       static_cast<utf8proc_ssize_t>(text.size()), &result.code);
+  result.length = length > 0 ? static_cast<size_t>(length) : 0;
+  return result;
 }
 
-bool is_in(std::span<const code_range> table, uint32_t c) noexcept {
-  const auto after = std::upper_bound(table.begin(), table.end(), c,
-                                      [](uint32_t x, const code_range& y) { return x < y.low; });
-  return after != table.begin() && c <= std::prev(after)->high;
+/// Whether a well-formed sequence could begin with `start`, at most 3 bytes. Where not every
+/// continuation byte may follow, the least or the greatest one may.
+bool may_go_on(std::string_view start) noexcept {
+  for (const char filler : {'\x80', '\xbf'}) {
+    std::array<char, 4> filled;
+    filled.fill(filler);
+    start.copy(filled.data(), start.size());
+    if (decode_one({filled.data(), filled.size()}).length > start.size())
+      return true;
+  }
+  return false;
 }
 
 /// How many bytes at the start of ill-formed `text` could have begun a
 /// well-formed sequence; at least 1 (Unicode 15 §3.9, "maximal subpart").
 size_t ill_formed_prefix(std::string_view text) noexcept {
-  const auto first = static_cast<uint8_t>(text[0]);
-  if (first < 0xc2 || first > 0xf4)
-    return 1;
-  const size_t length = first >= 0xf0 ? 4 : first >= 0xe0 ? 3 : 2;
   size_t n = 1;
-  for (; n < length && n < text.size(); ++n) {
-    const auto byte = static_cast<uint8_t>(text[n]);
-    uint8_t low = 0x80, high = 0xbf;
-    if (n == 1) {
-      low = first == 0xe0 ? 0xa0 : first == 0xf0 ? 0x90 : 0x80;
-      high = first == 0xed ? 0x9f : first == 0xf4 ? 0x8f : 0xbf;
-    }
-    if (byte < low || byte > high)
-      break;
-  }
+  while (n < std::min<size_t>(text.size(), 3) && may_go_on(text.substr(0, n + 1)))
+    ++n;
   return n;
+}
+
+/// The columns of one character, as wcwidth() has them in most terminals.
+size_t columns_of(utf8proc_int32_t code) noexcept {
+  const auto width = static_cast<size_t>(utf8proc_charwidth(code));
+  const auto kind = utf8proc_get_property(code)->boundclass;
+  if (kind == UTF8PROC_BOUNDCLASS_V || kind == UTF8PROC_BOUNDCLASS_T)
+    return 0; // a Hangul vowel or final is drawn in the syllable before it
+  // A vowel sign that stands beside its letter (in Hindi, for example) has no column in the
+  // library, and one in a terminal.
+  return utf8proc_category(code) == UTF8PROC_CATEGORY_MC ? std::max<size_t>(width, 1) : width;
 }
 
 constexpr char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
@@ -136,17 +129,26 @@ size_t display_width(std::string_view text) {
   size_t result = 0;
   while (!text.empty()) {
     const auto next = decode_one(text);
-    if (next.length == 0) {
-      ++result; // Shown as U+FFFD.
-      text.remove_prefix(ill_formed_prefix(text));
-      continue;
-    }
-    const bool control = next.code < 0x20 || (next.code >= 0x7f && next.code < 0xa0);
-    if (!control && !is_in(zero_width_characters, next.code))
-      result += is_in(wide_characters, next.code) ? 2 : 1;
-    text.remove_prefix(next.length);
+    result += next.length == 0 ? 1 : columns_of(next.code); // 1: shown as U+FFFD
+    text.remove_prefix(next.length == 0 ? ill_formed_prefix(text) : next.length);
   }
   return result;
+}
+
+std::string_view first_character(std::string_view text) {
+  if (text.empty())
+    return text;
+  auto last = decode_one(text);
+  if (last.length == 0)
+    return text.substr(0, ill_formed_prefix(text));
+  size_t end = 0;
+  for (utf8proc_int32_t state = 0; (end += last.length) < text.size();) {
+    const auto next = decode_one(text.substr(end));
+    if (next.length == 0 || utf8proc_grapheme_break_stateful(last.code, next.code, &state))
+      break;
+    last = next;
+  }
+  return text.substr(0, end);
 }
 
 std::string base64_encode(std::string_view bytes) {

@@ -20,9 +20,16 @@ std::string to_utf8(std::string_view text);
 /// two characters, and "…": no more than `max_bytes` bytes in all. @pre max_bytes >= 3
 std::string shorten(std::string_view text, size_t max_bytes);
 
-/// The columns that `text` takes in a terminal: 2 for East Asian wide
-/// characters (wcwidth's table), 0 for combining marks.
+/// The columns that `text` takes in a terminal: 2 for East Asian wide characters and emoji, 0 for
+/// combining marks and control characters, 1 for those of ambiguous width and for each ill-formed
+/// sequence. Code points count one by one, as in most terminals: an emoji that is joined of three
+/// takes 6 columns, and a variation selector does not widen the character before it.
 size_t display_width(std::string_view text);
+
+/// The beginning of `text` that a reader takes for one character (a grapheme cluster of Unicode
+/// Annex 29): a letter with its accents, a flag, a joined emoji; or one ill-formed sequence. Empty
+/// only for an empty text.
+std::string_view first_character(std::string_view text);
 
 /// Standard base64 with padding (RFC 4648 §4).
 std::string base64_encode(std::string_view bytes);

@@ -44,10 +44,6 @@ size_t apply_escape(std::string_view text, size_t at, style& x) {
   return end - at + 1;
 }
 
-size_t bytes_of_character(unsigned char first) {
-  return first < 0x80 ? 1 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
-}
-
 /// The part of its cell that a block character fills.
 struct block {
   double width, height, opacity;
@@ -78,8 +74,7 @@ public:
         i += n;
         continue;
       }
-      const auto character = text.substr(i,
-                                         bytes_of_character(static_cast<unsigned char>(text[i])));
+      const auto character = first_character(text.substr(i));
       i += character.size();
       const auto width = display_width(character);
       if (at_ + width > columns_)

@@ -55,18 +55,25 @@ std::string printable(std::string_view text) {
 
 std::string fit(std::string_view text, size_t columns, bool right_aligned) {
   auto result = printable(text);
-  if (display_width(result) > columns) {
-    // Cuts whole characters until there is a column for the ellipsis.
-    do {
-      while (!result.empty() && (static_cast<unsigned char>(result.back()) & 0xc0) == 0x80)
-        result.pop_back();
-      if (!result.empty())
-        result.pop_back();
-    } while (!result.empty() && display_width(result) + 1 > columns);
-    if (columns > 0)
+  auto width = display_width(result);
+  if (width > columns) {
+    // Whole characters, and a column for the ellipsis.
+    std::string_view rest{result};
+    width = 0;
+    for (;;) {
+      const auto next = first_character(rest);
+      const auto wider = width + display_width(next);
+      if (wider >= columns)
+        break;
+      width = wider;
+      rest.remove_prefix(next.size());
+    }
+    result.resize(result.size() - rest.size());
+    if (columns > 0) {
       result += "…";
+      ++width;
+    }
   }
-  const auto width = display_width(result);
   const std::string padding(columns > width ? columns - width : 0, ' ');
   return right_aligned ? padding + result : result + padding;
 }

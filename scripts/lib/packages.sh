@@ -5,7 +5,7 @@ base_packages=(
   build-essential cmake ninja-build ccache pkg-config ca-certificates
   libcaf-dev libopencv-core-dev libjpeg62-turbo-dev libpng-dev libtiff-dev libwebp-dev libjemalloc-dev
   nlohmann-json3-dev libcli11-dev libspdlog-dev libexpected-dev libcpp-httplib-dev
-  prometheus-cpp-dev libseccomp-dev libdw-dev libgtest-dev libgmock-dev
+  prometheus-cpp-dev libutf8proc-dev libseccomp-dev libdw-dev libgtest-dev libgmock-dev
   libssl-dev zlib1g-dev libzstd-dev liblz4-dev libsasl2-dev libcurl4-openssl-dev
 )
 # Other Kafka clients, a check of the compose file, and a terminal for the tests.

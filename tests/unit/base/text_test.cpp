@@ -89,6 +89,27 @@ TEST(DisplayWidth, CountsColumnsWhateverTheLocale) {
   std::setlocale(LC_ALL, "C");
 }
 
+TEST(DisplayWidth, CountsMarksAsTerminalsDrawThem) {
+  EXPECT_EQ(display_width("e\u0301\u0323"), 1u) << "two accents";
+  EXPECT_EQ(display_width("\u0939\u093f\u0928\u094d\u0926\u0940"), 5u)
+    << "Hindi: three letters and two vowel signs beside them; the virama takes no column";
+  EXPECT_EQ(display_width("\u1100\u1161\u11a8"), 2u) << "one Hangul syllable of three parts";
+  EXPECT_EQ(display_width("a\u200bb\u00ad"), 3u) << "the soft hyphen takes a column";
+  EXPECT_EQ(display_width("\t\n\u0085"), 0u) << "control characters";
+}
+
+TEST(DisplayWidth, CountsAmbiguousCharactersAsOneColumn) {
+  EXPECT_EQ(display_width("…±Ωя①"), 5u);
+  EXPECT_EQ(display_width("\ue000\ufffd"), 2u) << "private use, replacement";
+}
+
+TEST(DisplayWidth, CountsThePartsOfAnEmojiOneByOne) {
+  EXPECT_EQ(display_width("👩\u200d👩\u200d👧"), 6u) << "a family of three, joined";
+  EXPECT_EQ(display_width("👍🏽"), 4u) << "a tone of skin";
+  EXPECT_EQ(display_width("🇨🇳"), 2u) << "a flag of two letters";
+  EXPECT_EQ(display_width("❤\ufe0f"), 1u) << "a variation selector";
+}
+
 TEST(DisplayWidth, CountsIllFormedBytesAsTheyWillBeShown) {
   EXPECT_EQ(display_width("a\xff"
                           "b"),
@@ -97,6 +118,23 @@ TEST(DisplayWidth, CountsIllFormedBytesAsTheyWillBeShown) {
                           "b"),
             display_width(to_utf8("a\xe9\x87"
                                   "b")));
+}
+
+// -- characters -------------------------------------------------------------------
+
+TEST(FirstCharacter, TakesWhatAReaderSeesAsOne) {
+  for (const auto* one : {"a", "犬", "e\u0301\u0323", "🇨🇳", "👩\u200d👩\u200d👧", "👍🏽",
+                          "❤\ufe0f", "\u1100\u1161\u11a8", "\r\n"})
+    for (const auto* after : {"", "b", "犬", "🇨🇳", "\x1b[0m", "\xff"})
+      EXPECT_EQ(first_character(std::string{one} + after), one) << one << after;
+  EXPECT_EQ(first_character(""), "");
+  EXPECT_EQ(first_character("\0a"s), "\0"s);
+}
+
+TEST(FirstCharacter, TakesAnIllFormedSequenceAlone) {
+  EXPECT_EQ(first_character("\xff\u0301"), "\xff");
+  EXPECT_EQ(first_character("\xe9\x87z"), "\xe9\x87");
+  EXPECT_EQ(first_character("\xe9"), "\xe9");
 }
 
 // -- base64 -----------------------------------------------------------------------

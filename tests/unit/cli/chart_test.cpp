@@ -147,6 +147,12 @@ TEST(TerminalPicture, DrawsBlocksInTheirCells) {
   EXPECT_NEAR(rects[0].number("x") + rects[0].number("width"), rects[1].number("x"), 0.05);
 }
 
+TEST(TerminalPicture, DrawsALetterWithItsAccents) {
+  const auto all = read_xml(terminal_picture({"cafe\u0301s", "\xff"}, 10, "t"));
+  const auto word = with_text(all, "cafe\u0301s");
+  EXPECT_NEAR(word.number("textLength"), 5 * with_text(all, "\uFFFD").number("textLength"), 0.05);
+}
+
 TEST(TerminalPicture, CutsAtItsColumns) {
   const auto all = read_xml(terminal_picture({"abcdef", "ab零"}, 3, "t"));
   with_text(all, "abc");

@@ -24,9 +24,16 @@ TEST(Fit, CountsWideCharactersAsTwo) {
   EXPECT_EQ(fit("金毛犬", 4), "金… ");
 }
 
+TEST(Fit, CutsBetweenCharactersOnly) {
+  EXPECT_EQ(fit("🇨🇳🇨🇳", 3), "🇨🇳…");
+  EXPECT_EQ(fit("a👩\u200d👩\u200d👧b", 6), "a…    ");
+  EXPECT_EQ(fit("e\u0301e\u0301e\u0301", 2), "e\u0301…");
+}
+
 TEST(Fit, IsAlwaysExactlyAsWideAsAsked) {
-  for (const auto* text : {"", "a", "plain text", "金毛犬 golden", "e\u0301tude", "\xff\xfe?",
-                           "tab\there", "🙂 smile"})
+  for (const auto* text :
+       {"", "a", "plain text", "金毛犬 golden", "e\u0301tude", "\xff\xfe?", "tab\there",
+        "🙂 smile", "👩\u200d👩\u200d👧 family", "\u0939\u093f\u0928\u094d\u0926\u0940"})
     for (size_t columns = 0; columns < 14; ++columns)
       for (const auto right : {false, true})
         EXPECT_EQ(display_width(fit(text, columns, right)), columns) << text << " " << columns;
