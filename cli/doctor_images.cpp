@@ -1,10 +1,12 @@
 #include "cli/doctor_images.hpp"
 
+#include "base/check.hpp"
 #include "base/file.hpp"
 #include "cli/job_files.hpp"
 #include "wire/frames.hpp"
 
-#include <array>
+#include <zlib.h>
+
 #include <sstream>
 
 namespace ziyu::cli {
@@ -32,92 +34,25 @@ void put_le(std::string& out, uint32_t x, int bytes) {
     out += static_cast<char>(x >> (8 * i));
 }
 
-uint32_t crc32(std::string_view bytes) {
-  static const auto table = [] {
-    std::array<uint32_t, 256> result{};
-    for (uint32_t i = 0; i < 256; ++i) {
-      auto x = i;
-      for (auto k = 0; k < 8; ++k)
-        x = (x & 1) != 0 ? 0xedb88320 ^ (x >> 1) : x >> 1;
-      result[i] = x;
-    }
-    return result;
-  }();
-  auto x = ~uint32_t{0};
-  for (const auto c : bytes)
-    x = table[(x ^ static_cast<uint8_t>(c)) & 0xff] ^ (x >> 8);
-  return ~x;
-}
-
 void put_chunk(std::string& out, std::string_view type, std::string_view content) {
   put_be32(out, static_cast<uint32_t>(content.size()));
   const auto start = out.size();
   out.append(type).append(content);
-  put_be32(out, crc32(std::string_view{out}.substr(start)));
+  const auto* begin = reinterpret_cast<const Bytef*>(out.data() + start);
+  put_be32(out, static_cast<uint32_t>(::crc32_z(0, begin, out.size() - start)));
 }
 
-/// zlib's format (RFC 1950, 1951) with the fixed code. Repetitions always have the greatest
-/// length.
-class deflater {
-public:
-  deflater() : out_("\x78\x01") { bits(0b011, 3); } // one final block, fixed codes
-
-  void literal(uint8_t x) {
-    check(x);
-    if (x < 144)
-      code(0x30u + x, 8);
-    else
-      code(0x190u + x - 144u, 9);
-  }
-
-  static constexpr uint32_t repetition = 258;
-
-  /// The latest `distance` bytes (1 or 3; they are at `pixel`) repeated, 258 bytes in
-  /// all.
-  void repeat(const uint8_t* pixel, uint32_t distance) {
-    for (uint32_t i = 0; i < repetition; ++i)
-      check(pixel[i % distance]);
-    code(0b11000101, 8);
-    code(distance - 1, 5);
-  }
-
-  std::string finish() {
-    code(0, 7);
-    if (filled_ > 0)
-      bits(0, 8 - filled_);
-    put_be32(out_, b_ << 16 | a_);
-    return std::move(out_);
-  }
-
-private:
-  void bits(uint32_t x, int count) {
-    for (auto i = 0; i < count; ++i) {
-      byte_ |= static_cast<uint8_t>((x >> i & 1) << filled_);
-      if (++filled_ == 8) {
-        out_ += static_cast<char>(byte_);
-        byte_ = 0;
-        filled_ = 0;
-      }
-    }
-  }
-
-  /// Huffman codes begin with their highest bit.
-  void code(uint32_t x, int count) {
-    for (auto i = count - 1; i >= 0; --i)
-      bits(x >> i & 1, 1);
-  }
-
-  /// Adler-32.
-  void check(uint8_t x) {
-    a_ = (a_ + x) % 65521;
-    b_ = (b_ + a_) % 65521;
-  }
-
-  std::string out_;
-  uint8_t byte_ = 0;
-  int filled_ = 0;
-  uint32_t a_ = 1, b_ = 0;
-};
+/// `bytes` in zlib's format. Lines of one colour need no effort.
+std::string deflated(const std::string& bytes) {
+  auto size = ::compressBound(bytes.size());
+  std::string result(size, '\0');
+  const auto code = ::compress2(reinterpret_cast<Bytef*>(result.data()), &size,
+                                reinterpret_cast<const Bytef*>(bytes.data()), bytes.size(),
+                                Z_BEST_SPEED);
+  require(code == Z_OK, "zlib compresses into as many bytes as it asked for");
+  result.resize(size);
+  return result;
+}
 
 std::string size_name(uint32_t width, uint32_t height) {
   return std::to_string(width) + "x" + std::to_string(height);
@@ -134,25 +69,19 @@ std::string make_png(uint32_t width, uint32_t height, pixels kind) {
   head += kind == pixels::rgb ? '\x02' : '\x00';
   head.append(3, '\0'); // deflate, adaptive filters, not interlaced
   put_chunk(out, "IHDR", head);
-  deflater body;
+  std::string body;
+  body.reserve(size_t{height} * (1 + size_t{width} * channels));
   for (uint32_t y = 0; y < height; ++y) {
+    body += '\0'; // filter: none
     const auto c = line_colour(y);
-    const std::array<uint8_t, 3> pixel{kind == pixels::rgb ? c.r : line_grey(y), c.g, c.b};
-    body.literal(0); // filter: none
-    auto left = width * channels;
-    auto literals = [&](uint32_t count) {
-      for (uint32_t i = 0; i < count; ++i)
-        body.literal(pixel[i % channels]);
-      left -= count;
-    };
-    literals(channels);
-    while (left >= deflater::repetition) { // a multiple of both numbers of channels
-      body.repeat(pixel.data(), channels);
-      left -= deflater::repetition;
-    }
-    literals(left);
+    if (kind == pixels::grey)
+      body.append(width, static_cast<char>(line_grey(y)));
+    else
+      for (uint32_t x = 0; x < width; ++x)
+        for (const auto part : {c.r, c.g, c.b})
+          body += static_cast<char>(part);
   }
-  put_chunk(out, "IDAT", body.finish());
+  put_chunk(out, "IDAT", deflated(body));
   put_chunk(out, "IEND", {});
   return out;
 }

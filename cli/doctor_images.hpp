@@ -19,7 +19,7 @@ struct doctor_image {
   expected<std::string> read() const;
 };
 
-/// Images from 1×1 to 4000×3000, grey and coloured, PNG and BMP. Some 3 MB in all.
+/// Images from 1×1 to 4000×3000, grey and coloured, PNG and BMP. Some 2 MB in all.
 std::vector<doctor_image> synthetic_images();
 
 /// The images of a folder and below, in the order of their names; `invalid_usage` when
@@ -28,8 +28,8 @@ expected<std::vector<doctor_image>> images_of(const std::filesystem::path& folde
 
 enum class pixels : uint8_t { grey, rgb };
 
-/// A PNG (8 bits per channel) of coloured lines. Its size is a 50th of its pixels', like a
-/// photograph's. @pre width and height > 0
+/// A PNG (8 bits per channel) of coloured lines. A large one takes less than a 100th of its
+/// pixels. @pre width and height > 0
 std::string make_png(uint32_t width, uint32_t height, pixels kind);
 
 /// An uncompressed BMP of the same picture.
