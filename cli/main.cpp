@@ -1,6 +1,6 @@
 #include "broker/guard.hpp"
 #include "cli/app.hpp"
-#include "cli/sweeper.hpp"
+#include "cli/demo/sweeper.hpp"
 #include "supervision/leak_explainer.hpp"
 
 #include <cstdlib>

@@ -1,7 +1,9 @@
 #pragma once
 
+#include <algorithm>
 #include <cctype>
 #include <cstring>
+#include <iterator>
 #include <map>
 #include <optional>
 #include <stdexcept>
@@ -139,5 +141,23 @@ private:
 };
 
 inline std::vector<xml_element> read_xml(std::string_view text) { return xml_reader{text}.read(); }
+
+/// The elements of one name.
+inline std::vector<xml_element> named(const std::vector<xml_element>& all,
+                                      const std::string& name) {
+  std::vector<xml_element> result;
+  std::copy_if(all.begin(), all.end(), std::back_inserter(result),
+               [&](const auto& x) { return x.name == name; });
+  return result;
+}
+
+/// The first element with exactly this text; throws `std::runtime_error` when there is none.
+inline const xml_element& with_text(const std::vector<xml_element>& all, const std::string& text) {
+  const auto i = std::find_if(all.begin(), all.end(),
+                              [&](const auto& x) { return x.text == text; });
+  if (i == all.end())
+    throw std::runtime_error("no element with the text " + text);
+  return *i;
+}
 
 } // namespace ziyu::test

@@ -1,7 +1,5 @@
 #include "cli/chart.hpp"
 
-#include "cli/picture.hpp"
-#include "cli/terminal.hpp"
 #include "support/xml.hpp"
 
 #include <gtest/gtest.h>
@@ -11,7 +9,9 @@
 #include <sstream>
 
 using namespace ziyu::cli;
+using ziyu::test::named;
 using ziyu::test::read_xml;
+using ziyu::test::with_text;
 using ziyu::test::xml_element;
 
 namespace {
@@ -30,22 +30,6 @@ chart example() {
   c.notes = {{160, 155, "155 MB", "#dc2626"}, {490, 60, "healed", "#0f766e"}};
   return c;
 }
-
-std::vector<xml_element> named(const std::vector<xml_element>& all, const std::string& name) {
-  std::vector<xml_element> result;
-  std::copy_if(all.begin(), all.end(), std::back_inserter(result),
-               [&](const auto& x) { return x.name == name; });
-  return result;
-}
-
-const xml_element& with_text(const std::vector<xml_element>& all, const std::string& text) {
-  const auto i = std::find_if(all.begin(), all.end(),
-                              [&](const auto& x) { return x.text == text; });
-  if (i == all.end())
-    throw std::runtime_error("no element with the text " + text);
-  return *i;
-}
-
 } // namespace
 
 TEST(Chart, IsWellFormedWhateverTheTexts) {
@@ -120,42 +104,4 @@ TEST(TickStep, IsRoundAndGivesAboutAsManyTicksAsAsked) {
     EXPECT_LE(ticks, 10.0001) << max;
     EXPECT_GE(ticks, 3.9) << max;
   }
-}
-
-TEST(TerminalPicture, IsWellFormedAndKeepsTextAndColours) {
-  const auto all = read_xml(
-    terminal_picture({"$ ziyu demo <&>", paint("red", colour::red, true) + " plain",
-                      paint("▃█", colour::green, true), "零 七"},
-                     20, "a \"title\""));
-  with_text(all, "<&>");
-  EXPECT_EQ(with_text(all, "red").attributes.at("class"), "c31");
-  EXPECT_EQ(with_text(all, "plain").attributes.at("class"), "c0");
-  const auto wide = with_text(all, "零"), second = with_text(all, "七");
-  // Two cells and a space further, in a cell twice as wide as that of an ASCII character.
-  const auto cell = with_text(all, "red").number("textLength") / 3;
-  EXPECT_NEAR(wide.number("textLength"), 2 * cell, 0.05);
-  EXPECT_NEAR(second.number("x") - wide.number("x"), 3 * cell, 0.05);
-}
-
-TEST(TerminalPicture, DrawsBlocksInTheirCells) {
-  const auto all = read_xml(terminal_picture({"▁▁█"}, 10, "t"));
-  auto rects = named(all, "rect");
-  rects.erase(rects.begin(), rects.begin() + 2); // Window and title bar.
-  ASSERT_EQ(rects.size(), 2u);
-  EXPECT_NEAR(rects[0].number("width"), 2 * rects[1].number("width"), 0.05);
-  EXPECT_NEAR(rects[0].number("height") * 8, rects[1].number("height"), 0.05);
-  EXPECT_NEAR(rects[0].number("x") + rects[0].number("width"), rects[1].number("x"), 0.05);
-}
-
-TEST(TerminalPicture, DrawsALetterWithItsAccents) {
-  const auto all = read_xml(terminal_picture({"cafe\u0301s", "\xff"}, 10, "t"));
-  const auto word = with_text(all, "cafe\u0301s");
-  EXPECT_NEAR(word.number("textLength"), 5 * with_text(all, "\uFFFD").number("textLength"), 0.05);
-}
-
-TEST(TerminalPicture, CutsAtItsColumns) {
-  const auto all = read_xml(terminal_picture({"abcdef", "ab零"}, 3, "t"));
-  with_text(all, "abc");
-  with_text(all, "ab");
-  EXPECT_THROW(with_text(all, "零"), std::runtime_error);
 }

@@ -1,4 +1,4 @@
-#include "cli/demo_screen.hpp"
+#include "cli/demo/screen.hpp"
 
 #include "cli/terminal.hpp"
 

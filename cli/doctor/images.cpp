@@ -1,4 +1,4 @@
-#include "cli/doctor_images.hpp"
+#include "cli/doctor/images.hpp"
 
 #include "base/check.hpp"
 #include "base/file.hpp"

@@ -1,4 +1,4 @@
-#include "cli/picture.hpp"
+#include "cli/demo/picture.hpp"
 
 #include "base/text.hpp"
 #include "cli/svg.hpp"

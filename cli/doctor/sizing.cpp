@@ -1,4 +1,4 @@
-#include "cli/doctor_sizing.hpp"
+#include "cli/doctor/sizing.hpp"
 
 #include "base/bytes.hpp"
 #include "configs/job_memory.hpp"

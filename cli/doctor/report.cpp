@@ -1,4 +1,4 @@
-#include "cli/doctor_report.hpp"
+#include "cli/doctor/report.hpp"
 
 #include "base/bytes.hpp"
 #include "base/text.hpp"

@@ -1,4 +1,4 @@
-#include "cli/demo_account.hpp"
+#include "cli/demo/account.hpp"
 
 #include <gtest/gtest.h>
 

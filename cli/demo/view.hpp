@@ -1,6 +1,6 @@
 #pragma once
 
-#include "cli/demo_account.hpp"
+#include "cli/demo/account.hpp"
 
 #include <optional>
 #include <string>

@@ -1,7 +1,7 @@
 #pragma once
 
-#include "cli/doctor_images.hpp"
-#include "cli/doctor_report.hpp"
+#include "cli/doctor/images.hpp"
+#include "cli/doctor/report.hpp"
 
 #include <chrono>
 #include <filesystem>

@@ -1,4 +1,4 @@
-#include "cli/sweeper.hpp"
+#include "cli/demo/sweeper.hpp"
 
 #include "base/file.hpp"
 

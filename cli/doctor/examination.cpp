@@ -1,4 +1,4 @@
-#include "cli/doctor_examination.hpp"
+#include "cli/doctor/examination.hpp"
 
 #include "cli/terminal.hpp"
 #include "configs/config.hpp"

@@ -1,4 +1,4 @@
-#include "cli/demo_view.hpp"
+#include "cli/demo/view.hpp"
 
 #include "base/bytes.hpp"
 #include "base/text.hpp"

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "cli/demo_view.hpp"
+#include "cli/demo/view.hpp"
 
 #include <chrono>
 #include <string>

@@ -2,7 +2,7 @@
 #include "base/file.hpp"
 #include "cli/command.hpp"
 #include "cli/connection.hpp"
-#include "cli/doctor_examination.hpp"
+#include "cli/doctor/examination.hpp"
 #include "cli/follow.hpp"
 #include "cli/interrupt.hpp"
 #include "cli/numbers.hpp"
