@@ -259,13 +259,13 @@ void add_series(chart& to, uint32_t slot, const std::vector<demo_account::readin
 /// A dot at the last reading of each replaced worker.
 void add_marks(chart& to, const demo_account& from) {
   for (const auto& x : from.replacements())
-    if (auto i = from.by_slot().find(x.slot); i != from.by_slot().end())
-      for (auto r = i->second.rbegin(); r != i->second.rend(); ++r)
-        if (r->generation == x.generation) {
-          to.marks.emplace_back(static_cast<double>(r->at_result),
-                                static_cast<double>(r->private_bytes) / 0x1p20);
-          break;
-        }
+    if (auto i = from.by_slot().find(x.slot); i != from.by_slot().end()) {
+      const auto last = std::find_if(i->second.rbegin(), i->second.rend(),
+                                     [&](const auto& r) { return r.generation == x.generation; });
+      if (last != i->second.rend())
+        to.marks.emplace_back(static_cast<double>(last->at_result),
+                              static_cast<double>(last->private_bytes) / 0x1p20);
+    }
   if (to.marks.empty())
     return;
   const auto count = to.marks.size();

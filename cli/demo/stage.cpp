@@ -102,6 +102,7 @@ expected<demo_stage> demo_stage::start(const std::string& bootstrap, const fs::p
                                         "image.jobs-dlt" + suffix, "ziyu.events" + suffix};
   x.jobs_ = topics[0];
   std::vector<messaging::topic_specification> wanted;
+  wanted.reserve(topics.size());
   for (const auto& name : topics)
     wanted.push_back({name, name == topics[0] ? 4 : 1, 1, {}});
   if (auto made = messaging::create_topics(x.client(), wanted, kafka_limit); !made)
