@@ -443,7 +443,8 @@ std::string offset_ledger::audit() const {
 }
 
 ledger_report offset_ledger::report() const {
-  ledger_report result{.total = total()};
+  ledger_report result;
+  result.total = total();
   for (const auto& [where, x] : partitions_)
     if (x.assigned)
       result.partitions.push_back(
