@@ -39,10 +39,17 @@ std::vector<std::string> ziyu_with(std::vector<std::string> command,
   return command;
 }
 
+/// Adds what ends a service that has no broker soon: it waits for one to send its last events.
+void stop_soon(std::vector<std::string>& overrides) {
+  overrides.emplace_back("shutdown.flush_ms=1");
+}
+
 class Settings : public testing::TestWithParam<settings_case> {
 protected:
   static std::vector<std::string> with(std::vector<std::string> command) {
-    return ziyu_with(std::move(command), GetParam().overrides);
+    auto overrides = GetParam().overrides;
+    stop_soon(overrides);
+    return ziyu_with(std::move(command), overrides);
   }
 };
 
@@ -112,13 +119,30 @@ INSTANTIATE_TEST_SUITE_P(
                   "jobs.dataref_root: /nonexistent/images does not exist"},
     settings_case{{"jobs.dataref_root=/etc/passwd"},
                   "jobs.dataref_root: /etc/passwd is not a folder"},
-    settings_case{{"workers.executable=/nonexistent/ziyu-worker"}, "workers.executable"}));
+    settings_case{{"workers.executable=/nonexistent/ziyu-worker"}, "workers.executable"},
+    // A type, a range, a list of words, a pattern, a name that nothing has, and relations.
+    settings_case{{"memory.worker_budget_bytes=lots"}, "is not an amount of bytes"},
+    settings_case{{"workers.slots=2.5"}, "is not a whole number"},
+    settings_case{{"judge.confidence=1"}, "is not less than 1"},
+    settings_case{{"delivery.ordering=sorted"}, "delivery.ordering"},
+    settings_case{{"topics.events=with space"}, "does not match"},
+    settings_case{{"memory.worker_budget=256MiB"}, "memory.worker_budget"},
+    settings_case{{"topics.events=image.jobs"}, "is the name of another topic already"},
+    settings_case{{"faults.slots.0=crash"}, "only when faults.allowed is true"},
+    settings_case{{"breaker.close_below=0.95"}, "must be greater than breaker.close_below"},
+    settings_case{{"jobs.max_in_flight_bytes=1MiB"}, "must be at least jobs.max_bytes"},
+    settings_case{{"delivery.guarantee=exactly_once", "shutdown.drain_ms=60000"},
+                  "shutdown.drain_ms=60000 is refused"},
+    settings_case{{"delivery.guarantee=exactly_once", "delivery.transactional_id=ziyu-1"}, ""},
+    settings_case{{"workers.slots=1", "jobs.max_in_flight=1", "breaker.mode=disable"}, ""}));
 
 TEST_P(KafkaProperties, AreRefusedByCheckAndServeWithTheSameWords) {
   const auto& x = GetParam();
   auto overrides = x.properties;
   if (x.with == kafka_row::guarantee::exactly_once)
     overrides.emplace_back("delivery.guarantee=exactly_once");
+  if (x.mistake.empty())
+    stop_soon(overrides);
   program check{ziyu_with({"check", file, "--json", "--timeout", "0.1"}, overrides)};
   program serve{ziyu_with({"serve", "--config", file}, overrides)};
   const auto code = check.finish();
