@@ -1,5 +1,6 @@
 // A missing dead-letter topic: its dead letters wait, and nothing else does.
 
+#include "e2e/support/observed.hpp"
 #include "e2e/support/shared_broker.hpp"
 #include "e2e/support/stage.hpp"
 #include "messaging/dead_letter.hpp"
@@ -24,12 +25,6 @@ protected:
   }
 };
 
-double metric(const service& s, const std::string& name) {
-  const auto text = s.get("/metrics").body;
-  const auto at = text.find("\n" + name + " ");
-  return at == std::string::npos ? 0 : std::stod(text.substr(at + name.size() + 2));
-}
-
 } // namespace
 
 INSTANTIATE_TEST_SUITE_P(, MissingTopic, testing::Values("at_least_once", "exactly_once"),
@@ -52,12 +47,14 @@ TEST_P(MissingTopic, OfDeadLettersHoldsNoResultUpAndTakesThemWhenItIsThere) {
     << s.get("/metrics").body << s.log();
   EXPECT_TRUE(x.events("breaker_opened").empty()) << s.log();
   EXPECT_EQ(s.get_json("/ledger").at("total").at("in_flight"), bad);
+  EXPECT_GT(metric(s, "ziyu_oldest_unfinished_job_seconds"), 0) << "they wait";
   x.create_topics({"dead"});
   x.begin_reading({"dead"});
   ASSERT_TRUE(x.read_until([&] { return x.dead_letters().size() == bad; }))
     << x.account() << s.log();
   ASSERT_TRUE(x.read_event("publication_resumed", "topic", x.topic("dead")));
   ASSERT_TRUE(eventually([&] { return metric(s, "ziyu_set_aside_records") == 0; }));
+  EXPECT_TRUE(eventually([&] { return metric(s, "ziyu_oldest_unfinished_job_seconds") == 0; }));
   expect_all_accounted(x, s);
   EXPECT_EQ(x.duplicates(), 0u);
   EXPECT_EQ(s.stop(), 0) << s.log();
@@ -89,12 +86,14 @@ TEST_P(MissingTopic, OfResultsOpensTheBreakerUntilItIsThere) {
   x.begin_reading({"events"});
   auto s = x.serve(configuration(x));
   x.submit_digits(20);
-  ASSERT_TRUE(eventually([&] { return s.get_json("/health").at("breaker") != "closed"; }))
-    << s.log();
+  ASSERT_TRUE(eventually([&] { return degraded_by(s, "the breaker is open: "); }))
+    << s.get("/health").body << s.log();
   ASSERT_TRUE(x.read_event("publication_set_aside", "topic", x.topic("results"))) << s.log();
   x.create_topics({"results"});
   x.begin_reading({"results", "dead"});
   ASSERT_TRUE(x.read_all_answers()) << x.account() << s.log();
   EXPECT_EQ(x.results().size(), 20u);
+  EXPECT_TRUE(eventually([&] { return s.get_json("/health").at("status") == "healthy"; }))
+    << s.get("/health").body;
   EXPECT_EQ(s.stop(), 0) << s.log();
 }
