@@ -2,6 +2,7 @@
 
 #include "base/text.hpp"
 #include "configs/schema.hpp"
+#include "e2e/support/observed.hpp"
 #include "e2e/support/shared_broker.hpp"
 #include "e2e/support/stage.hpp"
 
@@ -118,6 +119,11 @@ TEST(HappyPath, HttpTellsHowItGoes) {
   EXPECT_EQ(health.at("results"), 40);
   EXPECT_EQ(health.at("breaker"), "closed");
   EXPECT_THAT(s.get("/metrics").body, testing::HasSubstr("ziyu_results_total{status=\"ok\"} 40"));
+  EXPECT_EQ(metric(s, "ziyu_job_preprocess_seconds_count"), 40);
+  EXPECT_GT(metric(s, "ziyu_job_preprocess_seconds_sum"), 0);
+  // Gauges follow at the next look of their timers.
+  EXPECT_TRUE(eventually([&] { return metric(s, "ziyu_oldest_unfinished_job_seconds") == 0; }));
+  EXPECT_TRUE(eventually([&] { return metric(s, "ziyu_fork_server_private_bytes") > 1 << 20; }));
   const auto workers = s.get_json("/workers").at("workers");
   EXPECT_EQ(workers.size(), 3u);
   for (const auto& w : workers)
