@@ -11,6 +11,8 @@
 #include <filesystem>
 #include <string>
 
+#include <zlib.h>
+
 using namespace ziyu;
 using namespace ziyu::model;
 using ziyu::test::in_child;
@@ -110,4 +112,71 @@ TEST(Peak, IsNotRaisedByAProfileInHexadecimal) {
     chunk += static_cast<char>(text.size() >> shift & 0xff);
   chunk += "tEXt" + text + "sum!"; // behind the pixels nobody looks at checksums
   expect_costs_no_more(plain.substr(0, plain.size() - 12) + chunk);
+}
+
+namespace {
+
+std::string big_endian(uint32_t value) {
+  std::string result;
+  for (int shift = 24; shift >= 0; shift -= 8)
+    result += static_cast<char>(value >> shift & 0xff);
+  return result;
+}
+
+std::string deflated(const std::string& content) {
+  std::string result(compressBound(content.size()), '\0');
+  auto size = static_cast<uLongf>(result.size());
+  compress2(reinterpret_cast<Bytef*>(result.data()), &size,
+            reinterpret_cast<const Bytef*>(content.data()), content.size(), 9);
+  result.resize(size);
+  return result;
+}
+
+std::string png_chunk(const std::string& type, const std::string& body) {
+  const auto content = type + body;
+  const auto checksum = crc32(0, reinterpret_cast<const Bytef*>(content.data()),
+                              static_cast<uInt>(content.size()));
+  return big_endian(static_cast<uint32_t>(body.size())) + content
+         + big_endian(static_cast<uint32_t>(checksum));
+}
+
+/// A PNG of one pixel with these chunks before and behind it.
+std::string png_of_one_pixel(const std::string& before, const std::string& behind = {}) {
+  const auto header = big_endian(1) + big_endian(1) + std::string{"\x08\x02\0\0\0", 5};
+  return "\x89PNG\r\n\x1a\n" + png_chunk("IHDR", header) + before
+         + png_chunk("IDAT", deflated({"\0abc", 4})) + behind + png_chunk("IEND", "");
+}
+
+std::string repeated(const std::string& x, int times) {
+  std::string result;
+  for (int i = 0; i < times; ++i)
+    result += x;
+  return result;
+}
+
+const std::string zero{"\0", 1};
+
+} // namespace
+
+// 7.6 MB that would inflate to 7.9 GB. libpng inflates and keeps each text.
+TEST(Peak, IsNotRaisedByAThousandTextsThatInflateToMuch) {
+  const auto packed = deflated(std::string(7'900'000, 'A'));
+  const auto texts = [&](const std::string& key) {
+    return repeated(png_chunk("zTXt", key + zero + zero + packed), 1000);
+  };
+  expect_costs_no_more(png_of_one_pixel(texts("Comment")));
+  expect_costs_no_more(png_of_one_pixel("", texts("Comment")));
+  // These may tell how the image is turned.
+  expect_costs_no_more(png_of_one_pixel(texts("Raw profile type exif")));
+}
+
+TEST(Peak, IsNotRaisedByTextsInUnicodeAndAColourProfileThatInflateToMuch) {
+  const auto packed = deflated(std::string(7'900'000, 'A'));
+  const auto texts = [&](const std::string& key) {
+    return repeated(png_chunk("iTXt", key + std::string{"\0\1\0\0\0", 5} + packed), 1000);
+  };
+  const auto profile = png_chunk("iCCP",
+                                 "p" + zero + zero + deflated(std::string(200'000'000, '\0')));
+  expect_costs_no_more(png_of_one_pixel(profile + texts("Comment")));
+  expect_costs_no_more(png_of_one_pixel(profile + texts("XML:com.adobe.xmp")));
 }
