@@ -7,8 +7,8 @@
 
 namespace ziyu::cli {
 
-/// Whether brackets nest deeper than this: whoever copies or writes such a document goes as deep
-/// into the stack, and a record of 300 KB can end the process. What we write nests less than 12.
+/// Whether brackets nest deeper than 64. A document is copied and written by recursion, so its
+/// depth can exhaust the stack: a record of 300 kB is enough. Ziyu's own nest less than 12 deep.
 inline bool nests_too_deep(std::string_view text) {
   constexpr size_t most = 64;
   size_t depth = 0;

@@ -23,9 +23,9 @@ void survive_closed_output();
 /// True if nobody can read standard output any more.
 bool output_closed();
 
-/// Opens those of the three standard streams that whoever started us has closed. What is opened
-/// later (a client's socket) would take their place, and our words would go there. Writing to
-/// them fails.
+/// Opens those of the three standard streams that were closed when this process started. A
+/// descriptor that is opened later (a client's socket) would take their place, and output would
+/// go there. Writing to the streams that this opens fails.
 void open_standard_streams();
 
 } // namespace ziyu::cli

@@ -179,8 +179,8 @@ private:
     return reports_.outstanding == 0 && !reports_.any_failed;
   }
 
-  /// Why the transaction under way cannot be committed any more, which is told only to whoever
-  /// asks for something. Null: it still may.
+  /// Why the transaction under way cannot be committed any more. The client tells that only in
+  /// its answer to a call. Null: it still may be committed.
   error_ptr why_broken() {
     error_ptr answer{rd_kafka_begin_transaction(client_.get())};
     if (answer && rd_kafka_error_txn_requires_abort(answer.get()) == 0

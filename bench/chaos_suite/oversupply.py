@@ -1,4 +1,4 @@
-"""Gives a service a backlog of images of 10 KB to 8 MB. The backlog is three times the memory of the service's cgroup
+"""Gives a service a backlog of images of 10 kB to 8 MB. The backlog is three times the memory of the service's cgroup
 of 1 GiB, and far more than ten times the bytes that the service may hold at once. A third of the images are 10 to 30
 times as large when decoded. The run checks that the memory stays bounded and that all jobs are done."""
 
@@ -28,7 +28,7 @@ SETTINGS = {
 
 
 class Photos(Load):
-    """Sizes are log-uniform between 10 KB and 8 MB. Each job gets a crop of one of a few pictures, or a copy with
+    """Sizes are log-uniform between 10 kB and 8 MB. Each job gets a crop of one of a few pictures, or a copy with
     a comment: making a new picture for each job would take longer than answering it."""
 
     def __init__(self, seed, repository, megabytes):
@@ -39,7 +39,7 @@ class Photos(Load):
         self.packed = [self._packed(i / 15) for i in range(16)]
 
     def _packed(self, at):
-        """(a PNG, its bytes when decoded). `at` 0 gives a file of 10 KB, 1 the largest that its pixels allow. Decoded,
+        """(a PNG, its bytes when decoded). `at` 0 gives a file of 10 kB, 1 the largest that its pixels allow. Decoded,
         it is 10 to 30 times as large."""
         largest = 3 * MAX_PIXELS
         size = 10_000 * (largest / 10.5 / 10_000) ** at

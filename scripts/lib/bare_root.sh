@@ -7,7 +7,7 @@ become_root() {
   exec sudo -E env "HOME=$HOME" "PATH=$PATH" "$0" "${command_line[@]}"
 }
 
-# git_here ARGUMENT...: git in this repository, whoever owns it.
+# git_here ARGUMENT...: git in this repository, also if another user owns it.
 git_here() { git -c safe.directory='*' -C "$root" "$@"; }
 
 # mirror_of LABEL: the archive from which this machine's apt takes Debian (or Debian-Security).
