@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <iterator>
 #include <utility>
 
 namespace ziyu::messaging {
@@ -133,11 +134,81 @@ std::string advice_for(std::string_view image) {
   return {};
 }
 
+/// The text of a JSON job as the parser reads it. The parser copies a string twice before it tells
+/// it, so an image in plain base64 is decoded out of the text, and the parser reads an empty
+/// string in its place.
+class job_text {
+public:
+  explicit job_text(std::string_view text) : rest_(text) {}
+
+  /// The value that the parser reads next is the image.
+  void expect_image() { expects_image_ = true; }
+  /// The image, where it has been decoded.
+  std::optional<std::string> take_image() { return std::exchange(image_, std::nullopt); }
+  size_t left_out() const { return left_out_; } ///< Bytes that the parser has not been given.
+
+  /// All iterators of a text are at the same place, but for the end.
+  class iterator {
+  public:
+    using iterator_category = std::input_iterator_tag;
+    using value_type = char;
+    using difference_type = std::ptrdiff_t;
+    using pointer = const char*;
+    using reference = char;
+
+    explicit iterator(job_text* text) : text_(text) {}
+    char operator*() const { return text_->rest_.front(); }
+    iterator& operator++() {
+      text_->pass();
+      return *this;
+    }
+    void operator++(int) { text_->pass(); }
+    bool operator==(const iterator& x) const { return is_end() == x.is_end(); }
+
+  private:
+    bool is_end() const { return text_ == nullptr || text_->rest_.empty(); }
+
+    job_text* text_;
+  };
+  iterator begin() { return iterator{this}; }
+  static iterator end() { return iterator{nullptr}; }
+
+private:
+  void pass() {
+    const auto c = rest_.front();
+    rest_.remove_prefix(1);
+    if (!expects_image_ || c == ':' || c == ' ' || c == '\t' || c == '\r' || c == '\n')
+      return;
+    expects_image_ = false;
+    if (c == '"')
+      decode_image();
+  }
+
+  void decode_image() {
+    const auto text = rest_.substr(0, rest_.find('"'));
+    // What has escapes, or is no string of JSON, is left to the parser.
+    if (text.size() == rest_.size() || text.find_first_of("\\\t\r\n") != text.npos)
+      return;
+    auto bytes = base64_decode(text);
+    if (!bytes)
+      return;
+    image_ = std::move(*bytes);
+    rest_.remove_prefix(text.size());
+    left_out_ += text.size();
+  }
+
+  std::string_view rest_;
+  bool expects_image_ = false;
+  std::optional<std::string> image_;
+  size_t left_out_ = 0;
+};
+
 /// What a JSON job says. Of the document it keeps these fields and nothing else, however large
 /// it is: a document of values costs thirty times its text.
 class job_fields : public nlohmann::json_sax<json> {
 public:
-  explicit job_fields(bool called_json) : called_json_(called_json) {}
+  /// @param text What is parsed; used while it is.
+  job_fields(job_text& text, bool called_json) : text_(&text), called_json_(called_json) {}
 
   std::optional<std::string> job_id;
   std::string image; ///< Decoded.
@@ -201,6 +272,8 @@ public:
                                            : has_image_;
     if (std::exchange(seen, true))
       twice_ = field_ == field::schema ? "schema" : field_ == field::job_id ? "job_id" : "image";
+    else if (field_ == field::image)
+      text_->expect_image();
     return twice_ == nullptr;
   }
 
@@ -213,7 +286,9 @@ public:
       job_id = std::move(text);
     } else if (field_ == field::image) {
       image_is_text_ = true;
-      if (auto bytes = base64_decode(text))
+      if (auto decoded = text_->take_image())
+        image = std::move(*decoded);
+      else if (auto bytes = base64_decode(text))
         image = std::move(*bytes);
       else
         bad_image_ = error{bytes.error().code,
@@ -224,7 +299,7 @@ public:
 
   bool parse_error(size_t byte, const std::string&,
                    const nlohmann::detail::exception& why) override {
-    refuse_as_ill_formed(byte, reason_of(why));
+    refuse_as_ill_formed(byte + text_->left_out(), reason_of(why));
     return false;
   }
 
@@ -255,6 +330,7 @@ private:
   field field_ = field::other; ///< The field of the outermost object whose value comes next.
   bool has_schema_ = false, has_job_id_ = false, has_image_ = false, image_is_text_ = false;
   bool too_deep_ = false, no_object_ = false;
+  job_text* text_;
   bool called_json_;
   std::string ill_formed_; ///< Why.
   const char* twice_ = nullptr;
@@ -267,8 +343,9 @@ expected<job_fields> parse_json(const std::string& text, bool called_json,
   // Encoded, an image is a third larger; beyond that there is no need to parse.
   if (text.size() / 4 * 3 > limits.max_bytes + 64 * 1024)
     return too_large(text.size() / 4 * 3, limits);
-  job_fields result{called_json};
-  json::sax_parse(text, &result);
+  job_text source{text};
+  job_fields result{source, called_json};
+  json::sax_parse(source.begin(), source.end(), &result);
   // The parser takes a zero for the end of its input, whatever follows.
   if (const auto zero = text.find('\0'); zero != text.npos && !result.refusal())
     result.refuse_as_ill_formed(zero + 1, "a zero byte");

@@ -95,8 +95,16 @@ TEST(JobMemory, ALongTextCostsAFewTimesItsLength) {
             5 * text.size());
 }
 
-TEST(JobMemory, AnImageCostsAFewTimesItsText) {
+TEST(JobMemory, AnImageIsDecodedStraightIntoItsJob) {
   const auto text = "{\"image\":\"" + base64_encode(std::string(12 * mib, 'x')) + "\"}";
+  auto code = errc::io;
+  EXPECT_LT(cost_of(text, &code), 13 * mib);
+  EXPECT_EQ(code, errc::stopping) << "it is a job";
+}
+
+// As PHP escapes a slash.
+TEST(JobMemory, AnImageCostsAFewTimesItsText) {
+  const auto text = "{\"image\":\"\\/\\/\\/\\/" + base64_encode(std::string(12 * mib, 'x')) + "\"}";
   auto code = errc::io;
   EXPECT_LT(cost_of(text, &code), 6 * text.size());
   EXPECT_EQ(code, errc::stopping) << "it is a job";

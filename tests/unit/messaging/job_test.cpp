@@ -174,6 +174,13 @@ TEST(JsonJob, OfAnotherShapeIsRefusedWithTheReason) {
     {R"({})", errc::missing_field},
     {R"({"image": null})", errc::unknown_schema},
     {R"({"image": {"data": "AAAA"}})", errc::unknown_schema},
+    {R"({"image": ["AAAA"]})", errc::unknown_schema},
+    {R"({"image" "AAAA"})", errc::unknown_schema},
+    {R"({"image"::"AAAA"})", errc::unknown_schema},
+    {R"({"image": x"AAAA"})", errc::unknown_schema},
+    {R"({"image": "AAAA)", errc::unknown_schema},
+    {"{\"image\": \"AA\nAA\"}", errc::unknown_schema},
+    {std::string{"{\"image\": \"AA\0AA\"}", 18}, errc::unknown_schema},
     {R"({"image": ""})", errc::empty_image},
     {R"({"image": " \n"})", errc::empty_image},
     {R"({"image": "AAAA")", errc::unknown_schema},
@@ -225,7 +232,8 @@ TEST(JsonJob, AUrlInPlaceOfBase64IsNamed) {
 
 TEST(JsonJob, Base64MayBeUrlSafeUnpaddedAndWrapped) {
   const std::string bytes = "\xfb\xff\xbf~~??";
-  for (auto text : {"+/+/fn4/Pw==", "-_-_fn4_Pw==", "-_-_fn4_Pw", "+/+/\\r\\nfn4/\\r\\nPw==\\n"}) {
+  for (auto text : {"+/+/fn4/Pw==", "-_-_fn4_Pw==", "-_-_fn4_Pw", "+/+/ fn4/ Pw==",
+                    "+/+/\\r\\nfn4/\\r\\nPw==\\n", "+\\/+\\/fn4\\/Pw\\u003d\\u003d"}) {
     const auto x = decode(std::string{"{\"image\":\""} + text + "\"}");
     ASSERT_TRUE(x) << text << ": " << x.error().describe();
     EXPECT_EQ(*x->image, bytes) << text;
