@@ -3,6 +3,7 @@
 
 #include "support/mock_kafka.hpp"
 #include "support/program.hpp"
+#include "support/refused_call.hpp"
 
 #include "base/file.hpp"
 #include "support/places.hpp"
@@ -13,10 +14,13 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 
 #include <algorithm>
 #include <memory>
+#include <optional>
 #include <sstream>
+#include <thread>
 #include <utility>
 
 using namespace ziyu;
@@ -203,6 +207,24 @@ TEST_F(Serve, GoesOnWhenItsTerminalIsClosedBelowNohup) {
   x.signal(SIGTERM);
   EXPECT_EQ(x.finish(), 0) << x.err();
   EXPECT_EQ(x.err().find("signal 1:"), std::string::npos) << x.err();
+}
+
+TEST_F(Serve, WorksWherePidfdOpenIsRefusedAndSaysSo) {
+  std::optional<program> x;
+  // The filter is of one thread, and of the processes that it starts.
+  std::thread{[&] {
+    if (refuse_call(SYS_pidfd_open))
+      x.emplace(command());
+  }}.join();
+  ASSERT_TRUE(x) << "no seccomp";
+  EXPECT_TRUE(x->wait_for("pidfd_open is refused")) << x->err();
+  ASSERT_TRUE(x->wait_for("worker_started")) << x->err();
+  // Its workers live, and are not taken for ones that have ended.
+  kafka->produce({job("bad", "no image")});
+  EXPECT_TRUE(x->wait_for("dead_lettered")) << x->err();
+  x->signal(SIGTERM);
+  EXPECT_EQ(x->finish(), 0) << x->err();
+  EXPECT_EQ(x->err().find("worker_died"), std::string::npos) << x->err();
 }
 
 TEST_F(Serve, NeedsNoStandardStreams) {
