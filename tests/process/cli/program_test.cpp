@@ -257,18 +257,35 @@ TEST(AbsentBroker, DoesNotHoldUpCtrlC) {
 }
 
 TEST(AbsentBroker, AnySignalToEndExitsWith130) {
-  silent_port silent{true};
   for (const auto number : {SIGINT, SIGTERM, SIGHUP})
-    for (const auto& arguments : std::vector<std::vector<std::string>>{
-           {"results", "-n", "1", "-b", silent.address()},
-           {"dlq", "list", "-b", silent.address()},
-           {"topics", "list", "-b", silent.address()},
-           {"health", "--wait", "60", "--timeout", "60", silent.address()}}) {
+    for (std::vector<std::string> arguments : std::vector<std::vector<std::string>>{
+           {"results", "-n", "1", "-b", ""},
+           {"dlq", "list", "-b", ""},
+           {"dlq", "replay", "--all", "--yes", "-b", ""},
+           {"leaks", "-b", ""},
+           {"topics", "list", "-b", ""},
+           {"check", sources + "/configs/ziyu.json", "--timeout", "60", "--set", "http.port=0",
+            "--set", "kafka.bootstrap.servers="},
+           {"health", "--wait", "60", "--timeout", "60", ""}}) {
+      silent_port silent{true};
+      arguments.back() += silent.address();
       program x{ziyu_with(arguments)};
-      ASSERT_TRUE(silent.accept()) << arguments[0];
+      ASSERT_TRUE(silent.accept()) << arguments[0] << x.err();
       x.signal(number);
       EXPECT_EQ(x.finish(), 130) << arguments[0] << " and signal " << number;
     }
+}
+
+TEST(Program, ClassifyEndsWith130OnAnySignalToEnd) {
+  for (const auto number : {SIGINT, SIGTERM, SIGHUP}) {
+    // Their lines do not fit into the pipe, so it is not done before it gets the signal.
+    std::vector<std::string> arguments{"classify", "--model", sources + "/models/digits/1"};
+    arguments.insert(arguments.end(), 5'000, an_image);
+    program x{ziyu_with(arguments)};
+    ASSERT_TRUE(x.wait_for(" %")) << x.err();
+    x.signal(number);
+    EXPECT_EQ(x.finish(), 130) << "signal " << number;
+  }
 }
 
 // -- submit ---------------------------------------------------------------------------
