@@ -24,7 +24,7 @@ process_host::process_host(caf::actor_system& system, process_host_settings sett
   if (const auto trouble = supervision::pidfd_trouble(); !trouble.empty())
     spdlog::warn("pidfd_open is refused ({}): workers are told apart by their start times",
                  trouble);
-  if (const auto own = supervision::read_process_memory(::getpid()); !own)
+  if (const auto own = supervision::read_process_memory(::getpid(), settings_.proc); !own)
     spdlog::warn(
       "the memory of processes cannot be read: {}; healing relies on the workers' own reports",
       own.error().describe());
@@ -159,7 +159,7 @@ void process_host::forget(uint64_t worker) {
 }
 
 expected<supervision::process_memory> process_host::read_memory(int32_t pid) {
-  return supervision::read_process_memory(pid);
+  return supervision::read_process_memory(pid, settings_.proc);
 }
 
 expected<supervision::container_memory> process_host::read_container() {

@@ -24,6 +24,7 @@ struct process_host_settings {
   std::shared_ptr<metrics> stats;     ///< For lines of output that are dropped; may be null.
   /// The program that names call stacks: `ziyu`.
   std::filesystem::path explainer = executable_dir() / "ziyu";
+  std::filesystem::path proc = "/proc"; ///< Where the memory of processes is read.
 };
 
 /// Real processes: one `ziyu-worker --fork-server` and the workers that it forks. They inherit only

@@ -5,6 +5,7 @@
 #include "actors/inference.hpp"
 #include "actors/status_json.hpp"
 #include "actors/supervisor.hpp"
+#include "base/file.hpp"
 #include "support/places.hpp"
 #include "tests/support/fork_server_process.hpp"
 
@@ -262,6 +263,29 @@ private:
 };
 
 } // namespace
+
+TEST(ProcessHostAtItsStart, SaysHowTheMemoryOfProcessesIsReadWhereTheKernelRefusesIt) {
+  system_config config;
+  caf::actor_system system{config};
+  const temp_dir proc;
+  const auto own = proc.path() / std::to_string(::getpid());
+  std::filesystem::create_directory(own);
+  process_host_settings settings;
+  settings.proc = proc.path();
+  const auto said = [&] {
+    const log_book log;
+    const process_host host{system, settings};
+    return log.text();
+  };
+  EXPECT_NE(said().find("the memory of processes cannot be read"), std::string::npos);
+  ASSERT_TRUE(write_file(own / "statm", "5000 900 300 10 0 600 0\n"));
+  EXPECT_NE(said().find("smaps_rollup is refused: private memory is read from statm"),
+            std::string::npos);
+  ASSERT_TRUE(write_file(own / "smaps", "Rss: 100 kB\nPss: 50 kB\nPrivate_Dirty: 40 kB\n"));
+  EXPECT_NE(said().find("private memory is read from smaps\n"), std::string::npos);
+  ASSERT_TRUE(write_file(own / "smaps_rollup", "Rss: 100 kB\nPss: 50 kB\nPrivate_Dirty: 40 kB\n"));
+  EXPECT_EQ(said().find("memory"), std::string::npos);
+}
 
 TEST_F(ProcessHost, HealsAKilledWorkerAndAKilledForkServer) {
   start();
