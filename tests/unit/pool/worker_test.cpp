@@ -24,7 +24,8 @@ protected:
   Worker() {
     aut.forked(77);
     aut.ready({.live = 5 * mib});
-    worker_memory::reading first{.idle = true};
+    worker_memory::reading first;
+    first.idle = true;
     first.pages.private_bytes = first.pages.anonymous = 10 * mib;
     aut.memory().read(first);
     aut.memory().note_baseline();
