@@ -116,13 +116,23 @@ private:
 
   size_t healed() const { return a_.replacements().size(); }
 
+  /// A result of a new worker may come before the event that its predecessor was replaced: that one
+  /// comes when the old worker has ended.
+  bool has_later_generation() const {
+    return std::any_of(a_.by_slot().begin(), a_.by_slot().end(), [](const auto& slot) {
+      return !slot.second.empty() && slot.second.back().generation > 1;
+    });
+  }
+
   void healing() {
     lines_.emplace_back();
     uint64_t recovered = 0;
     for (const auto& x : a_.replacements())
       recovered += x.bytes_recovered;
     if (healed() == 0)
-      put(start().add("no worker replaced so far", colour::grey));
+      put(start().add(has_later_generation() ? "a worker was replaced; its report is under way"
+                                             : "no worker replaced so far",
+                      colour::grey));
     else
       put(start().add(counted(healed(), "worker") + " replaced, " + megabytes(recovered)
                         + " recovered",

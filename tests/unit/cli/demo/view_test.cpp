@@ -115,6 +115,25 @@ TEST_F(DemoView, ShowsProgressThroughputMemoryResultsAndHealing) {
     EXPECT_NE(text.find(part), text.npos) << part << " in\n" << text;
 }
 
+TEST_F(DemoView, DoesNotSayThatNobodyWasReplacedBesideASecondGeneration) {
+  demo_account early;
+  early.expect(2);
+  messaging::result x;
+  x.job_id = "demo-0";
+  x.generation = 1;
+  early.submitted("demo-0", "零");
+  early.on_result(x);
+  EXPECT_NE(joined(draw_demo(early, moment, 100, 30, false)).find("no worker replaced so far"),
+            std::string::npos);
+  x.job_id = "demo-1";
+  x.generation = 2;
+  early.submitted("demo-1", "零");
+  early.on_result(x);
+  const auto text = joined(draw_demo(early, moment, 100, 30, false));
+  EXPECT_EQ(text.find("no worker replaced so far"), std::string::npos) << text;
+  EXPECT_NE(text.find("a worker was replaced; its report is under way"), std::string::npos);
+}
+
 TEST_F(DemoView, AlignsLabelsOfAnyWidth) {
   moment.latest = {moment.latest.front(), moment.latest.front(), moment.latest.front()};
   moment.latest[1].top_k.front().label = "seven";
