@@ -95,7 +95,7 @@ void dispatcher_state::on_assigned(const messaging::partitions_assigned& x) {
     }
     partitions.insert(where);
     unacknowledged.erase(where);
-    obey(delivery->assigned(where));
+    obey(where, delivery->assigned(where));
   }
   assigned = true;
   set_reachable();

@@ -21,13 +21,19 @@ std::string name_of(const messaging::topic_partition& x) {
 } // namespace
 
 void dispatcher_state::store_progress(const messaging::topic_partition& where) {
-  obey(delivery->progressed(where));
+  obey(where, delivery->progressed(where));
 }
 
-void dispatcher_state::obey(const messaging::delivery_orders& x) {
-  for (const auto& [where, point] : x.store)
-    store(where, point);
-  if (x.transaction && publisher)
+void dispatcher_state::obey(const messaging::topic_partition& where,
+                            const messaging::delivery_orders& x) {
+  if (x.store)
+    store(where, *x.store);
+  if (x.transaction)
+    want_transaction();
+}
+
+void dispatcher_state::want_transaction() {
+  if (publisher)
     self->send(publisher, atom::commit{});
 }
 
@@ -54,7 +60,7 @@ void dispatcher_state::on_committed(const messaging::offsets_committed& x) {
     if (item.without_map && !std::exchange(map_refused, true))
       settings.report->emit(
         events::commit_map_refused{.topic = item.where.topic, .partition = item.where.partition});
-    obey(delivery->committed(item.where, item.epoch, item.version));
+    obey(item.where, delivery->committed(item.where, item.epoch, item.version));
   }
   dispatch();
   look_after_departures();
@@ -102,7 +108,7 @@ void dispatcher_state::look_after_commits() {
     waiting += records;
   const auto too_many = waiting >= settings.max_aside || aside_bytes >= settings.max_aside_bytes;
   for (const auto& where : partitions) {
-    obey(delivery->looked_after(where));
+    obey(where, delivery->looked_after(where));
     if (ledger.congested(where) || (too_many && aside.contains(where)))
       full.insert(where);
     if (!ledger.awaits_mark(where)) {

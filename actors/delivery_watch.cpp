@@ -32,14 +32,4 @@ delivery_watch::news delivery_watch::works(const set_aside& aside, clock::time_p
   return input(false, {}, {});
 }
 
-delivery_watch::news delivery_watch::look(const set_aside& aside, const backlog& x,
-                                          clock::time_point now, const stall& text, bool able) {
-  if (const auto held = aside.results_held(now, stall_limit_))
-    return fails("topic " + held->first + " takes no results: " + held->second.message, x, now);
-  if (x.waits && now - last_progress_ > stall_limit_)
-    return fails(text.what + " for " + std::to_string(stall_limit_.count()) + " ms: " + text.guess,
-                 x, now);
-  return able ? works(aside, now) : std::nullopt;
-}
-
 } // namespace ziyu::actors

@@ -32,13 +32,28 @@ public:
   /// Records get through; nothing while a topic holds back results.
   news works(const set_aside& aside, clock::time_point now);
 
-  /// What a stall is called: "`what` for N ms: `guess`".
+  /// What the breaker's event says of a stall: "`what` for N ms: `guess`".
   struct stall {
     std::string what, guess;
+    backlog waiting;
   };
-  /// Looks for a stall from time to time. @param able Without a stall, records would get through.
-  news look(const set_aside& aside, const backlog& x, clock::time_point now, const stall& text,
-            bool able);
+  /// Looks for a stall from time to time.
+  /// @param waits Whether anything waits for an acknowledgement, be it of offsets.
+  /// @param able Without a stall, records would get through.
+  /// @param describe Returns the `stall`; called only for one that the breaker does not know.
+  template <class F>
+  news look(const set_aside& aside, bool waits, clock::time_point now, bool able, F describe) {
+    const auto held = aside.results_held(now, stall_limit_);
+    const auto silent = waits && now - last_progress_ > stall_limit_;
+    if (!held && !silent)
+      return able ? works(aside, now) : std::nullopt;
+    if (failing_)
+      return std::nullopt;
+    const stall x = describe();
+    return fails(held ? "topic " + held->first + " takes no results: " + held->second.message
+                      : x.what + " for " + std::to_string(stall_limit_.count()) + " ms: " + x.guess,
+                 x.waiting, now);
+  }
 
 private:
   std::chrono::milliseconds stall_limit_;

@@ -18,7 +18,8 @@ void dispatcher_state::depart(std::vector<messaging::topic_partition> going,
   drop_queued(
     [&x](const job_entry& item) { return x.partitions.contains(item.job.source->id.where()); });
   departures.push_back(std::move(x));
-  obey(delivery->departing());
+  if (delivery->commits_before_departure())
+    want_transaction();
   look_after_departures();
 }
 
@@ -74,7 +75,7 @@ uint64_t dispatcher_state::hand_back(const std::vector<messaging::topic_partitio
                                      bool lost) {
   uint64_t count = 0;
   for (const auto& where : going) {
-    obey(delivery->gone(where, !lost));
+    obey(where, delivery->gone(where, !lost));
     count += ledger.revoke(where).size();
     partitions.erase(where);
     unacknowledged.erase(where);

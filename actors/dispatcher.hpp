@@ -96,7 +96,8 @@ struct dispatcher_state {
   void store(const messaging::topic_partition& where, const messaging::commit_point& point);
   void on_committed(const messaging::offsets_committed& x);
   transaction_plan plan(const plan_request& x);
-  void obey(const messaging::delivery_orders& x);
+  void obey(const messaging::topic_partition& where, const messaging::delivery_orders& x);
+  void want_transaction();
   /// The work of a tick: progress, marks without acknowledgement, held partitions, the audit of the
   /// ledger.
   void look_after_commits();

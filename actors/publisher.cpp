@@ -312,11 +312,12 @@ void publisher_state::on_tick() {
 void publisher_state::look_for_a_stall() {
   // Records that could not be published may have been handed back.
   const auto able = pending_jobs == 0 && producer;
-  tell_breaker(
-    *self, settings.dispatcher,
-    watch->look(aside, waiting(), self->clock().now(),
-                {"no delivery report", "is the broker reachable, and does the topic exist?"},
-                able));
+  tell_breaker(*self, settings.dispatcher,
+               watch->look(aside, pending_jobs > 0, self->clock().now(), able, [this] {
+                 return delivery_watch::stall{"no delivery report",
+                                              "is the broker reachable, and does the topic exist?",
+                                              waiting()};
+               }));
 }
 
 void publisher_state::finish_drain_if_empty(bool timed_out) {

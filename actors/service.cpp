@@ -165,8 +165,12 @@ private:
 
 stop_limits to_stop_limits(const configs::config& c) {
   const auto& x = c.shutdown;
-  return {x.gate_ms,   x.drain_ms, x.flush_ms,
-          x.commit_ms, x.close_ms, c.workers.grace_ms + explain_ms};
+  return {.gate_ms = x.gate_ms,
+          .drain_ms = x.drain_ms,
+          .flush_ms = x.flush_ms,
+          .commit_ms = x.commit_ms,
+          .close_ms = x.close_ms,
+          .workers_ms = c.workers.grace_ms + explain_ms};
 }
 
 process_host_settings to_process_host_settings(const configs::config& c,
@@ -245,8 +249,7 @@ public:
   /// report.
   void stop() {
     report_->emit(events::service_stopping{.drain_ms = config_.shutdown.drain_ms});
-    const auto stages = stages_of(
-      [this](auto each, auto ended) { core_->stop(std::move(each), std::move(ended)); });
+    const auto stages = run_stages(stages_of_stop(to_stop_limits(config_)));
     caf::scoped_actor self{system_};
     const auto ledger = ledger_of(self);
     report_->emit(events::service_stopped{.ledger = ledger, .stages = stages});
@@ -264,8 +267,7 @@ public:
       return;
     drained_ = true;
     spdlog::info("SIGUSR1: draining for maintenance; SIGUSR2 resumes");
-    const auto stages = stages_of(
-      [this](auto each, auto ended) { core_->leave_group(std::move(each), std::move(ended)); });
+    const auto stages = run_stages(stages_out_of_group(to_stop_limits(config_)));
     caf::scoped_actor self{system_};
     report_->emit(events::maintenance_began{.ledger = ledger_of(self)["total"], .stages = stages});
   }
@@ -320,7 +322,6 @@ private:
     x.pool.on_fatal = [&stop = stop_](error why) { stop.fail_with(std::move(why)); };
     x.slot.top_k = c.model.top_k;
     x.slot.faults_allowed = c.faults.allowed;
-    x.stop = to_stop_limits(c);
     return x;
   }
 
@@ -334,10 +335,10 @@ private:
   }
 
   /// Returns when all stages have ended; each has its deadline. The source is gone then.
-  template <class F>
-  events::stop_stages stages_of(F begin) {
+  events::stop_stages run_stages(std::vector<stop_stage> stages) {
     auto ended = std::make_shared<std::promise<events::stop_stages>>();
-    begin(
+    core_->run_stages(
+      std::move(stages),
       [](const events::stop_stages::stage& x) {
         if (!x.done)
           spdlog::warn("stop, stage {}: not done within {} ms; going on", x.name, x.limit_ms);

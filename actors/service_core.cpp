@@ -33,7 +33,7 @@ std::shared_ptr<record_source> service_core::source_holder::get() const {
 service_core::service_core(caf::actor_system& system, std::shared_ptr<reporter> report,
                            service_settings x)
   : system_(system), report_(std::move(report)), credit_(std::make_shared<intake>(x.credit)),
-    limits_(x.stop), job_timeout_(x.jobs.job_timeout) {
+    job_timeout_(x.jobs.job_timeout) {
   x.jobs.slots = x.pool.slots;
   x.slot.job_timeout = x.jobs.job_timeout;
   x.pool.judge.workers = x.pool.slots;
@@ -103,14 +103,6 @@ void service_core::spawn_supervisor(
 void service_core::attach(const std::shared_ptr<record_source>& x) { source_->set(x); }
 
 // -- stop and maintenance ---------------------------------------------------------------------
-
-void service_core::leave_group(on_stage each, on_end ended) {
-  run_stages(stages_out_of_group(limits_), std::move(each), std::move(ended));
-}
-
-void service_core::stop(on_stage each, on_end ended) {
-  run_stages(stages_of_stop(limits_), std::move(each), std::move(ended));
-}
 
 void service_core::run_stages(std::vector<stop_stage> stages, on_stage each, on_end ended) {
   stop_program_settings x;

@@ -32,7 +32,6 @@ struct service_settings {
   inference_settings slot;
   /// Spawns the actor of a slot; unset: `inference`.
   std::function<inference_actor(const inference_settings&)> spawn_slot;
-  stop_limits stop;
 };
 
 /// The actors of one service and how they are wired: everything but the consumer, the HTTP server
@@ -55,25 +54,19 @@ public:
   const publisher_actor& publisher() const { return publisher_; }
   const publisher_actor& events() const { return events_; }
   const std::shared_ptr<intake>& credit() const { return credit_; }
-  const std::shared_ptr<reporter>& report() const { return report_; }
 
   /// From now on progress goes to `x`, which sends its records to `dispatcher`. The caller keeps `x`
-  /// until a `leave_group` or `stop` has ended. At most one source is attached at a time.
+  /// until stages that close it have ended. At most one source is attached at a time.
   void attach(const std::shared_ptr<record_source>& x);
 
   using on_stage = std::function<void(const events::stop_stages::stage&)>;
   using on_end = std::function<void(events::stop_stages)>;
 
-  /// Takes the instance out of its group. `ended` is called once, by an actor's thread. Workers stay.
-  void leave_group(on_stage each, on_end ended);
-
-  /// As `leave_group`, and ends the workers.
-  void stop(on_stage each, on_end ended);
-
-  /// Runs these stages; for a test that changes them.
+  /// Runs these stages: `stages_of_stop`, or `stages_out_of_group` for maintenance, after which the
+  /// workers stay. `ended` is called once, by an actor's thread.
   void run_stages(std::vector<stop_stage> stages, on_stage each, on_end ended);
 
-  /// Takes jobs again after `leave_group`, once an attempt that outlived the drain has ended: its
+  /// Takes jobs again after maintenance, once an attempt that outlived the drain has ended: its
   /// record must not be fetched again before. `done` is called once, by an actor's thread: false
   /// when a drain began meanwhile, or after the deadline of any attempt. After true, a new source
   /// may be attached.
@@ -104,7 +97,6 @@ private:
   std::shared_ptr<reporter> report_;
   std::shared_ptr<intake> credit_;
   std::shared_ptr<source_holder> source_ = std::make_shared<source_holder>();
-  stop_limits limits_;
   std::chrono::milliseconds job_timeout_;
   decoder_actor decoder_;
   dispatcher_actor dispatcher_;

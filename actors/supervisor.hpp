@@ -124,7 +124,6 @@ struct supervisor_state {
   void on_trimmed(worker_entry& x, const wire::trimmed& news);
   void heal(worker_entry& x);
   void release(worker_entry& x); ///< Lets it go on if it is held.
-  void tell_verdict(worker_entry& x);
   /// Begins the replacements that are due, those nearest to their budget first.
   void start_replacements();
   void begin_replacement(worker_entry& x);

@@ -342,8 +342,12 @@ delivery_watch::backlog transactional_publisher_state::backlog() const {
   delivery_watch::backlog x{.records = pending.size() + batch.size(), .bytes = pending_bytes};
   for (const auto& each : batch)
     x.bytes += each.content->bytes();
-  x.waits = state != phase::idle || wanted || !pending.empty();
+  x.waits = waits();
   return x;
+}
+
+bool transactional_publisher_state::waits() const {
+  return state != phase::idle || wanted || !pending.empty();
 }
 
 void transactional_publisher_state::on_tick() {
@@ -357,12 +361,12 @@ void transactional_publisher_state::on_tick() {
   // Also without anything to commit: the breaker waits for it.
   const auto made = !producer && now >= not_before && ensure_producer();
   pump();
-  const auto waiting_now = backlog();
-  if (!waiting_now.waits)
+  if (!waits())
     watch->progressed(now);
   tell_breaker(*self, settings.dispatcher,
-               watch->look(aside, waiting_now, now, {"no transaction was committed", trouble()},
-                           made || (!waiting_now.waits && producer)));
+               watch->look(aside, waits(), now, made || (!waits() && producer), [this] {
+                 return delivery_watch::stall{"no transaction was committed", trouble(), backlog()};
+               }));
   answer_waiting();
 }
 

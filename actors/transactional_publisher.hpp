@@ -99,6 +99,7 @@ private:
   void put_off(const error& why);
   std::string trouble() const; ///< Why nothing is committed, for people.
   delivery_watch::backlog backlog() const;
+  bool waits() const; ///< Something is to be committed, or is being committed.
 };
 
 static_assert(!std::is_aggregate_v<transactional_publisher_state>);

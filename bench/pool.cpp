@@ -3,6 +3,7 @@
 #include "actors/process_host.hpp"
 #include "actors/status_json.hpp"
 #include "base/heap.hpp"
+#include "tests/support/progress_source.hpp"
 
 #include <caf/event_based_actor.hpp>
 #include <caf/io/middleman.hpp>
@@ -91,36 +92,19 @@ pool::system_config::system_config() {
   load<caf::io::middleman>();
 }
 
-/// Commits at once what is stored.
-class pool::memory_source : public record_source {
-public:
-  explicit memory_source(dispatcher_actor to) : to_(std::move(to)) {}
-
-  expected<void> store(const messaging::topic_partition& where,
-                       messaging::commit_point x) override {
-    caf::anon_send(to_, messaging::offsets_committed{{{where, 1, x.version, std::nullopt, false}}});
-    return {};
-  }
-  std::shared_ptr<const messaging::group_membership> membership(
-    const std::map<messaging::topic_partition, uint64_t>&) override {
-    return nullptr;
-  }
-  void commit(std::chrono::milliseconds, std::function<void(expected<void>)> done) override {
-    done({});
-  }
-  void close(std::chrono::milliseconds, std::function<void(bool)> done) override { done(true); }
-
-private:
-  dispatcher_actor to_;
-};
-
 pool::pool(pool_settings settings, std::function<void(const events::event&)> on_event)
   : settings_(std::move(settings)), on_event_(std::move(on_event)), system_(config_) {
   core_.emplace(system_,
                 std::make_shared<reporter>(system_environment(), "bench", "events",
                                            std::make_shared<metrics>()),
                 to_service_settings());
-  source_ = std::make_shared<memory_source>(core_->dispatcher());
+  // Commits at once what is stored.
+  source_ = std::make_shared<test::progress_source>([to = core_->dispatcher()](
+                                                      const messaging::topic_partition& where,
+                                                      const messaging::commit_point& x) {
+    caf::anon_send(to, messaging::offsets_committed{{{where, 1, x.version, std::nullopt, false}}});
+    return expected<void>{};
+  });
   core_->attach(source_);
   caf::anon_send(core_->dispatcher(), messaging::partitions_assigned{1, {partition}, {}});
 }

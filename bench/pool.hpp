@@ -99,7 +99,6 @@ public:
 
 private:
   class memory_producer;
-  class memory_source;
   struct system_config : caf::actor_system_config {
     system_config();
   };
@@ -120,7 +119,7 @@ private:
   system_config config_;
   caf::actor_system system_;
   std::optional<actors::service_core> core_;
-  std::shared_ptr<memory_source> source_;
+  std::shared_ptr<actors::record_source> source_;
   std::vector<caf::actor> eavesdroppers_; ///< Filled by the supervisor while it starts.
 };
 

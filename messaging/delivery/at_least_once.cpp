@@ -11,10 +11,7 @@ public:
   explicit at_least_once(offset_ledger& ledger) : delivery_strategy(ledger) {}
 
   delivery_orders progressed(const topic_partition& where) override {
-    delivery_orders x;
-    if (auto point = ledger_.take_progress(where))
-      x.store.emplace_back(where, std::move(*point));
-    return x;
+    return {ledger_.take_progress(where), false};
   }
 
   delivery_orders looked_after(const topic_partition& where) override { return progressed(where); }
@@ -29,16 +26,12 @@ public:
     // The consumer tries again while the partition is ours.
   }
 
-  delivery_orders departing() override { return {}; }
+  bool commits_before_departure() const override { return false; }
 
   bool may_go(const topic_partition&) const override { return true; }
 
   delivery_orders gone(const topic_partition& where, bool in_order) override {
-    delivery_orders x;
-    if (in_order)
-      if (auto point = ledger_.farewell(where))
-        x.store.emplace_back(where, std::move(*point));
-    return x;
+    return {in_order ? ledger_.farewell(where) : std::nullopt, false};
   }
 
   delivery_orders assigned(const topic_partition& where) override { return progressed(where); }

@@ -4,8 +4,7 @@
 
 #include <chrono>
 #include <memory>
-#include <utility>
-#include <vector>
+#include <optional>
 
 namespace ziyu::messaging {
 
@@ -15,10 +14,10 @@ enum class guarantee : uint8_t {
   exactly_once,  ///< Offsets are committed in one transaction with their results.
 };
 
-/// What its owner has to do after it has told something to a strategy.
+/// What its owner has to do for a partition after it has told something to a strategy.
 struct delivery_orders {
-  /// To be stored at the source, which commits them; after a failure, `lost`.
-  std::vector<std::pair<topic_partition, commit_point>> store;
+  /// To be stored at the source, which commits it. If that fails: `offset_ledger::progress_lost`.
+  std::optional<commit_point> store;
   /// The publisher is to run a transaction soon, even without results.
   bool transaction = false;
 };
@@ -42,8 +41,8 @@ public:
   /// A commit has failed.
   virtual void failed(const topic_partition& where, uint64_t epoch) = 0;
 
-  /// Partitions are about to go, in good order.
-  virtual delivery_orders departing() = 0;
+  /// Whether a transaction is wanted as soon as partitions are about to go, in good order.
+  virtual bool commits_before_departure() const = 0;
 
   /// Whether `where` may go as far as commits are concerned.
   virtual bool may_go(const topic_partition& where) const = 0;

@@ -14,11 +14,11 @@ public:
 
   /// Progress that nobody waits for is committed with the next results.
   delivery_orders progressed(const topic_partition& where) override {
-    return {{}, ledger_.is_urgent(where)};
+    return {std::nullopt, ledger_.is_urgent(where)};
   }
 
   delivery_orders looked_after(const topic_partition& where) override {
-    return {{}, ledger_.has_progress(where)};
+    return {std::nullopt, ledger_.has_progress(where)};
   }
 
   delivery_orders committed(const topic_partition& where, uint64_t epoch,
@@ -36,7 +36,7 @@ public:
       ledger_.progress_lost(where);
   }
 
-  delivery_orders departing() override { return {{}, true}; }
+  bool commits_before_departure() const override { return true; }
 
   bool may_go(const topic_partition& where) const override {
     const auto i = farewells_.find(where);

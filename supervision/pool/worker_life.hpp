@@ -8,8 +8,8 @@ namespace ziyu::supervision {
 /// The phase of a worker's life. A transition that is not drawn here ends the process: a worker
 /// that is given to two slots could lose a job. Pure; not thread-safe.
 ///
-/// spawning ──forked──> warming ──ready──> standby ──link──> linked ──serve──> serving
-///     └────────────────ready─────────────────^          each ──end──> ending
+/// spawning --forked--> warming --ready--> standby --link--> linked --serve--> serving
+///     +----------------ready-----------------^          each --end--> ending
 class worker_life {
 public:
   enum class phase : uint8_t {

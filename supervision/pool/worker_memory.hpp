@@ -76,7 +76,6 @@ public:
 
   /// False if a trim is under way already.
   bool begin_trim();
-  bool is_trimming() const { return trimming_; }
   /// Whether this rung was used since it was judged anew.
   bool was_trimmed() const { return trimmed_; }
 

@@ -125,7 +125,6 @@ actors::service_settings service::to_service_settings() {
     x.transactions->make = transactional_producers();
   }
   x.pool = to_supervisor_settings();
-  x.stop = stop_times;
   return x;
 }
 

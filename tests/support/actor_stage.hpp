@@ -2,6 +2,7 @@
 
 #include "actors/reporter.hpp"
 #include "tests/support/fixed_environment.hpp"
+#include "tests/support/metric_text.hpp"
 
 #include <caf/actor_system.hpp>
 #include <caf/actor_system_config.hpp>
@@ -86,11 +87,7 @@ public:
 
   /// A counter's or gauge's value as in `/metrics`, e.g. `ziyu_events_total{type="x"}`; 0 when it
   /// does not exist.
-  double metric(const std::string& name) const {
-    const auto text = "\n" + stats->text();
-    const auto at = text.find("\n" + name + " ");
-    return at == std::string::npos ? 0 : std::stod(text.substr(at + name.size() + 2));
-  }
+  double metric(const std::string& name) const { return series_in(stats->text(), name); }
 
   double events(const std::string& type) const {
     return metric("ziyu_events_total{type=\"" + type + "\"}");

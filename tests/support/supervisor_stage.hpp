@@ -66,6 +66,16 @@ protected:
     start_with(make);
   }
 
+  /// What a slot reports of a job of this worker, which has kept so many live bytes.
+  static job_done done_by(const fake_host::worker& x, uint64_t kept) {
+    job_done news;
+    news.worker = x.id;
+    news.memory.delta_live = static_cast<int64_t>(kept);
+    news.memory.said = fake_host::reading(x);
+    news.memory.private_bytes = x.private_bytes;
+    return news;
+  }
+
   std::shared_ptr<std::optional<attempt_outcome>> request(uint32_t slot) {
     auto job = std::make_shared<const messaging::job>(
       *messaging::decode_job(make_record(next_offset++), messaging::job_limits{}));

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "e2e/support/service.hpp"
+#include "tests/support/metric_text.hpp"
 
 #include <nlohmann/json.hpp>
 
@@ -10,9 +11,7 @@ namespace ziyu::e2e {
 
 /// The value of this series in `/metrics`, with its labels if it has any; 0 when there is none.
 inline double metric(const service& s, const std::string& series) {
-  const auto text = s.get("/metrics").body;
-  const auto at = text.find("\n" + series + " ");
-  return at == std::string::npos ? 0 : std::stod(text.substr(at + series.size() + 2));
+  return test::series_in(s.get("/metrics").body, series);
 }
 
 /// Whether `/health` says that the service is degraded, for a reason with these words. Its status

@@ -96,14 +96,7 @@ TEST_F(Dying, EachKillIsFollowedByADeathAlsoWhenTheStandbyTakesOverMeanwhile) {
   start_with([&](uint32_t, supervisor_actor) { return spawn(fake_inference, slot); });
   send(aut, slot_switched{0, 1, 0});
   auto& old = host->workers.at(1);
-  const auto job = [&] {
-    job_done news;
-    news.worker = 1;
-    news.memory.delta_live = 6 * mib;
-    news.memory.said = fake_host::reading(old);
-    news.memory.private_bytes = old.private_bytes;
-    send(aut, news);
-  };
+  const auto job = [&] { send(aut, done_by(old, 6 * mib)); };
   for (auto i = 0; i < 12; ++i) {
     old.live += 6 * mib;
     old.private_bytes += 6 * mib;

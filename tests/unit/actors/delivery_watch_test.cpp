@@ -16,8 +16,9 @@ constexpr clock::time_point start{1'000s};
 class DeliveryWatch : public ::testing::Test {
 protected:
   delivery_watch::news look(clock::time_point now, uint64_t records = 1) {
-    return aut.look(aside, {records, 100, records > 0}, now, {"no delivery report", "who knows"},
-                    false);
+    return aut.look(aside, records > 0, now, false, [&] {
+      return delivery_watch::stall{"no delivery report", "who knows", {records, 100, records > 0}};
+    });
   }
 
   set_aside aside;
@@ -70,7 +71,8 @@ TEST_F(DeliveryWatch, AFailureIsToldAtOnce) {
   ASSERT_TRUE(told);
   EXPECT_EQ(told->values.at("silent_ms"), 0) << "nothing waits";
   EXPECT_FALSE(look(start + 1s)) << "the breaker knows";
-  const auto made = aut.look(aside, {}, start + 2s, {}, true);
+  const auto made = aut.look(aside, false, start + 2s, true,
+                             [] { return delivery_watch::stall{}; });
   ASSERT_TRUE(made) << "a producer was made, and nothing waits";
   EXPECT_FALSE(made->raised);
 }

@@ -4,6 +4,7 @@
 
 #include "tests/support/actor_stage.hpp"
 #include "tests/support/fake_actors.hpp"
+#include "tests/support/progress_source.hpp"
 
 #include <gmock/gmock.h>
 
@@ -15,15 +16,11 @@ using namespace ziyu::test;
 using testing::ElementsAre;
 
 /// Commits and closes when the test says so.
-class fake_source : public record_source {
+class fake_source : public progress_source {
 public:
-  expected<void> store(const messaging::topic_partition&, messaging::commit_point) override {
-    return {};
-  }
-  std::shared_ptr<const messaging::group_membership> membership(
-    const std::map<messaging::topic_partition, uint64_t>&) override {
-    return nullptr;
-  }
+  fake_source()
+    : progress_source([](const messaging::topic_partition&,
+                         const messaging::commit_point&) -> expected<void> { return {}; }) {}
   void commit(std::chrono::milliseconds limit, std::function<void(expected<void>)> done) override {
     commits.push_back(limit);
     committed = std::move(done);
@@ -44,7 +41,11 @@ public:
 class StopProgram : public actor_fixture {
 protected:
   StopProgram() {
-    settings.stages = stages_out_of_group({1'000, 2'000, 3'000, 4'000, 5'000, 0});
+    settings.stages = stages_out_of_group({.gate_ms = 1'000,
+                                           .drain_ms = 2'000,
+                                           .flush_ms = 3'000,
+                                           .commit_ms = 4'000,
+                                           .close_ms = 5'000});
     settings.credit = credit;
     settings.dispatcher = spawn(fake_dispatcher, log);
     settings.publisher = spawn(fake_publisher, publications);

@@ -292,10 +292,7 @@ TEST_F(Supervisor, TellsTheJudgeHowManyJobsRanTogether) {
   auto& x = host->workers.at(1);
   auto work = [&](uint32_t batch) {
     x.live += 64 * 1024;
-    job_done news;
-    news.worker = 1;
-    news.memory.said = fake_host::reading(x);
-    news.memory.private_bytes = x.private_bytes;
+    auto news = done_by(x, 0);
     news.batch = batch;
     send(aut, news);
   };
@@ -317,12 +314,7 @@ TEST_F(Supervisor, EndsTheOldWorkerThoughItsFirstSuccessorDiedWhenLinked) {
   for (auto i = 0; i < 12; ++i) {
     old.live += 6 * mib;
     old.private_bytes += 6 * mib;
-    job_done news;
-    news.worker = 1;
-    news.memory.delta_live = 6 * mib;
-    news.memory.said = fake_host::reading(old);
-    news.memory.private_bytes = old.private_bytes;
-    send(aut, news);
+    send(aut, done_by(old, 6 * mib));
   }
   ASSERT_EQ(slot->links.size(), 2u) << "a replacement is wanted";
   host->die(host->workers.at(2), SIGSEGV);

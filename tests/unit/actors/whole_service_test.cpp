@@ -8,6 +8,7 @@
 #include "tests/support/actor_stage.hpp"
 #include "tests/support/fake_host.hpp"
 #include "tests/support/fake_kafka.hpp"
+#include "tests/support/progress_source.hpp"
 
 #include <nlohmann/json.hpp>
 #include <spdlog/spdlog.h>
@@ -30,7 +31,7 @@ public:
   explicit world(uint64_t seed)
     : order_(static_cast<ordering>(seed % 3)), stage_(seed), dice_(seed),
       core_(stage_.sys, stage_.report, to_service_settings(seed)) {
-    core_.attach(store_);
+    core_.attach(progress_);
     host_->prepare = [this](fake_host::worker& x) {
       if (calm_)
         return;
@@ -143,7 +144,13 @@ public:
   void stop() {
     calm_ = true;
     std::optional<events::stop_stages> stages;
-    core_.stop(nullptr, [&stages](events::stop_stages x) { stages = std::move(x); });
+    core_.run_stages(stages_of_stop({.gate_ms = 1'000,
+                                     .drain_ms = 5'000,
+                                     .flush_ms = 1'000,
+                                     .commit_ms = 1'000,
+                                     .close_ms = 1'000,
+                                     .workers_ms = 2'000}),
+                     nullptr, [&stages](events::stop_stages x) { stages = std::move(x); });
     for (auto i = 0; i < 150 && !stages; ++i) {
       kafka_.take_nothing = one_in(3);
       kafka_.acknowledge_all();
@@ -165,27 +172,6 @@ public:
   }
 
 private:
-  /// Progress goes to the world.
-  class store_port : public record_source {
-  public:
-    explicit store_port(world& owner) : owner_(owner) {}
-    expected<void> store(const messaging::topic_partition& where,
-                         messaging::commit_point x) override {
-      return owner_.store(where, x);
-    }
-    std::shared_ptr<const messaging::group_membership> membership(
-      const std::map<messaging::topic_partition, uint64_t>&) override {
-      return nullptr;
-    }
-    void commit(std::chrono::milliseconds, std::function<void(expected<void>)> done) override {
-      done({});
-    }
-    void close(std::chrono::milliseconds, std::function<void(bool)> done) override { done(true); }
-
-  private:
-    world& owner_;
-  };
-
   service_settings to_service_settings(uint64_t seed) {
     service_settings x;
     x.credit = {8, 100'000};
@@ -211,7 +197,6 @@ private:
     s.host = host_;
     s.on_model = [](const auto&) {};
     s.on_fatal = [](error why) { ADD_FAILURE() << "fatal: " << why.describe(); };
-    x.stop = {1'000, 5'000, 1'000, 1'000, 1'000, 2'000};
     return x;
   }
 
@@ -410,7 +395,10 @@ private:
   size_t counted_ = 0;
   uint64_t epoch_ = 0;
   bool calm_ = false;
-  std::shared_ptr<store_port> store_ = std::make_shared<store_port>(*this);
+  std::shared_ptr<progress_source> progress_ = std::make_shared<progress_source>(
+    [this](const messaging::topic_partition& where, const messaging::commit_point& x) {
+      return store(where, x);
+    });
   service_core core_;
   std::optional<source_loop> source_;
 };

@@ -52,7 +52,9 @@ TEST_F(ServiceView, HeadTellsThroughputPoolBreakerAndMemory) {
   EXPECT_EQ(line("jobs"), "jobs     50.5/s  0 waiting  1 running  512 results  4 dead letters");
   EXPECT_EQ(line("pool"), "pool     healthy  2 of 2 slots up  1 standby warm  3 replaced");
   EXPECT_EQ(line("breaker"), "breaker  closed");
-  EXPECT_EQ(line("memory"), "memory   █████████░░░░░░░░░░░░░░░░░░░░░ 31.2 % of 1.0 GiB (cgroup2)");
+  EXPECT_EQ(line("memory"), "memory   █████████"
+                            "░░░░░░░░░░░░░░░░░░░░░"
+                            " 31.2 % of 1.0 GiB (cgroup2)");
 }
 
 TEST_F(ServiceView, TellsModelAndUptimeWhereTheServiceDoes) {
