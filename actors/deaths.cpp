@@ -55,16 +55,13 @@ void supervisor_state::on_channel_closed(const channel_closed& x) {
   const auto was = entry->close();
   if (x.reason)
     entry->blame(*x.reason);
-  if (was == phase::linked) {
-    auto& where = slots[entry->slot()];
-    if (where.linked == entry->id())
-      where.linked = 0;
-  }
+  if (was == phase::linked)
+    slots[entry->slot()].unlink(entry->id());
   if (entry->pid() == 0) {
     // Not forked, or dead before the fork server's `spawned` came: that frame decides. No new
     // worker is asked for before; otherwise a worker that always dies would be forked in a tight
     // loop.
-    if (entry->is_end_expected() || !keeper->is_running())
+    if (entry->is_end_expected() || !is_server_up(*entry))
       workers.erase(entry->id());
     return;
   }
@@ -72,15 +69,14 @@ void supervisor_state::on_channel_closed(const channel_closed& x) {
   // The supervisor tells its slot, with the reason.
   if (entry->generation() > 0) {
     if (entry->is_oom_killed())
-      self->send(slots[entry->slot()].actor,
+      self->send(inferences.at(entry->slot()),
                  kill_notice{entry->id(), *entry->killed(), entry->memory().private_bytes()});
-    self->send(slots[entry->slot()].actor, x);
+    self->send(inferences.at(entry->slot()), x);
   }
   // Not a worker that was relieved and still had to be dumped.
-  if (was == phase::serving && slots[entry->slot()].worker == entry->id()) {
-    auto& where = slots[entry->slot()];
-    where.worker = 0;
-    if (!where.wanted) {
+  if (auto& where = slots[entry->slot()]; was == phase::serving && where.worker() == entry->id()) {
+    where.lose_worker();
+    if (!where.wanted()) {
       replacement next;
       next.slot = entry->slot();
       next.old_worker = entry->id();
@@ -97,22 +93,24 @@ void supervisor_state::on_channel_closed(const channel_closed& x) {
           next.cause = to_string(cause);
       next.reason = entry->killed() ? entry->killed()->message : std::string{ended_by_itself};
       next.evidence = evidence_of(*entry);
-      where.wanted = std::move(next);
+      where.want(std::move(next));
     }
   }
   if (!entry->is_end_expected())
-    note_death(was == phase::serving ? entry : nullptr);
+    note_death(*entry, was == phase::serving);
   supply();
 }
 
-void supervisor_state::note_death(const worker_entry* x) {
+void supervisor_state::note_death(const supervision::worker& x, bool served) {
   if (draining)
     return;
+  if (auto& of = versions.at(x.version()); of.is_on_trial()) // what serves is not in danger
+    return reject(of, x.killed() ? x.killed()->message : "its first worker died");
   const auto now = self->clock().now();
   const auto pause = worker_backoff->next(settings.report->env().random(), now);
   std::optional<supervision::restart_intensity::child> who;
-  if (x != nullptr)
-    who.emplace(x->slot(), x->generation());
+  if (served)
+    who.emplace(x.slot(), x.generation());
   if (intensity->admit(now, who))
     return;
   spawn_after = now + pause;
@@ -156,16 +154,12 @@ void supervisor_state::reap(uint64_t id, const std::optional<wire::exited>& how)
   if (entry->is_oom_killed() && how && how->signal != SIGKILL) {
     ooms.give_back(self->clock().now()); // it ended by itself: the kernel killed another process
     entry->acquit_kernel();
-    const auto correct = [id](replacement& x) {
-      if (x.old_worker != id)
-        return;
-      x.cause = crash;
-      x.reason = ended_by_itself;
-    };
-    for (auto& where : slots)
-      if (where.wanted)
-        correct(*where.wanted);
-    std::for_each(relieved.begin(), relieved.end(), correct);
+    slots[entry->slot()].correct(id, std::string{crash}, std::string{ended_by_itself});
+    for (auto& x : relieved)
+      if (x.old_worker == id) {
+        x.cause = crash;
+        x.reason = ended_by_itself;
+      }
   }
   if (!entry->is_end_expected()) {
     const auto what = entry->is_oom_killed() ? std::string{oom_killed}
@@ -175,6 +169,7 @@ void supervisor_state::reap(uint64_t id, const std::optional<wire::exited>& how)
     events::worker_died died{.slot = entry->slot(),
                              .generation = entry->generation(),
                              .pid = entry->pid(),
+                             .model = *entry->model(),
                              .how = describe(how),
                              .jobs = entry->memory().jobs(),
                              .private_bytes = entry->memory().private_bytes()};
@@ -202,7 +197,7 @@ void supervisor_state::finish_relieved(uint64_t id) {
       i != relieved.end()) {
     auto done = std::move(*i);
     relieved.erase(i);
-    finish_replacement(std::move(done));
+    finish_replacement(done);
   }
 }
 

@@ -123,13 +123,10 @@ struct moment {
 
 /// null until it is loaded.
 json model_json(const http_settings& x) {
-  const auto model = x.model ? x.model() : messaging::model_identity{};
+  const auto model = x.model ? x.model() : events::model_version{};
   if (model.name.empty())
     return nullptr;
-  return {{"name", model.name},
-          {"version", model.version},
-          {"sha256", model.sha256},
-          {"precision", model.precision}};
+  return events::to_json(model);
 }
 
 int64_t uptime_s(const http_settings& x) {

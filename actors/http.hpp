@@ -22,7 +22,7 @@ struct http_settings {
   supervisor_actor supervisor;
   std::shared_ptr<metrics> stats;
   /// The model that serves, for `/health`; its name is empty before it is loaded.
-  std::function<messaging::model_identity()> model;
+  std::function<events::model_version()> model;
   std::chrono::steady_clock::time_point started = std::chrono::steady_clock::now();
   double threshold = 0.8; ///< Share of container memory, for `/health`.
 };

@@ -220,8 +220,8 @@ void metrics::begin_series() {
                           "misreported", "timeout", "unknown", "exit code 1", "signal 6 (SIGABRT)",
                           "signal 7 (SIGBUS)", "signal 9 (SIGKILL)", "signal 11 (SIGSEGV)"})
     deaths.Add({{"how", how}});
-  for (const auto* cause :
-       {"crash", "hang", "hard_limit", "oom_killed", "bad_frame", "misreported", "timeout"})
+  for (const auto* cause : {"crash", "hang", "hard_limit", "oom_killed", "bad_frame", "misreported",
+                            "timeout", "rollout"})
     replacements.Add({{"cause", cause}});
   using supervision::leak_cause;
   for (auto i = 0; i <= static_cast<int>(leak_cause::unknown); ++i)
@@ -252,7 +252,7 @@ void metrics::set_jobs_left(uint32_t slot, std::optional<uint64_t> jobs) {
     .Set(jobs ? static_cast<double>(*jobs) : std::numeric_limits<double>::infinity());
 }
 
-void metrics::serve_model(const messaging::model_identity& x) {
+void metrics::serve_model(const events::model_version& x) {
   std::lock_guard guard{mutex_};
   auto& now = model_info.Add(
     {{"name", x.name}, {"version", x.version}, {"sha256", x.sha256}, {"precision", x.precision}});

@@ -31,7 +31,7 @@ public:
   void begin_slots(uint32_t slots);
 
   /// The model that serves from now on; replaces the previous one.
-  void serve_model(const messaging::model_identity& x);
+  void serve_model(const events::model_version& x);
 
   /// Unfinished records of the partitions assigned now; replaces all others.
   void set_lag(const std::map<messaging::topic_partition, uint64_t>& records);

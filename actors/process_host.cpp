@@ -5,6 +5,7 @@
 
 #include <caf/send.hpp>
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstdio>
@@ -33,17 +34,22 @@ process_host::process_host(caf::actor_system& system, process_host_settings sett
 }
 
 process_host::~process_host() {
-  if (control_)
-    caf::anon_send_exit(control_, caf::exit_reason::user_shutdown);
+  for (auto& [number, x] : servers_)
+    caf::anon_send_exit(x.control, caf::exit_reason::user_shutdown);
 }
 
-expected<int32_t> process_host::start_server(uint64_t server, caf::actor supervisor) {
-  auto pair = wire::socket_pair();
-  if (!pair)
-    return tl::unexpected(pair.error());
+// -- fork servers -----------------------------------------------------------------------------
+
+process_host::fork_server* process_host::find(uint64_t server) {
+  const auto i = servers_.find(server);
+  return i == servers_.end() ? nullptr : &i->second;
+}
+
+expected<supervision::child_process> process_host::start_process(const std::string& folder,
+                                                                 int control_fd) {
   supervision::child_specification spec;
-  spec.arguments = {settings_.executable.string(), "--fork-server", "--model",
-                    settings_.model.string(),      "--control-fd",  "3"};
+  spec.arguments = {
+    settings_.executable.string(), "--fork-server", "--model", folder, "--control-fd", "3"};
   for (const auto& [name, value] : {std::pair{"--max-pixels", settings_.max_pixels},
                                     {"--max-peak-bytes", settings_.max_peak_bytes},
                                     {"--budget-bytes", settings_.budget_bytes},
@@ -55,7 +61,7 @@ expected<int32_t> process_host::start_server(uint64_t server, caf::actor supervi
   }
   if (settings_.faults_allowed)
     spec.arguments.push_back("--faults-allowed");
-  spec.control_fd = pair->second.get();
+  spec.control_fd = control_fd;
   spec.new_session = true; // a terminal's Ctrl-C is only for the control process
   spec.inherit = supervision::worker_environment();
   spec.no_stdin = true;
@@ -66,67 +72,103 @@ expected<int32_t> process_host::start_server(uint64_t server, caf::actor supervi
     output_ = std::move(*output);
   }
   spec.stdout_fd = spec.stderr_fd = output_->writer();
-  auto child = supervision::child_process::start(spec);
-  if (!child)
-    return tl::unexpected(child.error());
-  server_ = std::move(*child);
-  names_->is_server(server_.pid());
+  return supervision::child_process::start(spec);
+}
+
+void process_host::forget_ended_servers() {
+  for (auto i = servers_.begin(); i != servers_.end();) {
+    if (i->second.process.running()) {
+      ++i;
+      continue;
+    }
+    caf::anon_send_exit(i->second.control, caf::exit_reason::user_shutdown);
+    i = servers_.erase(i);
+  }
+}
+
+expected<int32_t> process_host::start_server(uint64_t server, const std::string& folder,
+                                             caf::actor supervisor) {
+  forget_ended_servers();
+  auto pair = wire::socket_pair();
+  if (!pair)
+    return tl::unexpected(pair.error());
   wire::unique_fd duplicate{::fcntl(pair->first.get(), F_DUPFD_CLOEXEC, 0)};
   if (!duplicate)
     return fail(errc::io,
                 std::string{"cannot duplicate the control socket: "} + std::strerror(errno));
-  control_socket_ = std::move(pair->first);
-  control_ = spawn_control(system_, server, std::move(duplicate), std::move(supervisor));
-  return server_.pid();
+  auto child = start_process(folder, pair->second.get());
+  if (!child)
+    return tl::unexpected(child.error());
+  const auto pid = child->pid();
+  names_->is_server(pid);
+  servers_[server] = {
+    .process = std::move(*child),
+    .control = spawn_control(system_, server, std::move(duplicate), std::move(supervisor)),
+    .socket = std::move(pair->first)};
+  return pid;
 }
 
-void process_host::stop_server(bool kill) {
+void process_host::stop_server(uint64_t server, bool kill) {
+  auto x = find(server);
+  if (x == nullptr)
+    return;
   if (kill)
-    server_.signal(SIGKILL);
-  else if (control_socket_ && !wire::send_frame(control_socket_.get(), wire::stop{}))
-    server_.signal(SIGTERM);
+    x->process.signal(SIGKILL);
+  else if (!wire::send_frame(x->socket.get(), wire::stop{}))
+    x->process.signal(SIGTERM);
 }
 
-bool process_host::server_running() { return server_.running(); }
+bool process_host::server_running(uint64_t server) {
+  auto x = find(server);
+  return x != nullptr && x->process.running();
+}
 
-bool process_host::server_has_memory() {
+bool process_host::server_has_memory(uint64_t server) {
+  auto x = find(server);
+  if (x == nullptr)
+    return false;
   // A process that ends has no memory of its own from the moment before its first page is released.
   // It can be reaped only when all pages are released.
-  const auto pages = read_file("/proc/" + std::to_string(server_.pid()) + "/statm");
-  return pages && !pages->starts_with("0 ") && server_.running();
+  const auto pages = read_file("/proc/" + std::to_string(x->process.pid()) + "/statm");
+  return pages && !pages->starts_with("0 ") && x->process.running();
 }
 
-expected<caf::actor> process_host::spawn(uint64_t worker, caf::actor supervisor) {
-  if (!control_socket_)
+// -- workers ----------------------------------------------------------------------------------
+
+expected<caf::actor> process_host::spawn(uint64_t server, uint64_t worker, caf::actor supervisor) {
+  auto x = find(server);
+  if (x == nullptr)
     return fail(errc::unavailable, "there is no fork server");
   auto pair = wire::socket_pair();
   if (!pair)
     return tl::unexpected(pair.error());
-  if (auto ok = wire::send_frame(control_socket_.get(), wire::spawn{worker}, pair->second.get());
-      !ok)
+  if (auto ok = wire::send_frame(x->socket.get(), wire::spawn{worker}, pair->second.get()); !ok)
     return tl::unexpected(ok.error());
   return spawn_channel(system_, worker, std::move(pair->first), std::move(supervisor),
-                       [names = names_, worker](const wire::assign& x) {
-                         names->serves(worker, x.slot, x.generation);
+                       [names = names_, worker](const wire::assign& news) {
+                         names->serves(worker, news.slot, news.generation);
                        });
 }
 
-/// Whether `pid` is a child of `server` or of ours. A worker may have told its pid before the fork
-/// server did, and must not make us signal another process.
-static bool is_ours(int32_t pid, int32_t server) {
+/// Whether `pid` is a child of a fork server or of ours. A worker may have told its pid before its
+/// fork server did, and must not make us signal another process.
+bool process_host::is_ours(int32_t pid) {
   std::ifstream in{"/proc/" + std::to_string(pid) + "/stat"};
   const std::string text{std::istreambuf_iterator<char>{in}, {}};
   const auto name_end = text.rfind(')'); // the name before may contain anything
   char state = 0;
   int32_t parent = 0;
-  return name_end != std::string::npos
-         && std::sscanf(text.c_str() + name_end + 1, " %c %d", &state, &parent) == 2
-         && (parent == server || parent == ::getpid());
+  if (name_end == std::string::npos
+      || std::sscanf(text.c_str() + name_end + 1, " %c %d", &state, &parent) != 2)
+    return false;
+  return parent == ::getpid()
+         || std::any_of(servers_.begin(), servers_.end(),
+                        [parent](const auto& x) { return x.second.process.pid() == parent; });
 }
 
 void process_host::adopt(uint64_t worker, int32_t pid) {
   workers_.erase(worker);
-  if (!is_ours(pid, server_.pid()))
+  if (!is_ours(pid))
     return; // gone already, or a false pid
   names_->is_worker(worker, pid);
   // A worker that is gone already has no handle, which `gone` reads as ended.

@@ -11,10 +11,9 @@
 
 namespace ziyu::actors {
 
-/// The settings of a fork server.
+/// The settings of fork servers.
 struct process_host_settings {
   std::filesystem::path executable; ///< ziyu-worker
-  std::filesystem::path model;      ///< Folder `<name>/<version>`.
   uint64_t max_pixels = 0;
   uint64_t max_peak_bytes = 0; ///< Bound for decoding one image; 0: none.
   /// Private memory of each worker; 0: no bound.
@@ -27,18 +26,20 @@ struct process_host_settings {
   std::filesystem::path proc = "/proc"; ///< Where the memory of processes is read.
 };
 
-/// Real processes: one `ziyu-worker --fork-server` and the workers that it forks. They inherit only
+/// Real processes: a `ziyu-worker --fork-server` for each model version, and the workers that they
+/// fork. They inherit only
 /// the environment variables that `worker_environment` names. Their output is logged.
 class process_host : public worker_host {
 public:
   process_host(caf::actor_system& system, process_host_settings settings);
   ~process_host() override;
 
-  expected<int32_t> start_server(uint64_t server, caf::actor supervisor) override;
-  void stop_server(bool kill) override;
-  bool server_running() override;
-  bool server_has_memory() override;
-  expected<caf::actor> spawn(uint64_t worker, caf::actor supervisor) override;
+  expected<int32_t> start_server(uint64_t server, const std::string& folder,
+                                 caf::actor supervisor) override;
+  void stop_server(uint64_t server, bool kill) override;
+  bool server_running(uint64_t server) override;
+  bool server_has_memory(uint64_t server) override;
+  expected<caf::actor> spawn(uint64_t server, uint64_t worker, caf::actor supervisor) override;
   void adopt(uint64_t worker, int32_t pid) override;
   void signal(uint64_t worker, int number) override;
   bool gone(uint64_t worker) override;
@@ -52,13 +53,23 @@ public:
   void stop_explaining(uint64_t number) override;
 
 private:
+  struct fork_server {
+    supervision::child_process process;
+    caf::actor control;
+    wire::unique_fd socket; ///< For frames with descriptors; CAF reads a duplicate.
+  };
+
+  fork_server* find(uint64_t server);
+  expected<supervision::child_process> start_process(const std::string& folder, int control_fd);
+  void forget_ended_servers();
+  bool is_ours(int32_t pid);
+
   caf::actor_system& system_;
   process_host_settings settings_;
   std::shared_ptr<process_names> names_ = std::make_shared<process_names>();
   std::unique_ptr<worker_output> output_; ///< Exists from the first fork server on.
-  supervision::child_process server_;
-  caf::actor control_;
-  wire::unique_fd control_socket_; ///< For frames with descriptors; CAF reads a duplicate.
+  std::map<uint64_t, fork_server>
+    servers_; ///< By number. One that has ended goes at the next start.
   std::map<uint64_t, supervision::worker_handle> workers_;
   std::map<uint64_t, supervision::leak_explainer> explainers_;
   uint64_t next_explainer_ = 1;

@@ -15,6 +15,7 @@
 #include "supervision/circuit_breaker.hpp"
 #include "supervision/leak_judge.hpp"
 #include "supervision/memory_pressure.hpp"
+#include "supervision/pool/served_version.hpp"
 #include "supervision/pool/worker_life.hpp"
 #include "supervision/pool/worker_memory.hpp"
 #include "supervision/process.hpp"
@@ -93,7 +94,7 @@ struct attempt_outcome {
   uint64_t generation = 0;
   int32_t pid = 0;
   uint64_t private_bytes = 0; ///< After the jobs; of a killed worker: when it was killed.
-  std::shared_ptr<const messaging::model_identity> model; ///< Of the worker.
+  std::shared_ptr<const events::model_version> model; ///< Of the worker.
 };
 
 /// The INFERENCE actor: one per slot, for the life of the service. It represents the worker process
@@ -166,8 +167,8 @@ struct worker_link {
   uint64_t private_bytes = 0; ///< At the last reading.
   int64_t private_offset = 0; ///< private − anonymous bytes at the last reading.
   uint64_t budget_bytes = 0;  ///< Held before a job that may reach it; 0: never held.
-  std::shared_ptr<const messaging::model_identity> model; ///< The model of its fork server.
-  std::shared_ptr<worker_activity> activity;              ///< Never null.
+  std::shared_ptr<const events::model_version> model; ///< The model of its fork server.
+  std::shared_ptr<worker_activity> activity;          ///< Never null.
 };
 
 struct kill_notice {
@@ -236,6 +237,18 @@ struct server_frame {
 struct server_closed {
   uint64_t server = 0;
   std::optional<error> reason;
+};
+
+// -- operators -> supervisor -----------------------------------------------------------
+
+/// The order to serve the model version in `folder` from now on.
+struct rollout_request {
+  std::string folder; ///< `<name>/<version>`.
+};
+
+/// Whether the roll-out has begun. How it ends is told by events and by the status.
+struct rollout_answer {
+  std::optional<error> refused;
 };
 
 // -- publisher ------------------------------------------------------------------------
@@ -345,9 +358,24 @@ struct supervisor_status {
     bool up = false, ready = false;
     uint64_t number = 0; ///< Counted from 1.
   };
+  struct version {
+    std::string folder;
+    supervision::served_version::phase phase{};
+    std::optional<events::model_version> model; ///< Empty: not loaded yet.
+    forks fork_server;
+  };
+  /// The latest roll-out.
+  struct rollout {
+    enum class phase : uint8_t { under_way, finished, rejected };
+    std::string folder; ///< Of the new version.
+    phase state{};
+    std::string reason; ///< Of its rejection.
+  };
   std::vector<worker> workers;
   std::vector<process> processes; ///< Our own.
-  forks fork_server;
+  std::optional<rollout> latest_rollout;
+  std::vector<version> versions; ///< Of the model; more than one during a roll-out.
+  forks fork_server;             ///< Of the version that slots want.
   bool model_ready = false;
   std::string trouble;
   uint64_t slots = 0, slots_up = 0, standbys = 0, replacements = 0;
@@ -384,8 +412,10 @@ using supervisor_actor = caf::typed_actor<
   // Ends all workers and the fork server; answers when they are gone.
   caf::replies_to<caf::atom_constant<caf::atom("drain")>, uint64_t>::with<bool>,
   caf::reacts_to<caf::atom_constant<caf::atom("tick")>>,
-  // INTERNAL: start a fork server again, or spawn again.
-  caf::reacts_to<caf::atom_constant<caf::atom("restart")>>,
+  // Begins to replace the model by another version.
+  caf::replies_to<rollout_request>::with<rollout_answer>,
+  // INTERNAL: start the fork server of this version again.
+  caf::reacts_to<caf::atom_constant<caf::atom("restart")>, uint64_t>,
   // INTERNAL: the time of worker `id` for this phase of its life is over.
   caf::reacts_to<caf::atom_constant<caf::atom("deadline")>, uint64_t>>;
 
@@ -456,6 +486,8 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::actors::worker_hung)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::actors::death_verdict)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::actors::server_frame)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::actors::server_closed)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::actors::rollout_request)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::actors::rollout_answer)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::actors::publication)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::actors::published)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::actors::withdrawal)

@@ -30,13 +30,14 @@ bool supervisor_state::read_private(worker_entry& x) {
     return false; // it is ending now; the channel will report that
   const auto moment = x.activity->moment();
   // Checked after the reading: if the fork server lives now, it had its pages then.
-  const auto server_lives = x.server() == keeper->number() && settings.host->server_has_memory();
+  const auto server_lives = settings.host->server_has_memory(x.server());
   x.memory().read({.pages = std::move(*pages),
                    .idle = moment == before && worker_activity::idle_at(before),
                    .moment = moment,
                    .server_lives = server_lives});
   if (x.life().is_serving())
-    self->send(slots[x.slot()].actor, private_reading{x.id(), x.memory().private_offset(), false});
+    self->send(inferences.at(x.slot()),
+               private_reading{x.id(), x.memory().private_offset(), false});
   return true;
 }
 
@@ -48,7 +49,7 @@ void supervisor_state::distrust(worker_entry& x) {
 
 void supervisor_state::look_closer(worker_entry& x) {
   if (x.memory().wants_idle_reading(x.is_doomed()))
-    self->send(slots[x.slot()].actor, private_reading{x.id(), x.memory().private_offset(), true});
+    self->send(inferences.at(x.slot()), private_reading{x.id(), x.memory().private_offset(), true});
 }
 
 void supervisor_state::probe() {
@@ -85,13 +86,19 @@ void supervisor_state::probe() {
 void supervisor_state::watch_ourselves() {
   watch_own(control, ::getpid());
   settings.report->stats().control_private_bytes.Set(static_cast<double>(control.private_bytes));
-  if (keeper->is_ready())
-    watch_own(fork_server, keeper->pid());
-  settings.report->stats().fork_server_private_bytes.Set(
-    keeper->is_running() ? static_cast<double>(fork_server.private_bytes) : 0);
+  uint64_t fork_servers = 0;
+  for (auto& [number, of] : versions) {
+    if (of.keeper().is_ready() && watch_own(of.fork_server, of.keeper().pid()) && policy->enabled())
+      // Workers live on without their fork server, and a fresh fork server is as small as this one
+      // was.
+      settings.host->stop_server(of.keeper().number(), true);
+    if (of.keeper().is_running())
+      fork_servers += of.fork_server.private_bytes;
+  }
+  settings.report->stats().fork_server_private_bytes.Set(static_cast<double>(fork_servers));
 }
 
-void supervisor_state::watch_own(own_process& x, int32_t pid) {
+bool supervisor_state::watch_own(own_process& x, int32_t pid) {
   if (x.pid != pid || !x.judge) { // a new process: nothing is known of it
     auto how = settings.judge;
     how.budget_bytes = 0;
@@ -104,28 +111,26 @@ void supervisor_state::watch_own(own_process& x, int32_t pid) {
   }
   auto memory = settings.host->read_memory(pid);
   if (!memory)
-    return;
+    return false;
   x.private_bytes = memory->private_bytes;
   // Ageing follows work, not time: readings without jobs between them do not count.
   if (jobs_done == x.jobs)
-    return;
+    return false;
   x.jobs = jobs_done;
   // Its live bytes are not flat per job (queues grow and shrink), so only the lows decide. They are
   // the lows of anonymous memory: pages that are shared with workers become private and shared
   // again as workers end and begin.
   const auto verdict = x.judge->observe({.live = 0, .private_bytes = memory->anonymous});
   if (verdict.kind == x.told)
-    return;
+    return false;
   x.told = verdict.kind;
   if (!supervision::is_confirmed(verdict.kind))
-    return;
+    return false;
   settings.report->emit(events::self_growth{.process = x.name,
                                             .pid = pid,
                                             .private_bytes = memory->private_bytes,
                                             .reason = supervision::explain(verdict)});
-  // Workers live on without their fork server, and a fresh fork server is as small as this one was.
-  if (&x == &fork_server && policy->enabled())
-    settings.host->stop_server(true);
+  return true;
 }
 
 } // namespace ziyu::actors

@@ -27,7 +27,7 @@ void supervisor_state::on_job_done(const job_done& x) {
     .Set(static_cast<double>(w.memory().private_bytes()));
   watch_allocations(w);
   stats.set_jobs_left(w.slot(), w.verdict().jobs_left);
-  emit(w.tell_verdict(settings.healing.budget_bytes, slots.at(w.slot()).history));
+  emit(w.tell_verdict(settings.healing.budget_bytes, slots.at(w.slot()).history()));
   if (w.is_held() && read_private(w)) { // it waits for us
     distrust(w);
     if (w.killed())
@@ -38,7 +38,7 @@ void supervisor_state::on_job_done(const job_done& x) {
 
 void supervisor_state::release(worker_entry& x) {
   if (x.let_go())
-    self->send(slots.at(x.slot()).actor, go_ahead{x.id()});
+    self->send(inferences.at(x.slot()), go_ahead{x.id()});
 }
 
 void supervisor_state::heal(worker_entry& x) {
@@ -65,7 +65,7 @@ void supervisor_state::heal(worker_entry& x) {
     return;
   case rung::replace:
     x.doom(step.reason, step.last_resort);
-    if (!slots[x.slot()].wanted)
+    if (!slots[x.slot()].wanted())
       start_replacements();
     return release(x);
   case rung::kill: kill(x, error{errc::hard_limit, step.reason}); return;
@@ -84,7 +84,7 @@ void supervisor_state::on_trimmed(worker_entry& x, const wire::trimmed& news) {
                                                .enough = found.enough});
   // If that was enough, it is judged anew. Else the next rung is due.
   if (found.enough)
-    x.judge_anew(slots.at(x.slot()).history);
+    x.judge_anew(slots.at(x.slot()).history());
   if (x.life().is_serving())
     heal(x); // its next job may reach the budget, or may begin now
 }
@@ -92,13 +92,13 @@ void supervisor_state::on_trimmed(worker_entry& x, const wire::trimmed& news) {
 void supervisor_state::start_replacements() {
   std::vector<supervision::doomed_worker> doomed;
   const auto now_us = settings.report->env().monotonic_us();
-  for (auto& where : slots) {
-    auto x = find(where.worker);
-    if (x == nullptr || where.wanted || !x->is_doomed() || !x->life().is_serving())
+  for (const auto& where : slots) {
+    auto x = find(where.worker());
+    if (x == nullptr || where.wanted() || !x->is_doomed() || !x->life().is_serving())
       continue;
     const auto served_us = std::max<int64_t>(now_us - x->serving_since_us(), 1);
     doomed.push_back(
-      {x->slot(), x->is_held() ? 0 : x->verdict().jobs_left_earliest.value_or(0),
+      {x->slot(), x->jobs_before_replacement(),
        static_cast<double>(x->memory().jobs()) * 1e6 / static_cast<double>(served_us)});
   }
   if (doomed.empty())
@@ -106,10 +106,10 @@ void supervisor_state::start_replacements() {
   const supervision::replacement_schedule schedule{policy->max_replacing(settings.slots)};
   const auto plan = schedule.decide(std::move(doomed), replacing());
   for (auto slot_index : plan.start)
-    begin_replacement(*find(slots[slot_index].worker));
+    begin_replacement(*find(slots[slot_index].worker()));
   // Out of turn, since the next job may reach the budget.
   for (auto slot_index : plan.hold)
-    begin_replacement(*find(slots[slot_index].worker));
+    begin_replacement(*find(slots[slot_index].worker()));
   supply();
 }
 
@@ -123,42 +123,33 @@ void supervisor_state::begin_replacement(worker_entry& x) {
   replacement next;
   next.slot = x.slot();
   next.old_worker = x.id();
-  next.cause = to_string(supervision::name_cause(counters_of(x)));
+  next.cause = !x.doom_cause().empty()
+                 ? x.doom_cause()
+                 : std::string{to_string(supervision::name_cause(counters_of(x)))};
   next.reason = x.doomed();
   next.decided_us = settings.report->env().monotonic_us();
   next.old_private = x.memory().private_bytes();
   next.evidence = evidence_of(x);
-  slots[x.slot()].wanted = std::move(next);
+  slots[x.slot()].want(std::move(next));
   spdlog::info("replacing worker {} (slot {}, generation {}): {}", x.id(), x.slot(), x.generation(),
                x.doomed());
 }
 
 supervision::cause_evidence supervisor_state::counters_of(const worker_entry& x) const {
-  return x.counters(keeper->model() ? keeper->model()->memory.live : 0);
+  const auto* model = versions.at(x.version()).keeper().model();
+  return x.counters(model != nullptr ? model->memory.live : 0);
 }
 
 events::evidence supervisor_state::evidence_of(const worker_entry& x) const {
   return x.evidence(settings.healing.budget_bytes);
 }
 
-void supervisor_state::finish_replacement(replacement done) {
-  auto& where = slots.at(done.slot);
-  ++where.replacements;
+void supervisor_state::finish_replacement(const replacement& done) {
   ++replacements;
-  const auto recovered = done.old_private > done.new_private ? done.old_private - done.new_private
-                                                             : 0;
-  const auto ms = static_cast<double>(done.switched_us - done.decided_us) / 1000;
-  events::worker_replaced told{.worker = std::move(done.evidence),
-                               .cause = done.cause,
-                               .reason = done.reason,
-                               .new_generation = done.new_generation,
-                               .new_pid = done.new_pid,
-                               .bytes_recovered = recovered,
-                               .ms = ms};
   auto& stats = settings.report->stats();
-  stats.recovered_bytes.Increment(static_cast<double>(recovered));
-  stats.replacement_seconds.Observe(ms / 1000);
-  if (auto named = desk->name(std::move(told), self->clock().now()))
+  stats.recovered_bytes.Increment(static_cast<double>(done.bytes_recovered()));
+  stats.replacement_seconds.Observe(done.ms() / 1000);
+  if (auto named = desk->name(done.to_event(), self->clock().now()))
     emit({std::move(*named)});
 }
 

@@ -59,18 +59,18 @@ void log_account(const char* what, const nlohmann::json& x) {
 /// The model of the present fork server; written by the supervisor, read by HTTP.
 class current_model {
 public:
-  void set(const messaging::model_identity& x) {
+  void set(const events::model_version& x) {
     std::lock_guard guard{mutex_};
     value_ = x;
   }
-  messaging::model_identity get() const {
+  events::model_version get() const {
     std::lock_guard guard{mutex_};
     return value_;
   }
 
 private:
   mutable std::mutex mutex_;
-  messaging::model_identity value_;
+  events::model_version value_;
 };
 
 std::string host_name() {
@@ -177,7 +177,6 @@ process_host_settings to_process_host_settings(const configs::config& c,
                                                std::shared_ptr<metrics> stats) {
   process_host_settings x;
   x.executable = worker_executable(c);
-  x.model = c.model.path;
   x.max_pixels = c.jobs.max_pixels;
   x.stats = std::move(stats);
   x.faults_allowed = c.faults.allowed;
@@ -314,8 +313,9 @@ private:
       x.transactions->make = transactional_producers(c);
     }
     x.pool = to_supervisor_settings(c);
+    x.pool.model = c.model.path;
     x.pool.host = std::make_shared<process_host>(system_, to_process_host_settings(c, stats_));
-    x.pool.on_model = [model = model_, stats = stats_](const messaging::model_identity& m) {
+    x.pool.on_model = [model = model_, stats = stats_](const events::model_version& m) {
       model->set(m);
       stats->serve_model(m);
     };

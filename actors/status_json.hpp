@@ -6,6 +6,9 @@
 
 namespace ziyu::actors {
 
+/// The answer of `GET /models`.
+nlohmann::json models_json(const supervisor_status& x);
+
 /// The answer of `GET /workers`.
 nlohmann::json workers_json(const supervisor_status& x);
 

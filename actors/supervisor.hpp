@@ -3,8 +3,10 @@
 #include "actors/reporter.hpp"
 #include "actors/worker_host.hpp"
 #include "supervision/oom_watch.hpp"
-#include "supervision/pool/fork_server_keeper.hpp"
 #include "supervision/pool/leak_desk.hpp"
+#include "supervision/pool/served_version.hpp"
+#include "supervision/pool/slot.hpp"
+#include "supervision/pool/standby_supply.hpp"
 #include "supervision/pool/worker.hpp"
 #include "supervision/replacement_schedule.hpp"
 #include "supervision/restart_intensity.hpp"
@@ -20,6 +22,7 @@
 namespace ziyu::actors {
 
 struct supervisor_settings {
+  std::string model; ///< Folder of the first model version.
   uint32_t slots = 1, standbys = 1;
   std::chrono::milliseconds start_timeout{60'000}, grace{2'000}, probe_interval{1'000};
   supervision::leak_judge::settings judge;
@@ -34,8 +37,8 @@ struct supervisor_settings {
   std::shared_ptr<worker_host> host;
   std::shared_ptr<reporter> report;
   dispatcher_actor dispatcher;
-  /// Called when a fork server has loaded its model. Any thread.
-  std::function<void(const messaging::model_identity&)> on_model;
+  /// Called when a fork server has loaded the model that slots want. Any thread.
+  std::function<void(const events::model_version&)> on_model;
   /// Called once when the service can never work (e.g., no model). Any thread.
   std::function<void(error)> on_fatal;
 };
@@ -46,36 +49,13 @@ struct worker_entry : supervision::worker {
 
   caf::actor channel;
   std::shared_ptr<worker_activity> activity = std::make_shared<worker_activity>();
-  std::shared_ptr<const messaging::model_identity> model; ///< That it was forked with.
-};
-
-/// The replacement of a slot's worker: wanted, then switched, then done when the old worker is
-/// gone.
-struct replacement {
-  uint32_t slot = 0;
-  uint64_t old_worker = 0;
-  std::string cause, reason;
-  int64_t decided_us = 0;
-  uint64_t old_private = 0;
-  int64_t switched_us = 0; ///< When it switched; the members below are of that moment.
-  uint64_t new_generation = 0;
-  int32_t new_pid = 0;
-  uint64_t new_private = 0;
-  events::evidence evidence; ///< When it was decided.
 };
 
 struct supervisor_state {
   supervisor_state() = default;
 
-  struct slot {
-    inference_actor actor;
-    uint64_t generation = 0;
-    uint64_t worker = 0;               ///< The worker that serves the slot; 0: none.
-    uint64_t linked = 0;               ///< The worker on its way to the slot; 0: none.
-    std::optional<replacement> wanted; ///< Waits for a standby and the switch.
-    uint64_t replacements = 0;
-    supervision::growth_history history;
-  };
+  using slot = supervision::slot;
+  using replacement = supervision::replacement;
 
   /// One of our own processes, judged like a worker by its private memory.
   struct own_process {
@@ -87,18 +67,52 @@ struct supervisor_state {
     supervision::growth told = supervision::growth::warming_up;
   };
 
-  // -- fork server (fork_server.cpp)
-  void start_server();
-  void obey(supervision::fork_server_keeper::orders x);
+  /// A model version with what only the actor needs.
+  struct version_entry : supervision::served_version {
+    using supervision::served_version::served_version;
+    own_process fork_server{"fork_server"};
+    /// While it retires: from when on its fork server is killed.
+    std::optional<std::chrono::steady_clock::time_point> stop_after;
+  };
+
+  /// Another version takes the place of the one that serves.
+  struct rollout {
+    uint64_t version = 0; ///< The new one.
+    std::chrono::steady_clock::time_point began{};
+    supervisor_status::rollout told;
+  };
+
+  // -- model versions and their fork servers (fork_servers.cpp)
+  void add_version(std::string folder, bool on_trial);
+  version_entry* find_version(uint64_t number);
+  version_entry* find_server(uint64_t number); ///< The version of this fork server.
+  version_entry& version_of(const worker_entry& x);
+  bool is_server_up(const worker_entry& x) const; ///< That forked it.
+  version_entry& wanted_version();                ///< That slots want.
+  const version_entry& wanted_version() const;
+  void start_server(uint64_t version);
+  void obey(version_entry& of, supervision::fork_server_keeper::orders x);
   void on_server_frame(const server_frame& x);
-  void on_server_ready(const wire::server_ready& news);
-  void on_server_failed(const wire::server_failed& news);
+  void on_server_ready(version_entry& of, const wire::server_ready& news);
+  void on_server_failed(version_entry& of, const wire::server_failed& news);
   void on_spawned(const wire::spawned& news);
   void on_exited(const wire::exited& news);
   void on_server_closed(const server_closed& x);
-  // -- workers' lives (supervisor.cpp)
-  void fill();   ///< Spawns what is missing.
+  // -- roll-out of another model version (rollout.cpp)
+  rollout_answer begin_rollout(const rollout_request& x);
+  void promote(version_entry& x); ///< Slots change to it from now on.
+  void reject(version_entry& x, const std::string& why);
+  void follow_rollout();
+  void replace_outdated(); ///< Workers of a version that their slots do not want.
+  /// Whether no slot wants it and no process of it is left. Ends its fork server after its workers.
+  bool has_ended(version_entry& x);
+  // -- workers' lives (lives.cpp)
+  void fill(); ///< Spawns what is missing.
+  bool spawn(version_entry& of);
+  std::vector<supervision::standby_supply::demand> demands();
+  std::vector<supervision::standby_supply::candidate> candidates();
   void supply(); ///< Gives ready standbys to slots.
+  void link(slot& where, worker_entry& x);
   void on_ready(worker_entry& x, const wire::ready& news);
   void on_switched(const slot_switched& x);
   void on_deadline(uint64_t worker);
@@ -114,8 +128,8 @@ struct supervisor_state {
   void ask_the_kernel(worker_entry& x);
   /// Reports the replacement whose old worker is gone or given up.
   void finish_relieved(uint64_t old_worker);
-  /// Notes the death of a worker that should have lived; `x` is null for an unknown worker.
-  void note_death(const worker_entry* x = nullptr);
+  /// Notes the death of a worker that should have lived.
+  void note_death(const supervision::worker& x, bool served);
   void on_death_verdict(const death_verdict& x);
   void escalate_deaths();
   void reap(uint64_t worker, const std::optional<wire::exited>& how);
@@ -128,7 +142,7 @@ struct supervisor_state {
   void start_replacements();
   void begin_replacement(worker_entry& x);
   /// Reports the replacement of `slot` once the slot serves again and the old worker is gone.
-  void finish_replacement(replacement done);
+  void finish_replacement(const replacement& done);
   events::evidence evidence_of(const worker_entry& x) const;
   supervision::cause_evidence counters_of(const worker_entry& x) const;
   // -- readings (readings.cpp)
@@ -140,7 +154,7 @@ struct supervisor_state {
   void look_closer(worker_entry& x);
   /// Judges our own processes.
   void watch_ourselves();
-  void watch_own(own_process& x, int32_t pid);
+  bool watch_own(own_process& x, int32_t pid); ///< True: it has been found to grow.
   // -- reasons (explanations.cpp)
   void tell_worker(const worker_entry& x, wire::frame what);
   /// After a job: samples a suspect's allocations, and asks for its dump.
@@ -155,6 +169,7 @@ struct supervisor_state {
   // -- the rest
   void on_tick();
   void finish_drain_if_gone();
+  void stop_servers(bool kill);
   void give_up(error why); ///< The service can never work.
   void trigger(supervision::circuit_breaker::trigger which, bool raised, std::string reason = {},
                supervision::circuit_breaker::numbers values = {});
@@ -170,17 +185,22 @@ struct supervisor_state {
   std::optional<supervision::restart_pause> worker_backoff;
   supervision::oom_watch ooms;
   std::vector<slot> slots;
+  std::vector<inference_actor> inferences; ///< By slot.
   std::map<uint64_t, worker_entry> workers;
   std::vector<replacement> relieved; ///< Switched; their old workers are ending.
   uint64_t next_worker = 1;
 
-  std::optional<supervision::fork_server_keeper> keeper;
+  std::map<uint64_t, version_entry> versions; ///< By number. One of them is wanted by all slots.
+  uint64_t next_version = 1, next_server = 1;
+  uint64_t wanted = 0;              ///< Number of the version that slots want.
+  std::optional<rollout> under_way; ///< Until no process of the version that it ends is left.
+  std::optional<supervisor_status::rollout> latest_rollout; ///< That is over.
+
   std::chrono::steady_clock::time_point spawn_after{}; ///< Backoff after deaths.
   std::chrono::steady_clock::time_point next_probe{};
   bool intensity_exceeded = false;
-  std::shared_ptr<const messaging::model_identity> model; ///< Of the present fork server.
   std::optional<supervision::leak_desk> desk;
-  own_process control{"control"}, fork_server{"fork_server"};
+  own_process control{"control"};
   uint64_t jobs_done = 0; ///< By all workers.
   std::string trouble;    ///< Why no worker can serve, besides the fork server's trouble.
   supervision::container_memory container;

@@ -15,23 +15,24 @@ class worker_host {
 public:
   virtual ~worker_host() = default;
 
-  /// Starts fork server number `server`; returns its pid. Its frames come to
-  /// `supervisor` as `server_frame`, its end as `server_closed`. An older fork server
-  /// must be gone.
-  virtual expected<int32_t> start_server(uint64_t server, caf::actor supervisor) = 0;
+  /// Starts fork server number `server` for the model in `folder`; returns its pid. Its frames come
+  /// to `supervisor` as `server_frame`, its end as `server_closed`. Several may run at once.
+  /// @param server Unique for the life of the host.
+  virtual expected<int32_t> start_server(uint64_t server, const std::string& folder,
+                                         caf::actor supervisor) = 0;
 
-  /// Asks the fork server to end (its workers stay), or kills it.
-  virtual void stop_server(bool kill) = 0;
+  /// Asks a fork server to end (its workers stay), or kills it. No effect when it has ended.
+  virtual void stop_server(uint64_t server, bool kill) = 0;
 
-  /// False when the fork server has ended (and is reaped).
-  virtual bool server_running() = 0;
+  /// False when the fork server has ended (and is reaped), or was never started.
+  virtual bool server_running(uint64_t server) = 0;
 
   /// False from the moment when an ending fork server begins to release its pages.
-  virtual bool server_has_memory() = 0;
+  virtual bool server_has_memory(uint64_t server) = 0;
 
-  /// Asks the fork server for worker number `worker`; returns its channel.
+  /// Asks a fork server for worker number `worker`; returns its channel.
   /// `wire::spawned` follows as `server_frame`, `wire::ready` as `channel_frame`.
-  virtual expected<caf::actor> spawn(uint64_t worker, caf::actor supervisor) = 0;
+  virtual expected<caf::actor> spawn(uint64_t server, uint64_t worker, caf::actor supervisor) = 0;
 
   /// Worker number `worker` runs as `pid`: from now on it can be signalled.
   virtual void adopt(uint64_t worker, int32_t pid) = 0;

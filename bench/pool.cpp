@@ -121,10 +121,10 @@ service_settings pool::to_service_settings() {
   };
   process_host_settings h;
   h.executable = settings_.worker;
-  h.model = settings_.model;
   h.max_pixels = 100'000'000;
   h.faults_allowed = settings_.faults_allowed;
   auto& s = x.pool;
+  s.model = settings_.model;
   s.slots = settings_.slots;
   s.standbys = settings_.standbys;
   s.probe_interval = settings_.probe_interval;

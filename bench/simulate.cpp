@@ -77,6 +77,7 @@ constexpr std::pair<const char*, uint64_t outcome::*> counts[] = {
   {"commits", &outcome::commits},
   {"breaker_openings", &outcome::openings},
   {"resumptions", &outcome::resumptions},
+  {"rollouts", &outcome::rollouts},
   {"pauses", &outcome::pauses},
 };
 

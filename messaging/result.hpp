@@ -1,6 +1,7 @@
 #pragma once
 
 #include "base/error.hpp"
+#include "messaging/events/model_version.hpp"
 #include "messaging/record.hpp"
 
 #include <nlohmann/json.hpp>
@@ -13,17 +14,13 @@ struct scored_label {
   uint32_t index = 0;
 };
 
-struct model_identity {
-  std::string name, version, sha256, precision;
-};
-
 /// The outcome of a job, as it goes to the result topic (schema `configs/result.schema.json`,
 /// "ziyu.result.v1").
 struct result {
   std::string job_id;
   bool ok = true;
   std::vector<scored_label> top_k; ///< Best first; the first is the label.
-  model_identity model;
+  events::model_version model;
   uint32_t slot = 0;
   uint64_t generation = 0;
   int32_t pid = 0;

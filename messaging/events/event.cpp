@@ -106,6 +106,7 @@ json detail_of(const body& x) {
   return std::visit([](const auto& y) { return detail::encoded(y); }, x);
 }
 
+json to_json(const model_version& x) { return detail::encoded(x); }
 json to_json(const evidence& x) { return detail::encoded(x); }
 
 json to_json(const std::vector<site>& x) { return detail::encoded(x); }

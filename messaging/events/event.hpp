@@ -16,11 +16,12 @@ using body =
                maintenance_ended, fork_server_started, fork_server_died, worker_started,
                leak_suspected, growth_confirmed, growth_ended, leak_confirmed, leak_report,
                self_growth, worker_trimmed, worker_replaced, worker_killed, worker_died,
-               restart_intensity_exceeded, breaker_opened, breaker_half_open, breaker_closed,
-               breaker_forced_open, breaker_disabled, memory_pressure, broker_unavailable,
-               broker_available, partitions_assigned, partitions_revoked, commit_map_refused,
-               consumer_stalled, publication_set_aside, publication_resumed,
-               records_lost_to_retention, ledger_imbalance, dead_lettered>;
+               rollout_started, rollout_rejected, rollout_finished, restart_intensity_exceeded,
+               breaker_opened, breaker_half_open, breaker_closed, breaker_forced_open,
+               breaker_disabled, memory_pressure, broker_unavailable, broker_available,
+               partitions_assigned, partitions_revoked, commit_map_refused, consumer_stalled,
+               publication_set_aside, publication_resumed, records_lost_to_retention,
+               ledger_imbalance, dead_lettered>;
 
 /// A record of the event topic: schema `configs/event.schema.json`, "ziyu.event.v1".
 struct event {
@@ -38,6 +39,7 @@ severity level_of(const body& x);
 /// The event's own values, an object. Text may be any bytes: dump it with `replace`.
 nlohmann::json detail_of(const body& x);
 
+nlohmann::json to_json(const model_version& x);
 nlohmann::json to_json(const evidence& x);
 nlohmann::json to_json(const std::vector<site>& x);
 nlohmann::json to_json(const event& x);

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "messaging/events/fields.hpp"
+#include "messaging/events/model_version.hpp"
 
 namespace ziyu::events {
 
@@ -34,6 +35,7 @@ struct evidence {
   uint32_t slot = 0;
   uint64_t generation = 0;
   int64_t pid = 0;
+  std::optional<model_version> model = {}; ///< That it serves.
   uint64_t jobs = 0;
   std::string verdict;     ///< As `supervision::growth`.
   std::string judgement;   ///< The verdict in a sentence.
@@ -55,6 +57,7 @@ struct evidence {
     f("slot", self.slot);
     f("generation", self.generation);
     f("pid", self.pid);
+    f("model", self.model);
     f("jobs", self.jobs);
     f("verdict", self.verdict);
     f("judgement", self.judgement);

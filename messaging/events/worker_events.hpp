@@ -16,12 +16,14 @@ struct worker_started {
   uint64_t generation = 0;
   int64_t pid = 0;
   uint64_t private_bytes = 0;
+  std::optional<model_version> model = {}; ///< That it serves.
 
   static void fields(auto& self, auto&& f) {
     f("slot", self.slot);
     f("generation", self.generation);
     f("pid", self.pid);
     f("private_bytes", self.private_bytes);
+    f("model", self.model);
   }
 };
 
@@ -267,6 +269,7 @@ struct worker_killed {
   uint32_t slot = 0;
   uint64_t generation = 0;
   int64_t pid = 0;
+  std::optional<model_version> model = {}; ///< That it serves.
   std::string code, reason;
   uint64_t private_bytes = 0;
 
@@ -274,6 +277,7 @@ struct worker_killed {
     f("slot", self.slot);
     f("generation", self.generation);
     f("pid", self.pid);
+    f("model", self.model);
     f("code", self.code);
     f("reason", self.reason);
     f("private_bytes", self.private_bytes);
@@ -288,7 +292,8 @@ struct worker_died {
   uint32_t slot = 0;
   uint64_t generation = 0;
   int64_t pid = 0;
-  std::string how; ///< "exit code 3", "signal 11", "unknown".
+  std::optional<model_version> model = {}; ///< That it serves.
+  std::string how;                         ///< "exit code 3", "signal 11", "unknown".
   uint64_t jobs = 0, private_bytes = 0;
   std::optional<std::string> code = {}, reason = {}; ///< If it was killed.
   /// If the kernel killed it for lack of memory: the container at the latest reading.
@@ -337,6 +342,44 @@ struct fork_server_died {
     f("pid", self.pid);
     f("server", self.server);
     f("reason", self.reason);
+  }
+};
+
+/// Another version of the model is to serve; slots keep theirs until a worker of it has proved
+/// itself.
+struct rollout_started {
+  static constexpr std::string_view type = "rollout_started";
+  severity level() const { return severity::info; }
+
+  std::string folder; ///< Of the new version.
+
+  static void fields(auto& self, auto&& f) { f("folder", self.folder); }
+};
+
+/// The new version cannot serve: the slots keep theirs.
+struct rollout_rejected {
+  static constexpr std::string_view type = "rollout_rejected";
+  severity level() const { return severity::error; }
+
+  std::string folder, reason;
+
+  static void fields(auto& self, auto&& f) {
+    f("folder", self.folder);
+    f("reason", self.reason);
+  }
+};
+
+/// The new version serves every slot, and no process of the old one is left.
+struct rollout_finished {
+  static constexpr std::string_view type = "rollout_finished";
+  severity level() const { return severity::info; }
+
+  std::optional<model_version> model = {}; ///< The new one.
+  double ms = 0;                           ///< Since `rollout_started`.
+
+  static void fields(auto& self, auto&& f) {
+    f("model", self.model);
+    f("ms", self.ms);
   }
 };
 

@@ -12,10 +12,10 @@ fork_server_keeper::fork_server_keeper(settings x)
   // nop
 }
 
-uint64_t fork_server_keeper::next() {
+void fork_server_keeper::start(uint64_t number) {
   require(phase_ == phase::down, "a second fork server is started beside the first");
   starting_ = true;
-  return ++number_;
+  number_ = number;
 }
 
 fork_server_keeper::orders fork_server_keeper::started(int32_t pid, clock::time_point now) {

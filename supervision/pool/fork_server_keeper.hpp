@@ -51,9 +51,10 @@ public:
 
   explicit fork_server_keeper(settings x);
 
-  /// The number for the fork server that is started now. To be answered with `started` or
-  /// `not_started`. Only while it is down.
-  uint64_t next();
+  /// A fork server is being started. To be answered with `started` or `not_started`. Only while it
+  /// is down.
+  /// @param number Of the fork server, unique in the pool, from 1.
+  void start(uint64_t number);
   orders started(int32_t pid, clock::time_point now);
   /// @param random Any 64-bit number.
   orders not_started(const error& why, uint64_t random);
@@ -73,7 +74,7 @@ public:
   /// To be called every 50 ms or so.
   orders tick(clock::time_point now);
 
-  /// Number of the latest fork server, from 1; 0: none was started.
+  /// Of the latest fork server; 0: none was started.
   uint64_t number() const { return number_; }
   int32_t pid() const { return pid_; } ///< Of the latest one.
   bool is_running() const { return phase_ != phase::down; }
@@ -95,7 +96,7 @@ private:
 
   settings settings_;
   phase phase_ = phase::down;
-  bool starting_ = false; ///< Between `next` and its answer.
+  bool starting_ = false; ///< Between `start` and its answer.
   uint64_t number_ = 0;
   int32_t pid_ = 0;
   clock::time_point started_{}, ready_since_{};

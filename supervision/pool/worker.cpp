@@ -1,10 +1,12 @@
 #include "supervision/pool/worker.hpp"
 
+#include <limits>
+
 namespace ziyu::supervision {
 
 worker::worker(const birth& x, const leak_judge::settings& judge)
-  : id_(x.id), server_(x.server), memory_(x.server_anonymous), judging_(judge), judge_(judge),
-    chance_(x.chance) {
+  : id_(x.id), version_(x.version), model_(x.model), server_(x.server), memory_(x.server_anonymous),
+    judging_(judge), judge_(judge), chance_(x.chance) {
   // nop
 }
 
@@ -121,6 +123,8 @@ events::evidence worker::evidence(uint64_t budget_bytes) const {
   e.slot = slot_;
   e.generation = generation_;
   e.pid = pid_;
+  if (model_)
+    e.model = *model_;
   e.jobs = memory_.jobs();
   e.verdict = to_string(verdict.kind);
   e.judgement = explain(verdict);
@@ -152,9 +156,18 @@ events::evidence worker::evidence(uint64_t budget_bytes) const {
 
 // -- its replacement and its end ------------------------------------------------------------
 
-void worker::doom(std::string reason, bool at_budget) {
+void worker::doom(std::string reason, bool at_budget, std::string cause) {
   doomed_ = std::move(reason);
+  doom_cause_ = std::move(cause);
   at_budget_ = at_budget_ || at_budget;
+}
+
+uint64_t worker::jobs_before_replacement() const {
+  if (held_)
+    return 0;
+  // Only growth has a reason to hurry.
+  const auto without_forecast = doom_cause_.empty() ? 0 : std::numeric_limits<uint64_t>::max() / 2;
+  return judge_.last().jobs_left_earliest.value_or(without_forecast);
 }
 
 bool worker::let_go() { return !at_budget_ && std::exchange(held_, false); }

@@ -8,6 +8,7 @@
 #include "supervision/pool/worker_life.hpp"
 #include "supervision/pool/worker_memory.hpp"
 
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -21,7 +22,9 @@ class worker {
 public:
   /// What it is born with.
   struct birth {
-    uint64_t id = 0;               ///< Unique per process start; pids are not.
+    uint64_t id = 0;      ///< Unique per process start; pids are not.
+    uint64_t version = 0; ///< Number of its model version in the pool.
+    std::shared_ptr<const events::model_version> model; ///< The same for people; may be null.
     uint64_t server = 0;           ///< Number of the fork server that forks it.
     uint64_t server_anonymous = 0; ///< Anonymous memory of that server, bytes.
     double chance = 0;             ///< A random number, 0 to 1, for the jitter of its replacement.
@@ -32,6 +35,8 @@ public:
   // -- who it is ----------------------------------------------------------------------
 
   uint64_t id() const { return id_; }
+  uint64_t version() const { return version_; }
+  const std::shared_ptr<const events::model_version>& model() const { return model_; }
   uint64_t server() const { return server_; }
   int32_t pid() const { return pid_; } ///< 0 before it is forked.
   uint32_t slot() const { return slot_; }
@@ -73,10 +78,15 @@ public:
 
   // -- its replacement --------------------------------------------------------------------
 
-  /// It will be replaced. @param at_budget Its next job may reach the budget.
-  void doom(std::string reason, bool at_budget);
+  /// It will be replaced.
+  /// @param at_budget Its next job may reach the budget.
+  /// @param cause Empty: what its counters say.
+  void doom(std::string reason, bool at_budget, std::string cause = {});
   bool is_doomed() const { return !doomed_.empty(); }
   const std::string& doomed() const { return doomed_; } ///< Why.
+  const std::string& doom_cause() const { return doom_cause_; }
+  /// Jobs that it may still do while it waits for its turn to be replaced.
+  uint64_t jobs_before_replacement() const;
 
   /// Its next job may reach its budget: its slot takes no job.
   void hold(bool x) { held_ = x; }
@@ -112,7 +122,9 @@ public:
   bool end_grace() { return !std::exchange(grace_over_, true); }
 
 private:
-  uint64_t id_, server_;
+  uint64_t id_, version_;
+  std::shared_ptr<const events::model_version> model_;
+  uint64_t server_;
   int32_t pid_ = 0;
   uint32_t slot_ = 0;
   uint64_t generation_ = 0;
@@ -126,7 +138,7 @@ private:
   allocation_watch allocations_;
 
   double chance_;
-  std::string doomed_;
+  std::string doomed_, doom_cause_;
   bool at_budget_ = false, held_ = false;
 
   bool closed_ = false, end_expected_ = false, ends_after_dump_ = false;

@@ -148,6 +148,10 @@ void job_book::check_result(const messaging::outgoing& x, const job_truth& job) 
     time_.violate("results", name + " has a result that names another job: " + *x.value);
   else if (value["top_k"][0]["index"] != label_of(id.partition, id.offset))
     time_.violate("results", name + " has the result of another job");
+  else if (!job.answered_by.contains(value["model"]["version"].get<std::string>()))
+    time_.violate("version", name + " has a result that names version "
+                               + value["model"]["version"].get<std::string>()
+                               + " of the model, which has not answered it");
 }
 
 void job_book::check_dead_letter(const messaging::outgoing& x, const job_truth& job) {

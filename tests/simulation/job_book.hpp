@@ -5,6 +5,8 @@
 #include "tests/simulation/timeline.hpp"
 
 #include <deque>
+#include <set>
+#include <string>
 
 namespace ziyu::simulation {
 
@@ -35,6 +37,7 @@ struct job_truth {
   uint32_t ended_badly = 0; ///< …alone, and died, or became useless, before an answer.
   uint32_t slow = 0;        ///< …alone, and whose answer may have been read after the deadline.
   uint32_t results = 0, dead_letters = 0;
+  std::set<std::string> answered_by; ///< Versions of the model, each in a worker.
 
   bool finished() const { return results + dead_letters > 0; }
   bool is_bad_input() const { return kind >= job_kind::tombstone && kind <= job_kind::huge; }

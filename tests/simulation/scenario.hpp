@@ -28,6 +28,7 @@ enum class fault : uint8_t {
   misreport,       ///< Reports less memory than it has.
   server_death,    ///< The fork server dies.
   server_stuck,    ///< It lives, but does not fork.
+  rollout,         ///< Another version of the model is to serve, which may be unfit.
   spawn_failure,   ///< A fork fails, or its worker dies or hangs before it is ready.
   hand_over_death, ///< A worker dies when it is given to its slot.
   ignores_stop,    ///< Only SIGKILL ends a worker.

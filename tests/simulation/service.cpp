@@ -166,8 +166,14 @@ actors::supervisor_settings service::to_supervisor_settings() {
   s.healing.hard_limit_bytes = hard_limit_bytes;
   s.restart_intensity = restart_intensity;
   s.restart_period = restart_period;
+  s.model = "models/digits/1";
   s.host = workers_;
-  s.on_model = [](const auto&) {};
+  s.on_model = [this, dead = dead_](const events::model_version& x) {
+    if (*dead)
+      return;
+    time_.note("service {} serves version {}", number_, std::string_view{x.version});
+    rollouts_ += std::exchange(version_, x.version) != x.version;
+  };
   s.on_fatal = [this, dead = dead_](error x) {
     if (*dead)
       return;
@@ -309,6 +315,11 @@ void service::refetch() {
 void service::get_stuck(uint64_t which, bool for_good) {
   if (inner_ != nullptr)
     inner_->get_stuck(which, for_good);
+}
+
+void service::roll_out(uint64_t version) {
+  caf::anon_send(core_->supervisor(),
+                 actors::rollout_request{"models/digits/" + std::to_string(version)});
 }
 
 // -- stop and maintenance -----------------------------------------------------------------------
@@ -554,7 +565,8 @@ void service::check() {
 bool service::is_whole() const {
   // A breaker that no job has closed yet rests in half-open.
   return phase_ == phase::running && !gave_up_ && workers_->serving() == time_.plan().slots
-         && workers_->alive() == time_.plan().slots + 1 && core_->credit()->jobs() == 0
+         && workers_->alive() == time_.plan().slots + 1 && !supervisor_state_->under_way
+         && core_->credit()->jobs() == 0
          && dispatcher_state_->breaker->state() != supervision::breaker_state::open;
 }
 
@@ -566,6 +578,12 @@ void service::check_rest() {
     time_.violate("P4", "credit for " + std::to_string(core_->credit()->jobs()) + " jobs of "
                           + std::to_string(core_->credit()->bytes())
                           + " bytes was never given back");
+  const auto& wanted = supervisor_state_->wanted_version().folder();
+  if (const auto served = workers_->folders_served();
+      supervisor_state_->versions.size() > 1 || served != std::set{wanted})
+    time_.violate("version", "at rest " + std::to_string(supervisor_state_->versions.size())
+                               + " versions are in the pool, and not all slots are served by "
+                               + wanted);
   if (events_state_->pending_jobs > 0
       || (transactions_state_ != nullptr
           && (transactions_state_->pending_bytes > 0 || !transactions_state_->pending.empty())))

@@ -39,6 +39,8 @@ public:
   void begin_maintenance();
   /// SIGUSR2: joins it again; waits for the end of `begin_maintenance`.
   void end_maintenance();
+  /// An operator has another version of the model roll out.
+  void roll_out(uint64_t version);
   phase state() const { return phase_; }
   /// It has found that it can never work, and would end.
   bool has_given_up() const { return gave_up_; }
@@ -52,6 +54,7 @@ public:
   simulated_workers& workers() { return *workers_; }
   uint64_t openings() const { return openings_; }       ///< Of its breaker.
   uint64_t resumptions() const { return resumptions_; } ///< After maintenance.
+  uint64_t rollouts() const { return rollouts_; }       ///< That ended well.
 
   /// Checks what must hold at any moment.
   void check();
@@ -124,8 +127,9 @@ private:
   using assignment = std::pair<int32_t, uint64_t>; ///< A partition, and its epoch.
   std::set<assignment> left_;                      ///< What the consumer had until it was closed.
   std::map<assignment, int64_t> progress_; ///< The offset that each stored last in the stop.
+  std::string version_ = "1";              ///< Of the model that slots want.
   bool gave_up_ = false, was_open_ = false, was_blamed_ = false;
-  uint64_t openings_ = 0, resumptions_ = 0;
+  uint64_t openings_ = 0, resumptions_ = 0, rollouts_ = 0;
   using attempted = std::pair<messaging::record_id, uint64_t>; ///< …and its epoch.
   std::map<uint32_t, std::set<attempted>> at_work_;            ///< By slot.
   std::set<attempted> suspects_; ///< A worker has ended with it, and none has answered since.

@@ -70,6 +70,7 @@ public:
     x.worker_deaths = deaths_;
     x.openings = openings_;
     x.resumptions = resumptions_;
+    x.rollouts = rollouts_;
     x.hash = time_.hash();
     return x;
   }
@@ -155,6 +156,7 @@ private:
     deaths_ += services_[i]->workers().deaths;
     openings_ += services_[i]->openings();
     resumptions_ += services_[i]->resumptions();
+    rollouts_ += services_[i]->rollouts();
     services_[i].reset();
   }
 
@@ -243,6 +245,8 @@ private:
                [this](size_t i, uint64_t) { services_[i]->workers().server_dies(); });
     plan_fault(fault::server_stuck, 1,
                [this](size_t i, uint64_t) { services_[i]->workers().server_hangs(); });
+    plan_fault(fault::rollout, 3,
+               [this](size_t i, uint64_t n) { services_[i]->roll_out(1 + n % 4); });
     plan_fault(fault::rebalance, 6, [this](size_t, uint64_t) { broker_.rebalance(); });
     plan_fault(fault::eviction, 3, [this](size_t i, uint64_t) { services_[i]->evict(); });
     plan_fault(fault::poll_stall, 2, [this](size_t i, uint64_t n) {
@@ -355,7 +359,8 @@ private:
   const caf::actor_clock::time_point begin_;
   std::vector<std::unique_ptr<service>> services_;
   std::vector<uint64_t> life_of_;
-  uint64_t lives_ = 0, workers_ = 0, deaths_ = 0, openings_ = 0, resumptions_ = 0, steps_ = 0;
+  uint64_t lives_ = 0, workers_ = 0, deaths_ = 0, openings_ = 0, resumptions_ = 0, rollouts_ = 0,
+           steps_ = 0;
   int64_t calm_since_us_ = 0;
   bool stopping_ = false;
 };

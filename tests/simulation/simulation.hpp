@@ -23,6 +23,7 @@ struct outcome {
   uint64_t services = 0, workers = 0, worker_deaths = 0, rebalances = 0, commits = 0;
   uint64_t openings = 0;    ///< Of breakers.
   uint64_t resumptions = 0; ///< After maintenance.
+  uint64_t rollouts = 0;    ///< Of another version of the model, which serves.
   uint64_t pauses = 0;      ///< Of consumers, when memory was short.
 };
 

@@ -1,19 +1,11 @@
 #include "tests/simulation/workers.hpp"
 
-#include <caf/event_based_actor.hpp>
-#include <caf/send.hpp>
-
 #include <algorithm>
 #include <csignal>
-
-#include <unistd.h>
 
 namespace ziyu::simulation {
 
 namespace {
-
-/// Private memory that is not anonymous.
-constexpr uint64_t file_pages = 4096;
 
 /// No supervisor may fork more often than this, whatever dies.
 constexpr size_t max_spawns = 40;
@@ -25,93 +17,65 @@ constexpr int64_t death_window_us = 60'000'000;
 } // namespace
 
 simulated_workers::simulated_workers(timeline& time, job_book& jobs, caf::actor_system& sys)
-  : time_(time), jobs_(jobs), sys_(sys) {
-  // nop
+  : fake_host(sys), time_(time), jobs_(jobs) {
+  keeps_frames = false;
+  container.limit = 1'000'000;
+  container.source = "simulated";
+  set_pressure(0.1);
+  complain = [this](const std::string& what) { time_.violate("workers", what); };
 }
 
 void simulated_workers::release() {
   life_.renew();
-  server_life_.renew();
-  server_alive_ = false;
-  for (auto& [id, x] : workers_) {
-    x.alive = false;
-    x.closed = true;
-    x.channel = x.supervisor = x.owner = caf::actor{};
-  }
-  for (auto& x : channels_)
-    caf::anon_send_exit(x, caf::exit_reason::kill);
-  channels_.clear();
-  supervisor_ = caf::actor{};
+  fake_host::release();
 }
 
-simulated_workers::worker* simulated_workers::find(uint64_t id) {
-  auto i = workers_.find(id);
-  return i == workers_.end() ? nullptr : &i->second;
+void simulated_workers::set_pressure(double share) {
+  container.used = static_cast<uint64_t>(share * 1'000'000);
 }
 
-void simulated_workers::say(wire::frame x) {
-  caf::anon_send(supervisor_,
-                 actors::server_frame{server_, std::make_shared<const wire::frame>(std::move(x))});
+void simulated_workers::later(int64_t us, uint64_t id, std::function<void(worker&)> what) {
+  time_.after_us(us, life_.guard([this, id, what = std::move(what)] {
+    if (auto x = find(id); x != nullptr && x->alive)
+      what(*x);
+  }));
 }
 
-void simulated_workers::tell(worker& x, wire::frame content) {
-  if (x.closed)
-    return;
-  const auto& to = std::holds_alternative<wire::result>(content) ? x.owner : x.supervisor;
-  caf::anon_send(
-    to, actors::channel_frame{x.id, std::make_shared<const wire::frame>(std::move(content))});
-}
+// -- fork servers ------------------------------------------------------------------------------
 
-wire::memory_reading simulated_workers::reading(const worker& x) {
-  return {x.live, x.private_bytes - file_pages - std::min(x.hidden, x.private_bytes - file_pages),
-          0, 0};
-}
-
-// -- the fork server ---------------------------------------------------------------------------
-
-expected<int32_t> simulated_workers::start_server(uint64_t number, caf::actor supervisor) {
-  if (server_alive_)
-    time_.violate("fork server", "a second one beside the first");
+expected<int32_t> simulated_workers::start_server(uint64_t number, const std::string& folder,
+                                                  caf::actor supervisor) {
+  const auto others = std::count_if(servers.begin(), servers.end(),
+                                    [](const auto& x) { return x.second.alive; });
+  if (others > 1)
+    time_.violate("fork server", "a third one beside two others");
   if (number > 1 && time_.strikes(fault::spawn_failure, 6))
     return fail(errc::io, "by the seed");
-  server_ = number;
-  supervisor_ = std::move(supervisor);
-  server_alive_ = true;
-  server_loaded_ = server_stuck_ = false;
-  server_life_.renew();
   time_.note("fork server {} starts", number);
-  time_.after_ms(time_.chance().between(50, 800), server_life_.guard([this] {
-    if (server_stuck_)
+  return fake_host::start_server(number, folder, std::move(supervisor));
+}
+
+void simulated_workers::load(fork_server& x) {
+  time_.after_ms(time_.chance().between(50, 800), life_.guard([this, number = x.number] {
+    if (!is_server_alive(number) || is_stuck(number))
       return;
-    server_loaded_ = true;
-    wire::server_ready x;
-    x.pid = server_pid();
-    x.model_name = "digits";
-    x.model_version = "1";
-    x.model_sha256 = "abc";
-    x.precision = "fp32";
-    x.classes = 10;
-    x.memory.live = 3 * mib;
-    say(x);
+    auto& of = servers.at(number);
+    if (number == 1 || !time_.strikes(fault::rollout, 4))
+      return server_ready(of);
+    say(of, wire::server_failed{"model_corrupt", "by the seed"});
+    server_dies(of, std::nullopt);
   }));
-  return server_pid();
 }
 
-void simulated_workers::server_dies() {
-  if (!std::exchange(server_alive_, false))
-    return;
-  time_.note("fork server {} dies", server_);
-  server_life_.renew();
-  caf::anon_send(supervisor_, actors::server_closed{server_, {}});
-  // Sockets on their way to it are closed by the kernel.
-  for (auto& [id, x] : workers_)
-    if (x.pid == 0)
-      close(x);
+void simulated_workers::server_dies(fork_server& of, const std::optional<error>& rubbish) {
+  if (of.alive)
+    time_.note("fork server {} dies", of.number);
+  fake_host::server_dies(of, rubbish);
 }
 
-void simulated_workers::stop_server(bool kill) {
-  if (kill || !server_stuck_)
-    server_dies();
+void simulated_workers::stop_server(uint64_t number, bool kill) {
+  if (kill || !is_stuck(number))
+    fake_host::stop_server(number, kill);
 }
 
 // -- lives --------------------------------------------------------------------------------------
@@ -125,16 +89,19 @@ void simulated_workers::check_spawns() {
                   std::to_string(spawns_us_.size()) + " workers were wanted within 5 s");
 }
 
-expected<caf::actor> simulated_workers::spawn(uint64_t id, caf::actor supervisor) {
-  if (!server_alive_)
-    return fail(errc::unavailable, "there is no fork server");
-  if (time_.strikes(fault::spawn_failure, 12))
+expected<caf::actor> simulated_workers::spawn(uint64_t server, uint64_t id, caf::actor supervisor) {
+  if (is_server_alive(server) && time_.strikes(fault::spawn_failure, 12))
     return fail(errc::io, "no more sockets, by the seed");
+  auto channel = fake_host::spawn(server, id, std::move(supervisor));
+  if (!channel)
+    return channel;
   check_spawns();
   ++spawned;
-  auto& x = workers_[id];
-  x.id = id;
-  x.supervisor = x.owner = std::move(supervisor);
+  return channel;
+}
+
+void simulated_workers::begin_fork(worker& x) {
+  conducts_[x.id] = {};
   if (time_.strikes(fault::leak, 2))
     x.leak = static_cast<uint64_t>(time_.of(fault::leak).between(1, 64)) * mib / 8;
   if (time_.strikes(fault::hoard, 3))
@@ -144,97 +111,73 @@ expected<caf::actor> simulated_workers::spawn(uint64_t id, caf::actor supervisor
     x.hoard += 8 * mib;
   }
   x.ignores_stop = time_.strikes(fault::ignores_stop, 3);
-  x.dies_at_hand_over = time_.strikes(fault::hand_over_death, 5);
-  auto me = shared_from_this();
-  x.channel = sys_.spawn([me, id](caf::event_based_actor* self) -> caf::behavior {
-    // For the books: it learns what comes too late.
-    self->set_exit_handler([self](const caf::exit_msg& end) {
-      if (end.reason == caf::exit_reason::kill)
-        self->quit();
-    });
-    return {
-      [me, id](const actors::outgoing_frame& bytes) { me->receive(id, *bytes.bytes); },
-      [me, id](actors::atom::own, const caf::actor& owner) {
-        auto w = me->find(id);
-        if (!w)
-          return;
-        if (w->dies_at_hand_over)
-          me->die(*w, SIGSEGV);
-        if (!w->closed)
-          w->owner = owner;
-      },
-    };
-  });
-  channels_.push_back(x.channel);
-  time_.after_us(time_.chance().between(500, 20'000), server_life_.guard([this, id] {
-    if (auto w = find(id); w && !server_stuck_)
+  x.closes_at_own = time_.strikes(fault::hand_over_death, 5);
+  time_.after_us(time_.chance().between(500, 20'000), life_.guard([this, id = x.id] {
+    if (auto w = find(id); w != nullptr && is_server_alive(w->server) && !is_stuck(w->server))
       fork(*w);
   }));
-  return x.channel;
 }
 
 void simulated_workers::fork(worker& x) {
   if (time_.strikes(fault::spawn_failure, 8)) {
-    say(wire::spawned{x.id, 0, 0, "by the seed"});
+    say(servers.at(x.server), wire::spawned{x.id, 0, 0, "by the seed"});
     close(x);
     return;
   }
-  x.pid = static_cast<int32_t>(1'000 + x.id);
-  x.alive = true;
   time_.note("worker {} is forked, leak={} hoard={}", x.id, x.leak, x.hoard);
-  say(wire::spawned{x.id, x.pid, 900, ""});
-  if (x.stop_waits && !x.ignores_stop)
-    return die(x, 0);
+  born(x);
+  if (!x.alive)
+    return;
   if (time_.strikes(fault::spawn_failure, 8)) {
     if (time_.of(fault::spawn_failure).one_in(2))
       die(x, SIGABRT);
     return; // or it is never ready
   }
-  time_.after_us(time_.chance().between(2'000, 50'000), life_.guard([this, id = x.id] {
-    if (auto w = find(id); w && w->alive)
-      become_ready(*w);
-  }));
+  later(time_.chance().between(2'000, 50'000), x.id, [this](worker& w) { ready(w); });
 }
 
-void simulated_workers::become_ready(worker& x) {
-  x.ready = true;
-  tell(x, wire::ready{x.pid, 4'000, reading(x)});
-}
-
-void simulated_workers::close(worker& x, std::optional<error> rubbish) {
-  if (std::exchange(x.closed, true))
+void simulated_workers::shut(worker& x, const error* rubbish) {
+  if (x.closed)
     return;
-  if (std::none_of(x.at_work.begin(), x.at_work.end(),
+  const auto& jobs = conducts_[x.id].at_work;
+  if (std::none_of(jobs.begin(), jobs.end(),
                    [](const job_truth* job) { return job->is_poison(); })) {
     own_deaths_us_.push_back(time_.now());
     while (own_deaths_us_.front() < time_.now() - death_window_us)
       own_deaths_us_.pop_front();
   }
-  if (x.at_work.size() == 1)
-    ++x.at_work.front()->ended_badly;
+  if (jobs.size() == 1)
+    ++jobs.front()->ended_badly;
   finish(x, false);
-  if (x.owner != x.supervisor)
-    caf::anon_send(x.owner, actors::channel_closed{x.id, rubbish});
-  caf::anon_send(x.supervisor, actors::channel_closed{x.id, rubbish});
+  fake_host::shut(x, rubbish);
 }
 
-void simulated_workers::finish(worker& x, bool answered) {
-  for (const auto* job : std::exchange(x.at_work, {}))
+void simulated_workers::finish(const worker& x, bool answered) {
+  const auto& folder = servers.at(x.server).folder;
+  for (auto* job : std::exchange(conducts_[x.id].at_work, {})) {
+    if (answered)
+      job->answered_by.insert(folder.substr(folder.rfind('/') + 1));
     if (on_end)
       on_end(x.slot, *job, answered);
+  }
 }
 
 void simulated_workers::die(worker& x, int signal, int code) {
-  if (!std::exchange(x.alive, false))
+  if (!x.alive)
     return;
   deaths += signal != 0;
   time_.note("worker {} of slot {} ends, signal {}", x.id, x.slot, signal);
-  close(x);
-  if (server_alive_)
-    time_.after_us(time_.chance().between(0, 5'000),
-                   server_life_.guard([this, pid = x.pid, signal, code] {
-                     say(wire::exited{pid, code, signal, baseline_bytes});
-                   }));
+  fake_host::die(x, signal, code);
+}
+
+void simulated_workers::report_exit(const worker& x, int signal, int code) {
+  if (!is_server_alive(x.server))
+    return;
+  time_.after_us(time_.chance().between(0, 5'000),
+                 life_.guard([this, server = x.server, pid = x.pid, signal, code] {
+                   if (is_server_alive(server))
+                     say(servers.at(server), wire::exited{pid, code, signal, baseline_bytes});
+                 }));
 }
 
 size_t simulated_workers::own_deaths_since(int64_t us) const {
@@ -244,81 +187,40 @@ size_t simulated_workers::own_deaths_since(int64_t us) const {
 
 void simulated_workers::kill_any() {
   std::vector<worker*> xs;
-  for (auto& [id, x] : workers_)
+  for (auto& [id, x] : workers)
     if (x.alive)
       xs.push_back(&x);
   if (!xs.empty())
     die(*xs[time_.of(fault::worker_kill).below(xs.size())], SIGKILL);
 }
 
-void simulated_workers::adopt(uint64_t id, int32_t pid) {
-  auto x = find(id);
-  if (!x || x->pid != pid)
-    time_.violate("workers",
-                  "worker " + std::to_string(id) + " is taken for pid " + std::to_string(pid));
-  else
-    x->adopted = true;
-}
-
-void simulated_workers::signal(uint64_t id, int number) {
-  auto x = find(id);
-  if (x && x->adopted && x->alive && number == SIGKILL)
-    die(*x, SIGKILL);
-}
-
-bool simulated_workers::gone(uint64_t id) {
-  auto x = find(id);
-  return !x || !x->adopted || !x->alive;
-}
-
 void simulated_workers::forget(uint64_t id) {
-  auto x = find(id);
-  if (!x)
-    return;
-  if (x->alive)
-    time_.violate("workers", "worker " + std::to_string(id) + " is forgotten, and lives");
-  workers_.erase(id);
+  fake_host::forget(id);
+  workers.erase(id);
+  conducts_.erase(id);
 }
 
-size_t simulated_workers::alive() const {
-  return static_cast<size_t>(
-    std::count_if(workers_.begin(), workers_.end(), [](const auto& x) { return x.second.alive; }));
-}
-
-size_t simulated_workers::serving() const {
-  std::map<uint32_t, const worker*> latest;
-  for (const auto& [id, x] : workers_)
+std::map<uint32_t, const simulated_workers::worker*> simulated_workers::latest() const {
+  std::map<uint32_t, const worker*> result;
+  for (const auto& [id, x] : workers)
     if (x.alive && !x.closed && x.generation > 0) {
-      auto& best = latest[x.slot];
+      auto& best = result[x.slot];
       if (best == nullptr || best->generation < x.generation)
         best = &x;
     }
-  return latest.size();
+  return result;
 }
 
-// -- memory -------------------------------------------------------------------------------------
+size_t simulated_workers::serving() const { return latest().size(); }
 
-expected<supervision::process_memory> simulated_workers::read_memory(int32_t pid) {
-  supervision::process_memory m;
-  if (pid == ::getpid() || (pid == server_pid() && server_alive_)) {
-    m.private_bytes = m.anonymous = pid == ::getpid() ? 20 * mib : 90 * mib;
-    return m;
-  }
-  const auto x = find(static_cast<uint64_t>(pid - 1'000));
-  if (!x || !x->alive)
-    return fail(errc::io, "no such process");
-  m.private_bytes = x->private_bytes;
-  m.anonymous = x->private_bytes - file_pages;
-  return m;
+std::set<std::string> simulated_workers::folders_served() const {
+  std::set<std::string> result;
+  for (const auto& [slot, x] : latest())
+    result.insert(servers.at(x->server).folder);
+  return result;
 }
 
-expected<supervision::container_memory> simulated_workers::read_container() {
-  supervision::container_memory x;
-  x.limit = 1'000'000;
-  x.used = static_cast<uint64_t>(pressure_ * 1'000'000);
-  x.source = "simulated";
-  return x;
-}
+// -- explanations -------------------------------------------------------------------------------
 
 expected<uint64_t> simulated_workers::explain(const supervision::leak_request&) {
   const auto number = next_explanation_++;

@@ -143,8 +143,8 @@ protected:
     x.answer = r;
     x.generation = 7;
     x.pid = 1234;
-    x.model = std::make_shared<const messaging::model_identity>(
-      messaging::model_identity{"digits", "1", "abc", "fp32"});
+    x.model = std::make_shared<const events::model_version>(
+      events::model_version{"digits", "1", "abc", "fp32"});
     answer(slot, x);
   }
 

@@ -110,7 +110,8 @@ inline actors::supervisor_actor::behavior_type fake_supervisor(
     },
     [](atom::drain, uint64_t) { return true; },
     [](atom::tick) {},
-    [](atom::restart) {},
+    [](const rollout_request&) { return rollout_answer{}; },
+    [](atom::restart, uint64_t) {},
     [](atom::deadline, uint64_t) {},
   };
 }

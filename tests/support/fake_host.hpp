@@ -5,22 +5,22 @@
 #include <caf/actor_system.hpp>
 #include <caf/event_based_actor.hpp>
 #include <caf/send.hpp>
-#include <gtest/gtest.h>
 
 #include <algorithm>
 #include <csignal>
 #include <map>
-#include <set>
+#include <memory>
 #include <vector>
 
 #include <unistd.h>
 
 namespace ziyu::test {
 
-/// A fork server and workers that exist only as messages. By default all is well: the server loads
-/// its model at once, workers are ready at once, each job is answered at once. A test can change
-/// each of these. For a system on the test scheduler.
-class fake_host : public actors::worker_host {
+/// Fork servers and workers that exist only as messages, for unit tests and for the simulation,
+/// which derives from it. By default all is well and at once: a server loads its model, a worker is
+/// ready, a job is answered. A test changes each of these. What `worker_host` promises is tested
+/// for this class and for the real host alike (worker_host_contract_test). On one thread.
+class fake_host : public actors::worker_host, public std::enable_shared_from_this<fake_host> {
 public:
   struct worker {
     uint64_t id = 0;
@@ -58,17 +58,31 @@ public:
     uint64_t sampled_from = 0; ///< Its jobs when sampling began.
   };
 
+  struct fork_server {
+    uint64_t number = 0;
+    std::string folder;
+    caf::actor supervisor;
+    bool alive = false;
+
+    int32_t pid() const { return static_cast<int32_t>(500 + number); }
+  };
+
   explicit fake_host(caf::actor_system& sys) : sys_(sys) {}
 
-  ~fake_host() override { release(); }
-
   /// Ends the channels and drops all handles, so that the actors can end.
-  void release() {
+  virtual void release() {
+    for (auto& x : channels_)
+      caf::anon_send_exit(x, caf::exit_reason::kill);
+    channels_.clear();
     for (auto& [id, x] : workers) {
-      caf::anon_send_exit(x.channel, caf::exit_reason::user_shutdown);
+      x.alive = false;
+      x.closed = true;
       x.channel = x.supervisor = x.owner = caf::actor{};
     }
-    supervisor_ = caf::actor{};
+    for (auto& [number, x] : servers) {
+      x.alive = false;
+      x.supervisor = caf::actor{};
+    }
   }
 
   // -- what a test does to them -----------------------------------------------------------
@@ -83,10 +97,11 @@ public:
   std::function<void(worker&)> prepare;
   /// Instead of an answer, when it returns true.
   std::function<bool(worker&, const wire::batch&)> on_job;
+  /// Called when a promise of the port's user is broken.
+  std::function<void(const std::string& what)> complain;
 
-  std::map<uint64_t, worker> workers; ///< All workers so far.
-  uint64_t server = 0;                ///< Number of the latest.
-  bool server_alive = false;
+  std::map<uint64_t, worker> workers;      ///< All workers so far.
+  std::map<uint64_t, fork_server> servers; ///< All fork servers so far.
   size_t servers_started = 0, server_kills = 0;
   supervision::container_memory container{100, 1000, "fake"};
   std::optional<uint64_t> kernel_kills;                           ///< For lack of memory.
@@ -95,66 +110,78 @@ public:
   std::map<uint64_t, expected<supervision::leak_report>> reports; ///< Their answers, by number.
   std::vector<uint64_t> given_up;
   bool answers_dumps = true;
+  bool keeps_frames = true;                                 ///< Workers' `received`.
   std::string sampling_failure;                             ///< Why workers cannot be sampled.
   uint64_t dump_us = 0;                                     ///< What workers say that a dump took.
   uint64_t own_bytes = 20u << 20, server_bytes = 90u << 20; ///< Private, of our own processes.
   uint64_t server_anonymous = 0; ///< As it reports, with its model loaded.
 
-  void server_ready() {
+  /// The fork server that was started last.
+  fork_server& latest_server() { return servers.rbegin()->second; }
+  bool server_alive() const {
+    return std::any_of(servers.begin(), servers.end(),
+                       [](const auto& x) { return x.second.alive; });
+  }
+
+  /// The latest fork server has its model, whose name and version its folder tells.
+  void server_ready() { server_ready(latest_server()); }
+
+  void server_ready(const fork_server& of) {
+    const auto slash = of.folder.rfind('/');
     wire::server_ready x;
-    x.pid = server_pid();
+    x.pid = of.pid();
     x.model_name = "digits";
-    x.model_version = "1";
+    x.model_version = slash == std::string::npos ? "1" : of.folder.substr(slash + 1);
     x.model_sha256 = sha256;
     x.precision = "fp32";
     x.classes = 10;
     x.memory.live = 3u << 20;
     x.memory.rss_anon = server_anonymous;
-    say(x);
+    say(of, x);
   }
 
-  void say(wire::frame x) {
-    caf::anon_send(supervisor_,
-                   actors::server_frame{server, std::make_shared<const wire::frame>(std::move(x))});
+  void say(wire::frame x) { say(latest_server(), std::move(x)); }
+
+  void say(const fork_server& of, wire::frame x) {
+    caf::anon_send(of.supervisor, actors::server_frame{
+                                    of.number, std::make_shared<const wire::frame>(std::move(x))});
   }
 
-  void server_dies(std::optional<error> rubbish = {}) {
-    if (!std::exchange(server_alive, false))
+  void server_dies() { server_dies(std::nullopt); }
+
+  void server_dies(const std::optional<error>& rubbish) {
+    if (!servers.empty())
+      server_dies(latest_server(), rubbish);
+  }
+
+  virtual void server_dies(fork_server& of, const std::optional<error>& rubbish) {
+    if (!std::exchange(of.alive, false))
       return;
-    caf::anon_send(supervisor_, actors::server_closed{server, std::move(rubbish)});
+    caf::anon_send(of.supervisor, actors::server_closed{of.number, rubbish});
     // Sockets on their way to it are closed by the kernel.
     for (auto& [id, x] : workers)
-      if (x.pid == 0)
+      if (x.pid == 0 && x.server == of.number)
         close(x);
   }
 
-  void fork(worker& x) {
-    x.pid = static_cast<int32_t>(1000 + x.id);
-    x.alive = true;
-    say(wire::spawned{x.id, x.pid, 900, ""});
-    if (auto_ready)
+  virtual void fork(worker& x) {
+    born(x);
+    if (auto_ready && x.alive)
       ready(x);
-    for (const auto& early : x.received)
-      if (std::holds_alternative<wire::stop>(early))
-        die(x, 0);
   }
 
   void ready(worker& x) { send(x, wire::ready{x.pid, 4'000, reading(x)}); }
 
   /// The process ends: its socket closes, and the fork server reports its end.
-  void die(worker& x, int signal, int code = 0) {
+  virtual void die(worker& x, int signal, int code = 0) {
     if (!std::exchange(x.alive, false))
       return;
     close(x);
-    if (server_alive)
-      say(wire::exited{x.pid, code, signal, x.private_bytes});
+    report_exit(x, signal, code);
   }
 
-  void close(worker& x, std::optional<error> rubbish = {}) {
-    if (std::exchange(x.closed, true))
-      return;
-    caf::anon_send(x.supervisor, actors::channel_closed{x.id, rubbish});
-  }
+  void close(worker& x) { shut(x, nullptr); }
+  void close(worker& x, const error& rubbish) { shut(x, &rubbish); }
 
   void send(worker& x, wire::frame content) {
     if (x.closed)
@@ -165,18 +192,17 @@ public:
   }
 
   /// The answer to a batch, with its effect on the worker's memory.
-  void answer(worker& x, const wire::batch& batch) {
+  void answer(worker& x, const wire::batch& batch) { answer(x, batch.attempt_id, batch); }
+
+  void answer(worker& x, uint64_t attempt_id, const wire::batch& batch) {
     ++x.jobs;
     x.live += x.leak;
     x.private_bytes += x.leak + x.hoard;
     x.gpu_reserved += x.gpu_hoard;
-    wire::answer each;
-    each.top_k = {{3, 0.9f, "三"}, {8, 0.1f, "八"}};
-    each.width = 12;
-    each.height = 10;
     wire::result r;
-    r.attempt_id = batch.attempt_id;
-    r.answers.assign(batch.jobs.size(), each);
+    r.attempt_id = attempt_id;
+    for (const auto& job : batch.jobs)
+      r.answers.push_back(answer_to(job));
     r.delta_live = static_cast<int64_t>(x.leak);
     r.memory = reading(x);
     send(x, r);
@@ -185,7 +211,7 @@ public:
   void trim(worker& x) {
     x.trimmed = {};
     x.trimmed.before = reading(x);
-    x.private_bytes -= std::exchange(x.trimmable, 0);
+    x.private_bytes -= give_back(x);
     if (x.gpu_empties)
       x.gpu_reserved = 0;
     x.trimmed.after = reading(x);
@@ -193,6 +219,11 @@ public:
   }
 
   void finish_trim(worker& x) { send(x, x.trimmed); }
+
+  worker* find(uint64_t id) {
+    const auto i = workers.find(id);
+    return i == workers.end() ? nullptr : &i->second;
+  }
 
   /// The worker that serves `slot`: the latest live one that was assigned to it.
   worker* serving(uint32_t slot) {
@@ -209,10 +240,9 @@ public:
       std::count_if(workers.begin(), workers.end(), [](const auto& x) { return x.second.alive; }));
   }
 
-  int32_t server_pid() const { return static_cast<int32_t>(500 + server); }
-
   static wire::memory_reading reading(const worker& x) {
-    return {x.live, x.private_bytes + x.shared - shared_pages - x.hidden, 0, x.gpu_reserved};
+    const auto anonymous = x.private_bytes + x.shared - shared_pages;
+    return {x.live, anonymous - std::min(x.hidden, anonymous), 0, x.gpu_reserved};
   }
 
   /// Private memory that is not anonymous.
@@ -220,79 +250,88 @@ public:
 
   // -- the port -------------------------------------------------------------------------------
 
-  expected<int32_t> start_server(uint64_t number, caf::actor supervisor) override {
+  expected<int32_t> start_server(uint64_t number, const std::string& folder,
+                                 caf::actor supervisor) override {
     if (start_failure)
       return tl::unexpected(*start_failure);
-    EXPECT_FALSE(server_alive) << "a second fork server beside the first";
-    server = number;
-    supervisor_ = std::move(supervisor);
-    server_alive = true;
+    if (servers.contains(number))
+      complain("fork server " + std::to_string(number) + " is started twice");
+    auto& x = servers[number];
+    x = {number, folder, std::move(supervisor), true};
     ++servers_started;
-    if (auto_server)
-      server_ready();
-    return server_pid();
+    load(x);
+    return x.pid();
   }
 
-  void stop_server(bool kill) override {
-    server_kills += kill && server_alive;
+  void stop_server(uint64_t number, bool kill) override {
+    const auto i = servers.find(number);
+    if (i == servers.end())
+      return;
+    server_kills += kill && i->second.alive;
     if (kill || !server_ignores_stop)
-      server_dies();
+      server_dies(i->second, std::nullopt);
   }
 
-  bool server_running() override { return server_alive; }
-  bool server_has_memory() override { return server_alive; }
+  bool server_running(uint64_t number) override { return is_server_alive(number); }
+  bool server_has_memory(uint64_t number) override { return is_server_alive(number); }
 
-  expected<caf::actor> spawn(uint64_t id, caf::actor supervisor) override {
+  expected<caf::actor> spawn(uint64_t server, uint64_t id, caf::actor supervisor) override {
     if (spawn_failure)
       return tl::unexpected(*spawn_failure);
-    if (!server_alive)
+    if (!is_server_alive(server))
       return fail(errc::unavailable, "there is no fork server");
     auto& x = workers[id];
     x.id = id;
     x.server = server;
     x.supervisor = x.owner = std::move(supervisor);
-    x.channel = sys_.spawn([this, id](caf::event_based_actor*) -> caf::behavior {
-      return {
-        [this, id](const actors::outgoing_frame& bytes) { receive(workers.at(id), *bytes.bytes); },
-        [this, id](actors::atom::own, const caf::actor& owner) {
-          auto& me = workers.at(id);
-          if (me.closes_at_own)
-            die(me, SIGSEGV);
-          if (!me.closed)
-            me.owner = owner;
-        },
-      };
+    x.channel = sys_.spawn([me = shared_from_this(), id](caf::event_based_actor* self) {
+      return channel_of(self, me, id);
     });
+    channels_.push_back(x.channel);
     if (prepare)
       prepare(x);
-    if (auto_fork)
-      fork(x);
+    begin_fork(x);
     return x.channel;
   }
 
   void adopt(uint64_t id, int32_t pid) override {
-    EXPECT_EQ(workers.at(id).pid, pid);
-    workers.at(id).adopted = true;
+    auto x = find(id);
+    if (x != nullptr && x->pid == pid)
+      x->adopted = true;
+    else
+      complain("worker " + std::to_string(id) + " is taken for pid " + std::to_string(pid));
   }
 
   void signal(uint64_t id, int number) override {
-    auto& x = workers.at(id);
-    if (!x.adopted || !x.alive)
+    auto x = find(id);
+    if (x == nullptr || !x->adopted || !x->alive)
       return;
-    x.signals.push_back(number);
-    if (number == SIGKILL && !x.unkillable)
-      die(x, SIGKILL);
+    x->signals.push_back(number);
+    if (number == SIGSTOP)
+      x->is_stopped = true;
+    if (number == SIGKILL && !x->unkillable)
+      die(*x, SIGKILL);
   }
 
-  bool stopped(uint64_t id) override { return workers.at(id).is_stopped; }
+  bool stopped(uint64_t id) override {
+    const auto x = find(id);
+    return x != nullptr && x->alive && x->is_stopped;
+  }
 
   std::optional<uint64_t> oom_kills() override { return kernel_kills; }
 
-  bool gone(uint64_t id) override { return !workers.at(id).adopted || !workers.at(id).alive; }
+  bool gone(uint64_t id) override {
+    const auto x = find(id);
+    return x == nullptr || !x->adopted || !x->alive;
+  }
 
   void forget(uint64_t id) override {
-    EXPECT_FALSE(workers.at(id).alive) << "worker " << id << " was forgotten while it lives";
-    workers.at(id).forgotten = true;
+    auto x = find(id);
+    if (x == nullptr)
+      return;
+    if (x->alive)
+      complain("worker " + std::to_string(id) + " is forgotten while it lives");
+    x->forgotten = true;
   }
 
   expected<supervision::process_memory> read_memory(int32_t pid) override {
@@ -303,14 +342,14 @@ public:
       m.private_bytes = m.anonymous = own_bytes;
       return m;
     }
-    if (pid == server_pid() && server_alive) {
-      m.private_bytes = m.anonymous = server_bytes;
-      return m;
-    }
-    for (auto& [id, x] : workers)
+    for (const auto& [number, x] : servers)
+      if (x.pid() == pid && x.alive) {
+        m.private_bytes = m.anonymous = server_bytes;
+        return m;
+      }
+    for (const auto& [id, x] : workers)
       if (x.pid == pid && x.alive) {
-        const auto alone = !server_alive || x.server != server;
-        m.private_bytes = x.private_bytes + (alone ? x.shared : 0) - x.swapped;
+        m.private_bytes = x.private_bytes + (is_server_alive(x.server) ? 0 : x.shared) - x.swapped;
         m.anonymous = x.private_bytes + x.shared - shared_pages - x.swapped;
         m.swapped = x.swapped;
         return m;
@@ -324,7 +363,9 @@ public:
   }
 
   std::optional<expected<supervision::leak_report>> explained(uint64_t number) override {
-    auto i = reports.find(number);
+    if (number == 0 || number > requests.size())
+      return fail(errc::unavailable, "there is no such explanation");
+    const auto i = reports.find(number);
     if (i == reports.end())
       return std::nullopt;
     auto report = std::move(i->second);
@@ -336,7 +377,141 @@ public:
 
   expected<supervision::container_memory> read_container() override { return container; }
 
+protected:
+  // -- what the simulation does otherwise, and later ------------------------------------------
+
+  /// A fork server has begun to load its model.
+  virtual void load(fork_server& x) {
+    if (auto_server)
+      server_ready(x);
+  }
+
+  /// A fork server has been asked for `x`.
+  virtual void begin_fork(worker& x) {
+    if (auto_fork)
+      fork(x);
+  }
+
+  /// Whether a worker that lives reads what it is sent.
+  virtual bool reads(const worker&) { return true; }
+
+  /// A worker that lives gets a batch.
+  virtual void take(worker& x, const wire::batch& batch) {
+    if (!(on_job && on_job(x, batch)) && !x.hangs)
+      answer(x, batch);
+  }
+
+  /// A frame that nobody reads any more.
+  virtual void lose(const wire::frame&) {}
+
+  virtual void on_stop(worker& x) {
+    if (!x.ignores_stop && !x.hangs)
+      die(x, 0);
+  }
+
+  virtual wire::answer answer_to(const wire::job&) {
+    wire::answer x;
+    x.top_k = {{3, 0.9f, "三"}, {8, 0.1f, "八"}};
+    x.width = 12;
+    x.height = 10;
+    return x;
+  }
+
+  /// The bytes of private memory that a trim frees.
+  virtual uint64_t give_back(worker& x) { return std::exchange(x.trimmable, 0); }
+
+  virtual bool answers_dump() { return answers_dumps; }
+
+  /// Its socket is closed. @param rubbish What it sent last; null: nothing.
+  virtual void shut(worker& x, const error* rubbish) {
+    if (std::exchange(x.closed, true))
+      return;
+    actors::channel_closed news{x.id, {}};
+    if (rubbish != nullptr)
+      news.reason = *rubbish;
+    caf::anon_send(x.supervisor, news);
+  }
+
+  virtual void report_exit(const worker& x, int signal, int code) {
+    if (is_server_alive(x.server))
+      say(servers.at(x.server), wire::exited{x.pid, code, signal, x.private_bytes});
+  }
+
+  // -- what it needs for that -----------------------------------------------------------------
+
+  bool is_server_alive(uint64_t number) const {
+    const auto i = servers.find(number);
+    return i != servers.end() && i->second.alive;
+  }
+
+  /// The process exists; frames that wait in its socket are read.
+  void born(worker& x) {
+    x.pid = static_cast<int32_t>(1000 + x.id);
+    x.alive = true;
+    say(servers.at(x.server), wire::spawned{x.id, x.pid, 900, ""});
+    const auto is_stop = [](const wire::frame& f) { return std::holds_alternative<wire::stop>(f); };
+    if (std::any_of(x.received.begin(), x.received.end(), is_stop) && !x.ignores_stop)
+      die(x, 0);
+  }
+
+  caf::actor_system& sys_;
+
 private:
+  static caf::behavior channel_of(caf::event_based_actor* self,
+                                  const std::shared_ptr<fake_host>& me, uint64_t id) {
+    // It learns what comes too late.
+    self->set_exit_handler([self](const caf::exit_msg& end) {
+      if (end.reason == caf::exit_reason::kill)
+        self->quit();
+    });
+    return {
+      [me, id](const actors::outgoing_frame& bytes) { me->receive(id, *bytes.bytes); },
+      [me, id](actors::atom::own, const caf::actor& owner) {
+        auto x = me->find(id);
+        if (x == nullptr)
+          return;
+        if (x->closes_at_own)
+          me->die(*x, SIGSEGV);
+        if (!x->closed)
+          x->owner = owner;
+      },
+    };
+  }
+
+  void receive(uint64_t id, const std::string& bytes) {
+    wire::frame_reader reader;
+    reader.feed(bytes);
+    auto content = reader.next();
+    if (!content || !*content)
+      return complain("an ill-formed frame for worker " + std::to_string(id));
+    const auto& frame = **content;
+    auto known = find(id);
+    if (known == nullptr || known->closed)
+      return lose(frame);
+    auto& x = *known;
+    if (keeps_frames || !x.alive)
+      x.received.push_back(frame);
+    if (!x.alive)
+      return; // waits in the socket until it is forked
+    if (!reads(x))
+      return;
+    if (auto news = std::get_if<wire::assign>(&frame)) {
+      x.slot = news->slot;
+      x.generation = news->generation;
+      x.fault = news->fault;
+    } else if (auto batch = std::get_if<wire::batch>(&frame)) {
+      take(x, *batch);
+    } else if (std::holds_alternative<wire::trim>(frame)) {
+      trim(x);
+      if (!x.slow_trim)
+        finish_trim(x);
+    } else if (auto ask = std::get_if<wire::profile>(&frame)) {
+      profile(x, *ask);
+    } else if (std::holds_alternative<wire::stop>(frame)) {
+      on_stop(x);
+    }
+  }
+
   void profile(worker& x, const wire::profile& ask) {
     wire::profiled done;
     done.what = ask.what;
@@ -346,7 +521,7 @@ private:
     if (ask.what == wire::profile::start) {
       x.sampled_from = x.jobs;
     } else if (ask.what == wire::profile::dump) {
-      if (!answers_dumps)
+      if (!answers_dump())
         return;
       done.jobs = done.sampled_jobs = x.jobs - x.sampled_from;
       done.heap = !x.heap.empty() ? x.heap : "heap of worker " + std::to_string(x.id);
@@ -355,37 +530,7 @@ private:
     send(x, done);
   }
 
-  void receive(worker& x, const std::string& bytes) {
-    if (x.closed)
-      return;
-    wire::frame_reader reader;
-    reader.feed(bytes);
-    auto content = reader.next();
-    ASSERT_TRUE(content && *content) << "an ill-formed frame for worker " << x.id;
-    x.received.push_back(**content);
-    if (!x.alive)
-      return; // waits in the socket until it is forked
-    if (auto news = std::get_if<wire::assign>(&**content)) {
-      x.slot = news->slot;
-      x.generation = news->generation;
-      x.fault = news->fault;
-    } else if (auto batch = std::get_if<wire::batch>(&**content)) {
-      if (!(on_job && on_job(x, *batch)) && !x.hangs)
-        answer(x, *batch);
-    } else if (std::holds_alternative<wire::trim>(**content)) {
-      trim(x);
-      if (!x.slow_trim)
-        finish_trim(x);
-    } else if (auto ask = std::get_if<wire::profile>(&**content)) {
-      profile(x, *ask);
-    } else if (std::holds_alternative<wire::stop>(**content)) {
-      if (!x.ignores_stop && !x.hangs)
-        die(x, 0);
-    }
-  }
-
-  caf::actor_system& sys_;
-  caf::actor supervisor_;
+  std::vector<caf::actor> channels_; ///< Of all workers so far.
 };
 
 } // namespace ziyu::test

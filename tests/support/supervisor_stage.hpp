@@ -31,9 +31,10 @@ protected:
     settings.healing.hard_limit_bytes = 200 * mib;
     settings.restart_intensity = 3;
     settings.restart_period = 60s;
+    host->complain = [](const std::string& what) { ADD_FAILURE() << what; };
     settings.host = host;
     settings.report = report;
-    settings.on_model = [this](const messaging::model_identity& x) { models.push_back(x.name); };
+    settings.on_model = [this](const events::model_version& x) { models.push_back(x.name); };
     settings.on_fatal = [this](error x) { fatal.push_back(std::move(x)); };
   }
 

@@ -155,7 +155,7 @@ TEST_F(HttpServer, AnswersAllSixPaths) {
 
 TEST_F(HttpServer, TellsTheModelOnceThereIsOneAndForHowLongItHasServed) {
   auto x = settings();
-  messaging::model_identity model;
+  events::model_version model;
   x.model = [&model] { return model; };
   x.started = std::chrono::steady_clock::now() - std::chrono::seconds{725};
   auto started = http_server::start(sys, x);

@@ -276,6 +276,63 @@ port_wrappers with_stages_in_the_wrong_order() {
   return x;
 }
 
+/// Takes all that the supervisor asks for to the real port.
+class same_host : public actors::worker_host {
+public:
+  explicit same_host(std::shared_ptr<actors::worker_host> inner) : inner_(std::move(inner)) {}
+
+  expected<int32_t> start_server(uint64_t server, const std::string& folder,
+                                 caf::actor supervisor) override {
+    return inner_->start_server(server, folder, std::move(supervisor));
+  }
+  void stop_server(uint64_t server, bool kill) override { inner_->stop_server(server, kill); }
+  bool server_running(uint64_t server) override { return inner_->server_running(server); }
+  bool server_has_memory(uint64_t server) override { return inner_->server_has_memory(server); }
+  expected<caf::actor> spawn(uint64_t server, uint64_t worker, caf::actor supervisor) override {
+    return inner_->spawn(server, worker, std::move(supervisor));
+  }
+  void adopt(uint64_t worker, int32_t pid) override { inner_->adopt(worker, pid); }
+  void signal(uint64_t worker, int number) override { inner_->signal(worker, number); }
+  bool gone(uint64_t worker) override { return inner_->gone(worker); }
+  bool stopped(uint64_t worker) override { return inner_->stopped(worker); }
+  void forget(uint64_t worker) override { inner_->forget(worker); }
+  expected<supervision::process_memory> read_memory(int32_t pid) override {
+    return inner_->read_memory(pid);
+  }
+  expected<supervision::container_memory> read_container() override {
+    return inner_->read_container();
+  }
+  std::optional<uint64_t> oom_kills() override { return inner_->oom_kills(); }
+  expected<uint64_t> explain(const supervision::leak_request& x) override {
+    return inner_->explain(x);
+  }
+  std::optional<expected<supervision::leak_report>> explained(uint64_t number) override {
+    return inner_->explained(number);
+  }
+  void stop_explaining(uint64_t number) override { inner_->stop_explaining(number); }
+
+protected:
+  std::shared_ptr<actors::worker_host> inner_;
+};
+
+/// Workers of a new version are forked by the fork server of the version before.
+class forks_the_former_version : public same_host {
+public:
+  using same_host::same_host;
+
+  expected<caf::actor> spawn(uint64_t server, uint64_t worker, caf::actor supervisor) override {
+    const auto former = server > 1 && inner_->server_running(server - 1) ? server - 1 : server;
+    return inner_->spawn(former, worker, std::move(supervisor));
+  }
+};
+
+template <class Host>
+port_wrappers with_host() {
+  port_wrappers x;
+  x.supervisor = [](actors::supervisor_settings& s) { s.host = std::make_shared<Host>(s.host); };
+  return x;
+}
+
 struct control {
   const char* name;
   port_wrappers wrappers;
@@ -329,6 +386,7 @@ INSTANTIATE_TEST_SUITE_P(
     control{"WholeBatchesCharged", with_whole_batches_charged(), {"P6"}, 300},
     control{"DeathsOfJobsCount", without_verdicts(), {"blame"}, 1'000},
     control{"StopStagesInTheWrongOrder", with_stages_in_the_wrong_order(), {"P7"}, 300},
+    control{"FormerVersion", with_host<forks_the_former_version>(), {"version"}, 300},
     control{"NoGate", with_consumer<ignores_the_gate>(), {"P4"}, 30}),
   [](const auto& i) { return i.param.name; });
 

@@ -97,6 +97,20 @@ TEST_F(Simulation, AnInstanceComesBackFromMaintenance) {
   EXPECT_GE(resumptions, 20u);
 }
 
+TEST_F(Simulation, AnotherVersionOfTheModelTakesOver) {
+  uint64_t rollouts = 0;
+  for (uint64_t seed = 1; seed <= 20; ++seed) {
+    auto x = scenario::of(seed);
+    x.faults.reset();
+    x.faults.set(static_cast<size_t>(fault::rollout));
+    x.faults.set(static_cast<size_t>(fault::worker_kill));
+    const auto found = run(x);
+    ASSERT_TRUE(found.violations.empty()) << tell(x, found.violations.front());
+    rollouts += found.rollouts;
+  }
+  EXPECT_GE(rollouts, 10u) << "some are refused, and some versions are unfit";
+}
+
 TEST_F(Simulation, MemoryPressureOpensTheBreakerAndPausesTheConsumer) {
   // Of some memory pressures: the others only reduce the credit.
   uint64_t openings = 0, pauses = 0, neither = 0;

@@ -127,8 +127,8 @@ protected:
     process_host_settings p;
     p.executable = std::filesystem::path{test::program_dir()} / program;
     p.stats = stats;
-    p.model = model;
     p.faults_allowed = true;
+    settings.model = model.string();
     settings.slots = 1;
     settings.standbys = 1;
     settings.grace = 500ms;
@@ -484,13 +484,12 @@ TEST_F(ProcessHost, SaysWhyAModelCannotBeLoaded) {
 TEST_F(ProcessHost, SaysThatAWorkerProgramIsMissing) {
   process_host_settings wrong;
   wrong.executable = "/nowhere/ziyu-worker";
-  wrong.model = digits_model;
   process_host host{sys, std::move(wrong)};
-  auto pid = host.start_server(1, caf::actor_cast<caf::actor>(self));
+  auto pid = host.start_server(1, digits_model.string(), caf::actor_cast<caf::actor>(self));
   if (pid) { // exec fails in the child: seen by its end
-    EXPECT_TRUE(wait_until([&] { return !host.server_running(); }));
+    EXPECT_TRUE(wait_until([&] { return !host.server_running(1); }));
   }
-  EXPECT_FALSE(host.server_running());
+  EXPECT_FALSE(host.server_running(1));
 }
 
 } // namespace ziyu::actors

@@ -88,7 +88,7 @@ TEST_F(ForkServerDeath, EscalatesWhenTheForkServerDiesRightAfterEachReady) {
   start();
   const auto before = host->servers_started;
   for (auto ms = 0; ms < 60'000; ms += 10) {
-    if (host->server_alive)
+    if (host->server_alive())
       host->server_dies(); // it was ready, for less than 10 ms
     advance(10ms);
   }
@@ -108,7 +108,7 @@ TEST_F(ForkServerDeath, EscalatesWhenTheForkServerDiesRightAfterEachReady) {
   EXPECT_EQ(status().trouble, "");
   host->server_dies();
   advance(200ms);
-  EXPECT_TRUE(host->server_alive) << "the next accident is mended at once again";
+  EXPECT_TRUE(host->server_alive()) << "the next accident is mended at once again";
 }
 
 TEST_F(ForkServerDeath, TreatsRubbishFromTheForkServerAsItsDeath) {
@@ -128,7 +128,7 @@ TEST_F(ForkServerDeath, IgnoresWhatAnOldForkServerSays) {
        server_frame{1, std::make_shared<const wire::frame>(wire::exited{serving(0).pid, 0, 9, 0})});
   EXPECT_TRUE(details("worker_died").empty());
   EXPECT_EQ(host->servers_started, 2u);
-  EXPECT_TRUE(host->server_alive);
+  EXPECT_TRUE(host->server_alive());
 }
 
 } // namespace ziyu::actors

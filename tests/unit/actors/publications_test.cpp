@@ -101,8 +101,8 @@ TEST_F(Dispatcher, AResultNamesTheModelOfTheWorkerThatMadeIt) {
     r->answers[0].top_k = {{3, 0.9f, "三"}};
     attempt_outcome x;
     x.answer = r;
-    x.model = std::make_shared<const messaging::model_identity>(
-      messaging::model_identity{"digits", version, std::string{"sum of "} + version, "fp32"});
+    x.model = std::make_shared<const events::model_version>(
+      events::model_version{"digits", version, std::string{"sum of "} + version, "fp32"});
     answer(0, x);
     const auto model = nlohmann::json::parse(*outbox().back().content->value).at("model");
     EXPECT_EQ(model.at("version").get<std::string>(), version);

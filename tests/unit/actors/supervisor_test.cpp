@@ -438,7 +438,7 @@ TEST_F(Supervisor, DrainsSoftly) {
   ASSERT_TRUE(*drained);
   EXPECT_TRUE(**drained);
   EXPECT_EQ(host->alive(), 0u);
-  EXPECT_FALSE(host->server_alive);
+  EXPECT_FALSE(host->server_alive());
   EXPECT_EQ(host->server_kills, 0u);
   for (const auto& [id, x] : host->workers)
     EXPECT_TRUE(x.signals.empty());

@@ -162,7 +162,7 @@ public:
     EXPECT_TRUE(total["balanced"].get<bool>()) << total;
     EXPECT_EQ(total["in_flight"], 0) << total;
     EXPECT_EQ(host_->alive(), 0u);
-    EXPECT_FALSE(host_->server_alive);
+    EXPECT_FALSE(host_->server_alive());
     kafka_.take_nothing = false;
     for (auto i = 0; i < 400 && core_.credit()->jobs() > 0; ++i) {
       kafka_.acknowledge_all();

@@ -13,7 +13,7 @@ using namespace std::chrono_literals;
 class ForkServerKeeper : public testing::Test {
 protected:
   fork_server_keeper::orders start() {
-    aut.next();
+    aut.start(++servers);
     return aut.started(static_cast<int32_t>(100 + aut.number()), now);
   }
 
@@ -49,6 +49,7 @@ protected:
                                    .start_timeout = 60s};
   fork_server_keeper aut{how};
   fork_server_keeper::clock::time_point now{1h};
+  uint64_t servers = 0;
   uint64_t random = 0; ///< The shortest pauses: half of the longest ones.
 };
 
@@ -161,7 +162,7 @@ TEST_F(ForkServerKeeper, TriesAgainIfAModelThatHadLoadedDoesNotLoadAnyMore) {
 }
 
 TEST_F(ForkServerKeeper, GivesUpIfTheFirstOneCannotBeStarted) {
-  aut.next();
+  aut.start(++servers);
   const auto told = aut.not_started({errc::io, "no ziyu-worker"}, random);
   ASSERT_TRUE(told.give_up);
   EXPECT_EQ(told.give_up->code, errc::io);
@@ -171,7 +172,7 @@ TEST_F(ForkServerKeeper, GivesUpIfTheFirstOneCannotBeStarted) {
 TEST_F(ForkServerKeeper, TriesAgainIfALaterOneCannotBeStarted) {
   start_and_load();
   die();
-  aut.next();
+  aut.start(++servers);
   const auto told = aut.not_started({errc::io, "too many files"}, random);
   EXPECT_FALSE(told.give_up);
   EXPECT_EQ(told.restart_in, 100ms);
@@ -179,7 +180,8 @@ TEST_F(ForkServerKeeper, TriesAgainIfALaterOneCannotBeStarted) {
   EXPECT_EQ(told.trigger->values.at("attempts"), 1);
   EXPECT_EQ(told.trigger->values.at("next_attempt_ms"), 100);
   EXPECT_NE(aut.trouble().find("too many files"), std::string::npos);
-  EXPECT_EQ(aut.next(), 3u);
+  aut.start(3);
+  EXPECT_EQ(aut.number(), 3u);
 }
 
 TEST_F(ForkServerKeeper, KillsOneThatDoesNotBecomeReady) {
@@ -213,7 +215,7 @@ TEST_F(ForkServerKeeper, AbortsOnBrokenTransitions) {
   EXPECT_DEATH(aut.started(1, now), "without being asked for");
   EXPECT_DEATH(die(), "does not run");
   start();
-  EXPECT_DEATH(aut.next(), "beside the first");
+  EXPECT_DEATH(aut.start(2), "beside the first");
 }
 
 } // namespace ziyu::supervision

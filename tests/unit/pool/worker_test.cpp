@@ -55,7 +55,7 @@ protected:
 
   growth_history history;
   uint64_t live = 5 * mib;
-  worker aut{{.id = 9, .server = 2, .chance = 0.5}, judging()};
+  worker aut{{.id = 9, .version = 1, .model = {}, .server = 2, .chance = 0.5}, judging()};
 };
 
 } // namespace
