@@ -28,10 +28,10 @@ void dispatcher_state::note_id(job_entry& x, const std::string& id) {
   spdlog::debug("job id seen before: job={} source={}", id, messaging::to_string(source));
 }
 
-void dispatcher_state::on_fetched(const fetched_job& x) {
+void dispatcher_state::on_fetched(fetched_job x) {
   auto& stats = settings.report->stats();
   stats.fetched.Increment();
-  const auto& id = x.source->id;
+  const auto id = x.source->id;
   const auto epoch = x.source->epoch;
   const auto ours = !draining && !departs(id.where(), epoch) && ledger.owns(id.where(), epoch);
   const auto verdict = ours ? ledger.fetched(id, epoch, x.source->leader_epoch)
@@ -41,16 +41,16 @@ void dispatcher_state::on_fetched(const fetched_job& x) {
       stats.inference_saved.Increment();
     else if (verdict == messaging::arrival::already_done)
       stats.already_done.Increment();
-    settings.credit->give(x.cost);
     return;
   }
   auto item = std::make_shared<job_entry>();
-  item->job = x;
-  unfinished.insert(x.fetched_us);
+  item->job = std::move(x);
+  unfinished.insert(item->job.fetched_us);
   item->attempts = ledger.spent_attempts(id);
   store_progress(id.where()); // the mark may have to move on
-  if (!x.job && holds_nothing(*x.source))
-    item->job.reason = decode(*x.source, settings.limits).reason;
+  const auto& source = *item->job.source;
+  if (!item->job.job && holds_nothing(source))
+    item->job.reason = decode(source, settings.limits).reason;
   if (item->job.reason) {
     dead_letter(item, *item->job.reason);
     return;
@@ -63,11 +63,11 @@ void dispatcher_state::on_fetched(const fetched_job& x) {
               + " attempts failed before; the instance that made the last one ended during it"});
     return;
   }
-  item->unread = !x.job && !messaging::is_plain_image(*x.source);
+  item->unread = !item->job.job && !messaging::is_plain_image(source);
   unread += item->unread;
   // An id inside the content is known only after it is read.
   if (!item->unread)
-    note_id(*item, x.job ? x.job->id : messaging::job_id_of(*x.source));
+    note_id(*item, item->job.job ? item->job.job->id : messaging::job_id_of(source));
   queue.push(std::move(item));
   dispatch();
 }

@@ -133,8 +133,7 @@ void dispatcher_state::begin(job_entry& x) {
   x.started_us = settings.report->env().monotonic_us();
   x.ticket = breaker->started();
   pixels_bytes += x.pixels_bytes;
-  x.job.cost += x.pixels_bytes;
-  settings.credit->take_more(x.pixels_bytes);
+  x.job.credit->grow(x.pixels_bytes);
   ledger.advance(id, x.job.source->epoch, record_state::running);
 }
 
@@ -181,8 +180,7 @@ void dispatcher_state::on_outcome(uint32_t index, const attempt_outcome& outcome
 
 void dispatcher_state::settle(const entry_ptr& item, const job_outcome& outcome) {
   pixels_bytes -= item->pixels_bytes;
-  item->job.cost -= item->pixels_bytes;
-  settings.credit->give_some(item->pixels_bytes);
+  item->job.credit->shrink(item->pixels_bytes);
   queue.came_back(*item);
   judge_outcome(*item, outcome);
   const auto& failure = outcome.attempt.failure;

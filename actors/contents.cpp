@@ -65,8 +65,7 @@ void dispatcher_state::on_read(const entry_ptr& item, decoded_job content) {
   if (content.job)
     note_id(*item, content.job->id);
   item->image_bytes = content.image_bytes;
-  item->job.cost += content.image_bytes;
-  settings.credit->take_more(content.image_bytes);
+  item->job.credit->grow(content.image_bytes);
   take_content(*item, std::move(content));
 }
 

@@ -237,7 +237,7 @@ dispatcher_actor::behavior_type dispatcher(
   return {
     [self](const publisher_actor& x) { self->state.publisher = x; },
     [self](const supervisor_actor& x) { self->state.supervisor = x; },
-    [self](const fetched_job& x) { self->state.on_fetched(x); },
+    [self](fetched_job& x) { self->state.on_fetched(std::move(x)); },
     [self](const messaging::partitions_assigned& x) { self->state.on_assigned(x); },
     [self](const revocation& x) {
       self->state.on_revoked(x.what, [handled = x.handled] { handled->set_value(); });

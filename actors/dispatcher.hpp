@@ -80,7 +80,7 @@ struct dispatcher_state {
   };
 
   // arrivals.cpp
-  void on_fetched(const fetched_job& x);
+  void on_fetched(fetched_job x);
   void on_assigned(const messaging::partitions_assigned& x);
   /// @param done Called when the partitions may go: at once when they are lost, else when the
   /// records at the producer are acknowledged or have timed out.

@@ -1,9 +1,10 @@
 #include "actors/intake.hpp"
 
+#include "base/check.hpp"
+
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
-#include <cstdlib>
+#include <utility>
 
 namespace ziyu::actors {
 
@@ -12,32 +13,14 @@ bool intake::open() const {
   return open_locked();
 }
 
-void intake::take(uint64_t bytes) {
+void intake::take(uint64_t jobs, uint64_t bytes) {
   std::lock_guard guard{mutex_};
-  ++jobs_;
+  jobs_ += jobs;
   bytes_ += bytes;
 }
 
-void intake::give(uint64_t bytes) {
+void intake::give(uint64_t jobs, uint64_t bytes) {
   std::lock_guard guard{mutex_};
-  give_locked(1, bytes);
-}
-
-void intake::take_more(uint64_t bytes) {
-  std::lock_guard guard{mutex_};
-  bytes_ += bytes;
-}
-
-void intake::give_some(uint64_t bytes) {
-  std::lock_guard guard{mutex_};
-  give_locked(0, bytes);
-}
-
-void intake::give_locked(uint64_t jobs, uint64_t bytes) {
-  if (jobs_ < jobs || bytes_ < bytes) {
-    std::fputs("ziyu: broken invariant: more credit given back than taken\n", stderr);
-    std::abort();
-  }
   jobs_ -= jobs;
   bytes_ -= bytes;
   if (open_locked())
@@ -113,6 +96,33 @@ uint64_t intake::jobs() const {
 uint64_t intake::bytes() const {
   std::lock_guard guard{mutex_};
   return bytes_;
+}
+
+credit::credit(std::shared_ptr<intake> from, uint64_t bytes)
+  : from_(std::move(from)), bytes_(bytes) {
+  from_->take(1, bytes_);
+}
+
+credit& credit::operator=(credit other) noexcept {
+  std::swap(from_, other.from_);
+  std::swap(bytes_, other.bytes_);
+  return *this;
+}
+
+credit::~credit() {
+  if (from_)
+    from_->give(1, bytes_);
+}
+
+void credit::grow(uint64_t bytes) {
+  from_->take(0, bytes);
+  bytes_ += bytes;
+}
+
+void credit::shrink(uint64_t bytes) {
+  require(bytes <= bytes_, "a job gives back no more credit than it holds");
+  from_->give(0, bytes);
+  bytes_ -= bytes;
 }
 
 } // namespace ziyu::actors

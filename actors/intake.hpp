@@ -6,15 +6,14 @@
 #include <condition_variable>
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <set>
 
 namespace ziyu::actors {
 
-/// Backpressure as credit, in jobs and in bytes. The job source takes credit for each record that
-/// it hands on. The dispatcher takes more for what it makes of the record, and returns all of it
-/// when the record is final. Without credit, or on hold, the source gates its consumer.
-/// Thread-safe.
+/// Backpressure as credit, in jobs and in bytes: each job under way holds a `credit`. Without
+/// credit, or on hold, the source gates its consumer. Thread-safe.
 class intake {
 public:
   struct limits {
@@ -27,13 +26,6 @@ public:
   /// True if another record may be fetched. A single record may exceed the limit in bytes;
   /// otherwise a record larger than the limit could never be taken.
   bool open() const;
-
-  void take(uint64_t bytes);
-  void give(uint64_t bytes);
-
-  /// Changes the bytes of a job that has credit, up or down.
-  void take_more(uint64_t bytes);
-  void give_some(uint64_t bytes);
 
   /// While on hold, nothing is fetched, whatever the credit (breaker, drain).
   void hold(bool on);
@@ -68,7 +60,9 @@ public:
   limits granted() const; ///< The limits as they are at present.
 
 private:
-  void give_locked(uint64_t jobs, uint64_t bytes);
+  friend class credit;
+  void take(uint64_t jobs, uint64_t bytes);
+  void give(uint64_t jobs, uint64_t bytes);
   bool open_locked() const {
     return !held_ && !prefetched_given_up_ && jobs_ < granted_.jobs && bytes_ < granted_.bytes;
   }
@@ -81,6 +75,26 @@ private:
   bool held_ = false, prefetched_given_up_ = false;
   std::set<messaging::topic_partition> held_partitions_;
   std::map<messaging::topic_partition, log_view> logs_;
+};
+
+/// What one job holds of an intake, which it keeps alive: a place, and bytes. The source takes it
+/// for the record; the dispatcher lets it grow by what is made of the record. Gives all back when
+/// it is destroyed. Any thread, one at a time.
+class credit {
+public:
+  credit(std::shared_ptr<intake> from, uint64_t bytes);
+  credit(credit&& other) noexcept = default;
+  credit& operator=(credit other) noexcept;
+  ~credit();
+
+  void grow(uint64_t bytes);
+  /// @pre It has so many.
+  void shrink(uint64_t bytes);
+  uint64_t bytes() const { return from_ ? bytes_ : 0; }
+
+private:
+  std::shared_ptr<intake> from_; ///< Null: nothing, after it was moved from.
+  uint64_t bytes_ = 0;
 };
 
 } // namespace ziyu::actors

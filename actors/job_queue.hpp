@@ -49,8 +49,9 @@ struct job_entry {
   uint64_t image_bytes = 0;                    ///< Bytes of the image that the decoder made.
   uint32_t vain_reads = 0;                     ///< How often the decoder did not answer in time.
   uint64_t pixels_bytes = 0;                   ///< What an attempt takes in its worker.
-  bool set_aside = false; ///< Its topic takes no records at present: it holds no credit.
-  bool off_lane = false;  ///< Later jobs of its lane do not wait for it any more.
+  /// Set while its topic takes no records: the bytes of credit that it has given back meanwhile.
+  std::optional<uint64_t> set_aside;
+  bool off_lane = false; ///< Later jobs of its lane do not wait for it any more.
 
   // Used by the queue only:
   std::string lane;               ///< Empty: none.

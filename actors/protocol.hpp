@@ -37,6 +37,8 @@
 
 namespace ziyu::actors {
 
+class credit;
+
 // -- job source -> dispatcher -----------------------------------------------------
 
 /// A record that was fetched. Its content is read only after the ledger knows the record: if the
@@ -45,8 +47,9 @@ struct fetched_job {
   std::shared_ptr<const messaging::record> source; ///< Never null.
   std::shared_ptr<const messaging::job> job;       ///< Null before it is read, and for bad input.
   std::optional<error> reason;                     ///< Why the record is not a job.
-  uint64_t cost = 0;                               ///< Credit that it holds, in bytes.
-  int64_t fetched_us = 0;                          ///< Monotonic.
+  /// What it holds of the intake; never null. Shared because a message must be copyable.
+  std::shared_ptr<actors::credit> credit;
+  int64_t fetched_us = 0; ///< Monotonic.
 };
 
 /// Partitions are going; the source waits (with a deadline) for `handled`.

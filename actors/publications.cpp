@@ -131,8 +131,8 @@ void dispatcher_state::put_aside(const entry_ptr& item, publication_kind kind) {
   const auto& source = *item->job.source;
   if (item->set_aside || !ledger.owns(source.id.where(), source.epoch))
     return;
-  item->set_aside = true;
-  settings.credit->give(item->job.cost);
+  item->set_aside = item->job.credit->bytes();
+  item->job.credit.reset();
   aside_bytes += source.bytes();
   ++aside[source.id.where()];
   if (kind == publication_kind::dead_letter) {
@@ -145,13 +145,14 @@ void dispatcher_state::put_aside(const entry_ptr& item, publication_kind kind) {
 
 /// The job goes on like any other.
 void dispatcher_state::take_back(const entry_ptr& item) {
-  if (!std::exchange(item->set_aside, false))
+  const auto bytes = std::exchange(item->set_aside, std::nullopt);
+  if (!bytes)
     return;
   const auto& source = *item->job.source;
   aside_bytes -= source.bytes();
   if (const auto i = aside.find(source.id.where()); --i->second == 0)
     aside.erase(i);
-  settings.credit->take(item->job.cost);
+  item->job.credit = std::make_shared<credit>(settings.credit, *bytes);
 }
 
 void dispatcher_state::leave_lane(const entry_ptr& item) {
@@ -208,13 +209,13 @@ void dispatcher_state::on_published(const published& x) {
 
 bool dispatcher_state::all_published() const {
   return std::all_of(publishing.begin(), publishing.end(),
-                     [](const auto& x) { return x.second->set_aside; });
+                     [](const auto& x) { return x.second->set_aside.has_value(); });
 }
 
 void dispatcher_state::release(const entry_ptr& item) {
   const auto& id = item->job.source->id;
   take_back(item);
-  settings.credit->give(item->job.cost);
+  item->job.credit.reset();
   if (std::exchange(item->unread, false))
     --unread;
   if (const auto i = unfinished.find(item->job.fetched_us); i != unfinished.end())

@@ -30,10 +30,10 @@ overloaded(Ts...) -> overloaded<Ts...>;
 
 // -- one turn ---------------------------------------------------------------------
 
-source_loop::source_loop(messaging::consumer& from, intake& credit, dispatcher_actor to,
-                         environment& env, messaging::stall_watchdog* watchdog,
+source_loop::source_loop(messaging::consumer& from, std::shared_ptr<intake> credit,
+                         dispatcher_actor to, environment& env, messaging::stall_watchdog* watchdog,
                          std::shared_ptr<reporter> report)
-  : from_(from), credit_(credit), to_(std::move(to)), env_(env), watchdog_(watchdog),
+  : from_(from), credit_(std::move(credit)), to_(std::move(to)), env_(env), watchdog_(watchdog),
     report_(std::move(report)), last_turn_us_(env.monotonic_us()),
     next_watch_us_(last_turn_us_ + watch_interval_us) {
   if (watchdog_ != nullptr)
@@ -43,13 +43,13 @@ source_loop::source_loop(messaging::consumer& from, intake& credit, dispatcher_a
 bool source_loop::turn(std::chrono::milliseconds limit) {
   if (handing_over_)
     return finish_hand_over(limit);
-  const auto open = credit_.open();
+  const auto open = credit_->open();
   from_.gate(!open);
-  if (auto held = credit_.held_partitions(); held != held_) {
+  if (auto held = credit_->held_partitions(); held != held_) {
     from_.hold(held);
     held_ = std::move(held);
   }
-  if (const auto wanted = credit_.prefetched_given_up(); wanted != paused_)
+  if (const auto wanted = credit_->prefetched_given_up(); wanted != paused_)
     from_.pause(paused_ = wanted);
   // Gated, this waits for credit: polling must go on, but brings no record.
   auto event = from_.poll(open ? limit : std::chrono::milliseconds{0});
@@ -73,7 +73,7 @@ bool source_loop::turn(std::chrono::milliseconds limit) {
              },
              event);
   if (!open && idle)
-    credit_.wait_open(limit);
+    credit_->wait_open(limit);
   return watch(open) && go_on;
 }
 
@@ -90,7 +90,7 @@ bool source_loop::watch(bool open) {
   std::map<messaging::topic_partition, intake::log_view> logs;
   for (const auto& x : views)
     logs[x.where] = {x.position, x.log_end};
-  credit_.tell_logs(std::move(logs));
+  credit_->tell_logs(std::move(logs));
   auto go_on = true;
   for (const auto& x : watchdog_->observe(std::chrono::milliseconds{open_us_ / 1000}, views))
     go_on = go_on && (handing_over_ || remedy(x, views));
@@ -138,10 +138,9 @@ bool source_loop::remedy(const messaging::stall_watchdog::finding& x,
 
 void source_loop::on_record(messaging::record x) {
   fetched_job msg;
-  msg.cost = x.bytes();
+  msg.credit = std::make_shared<credit>(credit_, x.bytes());
   msg.fetched_us = env_.monotonic_us();
   msg.source = std::make_shared<const messaging::record>(std::move(x));
-  credit_.take(msg.cost);
   caf::anon_send(to_, std::move(msg));
 }
 
@@ -282,7 +281,7 @@ void job_source::run_consumer(std::unique_ptr<messaging::consumer> made,
     std::lock_guard guard{mutex_};
     consumer_ = std::move(made);
   }
-  source_loop loop{*consumer_, *credit_, to_, env_, report_ ? &watchdog : nullptr, report_};
+  source_loop loop{*consumer_, credit_, to_, env_, report_ ? &watchdog : nullptr, report_};
   const auto begun = std::chrono::steady_clock::now();
   while ((!stopping_ || loop.handing_over()) && loop.turn(std::chrono::milliseconds{50}))
     commit_if_asked();

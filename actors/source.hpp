@@ -26,8 +26,8 @@ class source_loop {
 public:
   /// @param watchdog Outlives the loop, since the next loop goes on with it; null: no remedies.
   /// Requires `report`.
-  source_loop(messaging::consumer& from, intake& credit, dispatcher_actor to, environment& env,
-              messaging::stall_watchdog* watchdog = nullptr,
+  source_loop(messaging::consumer& from, std::shared_ptr<intake> credit, dispatcher_actor to,
+              environment& env, messaging::stall_watchdog* watchdog = nullptr,
               std::shared_ptr<reporter> report = nullptr);
 
   /// @param limit How long to wait for the next event.
@@ -52,7 +52,7 @@ private:
               const std::vector<messaging::partition_view>& views);
 
   messaging::consumer& from_;
-  intake& credit_;
+  std::shared_ptr<intake> credit_;
   dispatcher_actor to_;
   environment& env_;
   std::optional<std::set<messaging::topic_partition>> held_; ///< As told to the consumer.

@@ -172,8 +172,7 @@ void pool::submit(std::shared_ptr<const std::string> image, std::string fault) {
   fetched_job msg;
   msg.source = std::make_shared<const messaging::record>(std::move(record));
   msg.job = std::move(job);
-  msg.cost = image->size();
-  core_->credit()->take(msg.cost);
+  msg.credit = std::make_shared<credit>(core_->credit(), image->size());
   caf::anon_send(core_->dispatcher(), std::move(msg));
 }
 

@@ -252,7 +252,7 @@ void service::open_consumer() {
   consumer_ = std::move(made);
   if (wrappers_.consumer)
     consumer_ = wrappers_.consumer(std::move(consumer_));
-  loop_.emplace(*consumer_, *core_->credit(), core_->dispatcher(), env_, &watchdog_, report_);
+  loop_.emplace(*consumer_, core_->credit(), core_->dispatcher(), env_, &watchdog_, report_);
 }
 
 void service::close_consumer() {
@@ -471,8 +471,8 @@ uint64_t service::set_aside_jobs() const {
   if (dispatcher_state_ == nullptr)
     return 0;
   const auto& all = dispatcher_state_->publishing;
-  return static_cast<uint64_t>(
-    std::count_if(all.begin(), all.end(), [](const auto& x) { return x.second->set_aside; }));
+  return static_cast<uint64_t>(std::count_if(
+    all.begin(), all.end(), [](const auto& x) { return x.second->set_aside.has_value(); }));
 }
 
 void service::check_bounds() {

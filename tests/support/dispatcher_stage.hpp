@@ -115,11 +115,10 @@ protected:
   void fetch(messaging::record x, std::optional<error> reason = {}) {
     fetched_job msg;
     msg.source = std::make_shared<const messaging::record>(std::move(x));
-    msg.cost = 100;
     msg.fetched_us = env.us;
     msg.reason = std::move(reason);
-    credit->take(msg.cost);
-    send(aut, msg);
+    msg.credit = std::make_shared<actors::credit>(credit, 100);
+    send(aut, std::move(msg));
   }
 
   /// Answers the oldest request of a slot.

@@ -1,113 +1,122 @@
 #include "actors/intake.hpp"
 #include "actors/recent_ids.hpp"
+#include "base/log.hpp"
 
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <atomic>
 #include <deque>
+#include <functional>
+#include <optional>
 #include <random>
 #include <thread>
+#include <vector>
 
 namespace ziyu::actors {
 
 using namespace std::chrono_literals;
 
+namespace {
+
+auto make_intake(uint64_t jobs, uint64_t bytes) {
+  return std::make_shared<intake>(intake::limits{jobs, bytes});
+}
+
+} // namespace
+
 TEST(Intake, ClosesAtItsLimitOfJobs) {
-  intake x{{2, 1'000}};
-  x.take(1);
-  EXPECT_TRUE(x.open());
-  x.take(1);
-  EXPECT_FALSE(x.open());
-  x.give(1);
-  EXPECT_TRUE(x.open());
-  EXPECT_EQ(x.jobs(), 1u);
-  EXPECT_EQ(x.bytes(), 1u);
+  const auto x = make_intake(2, 1'000);
+  const credit first{x, 1};
+  EXPECT_TRUE(x->open());
+  {
+    const credit second{x, 1};
+    EXPECT_FALSE(x->open());
+  }
+  EXPECT_TRUE(x->open());
+  EXPECT_EQ(x->jobs(), 1u);
+  EXPECT_EQ(x->bytes(), 1u);
 }
 
 TEST(Intake, ClosesAtItsLimitOfBytesWhichOneRecordMayOvershoot) {
-  intake x{{10, 1'000}};
-  x.take(5'000);
-  EXPECT_FALSE(x.open());
-  EXPECT_EQ(x.bytes(), 5'000u);
-  x.give(5'000);
-  EXPECT_TRUE(x.open());
-  x.take(999);
-  EXPECT_TRUE(x.open());
-  x.take(1);
-  EXPECT_FALSE(x.open());
+  const auto x = make_intake(10, 1'000);
+  {
+    const credit large{x, 5'000};
+    EXPECT_FALSE(x->open());
+    EXPECT_EQ(x->bytes(), 5'000u);
+  }
+  EXPECT_TRUE(x->open());
+  const credit most{x, 999};
+  EXPECT_TRUE(x->open());
+  const credit rest{x, 1};
+  EXPECT_FALSE(x->open());
 }
 
 TEST(Intake, StaysClosedOnHoldWhateverTheCredit) {
-  intake x{{10, 1'000}};
-  x.hold(true);
-  EXPECT_FALSE(x.open());
-  x.take(1);
-  x.give(1);
-  EXPECT_FALSE(x.open());
-  x.hold(false);
-  EXPECT_TRUE(x.open());
+  const auto x = make_intake(10, 1'000);
+  x->hold(true);
+  EXPECT_FALSE(x->open());
+  credit{x, 1};
+  EXPECT_FALSE(x->open());
+  x->hold(false);
+  EXPECT_TRUE(x->open());
 }
 
 TEST(Intake, ShrinksItsLimitsAndRestoresThem) {
-  intake x{{16, 1'000}};
+  const auto x = make_intake(16, 1'000);
+  std::vector<credit> out;
   for (auto i = 0; i < 4; ++i)
-    x.take(10);
-  x.shrink_to(0.125);
-  EXPECT_EQ(x.granted().jobs, 2u);
-  EXPECT_EQ(x.granted().bytes, 125u);
-  EXPECT_FALSE(x.open()) << "more is out than there would be now";
-  x.give(10);
-  x.give(10);
-  EXPECT_FALSE(x.open());
-  x.give(10);
-  EXPECT_TRUE(x.open());
-  x.shrink_to(0.01);
-  EXPECT_EQ(x.granted().jobs, 1u) << "or nothing would ever go on";
-  EXPECT_FALSE(x.open());
-  x.shrink_to(1);
-  EXPECT_TRUE(x.open());
-  EXPECT_EQ(x.granted().jobs, 16u);
+    out.emplace_back(x, 10);
+  x->shrink_to(0.125);
+  EXPECT_EQ(x->granted().jobs, 2u);
+  EXPECT_EQ(x->granted().bytes, 125u);
+  EXPECT_FALSE(x->open()) << "more is out than there would be now";
+  out.pop_back();
+  out.pop_back();
+  EXPECT_FALSE(x->open());
+  out.pop_back();
+  EXPECT_TRUE(x->open());
+  x->shrink_to(0.01);
+  EXPECT_EQ(x->granted().jobs, 1u) << "or nothing would ever go on";
+  EXPECT_FALSE(x->open());
+  x->shrink_to(1);
+  EXPECT_TRUE(x->open());
+  EXPECT_EQ(x->granted().jobs, 16u);
 }
 
-TEST(Intake, WakesWhoWaitsWhenItsLimitsAreRestored) {
-  intake x{{8, 1'000}};
-  x.take(1);
-  x.shrink_to(0.125);
+namespace {
+
+/// Whether `x` is open for a thread that waits for that while `change` happens.
+bool opens(intake& x, const std::function<void()>& change) {
   std::atomic<bool> opened{false};
   std::thread waiter{[&] {
     x.wait_open(30s);
     opened = x.open();
   }};
-  x.shrink_to(1);
+  change();
   waiter.join();
-  EXPECT_TRUE(opened);
+  return opened;
+}
+
+} // namespace
+
+TEST(Intake, WakesWhoWaitsWhenItsLimitsAreRestored) {
+  const auto x = make_intake(8, 1'000);
+  const credit one{x, 1};
+  x->shrink_to(0.125);
+  EXPECT_TRUE(opens(*x, [&] { x->shrink_to(1); }));
 }
 
 TEST(Intake, WakesWhoWaitsForCredit) {
-  intake x{{1, 1'000}};
-  x.take(1);
-  std::atomic<bool> opened{false};
-  std::thread waiter{[&] {
-    x.wait_open(30s);
-    opened = x.open();
-  }};
-  x.give(1);
-  waiter.join();
-  EXPECT_TRUE(opened);
+  const auto x = make_intake(1, 1'000);
+  std::optional<credit> one{std::in_place, x, 1};
+  EXPECT_TRUE(opens(*x, [&] { one.reset(); }));
 }
 
 TEST(Intake, WakesWhoWaitsForTheEndOfAHold) {
-  intake x{{1, 1'000}};
-  x.hold(true);
-  std::atomic<bool> opened{false};
-  std::thread waiter{[&] {
-    x.wait_open(30s);
-    opened = x.open();
-  }};
-  x.hold(false);
-  waiter.join();
-  EXPECT_TRUE(opened);
+  const auto x = make_intake(1, 1'000);
+  x->hold(true);
+  EXPECT_TRUE(opens(*x, [&] { x->hold(false); }));
 }
 
 TEST(Intake, WaitsNoLongerThanAsked) {
@@ -126,13 +135,67 @@ TEST(Intake, IsClosedWhileWhatIsPrefetchedIsGivenUp) {
   EXPECT_TRUE(x.open());
 }
 
-TEST(IntakeDeathTest, CrashesWhenMoreIsGivenBackThanWasTaken) {
+TEST(Credit, IsGivenBackOnceHoweverOftenItIsMoved) {
+  const auto from = make_intake(4, 1'000);
+  {
+    credit a{from, 10};
+    credit b{std::move(a)};
+    EXPECT_EQ(a.bytes(), 0u); // NOLINT(bugprone-use-after-move): it holds nothing
+    EXPECT_EQ(b.bytes(), 10u);
+    credit c{from, 20};
+    c = std::move(b);
+    EXPECT_EQ(c.bytes(), 10u);
+    EXPECT_EQ(from->jobs(), 1u) << "what it held before is given back";
+    EXPECT_EQ(from->bytes(), 10u);
+  }
+  EXPECT_EQ(from->jobs(), 0u);
+  EXPECT_EQ(from->bytes(), 0u);
+}
+
+TEST(Credit, IsGivenBackWithWhatItHasGrownBy) {
+  const auto from = make_intake(4, 1'000);
+  {
+    credit x{from, 10};
+    x.grow(300);
+    EXPECT_EQ(from->bytes(), 310u);
+    x.shrink(100);
+    EXPECT_EQ(from->bytes(), 210u);
+    EXPECT_EQ(x.bytes(), 210u);
+    EXPECT_EQ(from->jobs(), 1u) << "of one job";
+  }
+  EXPECT_EQ(from->jobs(), 0u);
+  EXPECT_EQ(from->bytes(), 0u);
+}
+
+TEST(Credit, IsGivenBackOnAnyThreadAndAfterItsSourceIsGone) {
+  auto source = make_intake(1'000'000, 1'000'000);
+  const auto watch = source;
+  std::vector<std::thread> threads;
+  for (auto n = 0; n < 4; ++n) {
+    std::vector<credit> some;
+    for (auto i = 0; i < 1'000; ++i)
+      some.emplace_back(source, 3);
+    threads.emplace_back([some = std::move(some)]() mutable {
+      while (!some.empty())
+        some.pop_back();
+    });
+  }
+  source.reset();
+  for (auto& x : threads)
+    x.join();
+  EXPECT_EQ(watch->jobs(), 0u);
+  EXPECT_EQ(watch->bytes(), 0u);
+  std::optional<credit> last{std::in_place, make_intake(1, 1), 1};
+  EXPECT_EQ(last->bytes(), 1u) << "it keeps its intake alive";
+}
+
+TEST(CreditDeathTest, CrashesWhenAJobGivesBackMoreThanItHolds) {
   GTEST_FLAG_SET(death_test_style, "threadsafe");
-  intake x{{2, 1'000}};
-  x.take(5);
-  EXPECT_DEATH(x.give(6), "more credit given back than taken");
-  x.give(5);
-  EXPECT_DEATH(x.give(0), "more credit given back than taken");
+  ASSERT_TRUE(init_log("info", "text")); // on standard error, where death tests look
+  const auto from = make_intake(2, 1'000);
+  const credit other{from, 100};
+  credit x{from, 5};
+  EXPECT_DEATH(x.shrink(6), "no more credit than it holds");
 }
 
 TEST(RecentIds, KnowsAnIdThatCameWithAnotherRecord) {

@@ -27,7 +27,7 @@ protected:
 
   std::shared_ptr<dispatcher_log> log = std::make_shared<dispatcher_log>();
   fake_consumer consumer;
-  intake credit{{2, 100'000}};
+  std::shared_ptr<intake> credit = std::make_shared<intake>(intake::limits{2, 100'000});
   int64_t next_offset = 0;
   dispatcher_actor to = spawn(fake_dispatcher, log);
   source_loop aut{consumer, credit, to, env};
@@ -46,10 +46,10 @@ TEST_F(SourceLoop, HandsOnARecordUnreadWithItsWeightAsCredit) {
     EXPECT_FALSE(x.job);
     EXPECT_FALSE(x.reason);
     EXPECT_EQ(x.fetched_us, env.us);
-    EXPECT_EQ(x.cost, x.source->bytes());
+    EXPECT_EQ(x.credit->bytes(), x.source->bytes());
   }
-  EXPECT_EQ(credit.bytes(), log->fetched[0].cost + log->fetched[1].cost);
-  EXPECT_EQ(credit.jobs(), 2u);
+  EXPECT_EQ(credit->bytes(), log->fetched[0].source->bytes() + log->fetched[1].source->bytes());
+  EXPECT_EQ(credit->jobs(), 2u);
 }
 
 TEST_F(SourceLoop, GatesItsConsumerWithoutCredit) {
@@ -57,18 +57,18 @@ TEST_F(SourceLoop, GatesItsConsumerWithoutCredit) {
     push("x");
   turn();
   turn();
-  EXPECT_FALSE(credit.open());
+  EXPECT_FALSE(credit->open());
   turn();
   EXPECT_TRUE(consumer.gated);
   EXPECT_EQ(log->fetched.size(), 2u);
-  credit.give(log->fetched[0].cost);
+  log->fetched[0].credit.reset();
   turn();
   EXPECT_FALSE(consumer.gated);
   EXPECT_EQ(log->fetched.size(), 3u);
 }
 
 TEST_F(SourceLoop, StillHearsOfPartitionsWhileGated) {
-  credit.hold(true);
+  credit->hold(true);
   consumer.events.emplace_back(messaging::partitions_assigned{3, {{"image.jobs", 0}}, {}});
   turn();
   ASSERT_EQ(log->assigned.size(), 1u);
@@ -76,7 +76,7 @@ TEST_F(SourceLoop, StillHearsOfPartitionsWhileGated) {
 }
 
 TEST_F(SourceLoop, HoldsSinglePartitionsWhileTheOthersGoOn) {
-  credit.hold_partitions({{"image.jobs", 0}});
+  credit->hold_partitions({{"image.jobs", 0}});
   push("x");
   auto other = make_record(0, 1, 1);
   consumer.events.emplace_back(other);
@@ -85,14 +85,14 @@ TEST_F(SourceLoop, HoldsSinglePartitionsWhileTheOthersGoOn) {
   EXPECT_EQ(log->fetched[0].source->id.partition, 1);
   turn();
   EXPECT_EQ(consumer.holds, 1u) << "told when it changes";
-  credit.give(log->fetched[0].cost);
-  credit.hold_partitions({});
+  log->fetched[0].credit.reset();
+  credit->hold_partitions({});
   turn();
   EXPECT_EQ(log->fetched.size(), 2u);
 }
 
 TEST_F(SourceLoop, TellsAgainWhatIsHeldWhenPartitionsWereAssigned) {
-  credit.hold_partitions({{"image.jobs", 0}});
+  credit->hold_partitions({{"image.jobs", 0}});
   consumer.events.emplace_back(messaging::partitions_assigned{3, {{"image.jobs", 0}}, {}});
   turn();
   EXPECT_EQ(consumer.holds, 1u);
@@ -101,15 +101,15 @@ TEST_F(SourceLoop, TellsAgainWhatIsHeldWhenPartitionsWereAssigned) {
 }
 
 TEST_F(SourceLoop, PausesOnlyWhenWhatIsPrefetchedMustGo) {
-  credit.hold(true);
+  credit->hold(true);
   turn();
   EXPECT_FALSE(consumer.paused);
-  credit.give_up_prefetched(true);
-  credit.hold(false);
+  credit->give_up_prefetched(true);
+  credit->hold(false);
   turn();
   EXPECT_TRUE(consumer.paused);
   EXPECT_TRUE(consumer.gated);
-  credit.give_up_prefetched(false);
+  credit->give_up_prefetched(false);
   turn();
   EXPECT_FALSE(consumer.paused);
   EXPECT_FALSE(consumer.gated);
@@ -157,9 +157,9 @@ TEST_F(WatchedSource, TellsOfRecordsThatRetentionTookBeforeTheyWereFetched) {
 }
 
 TEST_F(WatchedSource, GatedTimeDoesNotCount) {
-  credit.hold(true);
+  credit->hold(true);
   EXPECT_TRUE(pass(120s));
-  credit.hold(false);
+  credit->hold(false);
   EXPECT_TRUE(pass(25s));
   EXPECT_TRUE(consumer.seeks.empty());
 }
@@ -185,7 +185,7 @@ TEST_F(SourceLoop, HandsOnTheAnswersToCommits) {
 TEST_F(SourceLoop, WaitsForRecordsOnlyWhenItMayTakeThem) {
   aut.turn(7ms);
   EXPECT_EQ(consumer.limits.back(), 7ms);
-  credit.hold(true);
+  credit->hold(true);
   aut.turn(1ms);
   EXPECT_EQ(consumer.limits.back(), 0ms) << "gated, it waits for credit instead";
 }
@@ -227,7 +227,7 @@ protected:
   caf::actor_system sys{cfg};
   dispatcher_actor to = sys.spawn(fake_dispatcher, log);
   fake_consumer consumer;
-  intake credit{{2, 1'000}};
+  std::shared_ptr<intake> credit = std::make_shared<intake>(intake::limits{2, 1'000});
   fixed_environment env;
   std::shared_ptr<reporter> report = std::make_shared<reporter>(env, "test-1", "ziyu.events",
                                                                 std::make_shared<metrics>());
@@ -271,7 +271,7 @@ TEST(JobSource, GivesPartitionsUpOnlyAfterTheDispatcherHasHandledIt) {
   caf::actor_system sys{cfg};
   auto to = sys.spawn(fake_dispatcher, log);
   fake_consumer consumer;
-  intake credit{{2, 1'000}};
+  auto credit = std::make_shared<intake>(intake::limits{2, 1'000});
   fixed_environment env;
   size_t handled_before_finish = 0;
   consumer.on_finish_revoke = [&] { handled_before_finish = log->revoked.size(); };

@@ -43,7 +43,7 @@ public:
     host_->on_job = [this](fake_host::worker& x, const wire::batch& job) {
       return misbehave(x, job);
     };
-    source_.emplace(consumer_, *core_.credit(), core_.dispatcher(), stage_.env);
+    source_.emplace(consumer_, core_.credit(), core_.dispatcher(), stage_.env);
     for (int32_t partition = 0; partition < partitions; ++partition)
       assign(partition);
   }
