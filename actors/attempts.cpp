@@ -3,6 +3,7 @@
 #include "actors/decoder.hpp"
 #include "actors/dispatcher.hpp"
 #include "actors/log_line.hpp"
+#include "base/check.hpp"
 #include "supervision/backoff.hpp"
 
 #include <algorithm>
@@ -24,7 +25,8 @@ constexpr auto suspect_patience = 5s;
 } // namespace
 
 void dispatcher_state::on_slot_up(uint32_t index, inference_actor actor) {
-  auto& x = slots.at(index);
+  require(index < settings.slots, "only the slots of the pool take jobs");
+  auto& x = slots[index];
   x.actor = std::move(actor);
   x.up = true;
   dispatch();
@@ -33,9 +35,8 @@ void dispatcher_state::on_slot_up(uint32_t index, inference_actor actor) {
 void dispatcher_state::dispatch() {
   if (draining)
     return;
-  do
-    begin_what_may();
-  while (read_ahead());
+  begin_what_may();
+  read_ahead();
   // Jobs that were announced and are on record by now.
   for (const auto& id : announced)
     store_progress(id.where());
@@ -52,15 +53,16 @@ void dispatcher_state::begin_what_may() {
     waits_for_room = !x.job.reason && !has_room(x);
     return !waits_for_room;
   };
-  for (uint32_t i = 0; i < slots.size(); ++i) {
-    if (!slots[i].up || !slots[i].running.empty())
+  for (auto& [number, place] : slots) {
+    if (!place.is_free())
       continue;
-    auto& batch = slots[i].running;
+    const auto index = number;
+    auto& batch = place.running;
     // A suspect runs alone, so that it is known who ends a worker.
     while (batch.size() < settings.max_batch && breaker->admits() > 0
            && (batch.empty() || !runs_alone(*batch.front()))) {
       auto item = queue.pop(now, [&](job_entry& x) {
-        return suits(x, i) && (batch.empty() || !runs_alone(x)) && admit(x);
+        return suits(x, index) && (batch.empty() || !runs_alone(x)) && admit(x);
       });
       if (!item)
         break;
@@ -75,7 +77,7 @@ void dispatcher_state::begin_what_may() {
       dead_letter(item, *item->job.reason);
     }
     if (!batch.empty())
-      start(i);
+      start(index);
   }
 }
 
@@ -94,10 +96,8 @@ bool dispatcher_state::has_room(const job_entry& x) const {
 bool dispatcher_state::suits(const job_entry& x, uint32_t index) const {
   if (x.failed_slot != index)
     return true;
-  for (uint32_t i = 0; i < slots.size(); ++i)
-    if (i != index && slots[i].up)
-      return false;
-  return true;
+  return std::none_of(slots.begin(), slots.end(),
+                      [index](const auto& each) { return each.first != index && each.second.up; });
 }
 
 /// Whether the next attempt at `x` is on record. If it must be announced first and a slot is free
@@ -111,7 +111,7 @@ bool dispatcher_state::is_on_record(const job_entry& x) {
   if (ledger.may_begin(id))
     return true;
   const auto free = std::count_if(slots.begin(), slots.end(),
-                                  [](const slot& s) { return s.up && s.running.empty(); });
+                                  [](const auto& x) { return x.second.is_free(); });
   if (announced.size() < static_cast<size_t>(free) * settings.max_batch && ledger.announce(id)) {
     announced.insert(id);
     if (alone)
@@ -138,7 +138,7 @@ void dispatcher_state::begin(job_entry& x) {
 }
 
 void dispatcher_state::start(uint32_t index) {
-  const auto& where = slots[index];
+  const auto& where = slots.at(index);
   attempt_request request;
   for (const auto& item : where.running)
     request.jobs.push_back({item->job.job, item->attempts});
@@ -163,7 +163,7 @@ void dispatcher_state::start(uint32_t index) {
 }
 
 void dispatcher_state::on_outcome(uint32_t index, const attempt_outcome& outcome) {
-  auto& where = slots[index];
+  auto& where = slots.at(index);
   const auto batch = std::exchange(where.running, {});
   where.up = outcome.slot_up;
   const auto accused = std::make_shared<uint32_t>(static_cast<uint32_t>(batch.size()));

@@ -32,10 +32,7 @@ void dispatcher_state::obey(const messaging::topic_partition& where,
     want_transaction();
 }
 
-void dispatcher_state::want_transaction() {
-  if (publisher)
-    self->send(publisher, atom::commit{});
-}
+void dispatcher_state::want_transaction() { self->send(neighbours.publisher, atom::commit{}); }
 
 void dispatcher_state::store(const messaging::topic_partition& where,
                              const messaging::commit_point& point) {

@@ -21,22 +21,18 @@ constexpr auto read_limit = 30s;
 
 /// Reads one record at a time, and no more than there are slots: content that was read takes
 /// memory.
-bool dispatcher_state::read_ahead() {
+void dispatcher_state::read_ahead() {
   if (unread == 0 || reading || breaker->holds())
-    return false;
+    return;
   size_t ready = 0;
   const auto item = queue.find(self->clock().now(), [&](job_entry& x) {
     ready += x.image_bytes > 0 && !x.is_suspect(); // suspects wait for the others
-    return ready < slots.size() && x.unread && ledger.may_begin(x.job.source->id);
+    return ready < settings.slots && x.unread && ledger.may_begin(x.job.source->id);
   });
   if (!item)
-    return false;
+    return;
   reading = true;
-  if (!settings.decoder) {
-    on_read(item, decode(*item->job.source, settings.limits));
-    return true;
-  }
-  auto answer = self->request(settings.decoder, read_limit, decode_request{item->job.source});
+  auto answer = self->request(neighbours.decoder, read_limit, decode_request{item->job.source});
   answer.then(
     [this, item, id = answer.id()](const decoded_job& content) {
       self->clock().cancel_request_timeout(self, id); // CAF would keep it until its deadline
@@ -53,7 +49,6 @@ bool dispatcher_state::read_ahead() {
                                                            + " tries of 30 s"}});
       dispatch();
     });
-  return false;
 }
 
 void dispatcher_state::on_read(const entry_ptr& item, decoded_job content) {

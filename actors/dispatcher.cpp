@@ -1,6 +1,7 @@
 #include "actors/dispatcher.hpp"
 
 #include <algorithm>
+#include <utility>
 
 namespace ziyu::actors {
 
@@ -115,7 +116,8 @@ void dispatcher_state::finish_drain_if_idle(bool timed_out) {
 }
 
 bool dispatcher_state::is_idle() const {
-  return std::all_of(slots.begin(), slots.end(), [](const slot& x) { return x.running.empty(); });
+  return std::all_of(slots.begin(), slots.end(),
+                     [](const auto& x) { return x.second.running.empty(); });
 }
 
 void dispatcher_state::finish_resume_if_idle() {
@@ -181,7 +183,7 @@ void dispatcher_state::update_gauges() {
       known[where] = *records;
   stats.set_lag(known);
   stats.slots_up.Set(static_cast<double>(
-    std::count_if(slots.begin(), slots.end(), [](const slot& x) { return x.up; })));
+    std::count_if(slots.begin(), slots.end(), [](const auto& x) { return x.second.up; })));
 }
 
 dispatcher_status dispatcher_state::status() const {
@@ -210,7 +212,7 @@ dispatcher_status dispatcher_state::status() const {
     x.lag_records = behind;
   x.oldest_unfinished_us = oldest_unfinished_us();
   x.queued = queue.size();
-  for (const auto& s : slots) {
+  for (const auto& [index, s] : slots) {
     x.running += s.running.size();
     x.slots_up += s.up;
   }
@@ -221,22 +223,24 @@ dispatcher_status dispatcher_state::status() const {
 
 // -- the actor ----------------------------------------------------------------------------------
 
-dispatcher_actor::behavior_type dispatcher(
-  dispatcher_actor::stateful_pointer<dispatcher_state> self, dispatcher_settings settings) {
-  auto& st = self->state;
-  st.self = self;
-  st.slots.resize(settings.slots);
-  st.breaker.emplace(settings.breaker);
-  st.pressure.emplace(settings.pressure);
-  st.queue = job_queue{settings.order};
-  st.delivery = messaging::make_strategy(settings.guarantee, st.ledger);
-  st.settings = std::move(settings);
+dispatcher::dispatcher(caf::actor_config& config, dispatcher_settings settings)
+  : dispatcher_actor::stateful_base<dispatcher_state>(config) {
+  state.self = this;
+  state.neighbours = std::exchange(settings.make_neighbours, nullptr)(dispatcher_actor{this});
+  state.settings = std::move(settings);
+}
+
+dispatcher_actor::behavior_type dispatcher::make_behavior() {
+  auto& st = state;
+  const auto self = this;
+  st.breaker.emplace(st.settings.breaker);
+  st.pressure.emplace(st.settings.pressure);
+  st.queue = job_queue{st.settings.order};
+  st.delivery = messaging::make_strategy(st.settings.guarantee, st.ledger);
   st.settings.report->stats().breaker_state.Set(static_cast<double>(st.breaker->state()));
   st.hold_credit();
   self->delayed_send(self, tick_interval, atom::tick{});
   return {
-    [self](const publisher_actor& x) { self->state.publisher = x; },
-    [self](const supervisor_actor& x) { self->state.supervisor = x; },
     [self](fetched_job& x) { self->state.on_fetched(std::move(x)); },
     [self](const messaging::partitions_assigned& x) { self->state.on_assigned(x); },
     [self](const revocation& x) {

@@ -13,10 +13,18 @@
 #include <caf/typed_response_promise.hpp>
 
 #include <functional>
+#include <map>
 #include <set>
 #include <type_traits>
 
 namespace ziyu::actors {
+
+/// The actors that the dispatcher sends to, besides those of the slots.
+struct dispatcher_neighbours {
+  publisher_actor publisher;   ///< Of results and dead letters.
+  supervisor_actor supervisor; ///< Is told who caused a death.
+  decoder_actor decoder;       ///< Reads JSON jobs and claim checks.
+};
 
 struct dispatcher_settings {
   std::string results_topic, dead_letters_topic;
@@ -48,8 +56,8 @@ struct dispatcher_settings {
     const std::map<messaging::topic_partition, uint64_t>&)>
     membership;
   messaging::job_limits limits;
-  /// Reads JSON jobs and claim checks. Null: the dispatcher reads them itself and may block.
-  decoder_actor decoder;
+  /// Makes the neighbours of the dispatcher that is being spawned. They may send to it at once.
+  std::function<dispatcher_neighbours(const dispatcher_actor&)> make_neighbours;
 };
 
 /// What an attempt means for one of its jobs.
@@ -77,6 +85,7 @@ struct dispatcher_state {
     inference_actor actor;
     bool up = false;
     std::vector<entry_ptr> running; ///< The jobs of its attempt; empty: it is idle.
+    bool is_free() const { return up && running.empty(); }
   };
 
   // arrivals.cpp
@@ -122,8 +131,8 @@ struct dispatcher_state {
   void try_again(const entry_ptr& x, std::chrono::milliseconds delay);
 
   // contents.cpp
-  /// Has the next job read that could begin. True if it was read at once.
-  bool read_ahead();
+  /// Has the next job read that could begin.
+  void read_ahead();
   void on_read(const entry_ptr& x, decoded_job content);
   /// Takes over the content of a record.
   void take_content(job_entry& x, decoded_job content);
@@ -186,18 +195,17 @@ struct dispatcher_state {
 
   dispatcher_actor::pointer self = nullptr;
   dispatcher_settings settings;
-  publisher_actor publisher;
+  dispatcher_neighbours neighbours; ///< None is ever null.
   messaging::offset_ledger ledger;
   std::unique_ptr<messaging::delivery_strategy> delivery; ///< Never null.
   std::optional<supervision::circuit_breaker> breaker;
   std::optional<supervision::memory_pressure> pressure;
   job_queue queue;
   std::multiset<int64_t> unfinished; ///< When the jobs that hold credit were fetched.
-  std::vector<slot> slots;
-  supervisor_actor supervisor;
-  bool reading = false;      ///< The decoder has a job.
-  size_t unread = 0;         ///< Jobs that wait for the decoder or are at it.
-  uint64_t pixels_bytes = 0; ///< Of all running jobs.
+  std::map<uint32_t, slot> slots;    ///< Those whose actors have said that they take jobs.
+  bool reading = false;              ///< The decoder has a job.
+  size_t unread = 0;                 ///< Jobs that wait for the decoder or are at it.
+  uint64_t pixels_bytes = 0;         ///< Of all running jobs.
   /// Announced, but not begun: their commit is under way. At most one for each free slot.
   std::set<messaging::record_id> announced;
   /// The job that killed an owner and is announced or running now; there is one at a time.
@@ -229,9 +237,15 @@ struct dispatcher_state {
 
 static_assert(!std::is_aggregate_v<dispatcher_state>);
 
-/// Returns the behavior of the DISPATCHER actor. Sends itself a tick
-/// each 250 ms.
-dispatcher_actor::behavior_type dispatcher(
-  dispatcher_actor::stateful_pointer<dispatcher_state> self, dispatcher_settings settings);
+/// The DISPATCHER actor. Sends itself a tick each 250 ms.
+class dispatcher final : public dispatcher_actor::stateful_base<dispatcher_state> {
+public:
+  /// Makes its neighbours, on the thread that spawns it: dispatcher and neighbours need each other,
+  /// and no message is handled by an actor that lacks one of them.
+  dispatcher(caf::actor_config& config, dispatcher_settings settings);
+
+protected:
+  behavior_type make_behavior() override;
+};
 
 } // namespace ziyu::actors

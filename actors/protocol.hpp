@@ -424,12 +424,9 @@ using supervisor_actor = caf::typed_actor<
 
 /// The DISPATCHER actor: owns the ledger, the queue, the credit and the breaker.
 using dispatcher_actor = caf::typed_actor<
-  // Results and dead letters go here. Comes before the first record.
-  caf::reacts_to<publisher_actor>,
-  // The actor that is told who caused a death.
-  caf::reacts_to<supervisor_actor>, caf::reacts_to<fetched_job>,
-  caf::reacts_to<messaging::partitions_assigned>, caf::reacts_to<revocation>,
-  caf::reacts_to<messaging::offsets_committed>, caf::reacts_to<messaging::consumer_failed>,
+  caf::reacts_to<fetched_job>, caf::reacts_to<messaging::partitions_assigned>,
+  caf::reacts_to<revocation>, caf::reacts_to<messaging::offsets_committed>,
+  caf::reacts_to<messaging::consumer_failed>,
   // A slot takes jobs (again).
   caf::reacts_to<caf::atom_constant<caf::atom("slot_up")>, uint32_t, inference_actor>,
   caf::reacts_to<published>, caf::replies_to<plan_request>::with<transaction_plan>,
@@ -505,6 +502,4 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::messaging::consumer_failed)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::messaging::offsets_committed)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::messaging::delivery_report)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::messaging::transaction_report)
-CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::actors::publisher_actor)
-CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::actors::supervisor_actor)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::actors::inference_actor)

@@ -121,7 +121,7 @@ void dispatcher_state::publish(publication_kind kind, const entry_ptr& item,
   if (waits && !queue.may_publish(*item))
     item->held = std::move(msg);
   else
-    self->send(publisher, std::move(msg));
+    self->send(neighbours.publisher, std::move(msg));
 }
 
 /// The job is finished except that its topic takes no records. It waits there without credit, so
@@ -159,7 +159,7 @@ void dispatcher_state::leave_lane(const entry_ptr& item) {
   if (std::exchange(item->off_lane, true))
     return;
   if (const auto next = queue.finish(*item)) {
-    self->send(publisher, std::move(*next->held));
+    self->send(neighbours.publisher, std::move(*next->held));
     next->held.reset();
   }
 }

@@ -1,6 +1,5 @@
 #include "actors/service.hpp"
 
-#include "actors/decoder.hpp"
 #include "actors/http.hpp"
 #include "actors/http_front.hpp"
 #include "actors/log_line.hpp"
@@ -305,7 +304,7 @@ private:
     service_settings x;
     x.credit = {c.jobs.max_in_flight, c.jobs.max_in_flight_bytes};
     x.jobs = to_dispatcher_settings(c);
-    x.jobs.decoder = system_.spawn<caf::detached>(decoder, x.jobs.limits);
+    x.decoder_has_thread = true;
     x.records.make = producers(c);
     x.records.end = [this](std::unique_ptr<messaging::producer> p) { endings_.add(std::move(p)); };
     if (c.delivery.guarantee == "exactly_once") {

@@ -1,5 +1,6 @@
 #include "actors/service_core.hpp"
 
+#include "actors/decoder.hpp"
 #include "base/check.hpp"
 
 #include <caf/actor_cast.hpp>
@@ -38,31 +39,40 @@ service_core::service_core(caf::actor_system& system, std::shared_ptr<reporter> 
   x.slot.job_timeout = x.jobs.job_timeout;
   x.pool.judge.workers = x.pool.slots;
   x.pool.judge.budget_bytes = x.pool.healing.budget_bytes;
-  spawn_dispatcher(std::move(x.jobs), x.transactions.has_value());
-  spawn_publishers(std::move(x.records), std::move(x.transactions));
-  spawn_supervisor(std::move(x.pool), std::move(x.slot), std::move(x.spawn_slot));
+  spawn_all(std::move(x));
 }
 
 service_core::~service_core() { require(!dispatcher_, "the owner of a service ends its actors"); }
 
-void service_core::spawn_dispatcher(dispatcher_settings x, bool transactional) {
-  decoder_ = x.decoder;
-  x.credit = credit_;
-  x.report = report_;
+void service_core::spawn_all(service_settings x) {
+  auto jobs = std::move(x.jobs);
+  jobs.credit = credit_;
+  jobs.report = report_;
+  if (x.transactions)
+    jobs.guarantee = messaging::guarantee::exactly_once;
+  connect_to_source(jobs);
+  decoder_ = x.decoder_has_thread ? system_.spawn<caf::detached>(decoder, jobs.limits)
+                                  : system_.spawn(decoder, jobs.limits);
+  jobs.make_neighbours = [this, &x](const dispatcher_actor& self) {
+    dispatcher_ = self;
+    spawn_publishers(std::move(x.records), std::move(x.transactions));
+    spawn_supervisor(std::move(x.pool), std::move(x.slot), std::move(x.spawn_slot));
+    return dispatcher_neighbours{publisher_, supervisor_, decoder_};
+  };
+  system_.spawn<actors::dispatcher>(std::move(jobs));
+}
+
+void service_core::connect_to_source(dispatcher_settings& x) {
   x.store = [source = source_](const messaging::topic_partition& where,
                                const messaging::commit_point& point) -> expected<void> {
     if (const auto target = source->get())
       return target->store(where, point);
     return fail(errc::revoked, "there is no source of records at present");
   };
-  if (transactional) {
-    x.guarantee = messaging::guarantee::exactly_once;
-    x.membership = [source = source_](const auto& epochs) {
-      const auto target = source->get();
-      return target ? target->membership(epochs) : nullptr;
-    };
-  }
-  dispatcher_ = system_.spawn(actors::dispatcher, std::move(x));
+  x.membership = [source = source_](const auto& epochs) {
+    const auto target = source->get();
+    return target ? target->membership(epochs) : nullptr;
+  };
 }
 
 void service_core::spawn_publishers(publisher_settings records,
@@ -76,7 +86,6 @@ void service_core::spawn_publishers(publisher_settings records,
     transactions->report = report_;
     publisher_ = system_.spawn(transactional_publisher, std::move(*transactions));
   }
-  caf::anon_send(dispatcher_, publisher_);
   report_->connect(events_);
 }
 
@@ -129,13 +138,11 @@ void service_core::resume(std::function<void(bool)> done) {
 
 std::vector<caf::actor> service_core::end() {
   report_->disconnect();
-  std::vector<caf::actor> all{caf::actor_cast<caf::actor>(supervisor_),
-                              caf::actor_cast<caf::actor>(dispatcher_),
-                              caf::actor_cast<caf::actor>(publisher_)};
+  std::vector<caf::actor> all{
+    caf::actor_cast<caf::actor>(supervisor_), caf::actor_cast<caf::actor>(dispatcher_),
+    caf::actor_cast<caf::actor>(decoder_), caf::actor_cast<caf::actor>(publisher_)};
   if (events_ != publisher_)
     all.push_back(caf::actor_cast<caf::actor>(events_));
-  if (decoder_)
-    all.push_back(caf::actor_cast<caf::actor>(decoder_));
   for (const auto& x : all)
     caf::anon_send_exit(x, caf::exit_reason::user_shutdown);
   supervisor_ = supervisor_actor{};

@@ -18,7 +18,7 @@
 namespace ziyu::actors {
 
 /// The settings and ports of the actors of a service. `service_core` fills in what the actors need
-/// of each other: credit, reporter, handles, `store` and `membership`; and what must be the same
+/// of each other: credit, reporter, neighbours, `store` and `membership`; and what must be the same
 /// for several of them: the number of slots (that of `pool`), the job's timeout (that of `jobs`),
 /// and the judge's budget and workers.
 struct service_settings {
@@ -30,6 +30,8 @@ struct service_settings {
   std::optional<transactional_publisher_settings> transactions;
   supervisor_settings pool;
   inference_settings slot;
+  /// Whether the decoder, which may block on the file of a claim check, has a thread of its own.
+  bool decoder_has_thread = false;
   /// Spawns the actor of a slot; unset: `inference`.
   std::function<inference_actor(const inference_settings&)> spawn_slot;
 };
@@ -87,7 +89,9 @@ private:
     std::weak_ptr<record_source> source_;
   };
 
-  void spawn_dispatcher(dispatcher_settings x, bool transactional);
+  /// Spawns the dispatcher, and with it the others.
+  void spawn_all(service_settings x);
+  void connect_to_source(dispatcher_settings& x);
   void spawn_publishers(publisher_settings records,
                         std::optional<transactional_publisher_settings> transactions);
   void spawn_supervisor(supervisor_settings pool, inference_settings slot,

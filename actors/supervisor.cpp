@@ -165,7 +165,6 @@ supervisor_actor::behavior_type supervisor(
     st.inferences.push_back(make_inference(i, supervisor_actor{self}));
     self->link_to(st.inferences.back());
   }
-  self->send(st.settings.dispatcher, supervisor_actor{self});
   st.start_server(st.wanted);
   self->delayed_send(self, tick_interval, atom::tick{});
   return {

@@ -34,15 +34,15 @@ void dispatcher_state::suspect(job_entry& x, const job_outcome& outcome) {
   death.alone = outcome.batch == 1;
   death.accused = outcome.accused;
   x.deaths.push_back(std::move(death));
-  if (supervisor && outcome.is_first)
-    self->send(supervisor, death_verdict{attempt.slot, attempt.generation, true});
+  if (outcome.is_first)
+    self->send(neighbours.supervisor, death_verdict{attempt.slot, attempt.generation, true});
 }
 
 /// A death is the service's when none of the jobs that ran in the worker is at fault.
 void dispatcher_state::clear(job_entry& x) {
   for (const auto& death : x.deaths)
-    if (--*death.accused == 0 && supervisor)
-      self->send(supervisor, death_verdict{death.slot, death.generation, false});
+    if (--*death.accused == 0)
+      self->send(neighbours.supervisor, death_verdict{death.slot, death.generation, false});
   x.deaths.clear();
 }
 

@@ -483,7 +483,7 @@ void service::check_bounds() {
   // Each job that waits somewhere has credit, but those that are set aside.
   const auto& at = *dispatcher_state_;
   auto known = at.queue.size() + at.publishing.size() - set_aside_jobs();
-  for (const auto& x : at.slots)
+  for (const auto& [number, x] : at.slots)
     known += x.running.size();
   if (known > jobs)
     time_.violate("P4", "the dispatcher has " + std::to_string(known) + " jobs, with credit for "

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "actors/decoder.hpp"
 #include "actors/dispatcher.hpp"
 #include "tests/support/actor_stage.hpp"
 #include "tests/support/fake_actors.hpp"
@@ -52,15 +53,22 @@ protected:
       return {};
     };
     tune(s);
-    aut = spawn(dispatcher, s);
-    send(aut, spawn(fake_publisher, published_log));
-    send(aut, spawn(fake_supervisor, to_supervisor));
+    limits = s.limits;
+    if (!s.make_neighbours)
+      s.make_neighbours = [this](const dispatcher_actor&) { return fake_neighbours(); };
+    aut = own(sys.spawn<dispatcher>(s));
+    run();
     assign({p0}, 1);
     for (uint32_t i = 0; i < slot_count; ++i) {
       slots.push_back(std::make_shared<inference_log>());
       actors_of_slots.push_back(spawn(fake_inference, slots[i]));
       slot_up(i);
     }
+  }
+
+  dispatcher_neighbours fake_neighbours() {
+    return {spawn(fake_publisher, published_log), spawn(fake_supervisor, to_supervisor),
+            spawn(decoder, limits)};
   }
 
   void slot_up(uint32_t i) { send(aut, atom::slot_up{}, i, actors_of_slots[i]); }
@@ -193,8 +201,9 @@ protected:
 
   std::shared_ptr<intake> credit = std::make_shared<intake>(intake::limits{});
   std::shared_ptr<supervisor_log> to_supervisor = std::make_shared<supervisor_log>();
-  uint64_t generation = 0; ///< Of the worker that died last.
-  int64_t next_offset = 0; ///< For a test that counts.
+  messaging::job_limits limits; ///< Of the dispatcher.
+  uint64_t generation = 0;      ///< Of the worker that died last.
+  int64_t next_offset = 0;      ///< For a test that counts.
   std::shared_ptr<std::vector<publication>> published_log =
     std::make_shared<std::vector<publication>>();
   std::vector<std::pair<topic_partition, int64_t>> stored;   ///< Each change of an offset.

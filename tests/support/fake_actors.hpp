@@ -37,8 +37,6 @@ inline actors::dispatcher_actor::behavior_type fake_dispatcher(
   actors::dispatcher_actor::pointer self, std::shared_ptr<dispatcher_log> log) {
   using namespace actors;
   return {
-    [](const publisher_actor&) {},
-    [](const supervisor_actor&) {},
     [log](const fetched_job& x) { log->fetched.push_back(x); },
     [log](const messaging::partitions_assigned& x) { log->assigned.push_back(x); },
     [log](const revocation& x) {

@@ -2,6 +2,7 @@
 // simulation that does not catch them would prove nothing about the real service.
 
 #include "tests/simulation/simulation.hpp"
+#include "tests/support/fake_actors.hpp"
 
 #include <gtest/gtest.h>
 #include <spdlog/spdlog.h>
@@ -223,7 +224,7 @@ port_wrappers with_suspects_beside_each_other() {
   port_wrappers x;
   x.dispatcher = [](actors::dispatcher_state& d) {
     d.next_suspect.reset();
-    for (const auto& slot : d.slots)
+    for (const auto& [number, slot] : d.slots)
       for (const auto& job : slot.running)
         d.queue.came_back(*job);
   };
@@ -258,7 +259,15 @@ port_wrappers with_suspects_in_batches() {
 /// Nobody hears that a death is the job's.
 port_wrappers without_verdicts() {
   port_wrappers x;
-  x.dispatcher = [](actors::dispatcher_state& d) { d.supervisor = actors::supervisor_actor{}; };
+  x.dispatcher = [](actors::dispatcher_state& d) {
+    using real = actors::supervisor_actor::stateful_base<actors::supervisor_state>;
+    auto& listener = d.neighbours.supervisor;
+    if (dynamic_cast<real*>(caf::actor_cast<caf::abstract_actor*>(listener)) == nullptr)
+      return;
+    listener = d.self->home_system().spawn(test::fake_supervisor,
+                                           std::make_shared<test::supervisor_log>());
+    d.self->link_to(listener);
+  };
   return x;
 }
 

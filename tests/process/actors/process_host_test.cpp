@@ -59,8 +59,6 @@ std::string bitmap_of_one_bit(uint32_t width, uint32_t height) {
 /// A dispatcher that has no jobs.
 dispatcher_actor::behavior_type idle_dispatcher(dispatcher_actor::pointer) {
   return {
-    [](const publisher_actor&) {},
-    [](const supervisor_actor&) {},
     [](const fetched_job&) {},
     [](const messaging::partitions_assigned&) {},
     [](const revocation&) {},

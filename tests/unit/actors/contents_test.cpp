@@ -63,8 +63,13 @@ protected:
 
   void start_with_decoder(uint32_t slot_count = 1) {
     reader = spawn(fake_decoder, log);
-    start(slot_count,
-          [this](dispatcher_settings& s) { s.decoder = caf::actor_cast<decoder_actor>(reader); });
+    start(slot_count, [this](dispatcher_settings& s) {
+      s.make_neighbours = [this](const dispatcher_actor&) {
+        auto all = fake_neighbours();
+        all.decoder = caf::actor_cast<decoder_actor>(reader);
+        return all;
+      };
+    });
   }
 
   void read() {

@@ -2,6 +2,21 @@
 
 namespace ziyu::test {
 
+TEST_F(Dispatcher, HasItsNeighboursBeforeItsFirstMessage) {
+  start(1, [this](dispatcher_settings& s) {
+    s.make_neighbours = [this](const dispatcher_actor& self) {
+      aut = self;
+      assign({p1}, 4);
+      auto bad = make_record(0, 4, 1);
+      bad.value.reset();
+      fetch(std::move(bad));
+      return fake_neighbours();
+    };
+  });
+  ASSERT_EQ(outbox().size(), 1u);
+  EXPECT_EQ(outbox()[0].kind, publication_kind::dead_letter);
+}
+
 // -- revocation -----------------------------------------------------------------------------
 
 TEST_F(Dispatcher, DropsQueuedWorkOfARevokedPartition) {

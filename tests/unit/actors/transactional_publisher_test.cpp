@@ -42,8 +42,17 @@ protected:
         asked = of;
         return member;
       };
+      s.make_neighbours = [this](const dispatcher_actor& self) {
+        auto all = fake_neighbours();
+        all.publisher = out = spawn(transactional_publisher, publisher_for(self));
+        return all;
+      };
       tune(s);
     });
+    end_all(); // the marks of the first assignment
+  }
+
+  transactional_publisher_settings publisher_for(const dispatcher_actor& to) {
     transactional_publisher_settings s;
     s.make = [this](messaging::transactional_producer::report_handler h)
       -> expected<std::unique_ptr<messaging::transactional_producer>> {
@@ -53,11 +62,9 @@ protected:
       kafka.report = std::move(h);
       return std::make_unique<scripted_producer>(kafka);
     };
-    s.dispatcher = aut;
+    s.dispatcher = to;
     s.report = report;
-    out = spawn(transactional_publisher, s);
-    send(aut, publisher_actor{out});
-    end_all(); // the marks of the first assignment
+    return s;
   }
 
   /// One of the topics takes nothing: the topic of `culprit`, or it is not known which.
