@@ -14,6 +14,8 @@ namespace {
 /// The pause after a failed commit.
 constexpr std::chrono::milliseconds commit_retry{200};
 
+constexpr auto poller_only = "only the thread that polls a consumer commits with it";
+
 } // namespace
 
 offset_commits::offset_commits(rd_kafka_t* client, doorbell& bell,
@@ -93,8 +95,7 @@ std::shared_ptr<const group_membership> offset_commits::membership(
 }
 
 expected<void> offset_commits::commit(std::chrono::milliseconds limit) {
-  // May be called from a thread other than the polling one, which then waits.
-  std::lock_guard guard{commits_};
+  poller_.check(poller_only);
   const auto deadline = clock::now() + limit;
   // Waits for the commit under way first: an older commit must not overtake this one.
   auto answered = await_answer(deadline);
@@ -134,7 +135,7 @@ bool offset_commits::await_answer(clock::time_point deadline) {
 }
 
 std::optional<consumer_event> offset_commits::next_answer() {
-  std::lock_guard guard{commits_};
+  poller_.check(poller_only);
   take_answers();
   if (news_.empty())
     return std::nullopt;
@@ -144,17 +145,17 @@ std::optional<consumer_event> offset_commits::next_answer() {
 }
 
 offset_commits::clock::time_point offset_commits::due() {
-  std::lock_guard guard{commits_};
+  poller_.check(poller_only);
   return in_flight_.empty() ? next_ : clock::time_point::max();
 }
 
 void offset_commits::send_if_due() {
-  std::lock_guard guard{commits_};
+  poller_.check(poller_only);
   if (!in_flight_.empty())
     return;
   const auto now = clock::now();
   {
-    std::lock_guard of_stored{mutex_};
+    std::lock_guard guard{mutex_};
     if (now < (urgent_ ? not_before_ : std::max(next_, not_before_)))
       return;
   }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "base/one_thread.hpp"
 #include "messaging/consumer.hpp"
 #include "messaging/doorbell.hpp"
 #include "messaging/kafka_client.hpp"
@@ -15,7 +16,7 @@ namespace ziyu::messaging {
 
 /// Which partitions are ours, and the commits of their offsets: explicit ones with metadata, one at
 /// a time, so that an older commit cannot overtake a newer one. Any thread may call `store` and
-/// `membership`, one thread at a time `commit`, and only the polling thread the rest.
+/// `membership`, and only the thread that polls the rest.
 class offset_commits {
 public:
   using clock = std::chrono::steady_clock;
@@ -66,7 +67,7 @@ private:
   doorbell& bell_;
   queue_ptr answers_;
 
-  std::mutex commits_; ///< Guards the commit under way, its answers and `news_`.
+  one_thread poller_; ///< Has what follows for itself: the commit under way and its answers.
   const std::chrono::milliseconds interval_;
   clock::time_point next_, not_before_{};
   std::map<topic_partition, pending> in_flight_; ///< In the commit under way.
