@@ -1,5 +1,6 @@
 #include "actors/publisher.hpp"
 
+#include "actors/undelivered.hpp"
 #include "base/log.hpp"
 
 #include <algorithm>
@@ -116,19 +117,24 @@ bool publisher_state::hand_on(pending_publication x) {
 
 void publisher_state::on_failure(pending_publication x, const error& why,
                                  messaging::refusal refused) {
-  using messaging::refusal;
-  if (hand_back(x, why) || drop_hopeless(x, why))
+  const auto what = fate_of(x.what, why, refused);
+  switch (what) {
+  case fate::again:
+    put_off(x, why);
+    backlog.push_back(std::move(x));
     return;
-  if (why.code == errc::job_too_large && !slim(x, why))
-    refused = refusal::record;
-  else if (why.code == errc::job_too_large)
-    refused = refusal::none; // unchanged
-  if (refused != refusal::none && x.what.kind != publication_kind::event) {
-    put_aside(std::move(x), why, refused == refusal::topic);
-    return;
+  case fate::aside_alone:
+  case fate::aside_with_topic: put_aside(std::move(x), why, what == fate::aside_with_topic); return;
+  case fate::handed_back:
+    self->send(settings.dispatcher,
+               published{x.what.kind, x.what.source, x.what.epoch, false, why, {}});
+    break;
+  case fate::dropped:
+    spdlog::warn("an event was dropped: {}", why.describe());
+    settings.report->stats().events_dropped.Increment();
+    break;
   }
-  put_off(x, why);
-  backlog.push_back(std::move(x));
+  forget(x);
 }
 
 void publisher_state::put_off(pending_publication& x, const error& why) {
@@ -138,16 +144,6 @@ void publisher_state::put_off(pending_publication& x, const error& why) {
                messaging::to_string(x.what.source), x.tries, why.describe());
 }
 
-bool publisher_state::slim(pending_publication& x, const error& why) {
-  if (x.what.kind != publication_kind::dead_letter)
-    return false;
-  auto less = messaging::slimmed(*x.what.content, why);
-  if (!less)
-    return false;
-  x.what.content = std::make_shared<const messaging::outgoing>(std::move(*less));
-  return true;
-}
-
 // -- records that cannot be delivered while others can ---------------------------------
 
 void publisher_state::put_aside(pending_publication x, const error& why, bool whole_topic) {
@@ -155,7 +151,7 @@ void publisher_state::put_aside(pending_publication x, const error& why, bool wh
   const auto first = x.what;
   if (aside.refuse(std::move(x.what), why, whole_topic, self->clock().now(),
                    settings.report->env().random()))
-    report_set_aside(first, why, whole_topic);
+    settings.report->emit(set_aside_event(first, why, whole_topic));
   else
     spdlog::debug("{} still does not take {}: {}", first.content->topic,
                   messaging::to_string(first.source), why.describe());
@@ -167,10 +163,6 @@ void publisher_state::tell_set_aside(pending_publication& x, const error& why) {
   --pending_jobs;
   self->send(settings.dispatcher,
              published{x.what.kind, x.what.source, x.what.epoch, false, std::nullopt, why});
-}
-
-void publisher_state::report_set_aside(const publication& x, const error& why, bool whole_topic) {
-  settings.report->emit(set_aside_event(x, why, whole_topic));
 }
 
 void publisher_state::take_up(const publication& x) {
@@ -202,26 +194,8 @@ void publisher_state::look_for_silent_topics() {
                                      + " ms, while other topics take records"};
     tell_set_aside(x, why);
     if (aside.suspect(x.what, why, now))
-      report_set_aside(x.what, why, true);
+      settings.report->emit(set_aside_event(x.what, why, true));
   }
-}
-
-bool publisher_state::drop_hopeless(const pending_publication& x, const error& why) {
-  if (x.what.kind != publication_kind::event || why.code != errc::job_too_large)
-    return false;
-  spdlog::warn("an event was dropped: {}", why.describe());
-  settings.report->stats().events_dropped.Increment();
-  forget(x);
-  return true;
-}
-
-bool publisher_state::hand_back(const pending_publication& x, const error& why) {
-  if (x.what.kind != publication_kind::result || why.code != errc::job_too_large)
-    return false;
-  forget(x);
-  self->send(settings.dispatcher,
-             published{x.what.kind, x.what.source, x.what.epoch, false, why, {}});
-  return true;
 }
 
 void publisher_state::withdraw(const withdrawal& x) {

@@ -88,7 +88,6 @@ private:
   /// Sets `x` aside until the broker, or its topic, takes it.
   void put_aside(pending_publication x, const error& why, bool whole_topic);
   void tell_set_aside(pending_publication& x, const error& why);
-  void report_set_aside(const publication& x, const error& why, bool whole_topic);
   /// `x` has been delivered: records that waited with it go on.
   void take_up(const publication& x);
   void look_for_silent_topics();
@@ -98,12 +97,6 @@ private:
   void on_failure(pending_publication x, const error& why, messaging::refusal refused);
   /// Plans a retry.
   void put_off(pending_publication& x, const error& why);
-  /// Makes a dead letter that is too large smaller; false if that is not possible.
-  bool slim(pending_publication& x, const error& why);
-  /// True for a result that no retry can deliver: the dispatcher then makes a dead letter.
-  bool hand_back(const pending_publication& x, const error& why);
-  /// True for an event that no retry can deliver; the drop is counted.
-  bool drop_hopeless(const pending_publication& x, const error& why);
 };
 
 static_assert(!std::is_aggregate_v<publisher_state>);

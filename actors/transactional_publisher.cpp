@@ -1,10 +1,9 @@
 #include "actors/transactional_publisher.hpp"
 
+#include "actors/undelivered.hpp"
 #include "base/log.hpp"
-#include "messaging/dead_letter.hpp"
 
 #include <algorithm>
-#include <ranges>
 
 namespace ziyu::actors {
 
@@ -35,8 +34,7 @@ void transactional_publisher_state::accept(publication x) {
     return;
   }
   const auto first = pending.empty();
-  pending_bytes += x.content->bytes();
-  pending.push_back(std::move(x));
+  pending.push(std::move(x));
   pump();
   if (first)
     look_again();
@@ -58,11 +56,7 @@ void transactional_publisher_state::withdraw(const withdrawal& x) {
     self->send(settings.dispatcher, published{p.kind, p.source, p.epoch, true, {}, {}});
     return true;
   };
-  std::erase_if(pending, [&](const publication& p) {
-    const auto gone = goes(p);
-    pending_bytes -= gone ? p.content->bytes() : 0;
-    return gone;
-  });
+  pending.remove_if(goes);
   aside.remove_if(goes);
   answer_waiting();
 }
@@ -75,7 +69,7 @@ bool transactional_publisher_state::due(std::chrono::steady_clock::time_point no
   if (wanted || !waiting.empty())
     return true;
   const auto rest = std::chrono::duration_cast<std::chrono::milliseconds>(now - ended);
-  return pace->due(pending.size(), pending_bytes, rest);
+  return pace->due(pending.size(), pending.bytes(), rest);
 }
 
 bool transactional_publisher_state::ensure_producer() {
@@ -104,41 +98,11 @@ void transactional_publisher_state::pump() {
   state = phase::planning;
   wanted = false;
   begun = now;
-  take_batch();
-  plan_request ask;
-  for (const auto& x : batch)
-    ask.records.push_back({x.source, x.epoch});
-  self->request(settings.dispatcher, plan_limit, std::move(ask))
+  batch.records = pending.take(
+    now, [this](size_t records, uint64_t bytes) { return pace->fits(records, bytes); });
+  self->request(settings.dispatcher, plan_limit, batch.to_request())
     .then([this](transaction_plan& x) { on_plan(std::move(x)); },
           [this](const caf::error& err) { on_plan_failed(self->system().render(err)); });
-}
-
-void transactional_publisher_state::take_batch() {
-  const auto apart = self->clock().now() < apart_until && !pending.empty();
-  std::string only;
-  if (apart) {
-    // In turn, so that a topic that fails does not keep the others from being tried.
-    const auto other = std::find_if(pending.begin(), pending.end(), [this](const publication& x) {
-      return x.content->topic != last_apart;
-    });
-    only = (other == pending.end() ? pending.front() : *other).content->topic;
-    last_apart = only;
-  }
-  uint64_t bytes = 0;
-  std::deque<publication> rest;
-  while (!pending.empty() && (batch.empty() || pace->fits(batch.size(), bytes))) {
-    auto x = std::move(pending.front());
-    pending.pop_front();
-    if (apart && x.content->topic != only) {
-      rest.push_back(std::move(x));
-      continue;
-    }
-    bytes += x.content->bytes();
-    batch.push_back(std::move(x));
-  }
-  for (auto i = rest.rbegin(); i != rest.rend(); ++i)
-    pending.push_front(std::move(*i));
-  pending_bytes -= bytes;
 }
 
 void transactional_publisher_state::on_plan_failed(const std::string& why) {
@@ -147,27 +111,18 @@ void transactional_publisher_state::on_plan_failed(const std::string& why) {
 }
 
 void transactional_publisher_state::on_plan(transaction_plan x) {
-  // The dispatcher has released records that are not ours any more.
-  size_t i = 0;
-  std::erase_if(batch, [&](const publication&) { return !x.ours.at(i++); });
-  plan = std::move(x);
-  if (batch.empty() && plan.offsets.empty()) {
+  batch.obey(std::move(x));
+  if (batch.is_empty()) {
     state = phase::idle;
     answer_waiting();
     return;
   }
-  messaging::transaction work;
-  work.id = ++number;
-  for (const auto& p : batch)
-    work.records.push_back(*p.content);
-  work.offsets = plan.offsets;
-  work.member = plan.member;
-  if (!work.member) {
+  if (!batch.plan.member) {
     put_back();
     put_off(error{errc::unavailable, "not a member of the consumer group at present"});
     return;
   }
-  if (auto ok = producer->submit(std::move(work)); !ok) {
+  if (auto ok = producer->submit(batch.to_transaction(++number)); !ok) {
     put_back();
     put_off(ok.error());
     return;
@@ -176,7 +131,6 @@ void transactional_publisher_state::on_plan(transaction_plan x) {
 }
 
 void transactional_publisher_state::on_report(const messaging::transaction_report& x) {
-  using messaging::refusal;
   if (state != phase::running || x.id != number)
     return;
   if (x.end == transaction_end::committed) {
@@ -184,29 +138,29 @@ void transactional_publisher_state::on_report(const messaging::transaction_repor
     return;
   }
   settings.report->stats().publish_retries.Increment();
-  spdlog::warn("a transaction of {} records was {}: {}; trying again", batch.size(),
+  spdlog::warn("a transaction of {} records was {}: {}; trying again", batch.records.size(),
                to_string(x.end), x.reason.describe());
-  if (x.culprit && *x.culprit < batch.size()) {
-    const auto topic = batch[*x.culprit].content->topic;
-    refuse(std::move(batch[*x.culprit]), x.reason, x.refused == refusal::topic);
-    batch.erase(batch.begin() + static_cast<std::ptrdiff_t>(*x.culprit));
+  const auto whole_topic = x.refused == messaging::refusal::topic;
+  auto& records = batch.records;
+  if (x.culprit && *x.culprit < records.size()) {
+    const auto topic = records[*x.culprit].content->topic;
+    refuse(std::move(records[*x.culprit]), x.reason, whole_topic);
+    records.erase(records.begin() + static_cast<std::ptrdiff_t>(*x.culprit));
     put_back();
-    if (x.refused == refusal::topic)
+    if (whole_topic)
       refuse_topic(topic, x.reason);
     pump();
     return;
   }
-  if (x.refused == refusal::topic && !batch.empty()) {
-    const auto topic = batch.front().content->topic;
-    const auto alone = std::all_of(batch.begin(), batch.end(), [&topic](const publication& p) {
-      return p.content->topic == topic;
-    });
+  if (whole_topic && !records.empty()) {
+    const auto topic = records.front().content->topic;
+    const auto alone = batch.is_all_of(topic);
     put_back();
     if (alone) {
-      apart_until = {};
+      pending.split_no_more();
       refuse_topic(topic, x.reason);
     } else {
-      apart_until = self->clock().now() + apart_for;
+      pending.split_until(self->clock().now() + apart_for);
     }
     pump();
     return;
@@ -221,19 +175,17 @@ void transactional_publisher_state::on_committed(const messaging::transaction_re
   const auto now = self->clock().now();
   watch->progressed(now);
   ended = now;
-  pace->committed(batch.size(), std::chrono::duration_cast<std::chrono::milliseconds>(now - begun));
+  pace->committed(batch.records.size(),
+                  std::chrono::duration_cast<std::chrono::milliseconds>(now - begun));
   retry->reset();
   not_before = {};
   last_trouble.clear();
-  for (const auto& p : batch)
+  for (const auto& p : batch.records)
     self->send(settings.dispatcher, published{p.kind, p.source, p.epoch, false, {}, {}});
-  for (auto& item : plan.points.items)
-    item.without_map = x.without_maps;
-  self->send(settings.dispatcher, plan.points);
+  self->send(settings.dispatcher, batch.committed(x.without_maps));
   take_up();
   tell_breaker(*self, settings.dispatcher, watch->works(aside, now));
-  batch.clear();
-  plan = {};
+  batch = {};
   state = phase::idle;
   answer_waiting();
   pump();
@@ -243,52 +195,29 @@ void transactional_publisher_state::on_committed(const messaging::transaction_re
 /// The transaction under way failed. Its records are pending again, at the front, and its offsets
 /// will be offered again.
 void transactional_publisher_state::put_back() {
-  messaging::offsets_committed lost;
-  lost.items = std::move(plan.points.items);
-  for (auto& item : lost.items)
-    item.failure = error{errc::kafka, "the transaction was not committed"};
-  if (!lost.items.empty())
+  if (auto lost = batch.failed(); !lost.items.empty())
     self->send(settings.dispatcher, std::move(lost));
-  for (auto i = batch.rbegin(); i != batch.rend(); ++i) {
-    pending_bytes += i->content->bytes();
-    pending.push_front(std::move(*i));
-  }
-  batch.clear();
-  plan = {};
+  pending.put_back(std::move(batch.records));
+  batch = {};
   state = phase::idle;
 }
 
-/// The dispatcher makes a dead letter of a result that is too large. A dead letter that is too
-/// large is sent in a smaller form, whose headers say where the job is. Any other record can only
-/// be tried again, until its topic is mended.
 void transactional_publisher_state::refuse(publication x, const error& why, bool whole_topic) {
-  const auto too_large = why.code == errc::job_too_large;
-  if (too_large && x.kind != publication_kind::dead_letter) {
+  using messaging::refusal;
+  const auto what = fate_of(x, why, whole_topic ? refusal::topic : refusal::record);
+  if (what == fate::handed_back)
     self->send(settings.dispatcher, published{x.kind, x.source, x.epoch, false, why, {}});
-    return;
-  }
-  auto less = too_large ? messaging::slimmed(*x.content, why) : std::nullopt;
-  if (!less) {
-    put_aside(std::move(x), why, whole_topic);
-    return;
-  }
-  x.content = std::make_shared<const messaging::outgoing>(std::move(*less));
-  pending_bytes += x.content->bytes();
-  pending.push_front(std::move(x));
+  else if (what == fate::again)
+    pending.push_first(std::move(x));
+  else
+    put_aside(std::move(x), why, what == fate::aside_with_topic);
 }
 
 /// All pending records of `topic` wait with the one that it refused.
 void transactional_publisher_state::refuse_topic(const std::string& topic, const error& why) {
-  std::deque<publication> rest;
-  for (auto& x : pending) {
-    if (x.content->topic != topic) {
-      rest.push_back(std::move(x));
-      continue;
-    }
-    pending_bytes -= x.content->bytes();
+  const auto is_of_it = [&topic](const publication& x) { return x.content->topic == topic; };
+  for (auto& x : pending.remove_if(is_of_it))
     put_aside(std::move(x), why, true);
-  }
-  pending = std::move(rest);
 }
 
 void transactional_publisher_state::put_aside(publication x, const error& why, bool whole_topic) {
@@ -306,15 +235,13 @@ void transactional_publisher_state::tell_set_aside(const publication& x, const e
 
 /// Records that waited with the committed ones go on.
 void transactional_publisher_state::take_up() {
-  for (const auto& p : batch) {
+  for (const auto& p : batch.records) {
     auto released = aside.accept(p);
     if (!released)
       continue;
     settings.report->emit(resumed_event(p, *released, self->clock().now()));
-    for (auto& each : released->records) {
-      pending_bytes += each.content->bytes();
-      pending.push_back(std::move(each));
-    }
+    for (auto& each : released->records)
+      pending.push(std::move(each));
   }
 }
 
@@ -339,11 +266,9 @@ std::string transactional_publisher_state::trouble() const {
 // -- the surroundings -------------------------------------------------------------------
 
 delivery_watch::backlog transactional_publisher_state::backlog() const {
-  delivery_watch::backlog x{.records = pending.size() + batch.size(), .bytes = pending_bytes};
-  for (const auto& each : batch)
-    x.bytes += each.content->bytes();
-  x.waits = waits();
-  return x;
+  return {.records = pending.size() + batch.records.size(),
+          .bytes = pending.bytes() + batch.bytes(),
+          .waits = waits()};
 }
 
 bool transactional_publisher_state::waits() const {
@@ -353,10 +278,9 @@ bool transactional_publisher_state::waits() const {
 void transactional_publisher_state::on_tick() {
   const auto now = self->clock().now();
   for (auto& x : aside.due(now)) {
-    pending_bytes += x.content->bytes();
-    pending.push_back(std::move(x));
+    pending.push(std::move(x));
     // By itself, so that no other record has to be repeated with it.
-    apart_until = std::max(apart_until, now + apart_for_a_try);
+    pending.split_until(now + apart_for_a_try);
   }
   // Also without anything to commit: the breaker waits for it.
   const auto made = !producer && now >= not_before && ensure_producer();

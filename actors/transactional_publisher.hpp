@@ -3,13 +3,13 @@
 #include "actors/delivery_watch.hpp"
 #include "actors/protocol.hpp"
 #include "actors/reporter.hpp"
+#include "actors/transaction_queue.hpp"
 #include "messaging/transaction_pace.hpp"
 #include "supervision/backoff.hpp"
 
 #include <caf/typed_event_based_actor.hpp>
 #include <caf/typed_response_promise.hpp>
 
-#include <deque>
 #include <functional>
 #include <type_traits>
 
@@ -55,17 +55,11 @@ struct transactional_publisher_state {
   transactional_publisher_settings settings;
   std::unique_ptr<messaging::transactional_producer> producer;
   phase state = phase::idle;
-  std::deque<publication> pending;
-  uint64_t pending_bytes = 0;
+  transaction_queue pending;
   actors::set_aside aside;
-  /// An unknown topic of a transaction takes nothing: until this time each transaction is of one
-  /// topic only.
-  std::chrono::steady_clock::time_point apart_until{};
-  std::string last_apart;         ///< The topic of the last such transaction.
-  std::vector<publication> batch; ///< Of the transaction under way.
-  transaction_plan plan;          ///< Its plan.
-  uint64_t number = 0;            ///< Of the transaction under way.
-  bool wanted = false;            ///< The dispatcher has offsets to commit.
+  planned_batch batch; ///< The transaction under way.
+  uint64_t number = 0; ///< Of the transaction under way.
+  bool wanted = false; ///< The dispatcher has offsets to commit.
   std::optional<messaging::transaction_pace> pace;
   std::optional<supervision::backoff> retry;
   std::chrono::steady_clock::time_point ended{};      ///< The last one that was committed.
@@ -87,7 +81,6 @@ struct transactional_publisher_state {
 private:
   bool due(std::chrono::steady_clock::time_point now) const;
   void look_again();
-  void take_batch();
   void on_committed(const messaging::transaction_report& x);
   void put_back();
   /// `x` was refused, by itself or (`whole_topic`) with its whole topic.

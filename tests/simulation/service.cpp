@@ -586,7 +586,7 @@ void service::check_rest() {
                                + wanted);
   if (events_state_->pending_jobs > 0
       || (transactions_state_ != nullptr
-          && (transactions_state_->pending_bytes > 0 || !transactions_state_->pending.empty())))
+          && (transactions_state_->pending.bytes() > 0 || !transactions_state_->pending.empty())))
     time_.violate("P4", "the publisher counts what it does not have");
   uint64_t event_bytes = 0;
   for (const auto& x : events_state_->backlog)
