@@ -1,6 +1,7 @@
 #include "actors/http.hpp"
 
 #include "actors/condition.hpp"
+#include "actors/http_desk.hpp"
 #include "actors/http_front.hpp"
 #include "actors/status_json.hpp"
 #include "base/text.hpp"
@@ -13,8 +14,6 @@
 #include <atomic>
 #include <condition_variable>
 #include <mutex>
-#include <thread>
-#include <vector>
 
 namespace ziyu::actors {
 
@@ -178,67 +177,14 @@ json health_json(const http_settings& settings, const moment& now, const conditi
           {"dead_letters", d.dead_letters}};
 }
 
-/// A thread that answers requests. All requests that are waiting share one round of questions to
-/// the actors: each waits for two rounds at most.
-class desk {
-public:
-  using batch = std::vector<std::pair<uint64_t, http_request>>;
-
-  explicit desk(std::function<void(const batch&)> serve)
-    : serve_(std::move(serve)), thread_([this] { run(); }) {
-    // nop
-  }
-
-  ~desk() { stop(); }
-
-  /// At most as many wait here as the front has connections.
-  void put(uint64_t id, http_request x) {
-    std::lock_guard guard{mutex_};
-    waiting_.emplace_back(id, std::move(x));
-    changed_.notify_one();
-  }
-
-  void stop() {
-    {
-      std::lock_guard guard{mutex_};
-      stopping_ = true;
-      changed_.notify_one();
-    }
-    if (thread_.joinable())
-      thread_.join();
-  }
-
-private:
-  void run() {
-    for (;;) {
-      batch next;
-      {
-        std::unique_lock lock{mutex_};
-        changed_.wait(lock, [this] { return stopping_ || !waiting_.empty(); });
-        if (stopping_)
-          return;
-        next.swap(waiting_);
-      }
-      serve_(next);
-    }
-  }
-
-  std::function<void(const batch&)> serve_;
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  batch waiting_;
-  bool stopping_ = false;
-  std::thread thread_;
-};
-
 } // namespace
 
 class http_server::parts {
 public:
   parts(caf::actor_system& system, http_settings settings)
     : system_(system), settings_(std::move(settings)),
-      probes_([this](const desk::batch& x) { serve_probes(x); }),
-      others_([this](const desk::batch& x) { serve_others(x); }) {
+      probes_([this](const http_desk::batch& x) { serve_probes(x); }),
+      others_([this](const http_desk::batch& x) { serve_others(x); }) {
     // nop
   }
 
@@ -285,7 +231,7 @@ private:
     return x;
   }
 
-  void serve_probes(const desk::batch& requests) {
+  void serve_probes(const http_desk::batch& requests) {
     const moment now{system_, settings_, true, true};
     const auto x = now.complete() ? assess_now(now) : condition{};
     for (const auto& [id, request] : requests) {
@@ -298,7 +244,7 @@ private:
     }
   }
 
-  void serve_others(const desk::batch& requests) {
+  void serve_others(const http_desk::batch& requests) {
     auto any = [&requests](std::initializer_list<const char*> of) {
       return std::any_of(requests.begin(), requests.end(), [&](const auto& x) {
         return x.second.method != "POST"
@@ -346,7 +292,7 @@ private:
   std::condition_variable listening_;
   std::unique_ptr<http_front> front_;
   uint16_t port_ = 0;
-  desk probes_, others_; ///< Their threads use all of the above.
+  http_desk probes_, others_; ///< Their threads use all of the above.
 };
 
 http_server::http_server() = default;

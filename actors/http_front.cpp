@@ -1,6 +1,7 @@
 #include "actors/http_front.hpp"
 
-#include "wire/socket.hpp"
+#include "actors/http_connection.hpp"
+#include "actors/http_listener.hpp"
 
 #include <algorithm>
 #include <atomic>
@@ -11,7 +12,6 @@
 #include <thread>
 #include <vector>
 
-#include <netdb.h>
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
@@ -39,108 +39,6 @@ constexpr size_t read_size = 16 * 1024;
 
 /// Reads per turn, so that one fast client leaves time for the others.
 constexpr int reads_per_turn = 8;
-
-const char* phrase_of(int status) {
-  switch (status) {
-  case 200: return "OK";
-  case 400: return "Bad Request";
-  case 403: return "Forbidden";
-  case 404: return "Not Found";
-  case 405: return "Method Not Allowed";
-  case 408: return "Request Timeout";
-  case 411: return "Length Required";
-  case 413: return "Content Too Large";
-  case 414: return "URI Too Long";
-  case 431: return "Request Header Fields Too Large";
-  case 501: return "Not Implemented";
-  case 503: return "Service Unavailable";
-  case 505: return "HTTP Version Not Supported";
-  default: return "Error";
-  }
-}
-
-std::string encode(const http_reply& x, bool with_body) {
-  auto result = "HTTP/1.1 " + std::to_string(x.status) + " " + phrase_of(x.status)
-                + "\r\nContent-Type: " + x.type
-                + "\r\nContent-Length: " + std::to_string(x.body.size())
-                + "\r\nCache-Control: no-store\r\nConnection: close\r\n";
-  if (!x.allow.empty())
-    result += "Allow: " + x.allow + "\r\n";
-  result += "\r\n";
-  return with_body ? result + x.body : result;
-}
-
-http_reply refusal(int status, const std::string& reason) {
-  // The reasons are our own texts: nothing in them needs escaping.
-  return {status, R"({"status":"error","error":")" + reason + "\"}\n"};
-}
-
-std::string address_of(const sockaddr_storage& x, socklen_t size) {
-  char text[NI_MAXHOST] = "";
-  if (::getnameinfo(reinterpret_cast<const sockaddr*>(&x), size, text, sizeof text, nullptr, 0,
-                    NI_NUMERICHOST)
-      != 0)
-    return "an unknown address";
-  return text;
-}
-
-tl::unexpected<error> cannot_listen(errc code, const std::string& host, uint16_t port,
-                                    const std::string& why) {
-  const auto advice = code == errc::invalid_config
-                        ? "; http.host must be an address of this machine (0.0.0.0: all of them), "
-                          "and http.port one that this user may take"
-                        : "; choose another with --set http.port=N (0: any free one)";
-  return fail(code, "cannot listen on http.host:port " + host + ":" + std::to_string(port) + ": "
-                      + why + advice);
-}
-
-/// Whether another try, with the same configuration, may succeed.
-bool may_pass(int reason) {
-  return reason == EADDRINUSE || reason == EMFILE || reason == ENFILE || reason == ENOBUFS
-         || reason == ENOMEM;
-}
-
-expected<unique_fd> listen_on(const std::string& host, uint16_t port) {
-  addrinfo wanted{};
-  wanted.ai_socktype = SOCK_STREAM;
-  wanted.ai_flags = AI_PASSIVE | AI_NUMERICSERV;
-  addrinfo* found = nullptr;
-  if (const auto status = ::getaddrinfo(host.c_str(), std::to_string(port).c_str(), &wanted,
-                                        &found);
-      status != 0) {
-    const auto passing = status == EAI_AGAIN || status == EAI_MEMORY || status == EAI_SYSTEM;
-    return cannot_listen(passing ? errc::io : errc::invalid_config, host, port,
-                         ::gai_strerror(status));
-  }
-  const std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)> owner{found, &::freeaddrinfo};
-  auto reason = ENOENT;
-  for (auto i = found; i != nullptr; i = i->ai_next) {
-    unique_fd fd{::socket(i->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)};
-    const int yes = 1;
-    if (fd) // not SO_REUSEPORT: a port that is taken must be an error
-      ::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
-    if (fd && ::bind(fd.get(), i->ai_addr, i->ai_addrlen) == 0
-        && ::listen(fd.get(), SOMAXCONN) == 0)
-      return fd;
-    // A name may stand for several addresses: a taken port must not look like a wrong address.
-    if (const auto now = errno; !may_pass(reason))
-      reason = now;
-  }
-  return cannot_listen(may_pass(reason) ? errc::io : errc::invalid_config, host, port,
-                       std::strerror(reason));
-}
-
-uint16_t port_of(int fd) {
-  sockaddr_storage x{};
-  socklen_t size = sizeof x;
-  char port[NI_MAXSERV] = "0";
-  if (::getsockname(fd, reinterpret_cast<sockaddr*>(&x), &size) != 0
-      || ::getnameinfo(reinterpret_cast<const sockaddr*>(&x), size, nullptr, 0, port, sizeof port,
-                       NI_NUMERICSERV)
-           != 0)
-    return 0;
-  return static_cast<uint16_t>(std::atoi(port));
-}
 
 } // namespace
 
@@ -173,20 +71,8 @@ public:
   }
 
 private:
-  enum class phase : uint8_t { reading, answering, writing, lingering };
-
-  struct connection {
-    unique_fd fd;
-    phase at = phase::reading;
-    clock::time_point deadline, since; ///< Deadline of this phase; time of accept.
-    http_request_reader reader;
-    std::string from, out;
-    size_t sent = 0, discarded = 0;
-    bool interim = false;    ///< `out` is "100 Continue".
-    bool with_body = true;   ///< Not for HEAD.
-    bool peer_ended = false; ///< The client sends no more.
-  };
-  using connections = std::map<uint64_t, connection>;
+  using phase = http_connection::phase;
+  using connections = std::map<uint64_t, http_connection>;
 
   void ring() const {
     const uint64_t one = 1;
@@ -201,10 +87,7 @@ private:
       entries.push_back({accepts ? listener_.get() : -1, POLLIN, 0});
       ids.push_back(0);
       for (const auto& [id, x] : all_) {
-        const auto out = x.at == phase::writing || x.interim;
-        const auto in = (x.at == phase::reading || x.at == phase::lingering) && !x.peer_ended;
-        entries.push_back(
-          {x.fd.get(), static_cast<short>((out ? POLLOUT : 0) | (in ? POLLIN : 0)), 0});
+        entries.push_back({x.fd.get(), x.wanted_events(), 0});
         ids.push_back(id);
       }
       ::poll(entries.data(), entries.size(), wait_ms());
@@ -286,7 +169,7 @@ private:
       }
       if (all_.size() >= settings_.connections)
         all_.erase(slowest());
-      connection x;
+      http_connection x;
       x.fd = std::move(fd);
       x.since = clock::now();
       x.deadline = x.since + settings_.request_limit;
@@ -303,9 +186,9 @@ private:
       if (now < x->second.deadline)
         continue;
       if (x->second.at == phase::reading)
-        answer(x, refusal(408, "the request did not arrive in time"));
+        answer(x, http_refusal(408, "the request did not arrive in time"));
       else if (x->second.at == phase::answering)
-        answer(x, refusal(503, "no answer was ready in time"));
+        answer(x, http_refusal(503, "no answer was ready in time"));
       else
         all_.erase(x);
     }
@@ -349,7 +232,7 @@ private:
           return;
         }
       } else if (n == 0) {
-        answer(i, refusal(400, "the connection ended before the request was complete"));
+        answer(i, http_refusal(400, "the connection ended before the request was complete"));
         return;
       } else if (!advance(i, {buffer, static_cast<size_t>(n)})) {
         return;
@@ -373,12 +256,11 @@ private:
       const auto expect = request.header("expect");
       next = x.reader.feed({});
       if (next == step::more && expect != nullptr && !request.http_1_0) {
-        x.out = "HTTP/1.1 100 Continue\r\n\r\n";
-        x.interim = true;
+        x.ask_to_go_on();
       }
     }
     if (next == step::failed) {
-      answer(i, refusal(x.reader.status(), x.reader.reason()));
+      answer(i, http_refusal(x.reader.status(), x.reader.reason()));
       return false;
     }
     if (next == step::more)
@@ -390,33 +272,17 @@ private:
   }
 
   void answer(connections::iterator i, const http_reply& reply) {
-    auto& x = i->second;
-    // What is left of "100 Continue" comes first.
-    x.out = x.out.substr(std::min(x.sent, x.out.size())) + encode(reply, x.with_body);
-    x.sent = 0;
-    x.interim = false;
-    x.at = phase::writing;
-    x.deadline = clock::now() + settings_.write_limit;
+    i->second.answer(reply, clock::now() + settings_.write_limit);
     write(i);
   }
 
   void write(connections::iterator i) {
     auto& x = i->second;
-    while (x.sent < x.out.size()) {
-      const auto n = ::send(x.fd.get(), x.out.data() + x.sent, x.out.size() - x.sent, MSG_NOSIGNAL);
-      if (n < 0 && errno == EINTR)
-        continue;
-      if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
-        return;
-      if (n < 0) {
-        all_.erase(i);
-        return;
-      }
-      x.sent += static_cast<size_t>(n);
-    }
-    x.out = {};
-    x.sent = 0;
-    if (std::exchange(x.interim, false) || x.at != phase::writing)
+    const auto how = x.flush();
+    if (how == http_connection::flushed::gone)
+      all_.erase(i);
+    if (how != http_connection::flushed::all || std::exchange(x.interim, false)
+        || x.at != phase::writing)
       return;
     ::shutdown(x.fd.get(), SHUT_WR);
     x.at = phase::lingering;

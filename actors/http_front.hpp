@@ -1,5 +1,6 @@
 #pragma once
 
+#include "actors/http_reply.hpp"
 #include "actors/http_request.hpp"
 #include "base/error.hpp"
 
@@ -10,13 +11,6 @@
 #include <string>
 
 namespace ziyu::actors {
-
-struct http_reply {
-  int status = 200;
-  std::string body;
-  std::string type = "application/json; charset=utf-8";
-  std::string allow = {}; ///< Methods, for 405.
-};
 
 /// The sockets of the HTTP server: one thread that waits with poll(2), never for a single client. A
 /// connection carries one request. Its request, its answer and its end have deadlines, and its
