@@ -154,7 +154,7 @@ struct channel_frame {
 };
 
 /// The worker's socket is closed, or the worker sent invalid bytes (`reason` is set). Goes to the
-/// owner and to the supervisor.
+/// supervisor, which tells the slot why.
 struct channel_closed {
   uint64_t worker = 0;
   std::optional<error> reason;
