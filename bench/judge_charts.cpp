@@ -1,6 +1,6 @@
 #include "judge_charts.hpp"
 
-#include "cli/svg.hpp"
+#include "cli/view/svg.hpp"
 #include "judge_rules.hpp"
 #include "judge_traces.hpp"
 

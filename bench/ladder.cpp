@@ -8,7 +8,7 @@
 
 #include "base/bytes.hpp"
 #include "base/log.hpp"
-#include "cli/chart.hpp"
+#include "cli/view/chart.hpp"
 
 #include <CLI/CLI.hpp>
 

@@ -3,8 +3,8 @@
 #include "base/log.hpp"
 #include "base/text.hpp"
 #include "cli/command.hpp"
-#include "cli/connection.hpp"
-#include "cli/interrupt.hpp"
+#include "cli/common/errors.hpp"
+#include "cli/common/interrupt.hpp"
 #include "cli/version.hpp"
 
 #include <cerrno>

@@ -1,14 +1,11 @@
 // `ziyu breaker` shows the circuit breaker of a running service, and sets the operator's mode. The
 // service accepts a mode only from its own machine.
 
-#include "base/bytes.hpp"
 #include "cli/command.hpp"
-#include "cli/connection.hpp"
-#include "cli/follow.hpp"
-#include "cli/service.hpp"
-#include "cli/terminal.hpp"
-
-#include <nlohmann/json.hpp>
+#include "cli/common/errors.hpp"
+#include "cli/common/json.hpp"
+#include "cli/common/service.hpp"
+#include "cli/view/drawing.hpp"
 
 #include <memory>
 
@@ -19,7 +16,6 @@ namespace ziyu::cli {
 namespace {
 
 using nlohmann::json;
-using std::chrono::milliseconds;
 
 struct breaker_options {
   std::string mode = "show", reason;
@@ -28,47 +24,32 @@ struct breaker_options {
   bool as_json = false;
 };
 
-std::string text_of(const json& body, const char* key) {
-  const auto i = body.find(key);
-  return i == body.end() ? "?" : i->is_string() ? i->get<std::string>() : i->dump();
-}
-
 void print(const json& body) {
-  const auto state = text_of(body, "state");
+  const auto state = shown_in(body, "state");
   print_line(paint(printable(state), state == "closed" ? colour::green : colour::red,
                    wants_colour(STDOUT_FILENO))
-             + "  mode " + printable(text_of(body, "mode")));
-  if (const auto reason = text_of(body, "reason"); !reason.empty())
+             + "  mode " + printable(shown_in(body, "mode")));
+  if (const auto reason = shown_in(body, "reason"); !reason.empty())
     print_line("because  " + printable(reason));
-  const auto bytes = body.find("credit_bytes");
-  print_line("credit   " + printable(text_of(body, "credit_jobs")) + " jobs, "
-             + (bytes != body.end() && bytes->is_number_integer()
-                  ? format_bytes(bytes->get<int64_t>())
-                  : "?")
-             + "; memory pressure: " + printable(text_of(body, "memory_pressure")));
+  print_line("credit   " + printable(shown_in(body, "credit_jobs")) + " jobs, "
+             + shown_bytes_in(body, "credit_bytes")
+             + "; memory pressure: " + printable(shown_in(body, "memory_pressure")));
 }
 
-int breaker(const breaker_options& options) {
-  const auto url = options.service.find();
-  if (!url)
-    return exit_wrong_usage;
-  const milliseconds limit{static_cast<int64_t>(options.timeout_s * 1000)};
+int breaker(const breaker_options& options, const std::string& url) {
+  const auto limit = to_milliseconds(options.timeout_s);
   json command{{"mode", options.mode}};
   if (!options.reason.empty())
     command["reason"] = options.reason;
-  const auto said = options.mode == "show" ? ask_service(*url, "/breaker", limit)
-                                           : tell_service(*url, "/breaker", command, limit);
-  if (!said) {
-    print_error(said.error());
-    return exit_code_for(said.error());
-  }
-  if (said->status != 200) {
-    print_error({errc::io, *url + " refuses (HTTP " + std::to_string(said->status)
-                             + "): " + text_of(said->body, "error")});
-    return exit_failed;
-  }
+  const auto said = options.mode == "show" ? ask_service(url, "/breaker", limit)
+                                           : tell_service(url, "/breaker", command, limit);
+  if (!said)
+    return give_up(said.error());
+  if (said->status != 200)
+    return give_up({errc::io, url + " refuses (HTTP " + std::to_string(said->status)
+                                + "): " + shown_in(said->body, "error")});
   if (options.as_json)
-    print_line(said->body.dump(-1, ' ', false, json::error_handler_t::replace));
+    print_line(dumped(said->body));
   else
     print(said->body);
   return exit_ok;
@@ -89,17 +70,16 @@ void add_breaker_command(CLI::App& app, int& exit_code) {
   options->service.add_to(*command);
   command->add_option("--reason", options->reason, "Why, for the event and for /readyz")
     ->type_name("TEXT");
-  command->add_option("--timeout", options->timeout_s, "Longest wait for the answer")
-    ->check(CLI::Range(0.001, 1e6))
-    ->type_name("SECONDS")
-    ->capture_default_str();
+  add_seconds(*command, "--timeout", options->timeout_s, "Longest wait for the answer");
   command->add_flag("--json", options->as_json, "The answer as JSON");
   command->footer(
     "Only the service's own machine can change the mode. After a restart breaker.mode of\n"
     "the configuration applies again.\n"
     "Exit codes: 0 done, 1 refused, 2 wrong usage, 4 no answer.\n"
     "Example: ziyu breaker open localhost:8080 --reason \"new disks\"");
-  command->callback([options, &exit_code] { exit_code = breaker(*options); });
+  command->callback([options, &exit_code] {
+    exit_code = options->service.use([&](const auto& url) { return breaker(*options, url); });
+  });
 }
 
 } // namespace ziyu::cli

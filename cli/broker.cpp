@@ -1,10 +1,10 @@
 #include "base/file.hpp"
 #include "broker/embedded_broker.hpp"
 #include "cli/command.hpp"
-#include "cli/connection.hpp"
-#include "cli/follow.hpp"
-#include "cli/interrupt.hpp"
-#include "cli/numbers.hpp"
+#include "cli/common/errors.hpp"
+#include "cli/common/interrupt.hpp"
+#include "cli/common/options.hpp"
+#include "cli/view/terminal.hpp"
 
 #include <nlohmann/json.hpp>
 
@@ -25,20 +25,16 @@ struct broker_options {
 
 int run_broker(const broker_options& options) {
   leave_on_interrupts(exit_ok);
-  if (options.folder.empty()) {
-    print_error({errc::invalid_usage, "--dir: the name of a folder must not be empty"});
-    return exit_wrong_usage;
-  }
+  if (options.folder.empty())
+    return give_up({errc::invalid_usage, "--dir: the name of a folder must not be empty"});
   broker::broker_settings settings;
   settings.folder = options.folder;
   settings.port = options.port;
   settings.cancelled = interrupted;
   for (const auto& x : options.properties) {
     const auto equals = x.find('=');
-    if (equals == std::string::npos || equals == 0) {
-      print_error({errc::invalid_usage, "--set " + x + ": expected NAME=VALUE"});
-      return exit_wrong_usage;
-    }
+    if (equals == std::string::npos || equals == 0)
+      return give_up({errc::invalid_usage, "--set " + x + ": expected NAME=VALUE"});
     settings.properties[x.substr(0, equals)] = x.substr(equals + 1);
   }
   catch_interrupts();

@@ -1,15 +1,12 @@
 #include "base/file.hpp"
-#include "cli/capture.hpp"
 #include "cli/command.hpp"
-#include "cli/connection.hpp"
-#include "cli/drawing.hpp"
-#include "cli/follow.hpp"
-#include "cli/interrupt.hpp"
-#include "cli/job_files.hpp"
-#include "cli/json_fields.hpp"
-#include "cli/numbers.hpp"
-#include "cli/terminal.hpp"
-#include "configs/config.hpp"
+#include "cli/common/capture.hpp"
+#include "cli/common/errors.hpp"
+#include "cli/common/interrupt.hpp"
+#include "cli/common/job_files.hpp"
+#include "cli/common/json.hpp"
+#include "cli/common/options.hpp"
+#include "cli/view/drawing.hpp"
 
 #include <algorithm>
 #include <cstdio>
@@ -29,8 +26,9 @@ constexpr size_t batch_files = 256;
 constexpr std::chrono::seconds load_limit{120};
 
 struct classify_options {
-  std::vector<std::string> inputs, overrides;
-  std::string model, config;
+  configuration_options configuration;
+  std::vector<std::string> inputs;
+  std::string model;
   double timeout_s = 60; ///< For each image.
   bool json = false;
 };
@@ -43,21 +41,16 @@ struct model_choice {
 /// The named model folder, else the configuration's; empty after errors, which are
 /// printed.
 std::optional<model_choice> choose_model(const classify_options& options) {
-  if (options.model.empty() && options.config.empty()) {
+  const auto has_file = !options.configuration.file.empty();
+  if (options.model.empty() && !has_file) {
     print_error({errc::invalid_usage,
                  "which model? Give --model MODEL_FOLDER, or --config FILE (or ZIYU_CONFIG)"});
     return {};
   }
-  static constexpr auto minimal = R"({"kafka": {"group.id": "ziyu"}, "model": {"path": ""}})";
-  auto overrides = options.overrides;
-  if (options.config.empty())
-    overrides.emplace_back("kafka.bootstrap.servers=none:1"); // Required, but not used here.
-  const auto loaded = options.config.empty() ? configs::parse(minimal, ".", overrides)
-                                             : configs::load(options.config, overrides);
-  if (!loaded) {
-    print_errors(loaded.error());
+  // A broker is required, but not used here.
+  const auto loaded = options.configuration.load(has_file ? "" : "kafka.bootstrap.servers=none:1");
+  if (!loaded)
     return {};
-  }
   const auto& x = loaded->values;
   return model_choice{options.model.empty() ? x.model.path.string() : options.model,
                       x.jobs.max_pixels, x.jobs.max_bytes};
@@ -97,8 +90,7 @@ int classify_batch(const classify_options& options, const model_choice& model,
   for (const auto& x : files)
     command.push_back(x.path.string().starts_with('-') ? "./" + x.path.string() : x.path.string());
   const auto limit = load_limit
-                     + std::chrono::milliseconds{static_cast<int64_t>(options.timeout_s * 1000)
-                                                 * static_cast<int64_t>(files.size())};
+                     + to_milliseconds(options.timeout_s) * static_cast<int64_t>(files.size());
   const auto said = capture(std::move(command), limit);
   if (!said) {
     print_error(said.error());
@@ -149,21 +141,12 @@ void add_classify_command(CLI::App& app, int& exit_code) {
   auto* command = app.add_subcommand(
     "classify", "Classify image files with a model folder: without Kafka, without a service");
   auto options = std::make_shared<classify_options>();
-  command
-    ->add_option("inputs", options->inputs,
-                 "Files, folders (with all below), or - for a list of paths on standard input")
-    ->required()
-    ->type_name("PATH");
+  add_inputs(*command, options->inputs);
   command->add_option("-m,--model", options->model, "Model folder <name>/<version>")
     ->type_name("MODEL_FOLDER");
-  command->add_option("-c,--config", options->config, "Configuration file whose model to use")
-    ->envname("ZIYU_CONFIG")
-    ->type_name("FILE");
-  add_override_option(*command, options->overrides);
-  command->add_option("--timeout", options->timeout_s, "Longest wait for each image")
-    ->check(in_range(0.001, 1e6))
-    ->type_name("SECONDS")
-    ->capture_default_str();
+  options->configuration.add_file(*command, "Configuration file whose model to use");
+  options->configuration.add_overrides(*command);
+  add_seconds(*command, "--timeout", options->timeout_s, "Longest wait for each image");
   command->add_flag("--json", options->json, "Print one line of JSON for each file");
   command->footer("Exit codes: 0 all classified, 1 some failed (their lines say why), 2 wrong\n"
                   "usage or no usable model, 130 interrupted.\n"

@@ -1,9 +1,7 @@
 #include "base/file.hpp"
 #include "cli/command.hpp"
-#include "cli/connection.hpp"
-#include "cli/follow.hpp"
-
-#include <nlohmann/json.hpp>
+#include "cli/common/errors.hpp"
+#include "cli/common/json.hpp"
 
 #include <cstdio>
 #include <memory>
@@ -17,11 +15,6 @@ struct init_options {
   bool force = false;
 };
 
-/// `text` as a JSON string, quotes included.
-std::string quoted(const std::string& text) {
-  return nlohmann::json(text).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
-}
-
 /// A configuration that serves, with the keys that people change first. All other keys have the
 /// schema's defaults.
 std::string starter(const init_options& x) {
@@ -32,9 +25,9 @@ std::string starter(const init_options& x) {
   //   "security.protocol": "SASL_SSL", "sasl.password": "${ZIYU_SASL_PASSWORD}"
   "kafka": {
     "bootstrap.servers": )"
-         + quoted(x.brokers) + R"(,
+         + dumped(nlohmann::json(x.brokers)) + R"(,
     "group.id": )"
-         + quoted(x.group) + R"(
+         + dumped(nlohmann::json(x.group)) + R"(
   },
 
   // `ziyu topics create --config FILE` creates the missing ones.
@@ -47,7 +40,7 @@ std::string starter(const init_options& x) {
 
   // A folder <name>/<version>, relative to the folder of this file.
   "model": { "path": )"
-         + quoted(x.model) + R"( },
+         + dumped(nlohmann::json(x.model)) + R"( },
 
   // Two workers serve. A third is warm and waits to replace one of them.
   "workers": { "slots": 2, "standbys": 1 },
@@ -71,14 +64,10 @@ int init(const init_options& options) {
     return exit_ok;
   }
   std::error_code ignored;
-  if (!options.force && std::filesystem::exists(options.file, ignored)) {
-    print_error({errc::invalid_usage, options.file + " exists already; --force overwrites it"});
-    return exit_wrong_usage;
-  }
-  if (const auto written = write_file(options.file, text); !written) {
-    print_error(written.error());
-    return exit_failed;
-  }
+  if (!options.force && std::filesystem::exists(options.file, ignored))
+    return give_up({errc::invalid_usage, options.file + " exists already; --force overwrites it"});
+  if (const auto written = write_file(options.file, text); !written)
+    return give_up(written.error());
   std::fprintf(stderr, "%s is written; next: ziyu check %s\n", options.file.c_str(),
                options.file.c_str());
   return exit_ok;

@@ -1,6 +1,6 @@
 #include "cli/command.hpp"
-#include "cli/follow.hpp"
-#include "cli/rows.hpp"
+#include "cli/kafka/follow.hpp"
+#include "cli/view/rows.hpp"
 
 #include <memory>
 
@@ -14,8 +14,7 @@ void add_events_command(CLI::App& app, int& exit_code) {
   command->footer(
     "Exit codes: 0 all requested records came, 1 fewer came, 2 wrong usage, 4 no broker or topic.");
   command->callback([options, &exit_code] {
-    exit_code = follow_values(
-      *options, [](const configs::config& x) { return x.topics.events; }, event_head, event_row);
+    exit_code = follow(*options, &configs::config::topics::events, event_head, event_row);
   });
 }
 

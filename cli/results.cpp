@@ -1,8 +1,7 @@
 #include "cli/command.hpp"
-#include "cli/follow.hpp"
-#include "cli/foreign_json.hpp"
-#include "cli/json_fields.hpp"
-#include "cli/rows.hpp"
+#include "cli/common/json.hpp"
+#include "cli/kafka/follow.hpp"
+#include "cli/view/rows.hpp"
 
 #include <memory>
 #include <set>
@@ -28,7 +27,7 @@ struct results_options : follow_options {
   }
 
   bool wants(const messaging::record& x) const {
-    return jobs.empty() || jobs.contains(text_in(parse_foreign(*x.value), "job_id"));
+    return jobs.empty() || jobs.contains(text_in(value_of(x), "job_id"));
   }
 };
 
@@ -49,9 +48,8 @@ void add_results_command(CLI::App& app, int& exit_code) {
     "130 interrupted with --count or --job.\n"
     "Example: ziyu results -b localhost:9092 --from beginning --count 10 --json");
   command->callback([options, &exit_code] {
-    exit_code = follow_values(
-      options->completed(), [](const configs::config& x) { return x.topics.results; }, result_head,
-      result_row, [&](const messaging::record& x) { return options->wants(x); });
+    exit_code = follow(options->completed(), &configs::config::topics::results, result_head,
+                       result_row, [&](const messaging::record& x) { return options->wants(x); });
   });
 }
 

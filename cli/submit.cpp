@@ -1,20 +1,18 @@
 #include "base/clock.hpp"
 #include "base/input_file.hpp"
 #include "base/text.hpp"
-#include "cli/answers.hpp"
 #include "cli/command.hpp"
-#include "cli/connection.hpp"
-#include "cli/drawing.hpp"
-#include "cli/follow.hpp"
-#include "cli/foreign_json.hpp"
-#include "cli/interrupt.hpp"
-#include "cli/job_files.hpp"
-#include "cli/json_fields.hpp"
-#include "cli/numbers.hpp"
-#include "cli/rows.hpp"
-#include "cli/terminal.hpp"
-#include "cli/uploader.hpp"
-#include "cli/waiting_note.hpp"
+#include "cli/common/errors.hpp"
+#include "cli/common/interrupt.hpp"
+#include "cli/common/job_files.hpp"
+#include "cli/common/json.hpp"
+#include "cli/common/options.hpp"
+#include "cli/kafka/answers.hpp"
+#include "cli/kafka/connection.hpp"
+#include "cli/kafka/uploader.hpp"
+#include "cli/kafka/waiting_note.hpp"
+#include "cli/view/drawing.hpp"
+#include "cli/view/rows.hpp"
 #include "messaging/kafka_producer.hpp"
 
 #include <algorithm>
@@ -91,7 +89,7 @@ public:
   submission(const submit_options& options, const configs::config& c, std::vector<job_file> files,
              messaging::header_list headers)
     : options_(options), c_(c), files_(std::move(files)), headers_(std::move(headers)),
-      patience_(static_cast<int64_t>(options.timeout_s * 1000)), upload_({.patience = patience_}),
+      patience_(to_milliseconds(options.timeout_s)), upload_({.patience = patience_}),
       ids_(options.prefix, system_environment().random()), total_(files_.size() * options.repeat) {}
 
   int run() {
@@ -125,16 +123,12 @@ public:
   }
 
 private:
-  static int give_up(const error& x) {
-    print_error(x);
-    return exit_code_for(x);
-  }
-
   /// Reports an absent broker or topic at once, not after each job's timeout.
   expected<void> find_topics() {
-    const waiting_note note{"the broker " + configs::common_properties(c_)["bootstrap.servers"]};
+    const auto properties = configs::common_properties(c_);
+    const waiting_note note{properties};
     const auto limit = std::min(patience_, std::chrono::milliseconds{std::chrono::seconds{10}});
-    const auto cluster = messaging::read_metadata(configs::common_properties(c_), limit);
+    const auto cluster = messaging::read_metadata(properties, limit);
     if (!cluster)
       return tl::unexpected(cluster.error());
     if (cluster->find(c_.topics.jobs) == nullptr)
@@ -246,15 +240,14 @@ private:
   /// False for the answer to a failed job.
   bool show(const answer_reader::answer& x, bool colours) const {
     if (x.dead) {
-      auto letter = dead_letter_json(x.what);
+      const auto& value = x.what.value;
+      auto letter = dead_letter_json(x.what, value ? std::optional{value->size()} : std::nullopt);
       letter["status"] = "dead_letter";
-      print_line(options_.json ? letter.dump(-1, ' ', false, json::error_handler_t::replace)
-                               : dead_letter_answer_row(x.what, colours));
+      print_line(options_.json ? dumped(letter) : dead_letter_answer_row(x.what, colours));
       return false;
     }
-    const auto document = parse_foreign(*x.what.value);
-    print_line(options_.json ? document.dump(-1, ' ', false, json::error_handler_t::replace)
-                             : result_row(x.what, colours));
+    const auto document = value_of(x.what);
+    print_line(options_.json ? dumped(document) : result_row(x.what, colours));
     return text_in(document, "status") == "ok";
   }
 
@@ -270,17 +263,14 @@ private:
   std::optional<answer_reader> answers_; ///< With --wait.
 };
 
-int submit(const submit_options& options) {
-  const auto loaded = options.connection.load();
-  if (!loaded)
-    return exit_wrong_usage;
+int submit(const submit_options& options, const configs::config& c) {
   auto headers = parse_headers(options.headers);
   auto files = find_job_files(options.inputs, std::cin);
   if (!headers || !files) {
     print_error(!headers ? headers.error() : files.error());
     return exit_wrong_usage;
   }
-  return submission{options, loaded->values, std::move(*files), std::move(*headers)}.run();
+  return submission{options, c, std::move(*files), std::move(*headers)}.run();
 }
 
 } // namespace
@@ -289,11 +279,7 @@ void add_submit_command(CLI::App& app, int& exit_code) {
   auto* command = app.add_subcommand(
     "submit", "Submit images as jobs; prints the id of each acknowledged job");
   auto options = std::make_shared<submit_options>();
-  command
-    ->add_option("inputs", options->inputs,
-                 "Files, folders (with all below), or - for a list of paths on standard input")
-    ->required()
-    ->type_name("PATH");
+  add_inputs(*command, options->inputs);
   options->connection.add_to(*command);
   command
     ->add_option("--format", options->format,
@@ -319,12 +305,8 @@ void add_submit_command(CLI::App& app, int& exit_code) {
                  "At most this many jobs a second (default: as fast as the broker takes them)")
     ->check(in_range(0.001, 1e6))
     ->type_name("NUMBER");
-  command
-    ->add_option("--timeout", options->timeout_s,
-                 "Give up when no job was acknowledged, or answered, for this time")
-    ->check(in_range(0.001, 1e6))
-    ->type_name("SECONDS")
-    ->capture_default_str();
+  add_seconds(*command, "--timeout", options->timeout_s,
+              "Give up when no job was acknowledged, or answered, for this time");
   command->add_flag(
     "-w,--wait", options->wait,
     "Wait for the result or dead letter of each job, and print that instead of ids");
@@ -335,7 +317,9 @@ void add_submit_command(CLI::App& app, int& exit_code) {
     "Exit codes: 0 all acknowledged (with --wait: all have a result), 1 some failed\n"
     "(standard error says which), 2 wrong usage, 4 no broker or topic, 130 interrupted.\n"
     "Example: ziyu submit -b localhost:9092 tests/data/digits | head -3");
-  command->callback([options, &exit_code] { exit_code = submit(*options); });
+  command->callback([options, &exit_code] {
+    exit_code = options->connection.use([&](const auto& c) { return submit(*options, c); });
+  });
 }
 
 } // namespace ziyu::cli

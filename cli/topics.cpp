@@ -1,8 +1,9 @@
 #include "cli/command.hpp"
-#include "cli/connection.hpp"
-#include "cli/follow.hpp"
-#include "cli/terminal.hpp"
-#include "cli/waiting_note.hpp"
+#include "cli/common/errors.hpp"
+#include "cli/common/json.hpp"
+#include "cli/kafka/connection.hpp"
+#include "cli/kafka/waiting_note.hpp"
+#include "cli/view/drawing.hpp"
 #include "messaging/kafka_client.hpp"
 
 #include <algorithm>
@@ -21,73 +22,56 @@ struct topics_options {
   bool json = false;
 };
 
-int create(const topics_options& options) {
-  const auto loaded = options.connection.load();
-  if (!loaded)
-    return exit_wrong_usage;
-  const auto& topics = loaded->values.topics;
+int create(const topics_options& options, const configs::config& c) {
   // A record may be as large as the largest job, as base64 in JSON and with headers.
   const std::map<std::string, std::string> large{
-    {"max.message.bytes", std::to_string(configs::max_record_bytes(loaded->values))}};
+    {"max.message.bytes", std::to_string(configs::max_record_bytes(c))}};
   const std::vector<messaging::topic_specification> wanted{
-    {topics.jobs, options.partitions, options.replication, large},
-    {topics.results, options.partitions, options.replication, {}},
-    {topics.dead_letters, 1, options.replication, large},
-    {topics.events, 1, options.replication, {}},
+    {c.topics.jobs, options.partitions, options.replication, large},
+    {c.topics.results, options.partitions, options.replication, {}},
+    {c.topics.dead_letters, 1, options.replication, large},
+    {c.topics.events, 1, options.replication, {}},
   };
-  const std::chrono::milliseconds limit{static_cast<int64_t>(options.timeout_s * 1000)};
-  const auto properties = configs::common_properties(loaded->values);
+  const auto properties = configs::common_properties(c);
   const auto created = [&] {
-    const waiting_note note{"the broker " + properties.at("bootstrap.servers")};
-    return messaging::create_topics(properties, wanted, limit);
+    const waiting_note note{properties};
+    return messaging::create_topics(properties, wanted, to_milliseconds(options.timeout_s));
   }();
-  if (!created) {
-    print_error(created.error());
-    return exit_code_for(created.error());
-  }
+  if (!created)
+    return give_up(created.error());
   for (const auto& x : wanted) {
     const auto is_new = std::find(created->begin(), created->end(), x.name) != created->end();
-    const auto partitions = std::to_string(x.partitions)
-                            + (x.partitions == 1 ? " partition" : " partitions");
+    const auto partitions = counted(static_cast<uint64_t>(x.partitions), "partition");
     print_line(options.json
-                 ? nlohmann::json{{"topic", x.name}, {"created", is_new}}.dump()
+                 ? dumped(nlohmann::json{{"topic", x.name}, {"created", is_new}})
                  : x.name + ": " + (is_new ? "created with " + partitions : "exists already"));
   }
   return exit_ok;
 }
 
-int list(const topics_options& options) {
-  const auto loaded = options.connection.load();
-  if (!loaded)
-    return exit_wrong_usage;
-  const auto properties = configs::common_properties(loaded->values);
-  const std::chrono::milliseconds limit{static_cast<int64_t>(options.timeout_s * 1000)};
+int list(const topics_options& options, const configs::config& c) {
+  const auto properties = configs::common_properties(c);
   const auto known = [&] {
-    const waiting_note note{"the broker " + properties.at("bootstrap.servers")};
-    return messaging::read_metadata(properties, limit);
+    const waiting_note note{properties};
+    return messaging::read_metadata(properties, to_milliseconds(options.timeout_s));
   }();
-  if (!known) {
-    print_error(known.error());
-    return exit_code_for(known.error());
-  }
-  const auto& topics = loaded->values.topics;
+  if (!known)
+    return give_up(known.error());
   auto missing = 0;
-  for (const auto& [name, what] : {std::pair{topics.jobs, "jobs"},
-                                   {topics.results, "results"},
-                                   {topics.dead_letters, "dead letters"},
-                                   {topics.events, "events"}}) {
+  for (const auto& [name, what] : {std::pair{c.topics.jobs, "jobs"},
+                                   {c.topics.results, "results"},
+                                   {c.topics.dead_letters, "dead letters"},
+                                   {c.topics.events, "events"}}) {
     const auto* found = known->find(name);
     missing += found == nullptr;
     const auto partitions = found != nullptr ? found->partitions : 0;
-    print_line(options.json ? nlohmann::json{{"topic", name},
-                                             {"for", what},
-                                             {"exists", found != nullptr},
-                                             {"partitions", partitions}}
-                                .dump()
-                            : fit(what, 12) + " " + fit(name, 32) + " "
-                                + (found == nullptr  ? "missing"
-                                   : partitions == 1 ? "1 partition"
-                                                     : std::to_string(partitions) + " partitions"));
+    print_line(
+      options.json
+        ? dumped(nlohmann::json{
+          {"topic", name}, {"for", what}, {"exists", found != nullptr}, {"partitions", partitions}})
+        : fit(what, 12) + " " + fit(name, 32) + " "
+            + (found == nullptr ? "missing"
+                                : counted(static_cast<uint64_t>(partitions), "partition")));
   }
   if (missing > 0 && !options.json)
     std::fprintf(stderr, "`ziyu topics create` creates the missing ones\n");
@@ -96,10 +80,7 @@ int list(const topics_options& options) {
 
 void add_common(CLI::App& command, topics_options& options) {
   options.connection.add_to(command);
-  command.add_option("--timeout", options.timeout_s, "Give up after this time")
-    ->check(CLI::Range(0.001, 1e6))
-    ->type_name("SECONDS")
-    ->capture_default_str();
+  add_seconds(command, "--timeout", options.timeout_s, "Give up after this time");
   command.add_flag("--json", options.json, "Print one JSON object per line for each topic");
 }
 
@@ -116,7 +97,9 @@ void add_topics_command(CLI::App& app, int& exit_code) {
   showing->footer(
     "Exit codes: 0 all four exist, 1 some are missing, 2 wrong usage or configuration,\n"
     "4 no broker.");
-  showing->callback([shown, &exit_code] { exit_code = list(*shown); });
+  showing->callback([shown, &exit_code] {
+    exit_code = shown->connection.use([&](const auto& c) { return list(*shown, c); });
+  });
   auto* command = group->add_subcommand("create", "Create the missing ones of the four topics");
   auto options = std::make_shared<topics_options>();
   add_common(*command, *options);
@@ -133,7 +116,9 @@ void add_topics_command(CLI::App& app, int& exit_code) {
   command->footer(
     "Existing topics are not changed.\n"
     "Exit codes: 0 all four exist now, 1 refused, 2 wrong usage or configuration, 4 no broker.");
-  command->callback([options, &exit_code] { exit_code = create(*options); });
+  command->callback([options, &exit_code] {
+    exit_code = options->connection.use([&](const auto& c) { return create(*options, c); });
+  });
 }
 
 } // namespace ziyu::cli

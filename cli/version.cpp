@@ -1,12 +1,12 @@
 #include "cli/version.hpp"
 
 #include "base/file.hpp"
-#include "cli/capture.hpp"
+#include "cli/common/capture.hpp"
+#include "cli/common/json.hpp"
 
 #include <CLI/CLI.hpp>
 #include <caf/config.hpp>
 #include <librdkafka/rdkafka.h>
-#include <nlohmann/json.hpp>
 #include <openssl/crypto.h>
 #include <spdlog/version.h>
 
@@ -46,7 +46,7 @@ std::string version_text() {
   if (!libraries.is_object())
     return result + "ziyu-worker: did not answer in JSON\n";
   for (const auto& [name, version] : libraries.items())
-    result += line(name, version.is_string() ? version.get<std::string>() : version.dump());
+    result += line(name, shown_in(libraries, name.c_str()));
   return result;
 }
 

@@ -45,7 +45,7 @@ void demo_account::on_event(const events::event& x) {
     ++deaths_;
   else if (const auto* replaced = std::get_if<events::worker_replaced>(&x.body))
     replacements_.push_back({replaced->worker.slot, replaced->worker.generation, replaced->cause,
-                             replaced->bytes_recovered, replaced->ms, results_});
+                             replaced->bytes_recovered, replaced->ms});
 }
 
 double demo_account::accuracy() const {

@@ -23,7 +23,6 @@ public:
     std::string cause;
     uint64_t bytes_recovered = 0;
     double ms = 0;
-    uint64_t at_result = 0; ///< Number of results when the replacement was reported.
   };
   /// One worker's private memory after one of its jobs.
   struct reading {

@@ -1,21 +1,19 @@
 // `ziyu demo`: a real Kafka, a real service, real jobs, a leak, and its healing.
 
-#include "base/bytes.hpp"
 #include "base/file.hpp"
 #include "base/text.hpp"
-#include "cli/chart.hpp"
 #include "cli/command.hpp"
-#include "cli/connection.hpp"
+#include "cli/common/errors.hpp"
+#include "cli/common/interrupt.hpp"
+#include "cli/common/json.hpp"
 #include "cli/demo/account.hpp"
 #include "cli/demo/picture.hpp"
 #include "cli/demo/screen.hpp"
 #include "cli/demo/stage.hpp"
 #include "cli/demo/sweeper.hpp"
-#include "cli/drawing.hpp"
-#include "cli/follow.hpp"
-#include "cli/interrupt.hpp"
-#include "cli/terminal.hpp"
-#include "cli/uploader.hpp"
+#include "cli/kafka/uploader.hpp"
+#include "cli/view/chart.hpp"
+#include "cli/view/drawing.hpp"
 #include "messaging/kafka_producer.hpp"
 #include "wire/fault_spec.hpp"
 
@@ -217,16 +215,13 @@ private:
       }
     };
     drain(stage_.events(), 0ms, [&](const messaging::record& x) {
-      const auto value = x.value ? nlohmann::json::parse(*x.value, nullptr, false)
-                                 : nlohmann::json{};
-      if (const auto event = events::event_from_json(value))
+      if (const auto event = events::event_from_json(value_of(x)))
         account_.on_event(*event);
     });
     drain(stage_.dead_letters(), 0ms,
           [&](const messaging::record& x) { account_.on_dead_letter(x.key.value_or("")); });
     drain(stage_.results(), limit, [&](const messaging::record& x) {
-      auto document = x.value ? nlohmann::json::parse(*x.value, nullptr, false) : nlohmann::json{};
-      auto result = messaging::result_from_json(document);
+      auto result = messaging::result_from_json(value_of(x));
       if (!result)
         return;
       account_.on_result(*result);
@@ -270,20 +265,17 @@ void add_marks(chart& to, const demo_account& from) {
     return;
   const auto count = to.marks.size();
   const auto [x, y] = to.marks[count > 1 ? count - 2 : 0];
-  to.notes.push_back(
-    {x, y, "healed: " + std::to_string(count) + (count == 1 ? " replacement" : " replacements"),
-     "#0f766e", true});
+  to.notes.push_back({x, y, "healed: " + counted(count, "replacement"), "#0f766e", true});
 }
 
 /// The growth of the leak without healing.
 void add_growth(chart& to, const demo_account& from) {
   if (auto i = from.by_slot().find(faulty_slot); i != from.by_slot().end() && !i->second.empty()) {
     const auto& last = i->second.back();
-    to.notes.push_back({static_cast<double>(last.at_result),
-                        static_cast<double>(last.private_bytes) / 0x1p20,
-                        "left alone: " + format_bytes(static_cast<int64_t>(last.private_bytes))
-                          + " after " + counted(i->second.size(), "job"),
-                        "#dc2626"});
+    to.notes.push_back(
+      {static_cast<double>(last.at_result), static_cast<double>(last.private_bytes) / 0x1p20,
+       "left alone: " + bytes_of(last.private_bytes) + " after " + counted(i->second.size(), "job"),
+       "#dc2626"});
   }
 }
 
@@ -312,9 +304,8 @@ private:
   }
   [[noreturn]] void give_up(const error& x) {
     if (x.code == errc::stopping)
-      throw stopped{130};
-    print_error(x);
-    throw stopped{exit_code_for(x) == exit_ok ? int{exit_failed} : exit_code_for(x)};
+      throw stopped{exit_interrupted};
+    throw stopped{cli::give_up(x)};
   }
 
   int run_all() {

@@ -1,7 +1,7 @@
 #include "cli/demo/picture.hpp"
 
 #include "base/text.hpp"
-#include "cli/svg.hpp"
+#include "cli/view/svg.hpp"
 
 #include <cstdlib>
 #include <string_view>

@@ -1,6 +1,6 @@
 #include "cli/demo/screen.hpp"
 
-#include "cli/terminal.hpp"
+#include "cli/view/terminal.hpp"
 
 #include <algorithm>
 #include <cstdio>

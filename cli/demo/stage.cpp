@@ -1,7 +1,7 @@
 #include "cli/demo/stage.hpp"
 
 #include "base/file.hpp"
-#include "cli/interrupt.hpp"
+#include "cli/common/interrupt.hpp"
 
 #include <nlohmann/json.hpp>
 
@@ -116,16 +116,16 @@ expected<demo_stage> demo_stage::start(const std::string& bootstrap, const fs::p
       return tl::unexpected(made.error());
     *reader = std::move(*made);
   }
-  x.configuration_ = folder / (s.name + ".json");
+  const auto configuration = folder / (s.name + ".json");
   x.log_ = folder / (s.name + ".log");
   const auto news = folder / (s.name + ".out");
-  if (auto ok = write_file(x.configuration_,
+  if (auto ok = write_file(configuration,
                            make_configuration(bootstrap, images.model, s, topics).dump(2) + "\n");
       !ok)
     return tl::unexpected(ok.error());
   wire::unique_fd out{::open(news.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644)};
   auto service = broker::guarded_process::start(
-    {(executable_dir() / "ziyu").string(), "serve", "--config", x.configuration_.string()}, x.log_,
+    {(executable_dir() / "ziyu").string(), "serve", "--config", configuration.string()}, x.log_,
     out.get());
   if (!service)
     return tl::unexpected(service.error());

@@ -44,7 +44,6 @@ public:
   messaging::kafka_properties client() const { return {{"bootstrap.servers", bootstrap_}}; }
   const std::string& jobs() const { return jobs_; }
   const std::string& http() const { return http_; }
-  const std::filesystem::path& configuration() const { return configuration_; }
   bool running() { return service_.running(); }
   supervision::exit_status end() { return service_.end(std::chrono::seconds{20}); }
 
@@ -58,7 +57,7 @@ public:
 private:
   broker::guarded_process service_;
   std::string bootstrap_, jobs_, http_;
-  std::filesystem::path configuration_, log_;
+  std::filesystem::path log_;
   std::unique_ptr<messaging::topic_reader> results_, dead_letters_, events_;
 };
 

@@ -1,8 +1,7 @@
 #include "cli/demo/view.hpp"
 
-#include "base/bytes.hpp"
 #include "base/text.hpp"
-#include "cli/drawing.hpp"
+#include "cli/view/drawing.hpp"
 
 #include <algorithm>
 
@@ -12,25 +11,27 @@ namespace {
 
 constexpr size_t max_results = 6, max_replacements = 3;
 
-std::string megabytes(uint64_t bytes) { return format_bytes(static_cast<int64_t>(bytes)); }
+uint64_t recovered_by(const demo_account& a) {
+  uint64_t sum = 0;
+  for (const auto& x : a.replacements())
+    sum += x.bytes_recovered;
+  return sum;
+}
 
-class view {
+class view : page {
 public:
   view(const demo_account& a, const demo_moment& now, size_t columns, size_t rows, bool colours)
-    : a_(a), now_(now), columns_(columns), rows_(rows), colours_(colours) {}
+    : page(columns, colours), a_(a), now_(now), rows_(rows) {}
 
   std::vector<std::string> draw() {
     head();
     memory();
     results();
     healing();
-    return std::move(lines_);
+    return take();
   }
 
 private:
-  styled_line start() const { return {columns_, colours_}; }
-  void put(styled_line x) { lines_.push_back(x.take()); }
-
   void head() {
     put(start().add("Ziyu 自愈", colour::bold).add("  " + now_.phase));
     const auto share = a_.total() == 0
@@ -41,15 +42,15 @@ private:
       static_cast<unsigned long long>(a_.total()), now_.jobs_per_second, now_.seconds);
     // The width is the same for few digits and for many, so that the bar does not jump.
     const auto taken = std::max(display_width(tail), size_t{32} + 2 * digits(a_.total()));
-    const auto cells = columns_ > taken + 8 ? columns_ - taken : 0;
+    const auto cells = columns() > taken + 8 ? columns() - taken : 0;
     put(start().bar(share, cells, colour::cyan).add(tail));
   }
 
   static size_t digits(uint64_t x) { return std::to_string(x).size(); }
 
   void memory() {
-    lines_.emplace_back();
-    put(start().add("private memory per worker; its budget is " + megabytes(now_.budget_bytes),
+    line();
+    put(start().add("private memory per worker; its budget is " + bytes_of(now_.budget_bytes),
                     colour::grey));
     if (a_.by_slot().empty())
       put(start().add("  none yet", colour::grey));
@@ -63,7 +64,7 @@ private:
       auto row = start();
       row.add(format("  slot %-2u generation %-4llu ", slot,
                      static_cast<unsigned long long>(last.generation)));
-      const auto numbers = fit(megabytes(last.private_bytes), 10, true)
+      const auto numbers = fit(bytes_of(last.private_bytes), 10, true)
                            + format(" %4.0f %%", share * 100);
       const auto cells = row.room() > numbers.size() ? row.room() - numbers.size() : 0;
       row.levels(values, cells, budget);
@@ -74,7 +75,7 @@ private:
   void results() {
     const auto room = room_for_lists() - shown_replacements();
     const auto count = std::min(std::clamp(room, size_t{1}, max_results), now_.latest.size());
-    lines_.emplace_back();
+    line();
     put(start()
           .cell("latest results", 18, colour::grey)
           .cell("label", 8, colour::grey)
@@ -98,8 +99,7 @@ private:
         .cell(format("%u.%llu", i->slot, static_cast<unsigned long long>(i->generation)), 10, {},
               true)
         .cell(format("%.1f ms", i->decode_ms + i->preprocess_ms + i->inference_ms), 12, {}, true)
-        .cell((kept > 0 ? "+" : "") + format_bytes(kept), 12,
-              kept > 0 ? colour::yellow : colour::grey, true);
+        .cell(signed_bytes(kept), 12, kept > 0 ? colour::yellow : colour::grey, true);
       put(std::move(row));
     }
   }
@@ -125,16 +125,13 @@ private:
   }
 
   void healing() {
-    lines_.emplace_back();
-    uint64_t recovered = 0;
-    for (const auto& x : a_.replacements())
-      recovered += x.bytes_recovered;
+    line();
     if (healed() == 0)
       put(start().add(has_later_generation() ? "a worker was replaced; its report is under way"
                                              : "no worker replaced so far",
                       colour::grey));
     else
-      put(start().add(counted(healed(), "worker") + " replaced, " + megabytes(recovered)
+      put(start().add(counted(healed(), "worker") + " replaced, " + bytes_of(recovered_by(a_))
                         + " recovered",
                       colour::green));
     for (auto i = a_.replacements().end() - static_cast<std::ptrdiff_t>(shown_replacements());
@@ -144,7 +141,7 @@ private:
                          static_cast<unsigned long long>(i->generation)),
                   26)
             .cell(i->cause, 24, colour::yellow)
-            .cell(megabytes(i->bytes_recovered), 12, {}, true)
+            .cell(bytes_of(i->bytes_recovered), 12, {}, true)
             .cell(format("%.0f ms", i->ms), 10, {}, true));
     auto row = start();
     row.add("breaker ", colour::grey)
@@ -160,9 +157,7 @@ private:
 
   const demo_account& a_;
   const demo_moment& now_;
-  size_t columns_, rows_;
-  bool colours_;
-  std::vector<std::string> lines_;
+  size_t rows_;
 };
 
 } // namespace
@@ -174,17 +169,17 @@ std::vector<std::string> draw_demo(const demo_account& a, const demo_moment& now
 
 std::vector<std::string> draw_ledger(const demo_account& a, const demo_outcome& o, size_t columns,
                                      bool colours) {
-  std::vector<std::string> lines;
+  page to{columns, colours};
   auto row = [&](const std::string& name, const std::string& value, std::optional<colour> how = {},
                  const std::string& more = {}) {
-    styled_line x{columns, colours};
+    auto x = to.start();
     x.cell("  " + name, 22).cell(value, 10, how, true);
     if (!more.empty())
       x.add("   " + more, colour::grey);
-    lines.push_back(x.take());
+    to.put(std::move(x));
   };
   auto good_if = [](bool x) { return x ? colour::green : colour::red; };
-  lines.push_back(styled_line{columns, colours}.add("The ledger", colour::bold).take());
+  to.put(to.start().add("The ledger", colour::bold));
   row("submitted", std::to_string(a.total()));
   row("results", std::to_string(a.results()), {},
       format("%.1f jobs/s in %.1f s",
@@ -196,12 +191,9 @@ std::vector<std::string> draw_ledger(const demo_account& a, const demo_outcome& 
       std::to_string(a.correct()) + " of " + counted(a.results(), "result"));
   std::string how_healed;
   if (const auto& all = a.replacements(); !all.empty()) {
-    uint64_t recovered = 0;
     auto [fastest, slowest] = std::minmax_element(
       all.begin(), all.end(), [](const auto& x, const auto& y) { return x.ms < y.ms; });
-    for (const auto& x : all)
-      recovered += x.bytes_recovered;
-    how_healed = megabytes(recovered) + " recovered, "
+    how_healed = bytes_of(recovered_by(a)) + " recovered, "
                  + (all.size() == 1 ? format("in %.0f ms", slowest->ms)
                                     : format("in %.0f to %.0f ms each", fastest->ms, slowest->ms));
   }
@@ -212,20 +204,19 @@ std::vector<std::string> draw_ledger(const demo_account& a, const demo_outcome& 
   const auto done_by = [](uint32_t slot, uint64_t results) {
     return counted(results, "job") + " in slot " + std::to_string(slot);
   };
-  row("peak of a worker", megabytes(a.peak_private_bytes()), good_if(in_budget),
-      "of a budget of " + megabytes(o.budget_bytes)
+  row("peak of a worker", bytes_of(a.peak_private_bytes()), good_if(in_budget),
+      "of a budget of " + bytes_of(o.budget_bytes)
         + (o.unhealed ? ", " + done_by(o.unhealed->slot, a.results_of(o.unhealed->slot)) : ""));
   if (o.unhealed)
-    row("  without healing", megabytes(o.unhealed->peak_bytes),
+    row("  without healing", bytes_of(o.unhealed->peak_bytes),
         good_if(o.unhealed->peak_bytes <= o.budget_bytes),
         done_by(o.unhealed->slot, o.unhealed->results)
           + (o.unhealed->at_limit ? ", then ended by the demo" : ""));
   if (!o.pointers.empty())
-    lines.emplace_back();
+    to.line();
   for (const auto& [name, text] : o.pointers)
-    lines.push_back(
-      styled_line{columns, colours}.cell("  " + name, 16, colour::grey).add(text).take());
-  return lines;
+    to.put(to.start().cell("  " + name, 16, colour::grey).add(text));
+  return to.take();
 }
 
 } // namespace ziyu::cli

@@ -1,12 +1,12 @@
 #include "base/bytes.hpp"
 #include "base/file.hpp"
 #include "cli/command.hpp"
-#include "cli/connection.hpp"
+#include "cli/common/errors.hpp"
+#include "cli/common/interrupt.hpp"
+#include "cli/common/json.hpp"
+#include "cli/common/options.hpp"
 #include "cli/doctor/examination.hpp"
-#include "cli/follow.hpp"
-#include "cli/interrupt.hpp"
-#include "cli/numbers.hpp"
-#include "cli/terminal.hpp"
+#include "cli/view/drawing.hpp"
 #include "wire/fault_spec.hpp"
 
 #include <memory>
@@ -33,8 +33,8 @@ expected<examination> to_examination(const doctor_options& o) {
   x.jobs = o.jobs;
   x.slots = o.slots;
   x.fault = o.fault;
-  x.load_limit = std::chrono::milliseconds{static_cast<int64_t>(o.load_timeout_s * 1000)};
-  x.answer_limit = std::chrono::milliseconds{static_cast<int64_t>(o.timeout_s * 1000)};
+  x.load_limit = to_milliseconds(o.load_timeout_s);
+  x.answer_limit = to_milliseconds(o.timeout_s);
   if (auto fault = wire::parse_fault(o.fault); !fault)
     return fail(errc::invalid_usage, "--fault: " + fault.error().message);
   if (!o.container.empty()) {
@@ -67,8 +67,7 @@ expected<examination> to_examination(const doctor_options& o) {
   if (!images)
     return tl::unexpected(error{errc::invalid_usage, "--images: " + images.error().message});
   x.images = std::move(*images);
-  x.source = std::to_string(x.images.size()) + (x.images.size() == 1 ? " file of " : " files of ")
-             + o.images;
+  x.source = counted(x.images.size(), "file") + " of " + o.images;
   return x;
 }
 
@@ -107,16 +106,13 @@ int run_doctor(const doctor_options& o) {
                                                  : int{exit_failed};
   }
   if (o.json)
-    print_line(to_json(*found).dump(2, ' ', false, nlohmann::json::error_handler_t::replace));
+    print_line(dumped(to_json(*found), 2));
   else
     for (const auto& line :
          draw(*found, terminal_width(STDOUT_FILENO), wants_colour(STDOUT_FILENO)))
       print_line(line);
-  if (auto written = write_files(o, *found); !written) {
-    print_error(written.error());
-    return exit_failed;
-  }
-  return exit_code_of(*found);
+  const auto written = write_files(o, *found);
+  return written ? exit_code_of(*found) : give_up(written.error());
 }
 
 } // namespace
@@ -152,16 +148,9 @@ void add_doctor_command(CLI::App& app, int& exit_code) {
   command->add_option("--slots", options->slots, "Recommend settings for this number of slots")
     ->check(CLI::Range(1, 1024))
     ->type_name("N");
-  command->add_option("--timeout", options->timeout_s, "Longest wait for each job")
-    ->check(in_range(0.001, 1e6))
-    ->type_name("SECONDS")
-    ->capture_default_str();
-  command
-    ->add_option("--load-timeout", options->load_timeout_s,
-                 "Longest wait until the model is loaded and warm")
-    ->check(in_range(0.001, 1e6))
-    ->type_name("SECONDS")
-    ->capture_default_str();
+  add_seconds(*command, "--timeout", options->timeout_s, "Longest wait for each job");
+  add_seconds(*command, "--load-timeout", options->load_timeout_s,
+              "Longest wait until the model is loaded and warm");
   command->add_flag("--json", options->json, "The findings as JSON");
   command->add_option("--svg", options->svg, "Write a chart of memory over the jobs")
     ->type_name("FILE");

@@ -1,6 +1,7 @@
 #include "cli/doctor/examination.hpp"
 
-#include "cli/terminal.hpp"
+#include "cli/common/json.hpp"
+#include "cli/view/terminal.hpp"
 #include "configs/config.hpp"
 #include "supervision/leak_explainer.hpp"
 #include "supervision/peak_memory.hpp"
@@ -39,8 +40,7 @@ expected<configs::config> default_config(const std::filesystem::path& model) {
     return fail(errc::model_missing, "the name of a model folder must not be empty");
   const nlohmann::json document{{"kafka", {{"bootstrap.servers", "none"}, {"group.id", "doctor"}}},
                                 {"model", {{"path", std::filesystem::absolute(model).string()}}}};
-  auto x = configs::parse(document.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace),
-                          ".");
+  auto x = configs::parse(dumped(document), ".");
   if (!x)
     return tl::unexpected(x.error().front());
   return x->values;

@@ -2,7 +2,7 @@
 
 #include "base/check.hpp"
 #include "base/file.hpp"
-#include "cli/job_files.hpp"
+#include "cli/common/job_files.hpp"
 #include "wire/frames.hpp"
 
 #include <zlib.h>

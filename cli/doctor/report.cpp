@@ -3,11 +3,10 @@
 #include "base/bytes.hpp"
 #include "base/text.hpp"
 #include "cli/command.hpp"
-#include "cli/terminal.hpp"
+#include "cli/view/drawing.hpp"
 
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
 
 namespace ziyu::cli {
 
@@ -19,13 +18,7 @@ using supervision::growth;
 constexpr size_t shown_bad_images = 5, shown_sites = 3, shown_frames = 8;
 
 std::string bytes(double x) { return format_bytes(static_cast<int64_t>(std::llround(x))); }
-std::string bytes(uint64_t x) { return format_bytes(static_cast<int64_t>(x)); }
-
-std::string format(const char* how, double x) {
-  char text[64];
-  std::snprintf(text, sizeof text, how, x);
-  return text;
-}
+std::string bytes(uint64_t x) { return bytes_of(x); }
 
 std::string ms(uint64_t us) { return format("%.1f", static_cast<double>(us) / 1000); }
 
@@ -56,16 +49,9 @@ std::string place(const supervision::code_location& x) {
   return printable(text);
 }
 
-class drawing {
+class drawing : public page {
 public:
-  drawing(size_t width, bool colours) : width_(width), colours_(colours) {}
-
-  void line(const std::string& text = {}) { lines_.push_back(text); }
-
-  void title(const std::string& text) {
-    line();
-    line(paint(text, colour::bold, colours_));
-  }
+  using page::page;
 
   void field(std::string_view name, const std::string& value) {
     line("  " + fit(name, 16) + value);
@@ -77,7 +63,7 @@ public:
     for (size_t at = 0; at < text.size();) {
       const auto end = std::min(text.find(' ', at), text.size());
       const auto word = text.substr(at, end - at);
-      if (!now.empty() && display_width(indent + now + " " + word) > width_) {
+      if (!now.empty() && display_width(indent + now + " " + word) > columns()) {
         line(indent + now);
         now.clear();
       }
@@ -86,15 +72,6 @@ public:
     }
     line(indent + now);
   }
-
-  std::string coloured(const std::string& text, colour x) const { return paint(text, x, colours_); }
-
-  std::vector<std::string> take() { return std::move(lines_); }
-
-private:
-  size_t width_;
-  bool colours_;
-  std::vector<std::string> lines_;
 };
 
 void draw_explanation(const diagnosis& x, drawing& to) {

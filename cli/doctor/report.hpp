@@ -1,7 +1,7 @@
 #pragma once
 
-#include "cli/chart.hpp"
 #include "cli/doctor/sizing.hpp"
+#include "cli/view/chart.hpp"
 #include "supervision/leak_judge.hpp"
 #include "supervision/leak_report.hpp"
 #include "supervision/memory_probe.hpp"

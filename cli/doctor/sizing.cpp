@@ -1,6 +1,6 @@
 #include "cli/doctor/sizing.hpp"
 
-#include "base/bytes.hpp"
+#include "cli/view/drawing.hpp"
 #include "configs/job_memory.hpp"
 
 #include <algorithm>
@@ -18,8 +18,6 @@ uint64_t whole_mebibytes(double x) {
   return static_cast<uint64_t>(std::ceil(std::max(x, 1.) / mebibyte)) * mebibyte;
 }
 
-std::string text(uint64_t x) { return format_bytes(static_cast<int64_t>(x)); }
-
 } // namespace
 
 sizing recommend(const sizing_input& x) {
@@ -35,12 +33,12 @@ sizing recommend(const sizing_input& x) {
   const auto fitting = workers > result.standbys ? workers - result.standbys : 0;
   const auto cores = std::max(x.cores, 1u);
   result.slots = x.slots > 0 ? x.slots : static_cast<uint32_t>(std::min<uint64_t>(fitting, cores));
-  const auto counted = std::max(result.slots, 1u) + result.standbys;
-  result.needed = whole_mebibytes(static_cast<double>(fixed + counted * result.budget)
+  const auto workers_in_all = std::max(result.slots, 1u) + result.standbys;
+  result.needed = whole_mebibytes(static_cast<double>(fixed + workers_in_all * result.budget)
                                   / usable_share);
   result.fits = result.slots > 0 && result.slots <= fitting;
   // One large image at a time takes the memory that workers at their budgets leave.
-  const auto planned = fixed + counted * result.budget;
+  const auto planned = fixed + workers_in_all * result.budget;
   const auto left = usable > planned ? (usable - planned) / mebibyte * mebibyte : 0;
   const auto own = std::max(result.budget / 2, x.largest_job);
   const auto wanted = configs::least_hard_limit(result.budget, configs::most_pixels)
@@ -54,23 +52,23 @@ sizing recommend(const sizing_input& x) {
                             + " jobs × the leak: replaced at half of the room"
                       : room == least_room ? std::string{"32 MiB at least"}
                                            : std::string{"a quarter of the peak"};
-  result.formula.push_back("worker_budget_bytes = peak " + text(x.peak) + " + room " + text(room)
-                           + " (" + reason + ") = " + config_bytes(result.budget));
+  result.formula.push_back("worker_budget_bytes = peak " + bytes_of(x.peak) + " + room "
+                           + bytes_of(room) + " (" + reason + ") = " + config_bytes(result.budget));
   result.formula.push_back("worker_hard_limit_bytes = budget + "
-                           + (above > own ? "room for large images, " + text(above)
+                           + (above > own ? "room for large images, " + bytes_of(above)
                               : result.budget / 2 >= x.largest_job
                                 ? std::string{"half of it"}
-                                : "the largest job, " + text(x.largest_job))
+                                : "the largest job, " + bytes_of(x.largest_job))
                            + " = " + config_bytes(result.hard_limit));
   result.formula.push_back("max_pixels = (hard limit − budget − reserve "
-                           + text(configs::job_reserve(result.budget, result.hard_limit))
+                           + bytes_of(configs::job_reserve(result.budget, result.hard_limit))
                            + ") / 3 bytes = " + std::to_string(result.max_pixels)
                            + (result.max_pixels == configs::most_pixels ? ", at most" : "")
                            + ": larger images are refused, and no worker is killed for one");
   result.formula.push_back(
-    "slots = ⌊(0.8 × container " + text(x.container) + " − fork server " + text(x.fork_server)
-    + " − control process " + text(x.control) + ") / budget⌋ − " + std::to_string(result.standbys)
-    + " standby = " + std::to_string(fitting)
+    "slots = ⌊(0.8 × container " + bytes_of(x.container) + " − fork server "
+    + bytes_of(x.fork_server) + " − control process " + bytes_of(x.control) + ") / budget⌋ − "
+    + std::to_string(result.standbys) + " standby = " + std::to_string(fitting)
     + (x.slots > 0       ? "; " + std::to_string(x.slots) + " as asked for"
        : fitting > cores ? "; " + std::to_string(cores) + ", as many as cores: a worker uses one"
                          : ""));

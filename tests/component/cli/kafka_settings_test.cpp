@@ -2,7 +2,7 @@
 // asked here; tests/process/cli/settings_test.cpp compares the programs themselves.
 
 #include "actors/service.hpp"
-#include "cli/checks.hpp"
+#include "cli/check/checks.hpp"
 #include "messaging/kafka_consumer.hpp"
 #include "messaging/kafka_producer.hpp"
 #include "support/kafka_rows.hpp"
@@ -23,7 +23,7 @@ protected:
     overrides.insert(overrides.begin(), {"kafka.bootstrap.servers=127.0.0.1:1",
                                          std::string{"delivery.guarantee="} + guarantee,
                                          "workers.executable=/bin/true"});
-    const auto loaded = cli::load_settings(test::source_dir() + "/configs/ziyu.json", overrides);
+    const auto loaded = cli::load_settings({test::source_dir() + "/configs/ziyu.json", overrides});
     if (!loaded)
       return loaded.error().front().message;
     if (const auto x = cli::check_clients(loaded->values); x.how == cli::verdict::failed)

@@ -2,7 +2,7 @@
 
 #include "base/file.hpp"
 #include "base/text.hpp"
-#include "cli/capture.hpp"
+#include "cli/common/capture.hpp"
 #include "support/places.hpp"
 
 #include <gtest/gtest.h>

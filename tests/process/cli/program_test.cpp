@@ -123,6 +123,10 @@ TEST(Program, RefusesNumbersThatAreNone) {
          {"submit", "-b", "127.0.0.1:1", "--rate", "NaN", an_image},
          {"health", "--wait", "nan", "127.0.0.1:1"},
          {"top", "--interval", "nan", "127.0.0.1:1"},
+         {"topics", "list", "-b", "127.0.0.1:1", "--timeout", "nan"},
+         {"dlq", "list", "-b", "127.0.0.1:1", "--timeout", "nan"},
+         {"breaker", "show", "127.0.0.1:1", "--timeout", "nan"},
+         {"check", sources + "/configs/ziyu.json", "--timeout", "nan"},
          {"broker", "--dir", "/nonexistent", "--port", "-1"},
          {"broker", "--dir", "/nonexistent", "--port", "65536"}}) {
     const auto x = run(arguments);

@@ -1,8 +1,9 @@
 #include "cli/app.hpp"
 
 #include "cli/command.hpp"
+#include "cli/common/errors.hpp"
 #include "cli/completion.hpp"
-#include "cli/connection.hpp"
+#include "cli/kafka/connection.hpp"
 #include "support/places.hpp"
 
 #include <gtest/gtest.h>
@@ -173,7 +174,7 @@ TEST(App, RefusesHeadersWithoutAName) {
 
 namespace {
 
-std::optional<configs::loaded> loaded_with(std::vector<const char*> arguments) {
+std::optional<configs::config> loaded_with(std::vector<const char*> arguments) {
   ::unsetenv("ZIYU_CONFIG");
   arguments.insert(arguments.begin(), "x");
   CLI::App app;
@@ -181,8 +182,13 @@ std::optional<configs::loaded> loaded_with(std::vector<const char*> arguments) {
   options.add_to(app);
   app.parse(static_cast<int>(arguments.size()), arguments.data());
   testing::internal::CaptureStderr();
-  auto result = options.load();
+  std::optional<configs::config> result;
+  const auto code = options.use([&](const configs::config& x) {
+    result = x;
+    return int{exit_ok};
+  });
   testing::internal::GetCapturedStderr();
+  EXPECT_EQ(code, result ? exit_ok : exit_wrong_usage);
   return result;
 }
 
@@ -191,8 +197,8 @@ std::optional<configs::loaded> loaded_with(std::vector<const char*> arguments) {
 TEST(ConnectionOptions, BrokersAloneAreEnough) {
   const auto x = loaded_with({"--brokers", "a:1,b:2"});
   ASSERT_TRUE(x);
-  EXPECT_EQ(configs::common_properties(x->values).at("bootstrap.servers"), "a:1,b:2");
-  EXPECT_EQ(x->values.topics.results, "image.results");
+  EXPECT_EQ(configs::common_properties(*x).at("bootstrap.servers"), "a:1,b:2");
+  EXPECT_EQ(x->topics.results, "image.results");
 }
 
 TEST(ConnectionOptions, BrokersAndSetOverrideTheFile) {
@@ -200,11 +206,10 @@ TEST(ConnectionOptions, BrokersAndSetOverrideTheFile) {
   const auto x = loaded_with(
     {"--config", file.c_str(), "-b", "b:2", "--set", "topics.results=other"});
   ASSERT_TRUE(x);
-  EXPECT_EQ(configs::common_properties(x->values).at("bootstrap.servers"), "b:2");
-  EXPECT_EQ(x->values.topics.results, "other");
-  EXPECT_EQ(
-    configs::common_properties(loaded_with({"-c", file.c_str()})->values).at("bootstrap.servers"),
-    "127.0.0.1:9092");
+  EXPECT_EQ(configs::common_properties(*x).at("bootstrap.servers"), "b:2");
+  EXPECT_EQ(x->topics.results, "other");
+  EXPECT_EQ(configs::common_properties(*loaded_with({"-c", file.c_str()})).at("bootstrap.servers"),
+            "127.0.0.1:9092");
 }
 
 TEST(ConnectionOptions, NothingIsRefused) {

@@ -1,6 +1,6 @@
 #include "cli/demo/picture.hpp"
 
-#include "cli/terminal.hpp"
+#include "cli/view/terminal.hpp"
 #include "support/xml.hpp"
 
 #include <gtest/gtest.h>
