@@ -1,7 +1,7 @@
 // bench/judge: how often the leak judge is right, compared with the rules of other systems.
 
-#include "judge_charts.hpp"
 #include "judge_rules.hpp"
+#include "judge_series.hpp"
 #include "judge_traces.hpp"
 
 #include <nlohmann/json.hpp>
@@ -37,7 +37,8 @@ struct options {
   uint64_t seeds = 1; ///< Number of seeds from `seed` on.
   uint64_t scale = 1;
   bool healthy_only = false; ///< Without leaks, forecasts and other systems' rules.
-  std::string recorded, charts;
+  std::string recorded;
+  bool series = false; ///< Also what the charts show.
 };
 
 /// Leaks that occur with some jobs only.
@@ -388,11 +389,6 @@ int run(const options& o) {
     }
   }
   print(all);
-  if (!o.charts.empty() && !write_charts(o.charts, o.seed, budget, judge_settings(true))) {
-    std::fprintf(stderr, "bench_judge: cannot write charts into %s: is it a folder?\n",
-                 o.charts.c_str());
-    return 1;
-  }
   json result = all.judge.to_json();
   result["traces"] = all.traces;
   result["recorded"] = recorded;
@@ -416,6 +412,8 @@ int run(const options& o) {
     result["peers"][other.name] = all.peers[other.name].to_json();
     result["peers"][other.name]["rule"] = other.what;
   }
+  if (o.series)
+    result["series"] = chart_series(o.seed, budget, judge_settings(true));
   std::printf("%s\n", result.dump(2).c_str());
   return 0;
 }
@@ -438,12 +436,12 @@ int main(int argc, char** argv) {
       o.scale = std::strtoull(argv[i + 1], nullptr, 10);
     else if (key == "--recorded")
       o.recorded = argv[i + 1];
-    else if (key == "--charts")
-      o.charts = argv[i + 1];
+    else if (key == "--series")
+      o.series = std::string{"yes"} == argv[i + 1];
   }
   if (argc % 2 == 0) {
     std::fprintf(stderr, "usage: bench_judge [--seed N] [--seeds N] [--scale N] [--only healthy] "
-                         "[--recorded FOLDER] [--charts FOLDER]\n");
+                         "[--recorded FOLDER] [--series yes]\n");
     return 2;
   }
   return ziyu::bench::run(o);

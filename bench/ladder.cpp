@@ -2,13 +2,12 @@
 //
 // Actors and worker processes are real; only Kafka is replaced, by jobs from memory. Services
 // run one after the other, each with a fault for one rung, and one service without healing.
-// With --charts it draws docs/images/ladder.svg and docs/images/recovered.svg.
+// With --series it prints what docs/images/ladder.svg and docs/images/recovered.svg show.
 
 #include "pool.hpp"
 
 #include "base/bytes.hpp"
 #include "base/log.hpp"
-#include "cli/view/chart.hpp"
 
 #include <CLI/CLI.hpp>
 
@@ -26,7 +25,8 @@ constexpr uint64_t in_flight = 4;
 
 struct options {
   uint64_t jobs = 400, budget = 48u << 20, hard_limit = 96u << 20;
-  std::string charts, image = ZIYU_SOURCE_DIR "/tests/data/digits/0_024.png";
+  bool series = false;
+  std::string image = ZIYU_SOURCE_DIR "/tests/data/digits/0_024.png";
 };
 
 /// The fault of a service, and the rung that must heal it.
@@ -110,28 +110,6 @@ course play(const scene& s, const options& o) {
   return x;
 }
 
-void draw(const options& o, const std::vector<course>& all) {
-  constexpr const char* colours[] = {"#c0392b", "#2980b9", "#27ae60", "#8e44ad"};
-  cli::chart memory, recovered;
-  memory.title = "Private memory of one slot's worker";
-  memory.x_label = "jobs";
-  memory.y_label = "MiB";
-  memory.limit = {{static_cast<double>(o.budget) / mib, "budget"}};
-  memory.marks_name = "trimmed, replaced or killed";
-  recovered.title = "Memory given back, in all";
-  recovered.x_label = "jobs";
-  recovered.y_label = "MiB";
-  for (size_t i = 0; i < all.size(); ++i) {
-    memory.series.push_back({scenes[i].name, colours[i], i == 0, all[i].memory});
-    memory.marks.insert(memory.marks.end(), all[i].healed_at.begin(), all[i].healed_at.end());
-    if (i > 0)
-      recovered.series.push_back({scenes[i].name, colours[i], false, all[i].recovered});
-  }
-  const std::filesystem::path folder{o.charts};
-  need(write_file(folder / "ladder.svg", cli::to_svg(memory)));
-  need(write_file(folder / "recovered.svg", cli::to_svg(recovered)));
-}
-
 } // namespace
 
 int main(int argc, char** argv) {
@@ -141,19 +119,17 @@ int main(int argc, char** argv) {
   app.add_option("--jobs", o.jobs, "Jobs of each service")
     ->check(CLI::Range(100, 100'000))
     ->capture_default_str();
-  app.add_option("--charts", o.charts, "Draws ladder.svg and recovered.svg into this folder")
-    ->check(CLI::ExistingDirectory);
+  app.add_flag("--series", o.series, "Also print each rung's memory and what it gave back, in MiB");
   app.add_option("--image", o.image, "Image of every job");
   CLI11_PARSE(app, argc, argv);
   need(init_log("error", "text"));
   spdlog::set_level(spdlog::level::off);
   ::signal(SIGPIPE, SIG_IGN);
-  std::vector<course> all;
   auto rungs = json::array();
   auto well = true;
   for (const auto& s : scenes) {
     std::fprintf(stderr, "%s: %s\n", s.name, s.fault);
-    const auto& x = all.emplace_back(play(s, o));
+    const auto x = play(s, o);
     well = well && x.lost == 0 && (*s.event == '\0' || x.times > 0);
     rungs.push_back({{"rung", s.name},
                      {"fault", s.fault},
@@ -163,9 +139,10 @@ int main(int argc, char** argv) {
                      {"highest_private_bytes", x.highest},
                      {"failed", x.failed},
                      {"lost", x.lost}});
+    if (o.series)
+      rungs.back()["series"] = {
+        {"memory", x.memory}, {"recovered", x.recovered}, {"healed_at", x.healed_at}};
   }
-  if (!o.charts.empty())
-    draw(o, all);
   std::printf("%s\n", json{{"jobs", o.jobs},
                            {"budget_bytes", o.budget},
                            {"hard_limit_bytes", o.hard_limit},

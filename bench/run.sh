@@ -13,6 +13,23 @@ bench() {
   exec "$root/build/release/bin/bench_$name" "$@"
 }
 
+# charted NAME ARGUMENT... [--charts FOLDER]: the same; with a folder it also draws the charts of the docs there.
+charted() {
+  local name=$1 folder='' rc=0 arguments=()
+  shift
+  while [ $# -gt 0 ]; do
+    if [ "$1" = --charts ]; then folder=${2:?--charts needs a folder}; shift; else arguments+=("$1"); fi
+    shift
+  done
+  if [ -z "$folder" ]; then bench "$name" "${arguments[@]}"; fi
+  "$root/scripts/deps" --without kafka --charts
+  case $name in judge) arguments+=(--series yes) ;; *) arguments+=(--series) ;; esac
+  set +o pipefail # a bench that has measured and failed is drawn, too
+  (bench "$name" "${arguments[@]}") | "$root/.deps/charts/bin/python" "$root/bench/charts.py" "$name" "$folder"
+  rc=${PIPESTATUS[0]}
+  exit "$rc"
+}
+
 # chaos MODULE ARGUMENT...: a command of the Python suite in bench/chaos_suite.
 chaos() {
   "$root/scripts/deps" --test

@@ -7,7 +7,6 @@
 #include "cli/common/interrupt.hpp"
 #include "cli/common/json.hpp"
 #include "cli/demo/account.hpp"
-#include "cli/demo/picture.hpp"
 #include "cli/demo/screen.hpp"
 #include "cli/demo/stage.hpp"
 #include "cli/demo/sweeper.hpp"
@@ -44,7 +43,7 @@ constexpr uint64_t unhealed_in_flight = 32;
 
 struct demo_options {
   uint64_t jobs = 500;
-  std::string leak = "retain_tensors:6MiB", report, chart = "ziyu-memory.svg", picture;
+  std::string leak = "retain_tensors:6MiB", report, chart = "ziyu-memory.svg";
   std::string images, keep;
   bool serve = false, comparison = true;
 };
@@ -353,8 +352,7 @@ private:
 
   /// A file that cannot be written must be reported now, not after minutes.
   void check_outputs() {
-    for (const auto& [flag, file] :
-         {std::pair{"--report", &o_.report}, {"--chart", &o_.chart}, {"--picture", &o_.picture}}) {
+    for (const auto& [flag, file] : {std::pair{"--report", &o_.report}, {"--chart", &o_.chart}}) {
       if (file->empty())
         continue;
       const auto folder = std::filesystem::absolute(*file).parent_path();
@@ -455,34 +453,16 @@ private:
     }
     if (!o_.report.empty())
       need(write_file(o_.report, report.dump(2) + "\n"));
-    if (!o_.picture.empty())
-      need(write_file(o_.picture, picture(healed, outcome)));
     if (!o_.chart.empty())
       outcome.pointers.emplace_back("memory chart", o_.chart);
     if (!o_.report.empty())
       outcome.pointers.emplace_back("report", o_.report);
-    if (!o_.picture.empty())
-      outcome.pointers.emplace_back("picture", o_.picture);
     outcome.pointers.emplace_back("next",
                                   "`ziyu demo --serve` goes on and takes images of your own");
     for (const auto& x :
          draw_ledger(a, outcome, terminal_width(STDOUT_FILENO), wants_colour(STDOUT_FILENO)))
       print_line(x);
     return a.lost() == 0 ? exit_ok : exit_failed;
-  }
-
-  /// The run as shown on a terminal.
-  std::string picture(const run& healed, const demo_outcome& outcome) const {
-    constexpr size_t columns = 92, rows = 40;
-    std::vector<std::string> lines{"$ ziyu demo --jobs " + std::to_string(o_.jobs)
-                                     + (o_.leak.empty() ? " --leak none" : " --leak " + o_.leak),
-                                   ""};
-    for (auto& x : draw_demo(healed.account(), healed.moment(), columns, rows, true))
-      lines.push_back(std::move(x));
-    lines.emplace_back();
-    for (auto& x : draw_ledger(healed.account(), outcome, columns, true))
-      lines.push_back(std::move(x));
-    return terminal_picture(lines, columns, "ziyu demo");
   }
 
   demo_options o_;
@@ -507,10 +487,6 @@ void add_demo_command(CLI::App& app, int& exit_code) {
     ->type_name("FILE");
   command->add_option("--chart", options->chart, "Write the memory chart as SVG; empty: none")
     ->capture_default_str()
-    ->type_name("FILE");
-  command
-    ->add_option("--picture", options->picture,
-                 "Write the final view and the ledger as a picture of the terminal, SVG")
     ->type_name("FILE");
   command
     ->add_option("--images", options->images,

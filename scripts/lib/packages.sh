@@ -10,6 +10,8 @@ base_packages=(
 )
 # Other Kafka clients, a check of the compose file, and a terminal for the tests.
 test_packages=(curl prometheus kcat docker-compose python3 python3-venv python3-yaml)
+# To draw the pictures of the documentation.
+chart_packages=(python3 python3-venv)
 # For scripts/lint. Where versions differ, Debian 12's version 14 decides.
 lint_packages=(git clang-format clang-tidy shellcheck python3)
 
