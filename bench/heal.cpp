@@ -7,7 +7,6 @@
 
 #include "pool.hpp"
 
-#include "base/log.hpp"
 #include "wire/socket.hpp"
 
 #include <CLI/CLI.hpp>
@@ -170,10 +169,7 @@ int main(int argc, char** argv) {
     ->capture_default_str();
   app.add_option("--image", o.image, "Image of every job");
   CLI11_PARSE(app, argc, argv);
-  if (auto ok = init_log("error", "text"); !ok)
-    give_up(ok.error().describe());
-  spdlog::set_level(spdlog::level::off); // deaths are the purpose
-  ::signal(SIGPIPE, SIG_IGN);
+  keep_quiet();
   if (o.models.empty()) {
     const std::filesystem::path known = ZIYU_SOURCE_DIR "/models";
     o.models.push_back((known / "digits/1").string());

@@ -6,13 +6,10 @@
 
 #include "pool.hpp"
 
-#include "base/log.hpp"
-
 #include <CLI/CLI.hpp>
 
 #include <algorithm>
 #include <cmath>
-#include <csignal>
 #include <fstream>
 #include <random>
 #include <set>
@@ -266,9 +263,7 @@ int main(int argc, char** argv) {
   app.add_option("--seed", o.seed, "Seed of the order of the images")->capture_default_str();
   app.add_option("--model", o.model, "Model folder (default: digits)");
   CLI11_PARSE(app, argc, argv);
-  need(init_log("error", "text"));
-  spdlog::set_level(spdlog::level::off);
-  ::signal(SIGPIPE, SIG_IGN);
+  keep_quiet();
   const auto x = measure(o);
   std::printf("%s\n", x.dump(2).c_str());
   return x.at("replacements") == 0 && x.at("lost") == 0 ? 0 : 2;

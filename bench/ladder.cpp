@@ -7,12 +7,10 @@
 #include "pool.hpp"
 
 #include "base/bytes.hpp"
-#include "base/log.hpp"
 
 #include <CLI/CLI.hpp>
 
 #include <algorithm>
-#include <csignal>
 
 namespace {
 
@@ -122,9 +120,7 @@ int main(int argc, char** argv) {
   app.add_flag("--series", o.series, "Also print each rung's memory and what it gave back, in MiB");
   app.add_option("--image", o.image, "Image of every job");
   CLI11_PARSE(app, argc, argv);
-  need(init_log("error", "text"));
-  spdlog::set_level(spdlog::level::off);
-  ::signal(SIGPIPE, SIG_IGN);
+  keep_quiet();
   auto rungs = json::array();
   auto well = true;
   for (const auto& s : scenes) {

@@ -9,12 +9,10 @@
 #include "pool.hpp"
 
 #include "base/bytes.hpp"
-#include "base/log.hpp"
 
 #include <CLI/CLI.hpp>
 
 #include <algorithm>
-#include <csignal>
 
 namespace {
 
@@ -378,9 +376,7 @@ int main(int argc, char** argv) {
                "Sample no worker and name no cause, to measure the cost of that");
   app.add_option("--image", o.image, "Image of every job");
   CLI11_PARSE(app, argc, argv);
-  need(init_log("error", "text"));
-  spdlog::set_level(spdlog::level::off);
-  ::signal(SIGPIPE, SIG_IGN);
+  keep_quiet();
   for (const auto& name : o.faults)
     if (std::none_of(std::begin(known_faults), std::end(known_faults),
                      [&](const auto& x) { return x.name == name; }))

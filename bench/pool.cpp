@@ -3,6 +3,7 @@
 #include "actors/process_host.hpp"
 #include "actors/status_json.hpp"
 #include "base/heap.hpp"
+#include "base/log.hpp"
 #include "tests/support/progress_source.hpp"
 
 #include <caf/event_based_actor.hpp>
@@ -12,6 +13,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <csignal>
 
 namespace ziyu::bench {
 
@@ -52,6 +54,12 @@ caf::behavior eavesdropper(caf::event_based_actor* self, supervisor_actor boss,
 void give_up(const std::string& why) {
   std::fprintf(stderr, "%s\n", why.c_str());
   std::exit(1);
+}
+
+void keep_quiet() {
+  need(init_log("error", "text"));
+  spdlog::set_level(spdlog::level::off);
+  ::signal(SIGPIPE, SIG_IGN);
 }
 
 double percentile(std::vector<double> values, double p) {

@@ -31,6 +31,9 @@ T need(expected<T> x) {
     return std::move(*x);
 }
 
+/// To be called first: no log lines, as deaths are the purpose, and no signal for a closed socket.
+void keep_quiet();
+
 /// The nearest-rank percentile of at least one value.
 double percentile(std::vector<double> values, double p);
 

@@ -7,12 +7,9 @@
 #include "naming.hpp"
 #include "pool.hpp"
 
-#include "base/log.hpp"
-
 #include <CLI/CLI.hpp>
 
 #include <algorithm>
-#include <csignal>
 
 #include <unistd.h>
 
@@ -178,9 +175,7 @@ int main(int argc, char** argv) {
     ->capture_default_str();
   app.add_option("--slots", o.slots)->check(CLI::Range(1, 64))->capture_default_str();
   CLI11_PARSE(app, argc, argv);
-  need(init_log("error", "text"));
-  spdlog::set_level(spdlog::level::off);
-  ::signal(SIGPIPE, SIG_IGN);
+  keep_quiet();
   const auto x = measure(o);
   std::printf("%s\n", x.dump(2).c_str());
   constexpr int64_t most = 2'000'000;
