@@ -140,72 +140,86 @@ struct options {
   std::string model, record;
 };
 
-json measure(const options& o) {
-  std::mutex mutex;
-  std::map<std::string, uint64_t> counts;
-  auto confirmed = json::array();
-  pool_settings settings;
-  if (!o.model.empty())
-    settings.model = o.model;
-  settings.slots = o.slots;
-  std::optional<recorder> tape;
-  if (!o.record.empty()) {
-    tape.emplace(o.record);
-    settings.on_job = [&tape](const auto& x) { tape->add(x); };
+/// The image of each job.
+class image_order {
+public:
+  explicit image_order(const options& o)
+    : options_(o), random_(o.seed), all_(images_.all()),
+      warmup_(std::max(o.jobs / 5, warm_up_rounds * all_.size())) {}
+
+  uint64_t warmup() const { return warmup_; } ///< Jobs.
+  size_t images() const { return all_.size(); }
+
+  /// `job` counts from 0; to be asked for in order.
+  image of(uint64_t job) {
+    if (job < warmup_)
+      return all_[job % all_.size()];
+    if (job % options_.large_every == options_.large_every / 2)
+      return images_.large;
+    if (options_.varied_every > 0 && job % options_.varied_every == 0)
+      return varied();
+    if (job % options_.medium_every == 0)
+      return images_.medium[random_() % images_.medium.size()];
+    return images_.small[random_() % images_.small.size()];
   }
-  pool workers{settings, [&](const events::event& x) {
-                 std::lock_guard guard{mutex};
-                 ++counts[std::string{type_of(x.body)}];
-                 if (const auto* grows = std::get_if<events::growth_confirmed>(&x.body))
-                   confirmed.push_back(grows->worker.judgement);
-                 if (const auto* leaks = std::get_if<events::leak_confirmed>(&x.body))
-                   confirmed.push_back(leaks->worker.judgement);
-               }};
-  const album images;
-  std::mt19937 random{o.seed};
-  const auto all = images.all();
-  const auto warmup = std::max(o.jobs / 5, warm_up_rounds * all.size());
-  if (warmup >= o.jobs)
-    give_up("--jobs must be above " + std::to_string(warmup) + ", the jobs of warm-up");
-  auto next_image = [&](uint64_t i) -> image {
-    if (i < warmup)
-      return all[i % all.size()];
-    if (i % o.large_every == o.large_every / 2)
-      return images.large;
-    if (o.varied_every > 0 && i % o.varied_every == 0) {
-      // Each order of magnitude equally often, from one pixel to 12 Mpx.
-      std::uniform_real_distribution octave{0., std::log2(12e6)};
-      const auto side = std::sqrt(std::exp2(octave(random)));
-      return make_bmp(static_cast<uint32_t>(std::ceil(side * 1.15)),
-                      static_cast<uint32_t>(std::ceil(side / 1.16)), 1);
-    }
-    if (i % o.medium_every == 0)
-      return images.medium[random() % images.medium.size()];
-    return images.small[random() % images.small.size()];
-  };
-  std::map<int32_t, flatness> live;
-  uint64_t good = 0, submitted = 0, control = 0, server = 0, server_pid = 0;
-  const auto start = clock::now();
-  for (; submitted < std::min<uint64_t>(4 * o.slots, o.jobs); ++submitted)
-    workers.submit(next_image(submitted));
-  for (uint64_t done = 0; done < o.jobs; ++done) {
-    const auto x = workers.next();
-    if (submitted < o.jobs)
-      workers.submit(next_image(submitted++));
-    good += x.ok;
-    if (x.ok && done >= warmup)
-      live[x.pid].add(x.live_bytes);
-    if (done == warmup) {
-      server_pid = workers.workers().at("fork_server").at("pid");
-      control = private_bytes_of(::getpid());
-      server = private_bytes_of(static_cast<int32_t>(server_pid));
-    }
+
+private:
+  /// Each order of magnitude equally often, from one pixel to 12 Mpx.
+  image varied() {
+    std::uniform_real_distribution octave{0., std::log2(12e6)};
+    const auto side = std::sqrt(std::exp2(octave(random_)));
+    return make_bmp(static_cast<uint32_t>(std::ceil(side * 1.15)),
+                    static_cast<uint32_t>(std::ceil(side / 1.16)), 1);
   }
-  const auto seconds = std::chrono::duration<double>(clock::now() - start).count();
-  auto growth = [](uint64_t before, int64_t pid) {
-    return static_cast<int64_t>(private_bytes_of(static_cast<int32_t>(pid)))
-           - static_cast<int64_t>(before);
-  };
+
+  const options& options_;
+  const album images_;
+  std::mt19937 random_;
+  const std::vector<image> all_;
+  const uint64_t warmup_;
+};
+
+/// The events of the pool, which come from its publisher's thread.
+class event_book {
+public:
+  void add(const events::event& x) {
+    std::lock_guard guard{mutex_};
+    ++counts_[std::string{type_of(x.body)}];
+    if (const auto* grows = std::get_if<events::growth_confirmed>(&x.body))
+      confirmed_.push_back(grows->worker.judgement);
+    if (const auto* leaks = std::get_if<events::leak_confirmed>(&x.body))
+      confirmed_.push_back(leaks->worker.judgement);
+  }
+
+  void describe(json& result) {
+    std::lock_guard guard{mutex_};
+    result["leaks_suspected"] = counts_["leak_suspected"];
+    result["leaks_confirmed"] = confirmed_.size();
+    result["confirmed"] = confirmed_;
+    result["trims"] = counts_["worker_trimmed"];
+  }
+
+private:
+  std::mutex mutex_;
+  std::map<std::string, uint64_t> counts_;
+  json confirmed_ = json::array();
+};
+
+/// The private memory of a process, compared with that at the end of warm-up.
+struct watched {
+  int32_t pid = 0;
+  uint64_t before = 0;
+
+  void begin(int32_t process) {
+    pid = process;
+    before = private_bytes_of(process);
+  }
+  int64_t growth() const {
+    return static_cast<int64_t>(private_bytes_of(pid)) - static_cast<int64_t>(before);
+  }
+};
+
+void describe(const std::map<int32_t, flatness>& live, json& result) {
   int64_t drift = 0;
   uint64_t band = 0, judged = 0;
   for (const auto& [pid, x] : live) {
@@ -215,31 +229,64 @@ json measure(const options& o) {
     band = std::max(band, x.highest - x.lowest);
     judged += x.jobs;
   }
-  const auto control_growth = growth(control, ::getpid()),
-             server_growth = growth(server, static_cast<int64_t>(server_pid));
-  const auto status = workers.status();
-  std::lock_guard guard{mutex};
-  return {{"jobs", o.jobs},
-          {"replacements", status.replacements},
-          {"live_drift_bytes", drift},
-          {"live_band_bytes", band},
-          {"bytes_per_job", judged > 0
+  result["live_drift_bytes"] = drift;
+  result["live_band_bytes"] = band;
+  result["bytes_per_job"] = judged > 0
                               ? static_cast<double>(drift) * static_cast<double>(live.size())
                                   / static_cast<double>(judged)
-                              : 0.},
-          {"warmup_jobs", warmup},
-          {"good", good},
-          {"dead_letters", o.jobs - good},
-          {"lost", workers.submitted() - workers.finished()},
-          {"leaks_suspected", counts["leak_suspected"]},
-          {"leaks_confirmed", confirmed.size()},
-          {"confirmed", confirmed},
-          {"trims", counts["worker_trimmed"]},
-          {"control_growth_bytes", control_growth},
-          {"fork_server_growth_bytes", server_growth},
-          {"workers", live.size()},
-          {"images", all.size()},
-          {"seconds", seconds}};
+                              : 0.;
+  result["workers"] = live.size();
+}
+
+json measure(const options& o) {
+  event_book happened;
+  pool_settings settings;
+  if (!o.model.empty())
+    settings.model = o.model;
+  settings.slots = o.slots;
+  std::optional<recorder> tape;
+  if (!o.record.empty()) {
+    tape.emplace(o.record);
+    settings.on_job = [&tape](const auto& x) { tape->add(x); };
+  }
+  pool workers{settings, [&](const events::event& x) { happened.add(x); }};
+  image_order images{o};
+  const auto warmup = images.warmup();
+  if (warmup >= o.jobs)
+    give_up("--jobs must be above " + std::to_string(warmup) + ", the jobs of warm-up");
+  std::map<int32_t, flatness> live;
+  uint64_t good = 0, submitted = 0;
+  watched control, server;
+  const auto start = clock::now();
+  for (; submitted < std::min<uint64_t>(4 * o.slots, o.jobs); ++submitted)
+    workers.submit(images.of(submitted));
+  for (uint64_t done = 0; done < o.jobs; ++done) {
+    const auto x = workers.next();
+    if (submitted < o.jobs)
+      workers.submit(images.of(submitted++));
+    good += x.ok;
+    if (x.ok && done >= warmup)
+      live[x.pid].add(x.live_bytes);
+    if (done == warmup) {
+      server.begin(workers.workers().at("fork_server").at("pid"));
+      control.begin(::getpid());
+    }
+  }
+  const auto seconds = std::chrono::duration<double>(clock::now() - start).count();
+  const auto control_growth = control.growth(), server_growth = server.growth();
+  json result{{"jobs", o.jobs},
+              {"replacements", workers.status().replacements},
+              {"warmup_jobs", warmup},
+              {"good", good},
+              {"dead_letters", o.jobs - good},
+              {"lost", workers.submitted() - workers.finished()},
+              {"control_growth_bytes", control_growth},
+              {"fork_server_growth_bytes", server_growth},
+              {"images", images.images()},
+              {"seconds", seconds}};
+  describe(live, result);
+  happened.describe(result);
+  return result;
 }
 
 } // namespace

@@ -347,6 +347,73 @@ private:
   uint64_t count_ = 0;
 };
 
+/// What the name of a kind says.
+struct traits {
+  explicit traits(const std::string& kind) {
+    const auto growing = growing_kinds();
+    grows = std::find(growing.begin(), growing.end(), kind) != growing.end();
+    hoards = kind == "hoarding" || kind == "leak_and_hoarding";
+    leaks = grows && kind != "hoarding";
+  }
+
+  truth what() const {
+    return leaks && hoards ? truth::mixed
+           : leaks         ? truth::leak
+           : hoards        ? truth::hoarding
+                           : truth::healthy;
+  }
+
+  bool grows = false, hoards = false, leaks = false;
+};
+
+/// The healthy kind to which a leak of the growing kind is added.
+std::string healthy_part(dice& d, const std::string& growing) {
+  const char* usual[] = {"flat", "flat", "flat", "warm_up", "high_water", "bad_path"};
+  return growing == "leak_behind_cache"  ? "shape_cache"
+         : growing == "leak_with_spikes" ? "spikes"
+         : growing == "leak_after_steps" ? "step_then_flat"
+                                         : usual[d.whole(0, 5)];
+}
+
+stream inputs_of(dice& d, const std::string& kind, double bytes_per_job, uint64_t budget) {
+  stream in{d, kind == "leak_large_images" || kind == "leak_images"};
+  if (kind == "leak_bad_inputs")
+    in.need_bad(std::max(d.spread(0.03, 0.3),
+                         std::min(0.5, 10 * bytes_per_job / static_cast<double>(budget))));
+  if (kind == "bad_path")
+    in.need_bad(0.02);
+  return in;
+}
+
+/// The share of the leak's kind of input among those of the stream; at least 0.01. Both the dice
+/// and the stream are left as they were.
+double frequency_of(const grower& leak, dice& d, const stream& in) {
+  const auto before = d;
+  const auto large = in.large();
+  auto sample = in;
+  double bad_share = 0, large_share = 0;
+  for (int i = 0; i < 4000; ++i) {
+    const auto x = sample.next();
+    bad_share += !x.ok / 4000.;
+    large_share += (x.ok && static_cast<double>(x.decoded_bytes) >= large) / 4000.;
+  }
+  d = before;
+  return std::max(leak.share(bad_share, large_share), 0.01);
+}
+
+/// When a trace begins to grow, and after how many jobs it ends.
+struct span_of_life {
+  span_of_life(dice& d, const std::string& kind, bool grows) {
+    const auto late = kind != "leak_from_birth" && !(kind == "hoarding" && d.happens(0.3));
+    onset = !grows ? 0 : late ? d.whole(5, 400) : 1;
+    if (kind == "leak_after_steps")
+      onset += 300;
+    length = kind == "leak_one_in_k" ? onset + 3000 : grows ? onset + 1500 : d.whole(400, 3000);
+  }
+
+  uint64_t onset = 0, length = 0;
+};
+
 } // namespace
 
 std::vector<std::string> healthy_kinds() {
@@ -366,73 +433,38 @@ std::vector<std::string> beyond_kinds() { return {"large_entries"}; }
 
 trace generate(const std::string& kind, double bytes_per_job, uint64_t budget, uint64_t seed) {
   dice d{seed};
+  const traits is{kind};
   trace t;
   t.kind = kind;
-  const auto growing = growing_kinds();
-  const auto grows = std::find(growing.begin(), growing.end(), kind) != growing.end();
-  const auto hoards = kind == "hoarding" || kind == "leak_and_hoarding";
-  const auto leaks = grows && kind != "hoarding";
-  t.what = leaks && hoards ? truth::mixed
-           : leaks         ? truth::leak
-           : hoards        ? truth::hoarding
-                           : truth::healthy;
+  t.what = is.what();
   t.beyond = kind == "large_entries";
-  // A leak is added to a healthy kind.
-  auto behind = kind;
-  if (grows) {
-    const char* usual[] = {"flat", "flat", "flat", "warm_up", "high_water", "bad_path"};
-    behind = kind == "leak_behind_cache"  ? "shape_cache"
-             : kind == "leak_with_spikes" ? "spikes"
-             : kind == "leak_after_steps" ? "step_then_flat"
-                                          : usual[d.whole(0, 5)];
-  }
-  stream in{d, kind == "leak_large_images" || kind == "leak_images"};
-  if (kind == "leak_bad_inputs")
-    in.need_bad(std::max(d.spread(0.03, 0.3),
-                         std::min(0.5, 10 * bytes_per_job / static_cast<double>(budget))));
-  if (kind == "bad_path")
-    in.need_bad(0.02);
+  t.bytes_per_job = is.grows ? bytes_per_job : 0;
+  const auto behind = is.grows ? healthy_part(d, kind) : kind;
+  auto in = inputs_of(d, kind, bytes_per_job, budget);
   keeper keep{d, behind};
   allocator heap{d};
   // A leak that fills the budget within ten jobs is too fast for the judge.
   const auto jobs_in_budget = static_cast<double>(budget) / 10 / std::max(bytes_per_job, 1.);
   grower leak{d, kind, bytes_per_job, static_cast<uint64_t>(std::clamp(jobs_in_budget, 2., 50.))};
   const auto large = in.large();
-  // The share of the leaking kind of input, counted in a copy of the stream.
-  double bad_share = 0, large_share = 0;
-  if (leaks) {
-    auto probe = d;
-    auto sample = in;
-    for (int i = 0; i < 4000; ++i) {
-      const auto x = sample.next();
-      bad_share += !x.ok / 4000.;
-      large_share += (x.ok && static_cast<double>(x.decoded_bytes) >= large) / 4000.;
-    }
-    d = probe;
-  }
-  const auto frequency = std::max(leak.share(bad_share, large_share), 0.01);
-  const auto late = kind != "leak_from_birth" && !(kind == "hoarding" && d.happens(0.3));
-  t.onset = !grows ? 0 : late ? d.whole(5, 400) : 1;
-  if (kind == "leak_after_steps")
-    t.onset += 300;
-  const auto length = kind == "leak_one_in_k" ? t.onset + 3000
-                      : grows                 ? t.onset + 1500
-                                              : d.whole(400, 3000);
+  const auto frequency = is.leaks ? frequency_of(leak, d, in) : 1;
+  const span_of_life span{d, kind, is.grows};
+  t.onset = span.onset;
   const auto shared = d.uniform(150, 480) * mib;
   const auto base_live = std::floor(d.spread(1 * mib, 60 * mib));
   const auto shift_at = kind == "workload_shift" ? d.whole(50, 400) : 0;
   const auto hoard_regular = d.happens(0.5);
   double leaked = 0, hoarded = 0;
   uint64_t peak = 0;
-  for (uint64_t job = 1; job <= length; ++job) {
+  for (uint64_t job = 1; job <= span.length; ++job) {
     if (job == shift_at || (shift_at > 0 && job == 2 * shift_at))
       in.shift(d.uniform(1.5, 4));
     reading r;
     r.memory = in.next();
     const auto healthy = keep.after(job, r.memory);
-    if (leaks && job >= t.onset)
+    if (is.leaks && job >= t.onset)
       leaked += leak.next(r.memory, large, frequency, job - t.onset);
-    if (hoards && job >= t.onset) {
+    if (is.hoards && job >= t.onset) {
       const auto rate = kind == "leak_and_hoarding" ? std::max(bytes_per_job, 64 * kib)
                                                     : bytes_per_job;
       hoarded += hoard_regular ? rate * d.uniform(0.5, 1.5) : d.exponential(rate);
@@ -450,7 +482,6 @@ trace generate(const std::string& kind, double bytes_per_job, uint64_t budget, u
       break;
     t.jobs.push_back(r);
   }
-  t.bytes_per_job = grows ? bytes_per_job : 0;
   return t;
 }
 

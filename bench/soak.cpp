@@ -71,92 +71,140 @@ struct watched {
   }
 };
 
+/// The events of the pool, which come from its publisher's thread.
+class event_book {
+public:
+  void add(const events::event& x) {
+    std::lock_guard guard{mutex_};
+    ++counts_[std::string{type_of(x.body)}];
+    if (const auto* worker = std::get_if<events::worker_replaced>(&x.body)) {
+      ++causes_[worker->cause];
+      replaced_.push_back(*worker);
+    }
+    if (const auto* report = std::get_if<events::leak_report>(&x.body))
+      ++reports_[report->cause];
+  }
+
+  /// Those since the last call.
+  std::vector<events::worker_replaced> take_replaced() {
+    std::lock_guard guard{mutex_};
+    return std::exchange(replaced_, {});
+  }
+
+  void describe(json& result) {
+    std::lock_guard guard{mutex_};
+    result["causes"] = causes_;
+    result["leak_reports"] = reports_;
+    result["events"] = counts_;
+  }
+
+private:
+  std::mutex mutex_;
+  std::map<std::string, uint64_t> counts_, causes_, reports_;
+  std::vector<events::worker_replaced> replaced_;
+};
+
+/// The jobs, of which some leak: kinds of leaks take turns.
+class leaking_jobs {
+public:
+  explicit leaking_jobs(const options& o)
+    : options_(o), picture_(std::make_shared<const std::string>(need(read_file(o.image)))) {}
+
+  /// None: the job does not leak.
+  const injected_fault* fault_of(uint64_t job) const {
+    return job % options_.fault_every == 0 ? &faults[job / options_.phase % std::size(faults)]
+                                           : nullptr;
+  }
+  /// Submits the next job, unless all are submitted.
+  void submit(pool& workers) {
+    if (submitted_ == options_.jobs)
+      return;
+    const auto* fault = fault_of(submitted_++);
+    workers.submit(picture_, fault != nullptr ? fault->fault : "");
+  }
+
+private:
+  const options& options_;
+  const std::shared_ptr<const std::string> picture_;
+  uint64_t submitted_ = 0;
+};
+
+/// Our own processes that must stay as they are.
+struct own_processes {
+  watched control, fork_server;
+  uint64_t fork_servers = 0; ///< Each replacement is one more.
+
+  void look(pool& workers) {
+    control.look(::getpid());
+    const auto now = workers.workers().at("fork_server");
+    if (const int32_t pid = now.at("pid"); now.at("ready")) {
+      fork_servers += pid != fork_server.pid;
+      fork_server.look(pid);
+    }
+  }
+  void look_last() {
+    control.look(::getpid());
+    fork_server.look(fork_server.pid);
+  }
+};
+
+pool_settings settings_of(const options& o) {
+  pool_settings result;
+  result.slots = o.slots;
+  result.budget_bytes = o.budget;
+  result.hard_limit_bytes = 2 * o.budget;
+  result.faults_allowed = true;
+  return result;
+}
+
 json measure(const options& o) {
-  std::mutex mutex;
-  std::map<std::string, uint64_t> counts, causes;
-  std::map<std::string, uint64_t> named;
+  event_book happened;
   naming names;
-  std::vector<events::worker_replaced> replaced; // added by the publisher's thread, not judged yet
-  pool_settings settings;
-  settings.slots = o.slots;
-  settings.budget_bytes = o.budget;
-  settings.hard_limit_bytes = 2 * o.budget;
-  settings.faults_allowed = true;
-  pool workers{settings, [&](const events::event& x) {
-                 std::lock_guard guard{mutex};
-                 ++counts[std::string{type_of(x.body)}];
-                 if (const auto* worker = std::get_if<events::worker_replaced>(&x.body))
-                   ++causes[worker->cause], replaced.push_back(*worker);
-                 if (const auto* report = std::get_if<events::leak_report>(&x.body))
-                   ++named[report->cause];
-               }};
-  const auto picture = std::make_shared<const std::string>(need(read_file(o.image)));
+  pool workers{settings_of(o), [&](const events::event& x) { happened.add(x); }};
+  leaking_jobs jobs{o};
   // By then each kind of leak has come at least twice and is known by its stacks, and the kept
   // reports and series have reached their number.
   const auto warmup = std::min<uint64_t>(o.jobs / 2, 20'000);
-  uint64_t submitted = 0, good = 0, highest = 0;
-  auto fault_of = [&](uint64_t job) {
-    return job % o.fault_every == 0 ? &faults[job / o.phase % std::size(faults)] : nullptr;
-  };
-  auto submit = [&] {
-    const auto fault = fault_of(submitted++);
-    workers.submit(picture, fault != nullptr ? fault->fault : "");
-  };
-  const auto start = clock::now();
-  watched control, server;
-  uint64_t servers = 0;
-  while (submitted < std::min<uint64_t>(4 * o.slots, o.jobs))
-    submit();
   const auto look_every = std::max<uint64_t>(o.jobs / 80, 50);
+  uint64_t good = 0, highest = 0;
+  own_processes own;
+  const auto start = clock::now();
+  for (uint32_t i = 0; i < 4 * o.slots; ++i)
+    jobs.submit(workers);
   for (uint64_t done = 0; done < o.jobs; ++done) {
     const auto x = workers.next();
-    if (submitted < o.jobs)
-      submit();
+    jobs.submit(workers);
     good += x.ok;
-    if (const auto fault = fault_of(x.job); fault != nullptr && x.ok)
+    if (const auto* fault = jobs.fault_of(x.job); fault != nullptr && x.ok)
       names.injected(x.slot, x.generation, fault->cause, fault->bytes);
-    {
-      std::lock_guard guard{mutex};
-      for (const auto& worker : replaced)
-        names.replaced(worker);
-      replaced.clear();
-    }
+    for (const auto& worker : happened.take_replaced())
+      names.replaced(worker);
     if (done % 64 == 0)
       names.judge();
     highest = std::max(highest, x.private_bytes);
-    if (done >= warmup && (done - warmup) % look_every == 0) {
-      control.look(::getpid());
-      const auto fork_server = workers.workers().at("fork_server");
-      if (const int32_t pid = fork_server.at("pid"); fork_server.at("ready")) {
-        servers += pid != server.pid;
-        server.look(pid);
-      }
-    }
+    if (done >= warmup && (done - warmup) % look_every == 0)
+      own.look(workers);
   }
   const auto seconds = std::chrono::duration<double>(clock::now() - start).count();
-  control.look(::getpid());
-  server.look(server.pid);
-  const auto status = workers.status();
-  std::lock_guard guard{mutex};
+  own.look_last();
   names.judge();
-  return {{"jobs", o.jobs},
-          {"lost", workers.submitted() - workers.finished()},
-          {"repeated", workers.repeated()},
-          {"dead_letters", o.jobs - good},
-          {"warmup_jobs", warmup},
-          {"control", control.describe()},
-          {"fork_server", server.describe()},
-          {"fork_servers", servers},
-          {"budget_bytes", o.budget},
-          {"worker_highest_private_bytes", highest},
-          {"within_budget", highest <= o.budget + largest_leak},
-          {"replacements", status.replacements},
-          {"causes", causes},
-          {"leak_reports", named},
-          {"naming", names.describe()},
-          {"events", counts},
-          {"jobs_per_second", static_cast<double>(o.jobs) / seconds},
-          {"seconds", seconds}};
+  json result{{"jobs", o.jobs},
+              {"lost", workers.submitted() - workers.finished()},
+              {"repeated", workers.repeated()},
+              {"dead_letters", o.jobs - good},
+              {"warmup_jobs", warmup},
+              {"control", own.control.describe()},
+              {"fork_server", own.fork_server.describe()},
+              {"fork_servers", own.fork_servers},
+              {"budget_bytes", o.budget},
+              {"worker_highest_private_bytes", highest},
+              {"within_budget", highest <= o.budget + largest_leak},
+              {"replacements", workers.status().replacements},
+              {"naming", names.describe()},
+              {"jobs_per_second", static_cast<double>(o.jobs) / seconds},
+              {"seconds", seconds}};
+  happened.describe(result);
+  return result;
 }
 
 } // namespace

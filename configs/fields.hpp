@@ -4,15 +4,10 @@
 
 namespace ziyu::configs {
 
-/// Calls `f("section.key", member)` for every value of a `config` (const or not) that is set
-/// by one key of the document. The free-form maps under `kafka` and `faults.slots` are left
-/// out.
+namespace fields {
+
 template <class Config, class F>
-void for_each_field(Config& x, F&& f) {
-  f("topics.jobs", x.topics.jobs);
-  f("topics.results", x.topics.results);
-  f("topics.dead_letters", x.topics.dead_letters);
-  f("topics.events", x.topics.events);
+void workers(Config& x, F& f) {
   f("model.path", x.model.path);
   f("model.top_k", x.model.top_k);
   f("workers.slots", x.workers.slots);
@@ -26,6 +21,10 @@ void for_each_field(Config& x, F&& f) {
   f("memory.model_cache_bytes", x.memory.model_cache_bytes);
   f("memory.container_limit_bytes", x.memory.container_limit_bytes);
   f("memory.probe_interval_ms", x.memory.probe_interval_ms);
+}
+
+template <class Config, class F>
+void healing(Config& x, F& f) {
   f("judge.warmup_jobs", x.judge.warmup_jobs);
   f("judge.min_jobs", x.judge.min_jobs);
   f("judge.window_jobs", x.judge.window_jobs);
@@ -56,6 +55,14 @@ void for_each_field(Config& x, F&& f) {
   f("breaker.error_rate", x.breaker.error_rate);
   f("breaker.error_min_jobs", x.breaker.error_min_jobs);
   f("breaker.error_window_ms", x.breaker.error_window_ms);
+}
+
+template <class Config, class F>
+void service(Config& x, F& f) {
+  f("topics.jobs", x.topics.jobs);
+  f("topics.results", x.topics.results);
+  f("topics.dead_letters", x.topics.dead_letters);
+  f("topics.events", x.topics.events);
   f("jobs.max_bytes", x.jobs.max_bytes);
   f("jobs.max_pixels", x.jobs.max_pixels);
   f("jobs.max_attempts", x.jobs.max_attempts);
@@ -78,6 +85,18 @@ void for_each_field(Config& x, F&& f) {
   f("shutdown.flush_ms", x.shutdown.flush_ms);
   f("shutdown.commit_ms", x.shutdown.commit_ms);
   f("shutdown.close_ms", x.shutdown.close_ms);
+}
+
+} // namespace fields
+
+/// Calls `f("section.key", member)` for every value of a `config` (const or not) that is set
+/// by one key of the document. The free-form maps under `kafka` and `faults.slots` are left
+/// out.
+template <class Config, class F>
+void for_each_field(Config& x, F&& f) {
+  fields::workers(x, f);
+  fields::healing(x, f);
+  fields::service(x, f);
 }
 
 } // namespace ziyu::configs

@@ -143,6 +143,66 @@ void draw_advice(const diagnosis& x, drawing& to) {
                        + config_bytes(a.needed) + " at least.");
 }
 
+json to_json(const std::vector<diagnosis::bad_image>& images) {
+  auto result = json::array();
+  for (const auto& x : images)
+    result.push_back({{"image", x.name}, {"code", x.code}, {"message", x.message}});
+  return result;
+}
+
+json to_json(const std::vector<diagnosis::size_row>& sizes) {
+  auto result = json::array();
+  for (const auto& x : sizes)
+    result.push_back({{"image", x.name},
+                      {"width", x.width},
+                      {"height", x.height},
+                      {"encoded_bytes", x.encoded_bytes},
+                      {"decoded_bytes", x.decoded_bytes},
+                      {"idle_private_bytes", x.idle_private},
+                      {"peak_private_bytes", x.peak_private},
+                      {"decode_us", x.decode_us},
+                      {"preprocess_us", x.preprocess_us},
+                      {"inference_us", x.inference_us}});
+  return result;
+}
+
+json to_json(const std::vector<diagnosis::point>& series) {
+  auto result = json::array();
+  for (const auto& x : series)
+    result.push_back({x.job, x.delta, x.live, x.private_bytes});
+  return result;
+}
+
+json verdict_json(const diagnosis& x) {
+  const auto& v = x.verdict;
+  return {{"kind", to_string(v.kind)},
+          {"reason", supervision::explain(v)},
+          {"rate", to_json(rate(x))},
+          {"live", to_json(v.live)},
+          {"private", to_json(v.private_memory)},
+          {"gpu", to_json(v.gpu)},
+          {"input", to_string(v.input)},
+          {"onset_job", v.onset},
+          {"confirmed_at_job", x.confirmed_at},
+          {"grown_bytes", v.grown_since_birth},
+          {"ended_after_jobs", v.ended_jobs},
+          {"ended_at_bytes", v.ended_bytes}};
+}
+
+json recommendation_json(const diagnosis& x) {
+  const auto& a = x.advice;
+  return {
+    {"container_bytes", a.container},
+    {"container_source", x.container.source},
+    {"fits", a.fits},
+    {"needed_container_bytes", a.needed},
+    {"formula", a.formula},
+    {"config",
+     {{"workers", {{"slots", a.slots}, {"standbys", a.standbys}}},
+      {"memory", {{"worker_budget_bytes", a.budget}, {"worker_hard_limit_bytes", a.hard_limit}}},
+      {"jobs", {{"max_pixels", a.max_pixels}}}}}};
+}
+
 } // namespace
 
 health health_of(const diagnosis& x) {
@@ -209,23 +269,6 @@ std::string summary(const diagnosis& x) {
 }
 
 json to_json(const diagnosis& x) {
-  json bad = json::array(), sizes = json::array(), rows = json::array();
-  for (const auto& b : x.bad_images)
-    bad.push_back({{"image", b.name}, {"code", b.code}, {"message", b.message}});
-  for (const auto& r : x.sizes)
-    sizes.push_back({{"image", r.name},
-                     {"width", r.width},
-                     {"height", r.height},
-                     {"encoded_bytes", r.encoded_bytes},
-                     {"decoded_bytes", r.decoded_bytes},
-                     {"idle_private_bytes", r.idle_private},
-                     {"peak_private_bytes", r.peak_private},
-                     {"decode_us", r.decode_us},
-                     {"preprocess_us", r.preprocess_us},
-                     {"inference_us", r.inference_us}});
-  for (const auto& p : x.series)
-    rows.push_back({p.job, p.delta, p.live, p.private_bytes});
-  const auto& a = x.advice;
   json result{
     {"schema", "ziyu.doctor.v1"},
     {"health", name_of(health_of(x))},
@@ -241,30 +284,18 @@ json to_json(const diagnosis& x) {
     {"images", x.images},
     {"jobs", x.jobs},
     {"failed_jobs", x.failed_jobs},
-    {"bad_images", std::move(bad)},
-    {"verdict",
-     {{"kind", to_string(x.verdict.kind)},
-      {"reason", supervision::explain(x.verdict)},
-      {"rate", to_json(rate(x))},
-      {"live", to_json(x.verdict.live)},
-      {"private", to_json(x.verdict.private_memory)},
-      {"gpu", to_json(x.verdict.gpu)},
-      {"input", to_string(x.verdict.input)},
-      {"onset_job", x.verdict.onset},
-      {"confirmed_at_job", x.confirmed_at},
-      {"grown_bytes", x.verdict.grown_since_birth},
-      {"ended_after_jobs", x.verdict.ended_jobs},
-      {"ended_at_bytes", x.verdict.ended_bytes}}},
+    {"bad_images", to_json(x.bad_images)},
+    {"verdict", verdict_json(x)},
     {"explanation", nullptr},
     {"trim", nullptr},
-    {"sizes", std::move(sizes)},
+    {"sizes", to_json(x.sizes)},
     {"fork_server",
      {{"resident_bytes", x.fork_server.rss}, {"anonymous_bytes", x.fork_server.anonymous}}},
     {"worker", {{"idle_private_bytes", x.worker_idle}, {"peak_private_bytes", x.worker_peak}}},
     {"recommendation", nullptr},
     {"series",
      {{"columns", {"job", "delta_bytes", "live_bytes", "private_bytes"}},
-      {"rows", std::move(rows)}}}};
+      {"rows", to_json(x.series)}}}};
   if (x.explanation) {
     result["explanation"] = supervision::to_json(*x.explanation);
     result["explanation"].erase("flame"); // --flame
@@ -277,16 +308,7 @@ json to_json(const diagnosis& x) {
                       {"after_bytes", x.trim->after},
                       {"sufficed", x.trim->sufficed()}};
   if (is_advisable(x))
-    result["recommendation"] = {
-      {"container_bytes", a.container},
-      {"container_source", x.container.source},
-      {"fits", a.fits},
-      {"needed_container_bytes", a.needed},
-      {"formula", a.formula},
-      {"config",
-       {{"workers", {{"slots", a.slots}, {"standbys", a.standbys}}},
-        {"memory", {{"worker_budget_bytes", a.budget}, {"worker_hard_limit_bytes", a.hard_limit}}},
-        {"jobs", {{"max_pixels", a.max_pixels}}}}}};
+    result["recommendation"] = recommendation_json(x);
   if (!x.failure.empty())
     result["failure"] = x.failure;
   return result;

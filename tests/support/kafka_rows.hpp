@@ -23,13 +23,10 @@ inline std::ostream& operator<<(std::ostream& out, const kafka_row& x) {
   return out;
 }
 
-inline std::vector<kafka_row> kafka_rows() {
+/// The time of a transaction, a request, a session.
+inline std::vector<kafka_row> time_rows() {
   using enum kafka_row::guarantee;
-  const std::string sasl = "kafka.security.protocol=sasl_plaintext",
-                    tls = "kafka.security.protocol=ssl",
-                    tokens = "kafka.sasl.mechanisms=OAUTHBEARER";
   return {
-    // Time: a transaction, a request, a session.
     {{}, "", any, true},
     {{"kafka.socket.timeout.ms=40000"}, "", at_least_once},
     {{"kafka.producer.socket.timeout.ms=40000"},
@@ -82,7 +79,13 @@ inline std::vector<kafka_row> kafka_rows() {
     {{"kafka.producer.linger.ms=2001"}, "linger.ms=2001", any, true},
     {{"kafka.queue.buffering.max.ms=60000"}, "queue.buffering.max.ms=60000"},
     {{"kafka.producer.linger.ms=nan"}, "linger.ms"},
-    // Delivery and order.
+  };
+}
+
+/// Delivery and order.
+inline std::vector<kafka_row> delivery_rows() {
+  using enum kafka_row::guarantee;
+  return {
     {{"kafka.acks=1"}, "kafka.acks=1", any, true},
     {{"kafka.producer.request.required.acks=0"}, "request.required.acks=0"},
     {{"kafka.producer.acks=all"}},
@@ -107,7 +110,13 @@ inline std::vector<kafka_row> kafka_rows() {
     {{"kafka.consumer.enable.auto.offset.store=true"}, "enable.auto.offset.store"},
     {{"kafka.consumer.auto.offset.reset=latest"}, "auto.offset.reset=latest", any, true},
     {{"kafka.producer.transactional.id=x"}, "delivery.transactional_id"},
-    // Bytes.
+  };
+}
+
+/// Sizes of records, requests and buffers.
+inline std::vector<kafka_row> bytes_rows() {
+  using enum kafka_row::guarantee;
+  return {
     {{"kafka.message.max.bytes=1000"}, "kafka.message.max.bytes", any, true},
     {{"kafka.message.max.bytes=200000000"}, "", any, true},
     {{"kafka.consumer.fetch.max.bytes=200000000"}},
@@ -138,7 +147,13 @@ inline std::vector<kafka_row> kafka_rows() {
      "another name",
      any,
      true},
-    // The group.
+  };
+}
+
+/// The consumer group.
+inline std::vector<kafka_row> group_rows() {
+  using enum kafka_row::guarantee;
+  return {
     {{"kafka.consumer.group.id="}, "kafka.consumer.group.id is empty", any, true},
     {{"kafka.group.id="}, "kafka.group.id"},
     {{"kafka.consumer.group.id=other", "kafka.producer.group.id=ignored"}},
@@ -151,7 +166,15 @@ inline std::vector<kafka_row> kafka_rows() {
      true},
     {{"kafka.partition.assignment.strategy=cooperative-sticky"}},
     {{"kafka.client.rack=r1"}},
-    // Security.
+  };
+}
+
+inline std::vector<kafka_row> security_rows() {
+  using enum kafka_row::guarantee;
+  const std::string sasl = "kafka.security.protocol=sasl_plaintext",
+                    tls = "kafka.security.protocol=ssl",
+                    tokens = "kafka.sasl.mechanisms=OAUTHBEARER";
+  return {
     {{"kafka.security.protocol=tls"}, "security.protocol"},
     {{sasl, "kafka.sasl.mechanisms=PLAIN"}, "sasl.username and sasl.password", any, true},
     {{sasl, "kafka.sasl.mechanisms=PLAIN", "kafka.sasl.username=u", "kafka.sasl.password=p"},
@@ -180,7 +203,13 @@ inline std::vector<kafka_row> kafka_rows() {
      "certificate.verification",
      any,
      true},
-    // Spelling.
+  };
+}
+
+/// Names and numbers as librdkafka reads them.
+inline std::vector<kafka_row> spelling_rows() {
+  using enum kafka_row::guarantee;
+  return {
     {{"kafka.compresion.type=lz4"}, "compresion.type", any, true},
     {{"kafka.consumer.compresion.type=lz4"}, "compresion.type"},
     {{"kafka.Acks=1"}, "Acks"},
@@ -195,7 +224,13 @@ inline std::vector<kafka_row> kafka_rows() {
     {{"kafka.producer.transaction.timeout.ms=0x7530"}, "takes it for 30000"},
     {{"kafka.client.id=0x10"}}, // a text
     {{"kafka.producer.enable.idempotence=1"}},
-    // What is nobody's to set.
+  };
+}
+
+/// Properties that nobody may set.
+inline std::vector<kafka_row> reserved_rows() {
+  using enum kafka_row::guarantee;
+  return {
     {{"kafka.producer.bootstrap.servers=127.0.0.1:2"}, "one cluster"},
     {{"kafka.metadata.broker.list=127.0.0.1:2"}, "another name"},
     {{"kafka.test.mock.num.brokers=1"}, "test.mock.num.brokers=1", any, true},
@@ -210,6 +245,16 @@ inline std::vector<kafka_row> kafka_rows() {
     {{"kafka.debug=nonsense"}, "debug", any, true},
     {{"kafka.allow.auto.create.topics=true"}},
   };
+}
+
+inline std::vector<kafka_row> kafka_rows() {
+  std::vector<kafka_row> result;
+  for (auto* rows : {time_rows, delivery_rows, bytes_rows, group_rows, security_rows, spelling_rows,
+                     reserved_rows}) {
+    const auto some = rows();
+    result.insert(result.end(), some.begin(), some.end());
+  }
+  return result;
 }
 
 } // namespace ziyu::test

@@ -186,81 +186,114 @@ TEST(Ordering, HasStableNames) {
   EXPECT_FALSE(from_string("sorted", unused));
 }
 
-// Random schedules: per lane one job at a time, started and published in the order of its
-// records; all that is pushed comes out; nobody waits for another lane; one suspect at a time.
+namespace {
+
+/// Random steps of a queue, each of which checks what the queue gives: per lane one job at a time,
+/// started and published in the order of its records; one suspect at a time.
+class random_schedule {
+public:
+  explicit random_schedule(uint64_t seed)
+    : random_(seed), queue_(seed % 2 == 0 ? ordering::key : ordering::partition) {}
+
+  /// One step of any kind; a new record only while `arriving`.
+  void step(bool arriving) {
+    switch (below(5)) {
+    case 0: return arriving ? arrive() : void();
+    case 1: return start();
+    case 2: return come_back();
+    default: return leave_broker();
+    }
+  }
+
+  bool all_out() const { return out_ == next_; }
+
+private:
+  using entries = std::vector<job_queue::entry_ptr>;
+
+  uint64_t below(uint64_t n) { return random_() % n; }
+
+  job_queue::entry_ptr take_any(entries& from) {
+    const auto i = from.begin() + static_cast<ptrdiff_t>(below(from.size()));
+    auto e = *i;
+    from.erase(i);
+    return e;
+  }
+
+  void arrive() {
+    queue_.push(make(next_++, std::string(1, static_cast<char>('a' + below(3))),
+                     static_cast<int32_t>(below(2))));
+  }
+
+  void start() {
+    now_ += 1s;
+    const auto e = queue_.pop(now_, all);
+    if (!e)
+      return;
+    ASSERT_EQ(running_[e->lane]++, 0) << "two of a lane at a time";
+    for (const auto& other : active_)
+      ASSERT_FALSE(e->is_suspect() && other->is_suspect()) << "two suspects at a time";
+    ASSERT_LE(started_.emplace(e->lane, -1).first->second, offset_of(e));
+    started_[e->lane] = offset_of(e);
+    active_.push_back(e);
+  }
+
+  /// Not begun, killed its worker, or decided.
+  void come_back() {
+    if (active_.empty())
+      return;
+    const auto e = take_any(active_);
+    --running_[e->lane];
+    queue_.came_back(*e);
+    if (below(8) == 0)
+      return queue_.push_again(e);
+    if (below(8) == 0) {
+      e->deaths.emplace_back();
+      const auto due = now_ + std::chrono::seconds{below(5)};
+      return queue_.push_suspect(e, due, due + 5s);
+    }
+    queue_.decide(*e);
+    if (queue_.may_publish(*e))
+      publish(e);
+    else
+      e->held.emplace();
+  }
+
+  void publish(const job_queue::entry_ptr& e) {
+    ASSERT_LT(published_.emplace(e->lane, -1).first->second, offset_of(e)) << e->lane;
+    published_[e->lane] = offset_of(e);
+    at_broker_.push_back(e);
+  }
+
+  void leave_broker() {
+    if (at_broker_.empty())
+      return;
+    const auto e = take_any(at_broker_);
+    ++out_;
+    if (const auto following = queue_.finish(*e)) {
+      following->held.reset();
+      publish(following);
+    }
+  }
+
+  std::mt19937_64 random_;
+  job_queue queue_;
+  std::map<std::string, int64_t> started_, published_; // lane -> last offset
+  std::map<std::string, int> running_;
+  entries active_, at_broker_;
+  int64_t next_ = 0, out_ = 0;
+  time_point now_{};
+};
+
+} // namespace
+
+// All that is pushed comes out, and nobody waits for another lane.
 TEST(JobQueueProperty, KeepsTheOrderOfEachLaneWhateverHappens) {
   for (uint64_t seed = 1; seed <= 3'000; ++seed) {
     SCOPED_TRACE("seed " + std::to_string(seed));
-    std::mt19937_64 random{seed};
-    const auto below = [&](uint64_t n) { return random() % n; };
-    const auto mode = seed % 2 == 0 ? ordering::key : ordering::partition;
-    job_queue x{mode};
-    std::map<std::string, int64_t> started, published; // lane -> last offset
-    std::map<std::string, int> running;
-    std::vector<job_queue::entry_ptr> active, decided, at_broker;
-    int64_t next = 0, out = 0;
-    time_point now{};
-    auto publish = [&](const job_queue::entry_ptr& e) {
-      ASSERT_LT(published.emplace(e->lane, -1).first->second, offset_of(e)) << e->lane;
-      published[e->lane] = offset_of(e);
-      at_broker.push_back(e);
-    };
-    for (auto step = 0; step < 400 || out < next; ++step) {
+    random_schedule x{seed};
+    for (auto step = 0; step < 400 || !x.all_out(); ++step) {
       ASSERT_LT(step, 4'000) << "stuck";
-      switch (below(5)) {
-      case 0:
-        if (step < 400)
-          x.push(make(next++, std::string(1, static_cast<char>('a' + below(3))),
-                      static_cast<int32_t>(below(2))));
-        break;
-      case 1:
-        now += 1s;
-        if (auto e = x.pop(now, all)) {
-          ASSERT_EQ(running[e->lane]++, 0) << "two of a lane at a time";
-          for (const auto& other : active)
-            ASSERT_FALSE(e->is_suspect() && other->is_suspect()) << "two suspects at a time";
-          ASSERT_LE(started.emplace(e->lane, -1).first->second, offset_of(e));
-          started[e->lane] = offset_of(e);
-          active.push_back(e);
-        }
-        break;
-      case 2:
-        if (!active.empty()) {
-          const auto i = below(active.size());
-          const auto e = active[i];
-          active.erase(active.begin() + static_cast<ptrdiff_t>(i));
-          --running[e->lane];
-          x.came_back(*e);
-          if (below(8) == 0) {
-            x.push_again(e);
-            break;
-          }
-          if (below(8) == 0) {
-            e->deaths.emplace_back();
-            const auto due = now + std::chrono::seconds{below(5)};
-            x.push_suspect(e, due, due + 5s);
-            break;
-          }
-          x.decide(*e);
-          if (x.may_publish(*e))
-            publish(e);
-          else
-            e->held.emplace();
-        }
-        break;
-      default:
-        if (!at_broker.empty()) {
-          const auto i = below(at_broker.size());
-          const auto e = at_broker[i];
-          at_broker.erase(at_broker.begin() + static_cast<ptrdiff_t>(i));
-          ++out;
-          if (const auto following = x.finish(*e)) {
-            following->held.reset();
-            publish(following);
-          }
-        }
-        break;
-      }
+      x.step(step < 400);
       ASSERT_FALSE(HasFatalFailure());
     }
   }

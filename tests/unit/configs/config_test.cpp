@@ -10,7 +10,9 @@
 #include <gtest/gtest.h>
 
 #include <cstdlib>
+#include <iterator>
 #include <set>
+#include <sstream>
 
 using namespace ziyu;
 using namespace ziyu::configs;
@@ -107,75 +109,36 @@ TEST(Config, TakesEveryDefaultOfTheSchema) {
 
 TEST(Config, TakesEveryKeyFromTheDocumentNotFromItsNeighbour) {
   // A value of its own for each key, within the ranges and the rules.
-  const std::vector<std::string> overrides{"topics.jobs=t1",
-                                           "topics.results=t2",
-                                           "topics.dead_letters=t3",
-                                           "topics.events=t4",
-                                           "model.path=/x/y",
-                                           "model.top_k=7",
-                                           "workers.slots=11",
-                                           "workers.standbys=12",
-                                           "workers.start_timeout_ms=13",
-                                           "workers.job_timeout_ms=14",
-                                           "workers.grace_ms=15",
-                                           "workers.executable=/x/w",
-                                           "memory.worker_budget_bytes=2000001",
-                                           "memory.worker_hard_limit_bytes=3000002",
-                                           "memory.container_limit_bytes=2000003",
-                                           "memory.model_cache_bytes=1000004",
-                                           "memory.probe_interval_ms=16",
-                                           "judge.warmup_jobs=17",
-                                           "judge.min_jobs=18",
-                                           "judge.window_jobs=19",
-                                           "judge.min_effect_bytes=20",
-                                           "judge.confidence=0.75",
-                                           "judge.cache_entries=40",
-                                           "healing.enabled=false",
-                                           "healing.replace_at=0.25",
-                                           "healing.forecast_jobs=21",
-                                           "healing.min_life_jobs=22",
-                                           "healing.max_unavailable=0.375",
-                                           "healing.jitter=0.35",
-                                           "healing.explain=false",
-                                           "healing.explain_interval_ms=41",
-                                           "restart.intensity=23",
-                                           "restart.period_ms=24",
-                                           "restart.backoff_initial_ms=25",
-                                           "restart.backoff_max_ms=26",
-                                           "breaker.mode=disable",
-                                           "breaker.ease_at=0.375",
-                                           "breaker.tighten_at=0.5",
-                                           "breaker.open_at=0.625",
-                                           "breaker.close_below=0.125",
-                                           "breaker.open_ms=27",
-                                           "breaker.open_max_ms=42",
-                                           "breaker.settle_ms=43",
-                                           "breaker.probe_jobs=28",
-                                           "breaker.error_rate=0.875",
-                                           "breaker.error_min_jobs=44",
-                                           "breaker.error_window_ms=45",
-                                           "jobs.max_bytes=29",
-                                           "jobs.max_pixels=30",
-                                           "jobs.max_attempts=31",
-                                           "jobs.max_in_flight_bytes=32",
-                                           "jobs.max_in_flight=33",
-                                           "delivery.guarantee=exactly_once",
-                                           "delivery.transactional_id=somebody",
-                                           "delivery.ordering=key",
-                                           "delivery.retry_backoff_ms=133",
-                                           "delivery.retry_backoff_max_ms=134",
-                                           "jobs.dataref_root=/x/d",
-                                           "jobs.dead_letter_headers=kafka_dlt",
-                                           "http.host=h",
-                                           "http.port=34",
-                                           "faults.allowed=true",
-                                           "log.level=debug",
-                                           "log.format=json",
-                                           "shutdown.gate_ms=46",
-                                           "shutdown.drain_ms=35",
-                                           "shutdown.flush_ms=47",
-                                           "shutdown.commit_ms=48",
-                                           "shutdown.close_ms=49"};
+  std::istringstream words{R"(
+    topics.jobs=t1 topics.results=t2 topics.dead_letters=t3 topics.events=t4
+    model.path=/x/y model.top_k=7
+    workers.slots=11 workers.standbys=12 workers.start_timeout_ms=13 workers.job_timeout_ms=14
+    workers.grace_ms=15 workers.executable=/x/w
+    memory.worker_budget_bytes=2000001 memory.worker_hard_limit_bytes=3000002
+    memory.container_limit_bytes=2000003 memory.model_cache_bytes=1000004
+    memory.probe_interval_ms=16
+    judge.warmup_jobs=17 judge.min_jobs=18 judge.window_jobs=19 judge.min_effect_bytes=20
+    judge.confidence=0.75 judge.cache_entries=40
+    healing.enabled=false healing.replace_at=0.25 healing.forecast_jobs=21
+    healing.min_life_jobs=22 healing.max_unavailable=0.375 healing.jitter=0.35
+    healing.explain=false healing.explain_interval_ms=41
+    restart.intensity=23 restart.period_ms=24 restart.backoff_initial_ms=25
+    restart.backoff_max_ms=26
+    breaker.mode=disable breaker.ease_at=0.375 breaker.tighten_at=0.5 breaker.open_at=0.625
+    breaker.close_below=0.125 breaker.open_ms=27 breaker.open_max_ms=42 breaker.settle_ms=43
+    breaker.probe_jobs=28 breaker.error_rate=0.875 breaker.error_min_jobs=44
+    breaker.error_window_ms=45
+    jobs.max_bytes=29 jobs.max_pixels=30 jobs.max_attempts=31 jobs.max_in_flight_bytes=32
+    jobs.max_in_flight=33 jobs.dataref_root=/x/d jobs.dead_letter_headers=kafka_dlt
+    delivery.guarantee=exactly_once delivery.transactional_id=somebody delivery.ordering=key
+    delivery.retry_backoff_ms=133 delivery.retry_backoff_max_ms=134
+    http.host=h http.port=34
+    faults.allowed=true
+    log.level=debug log.format=json
+    shutdown.gate_ms=46 shutdown.drain_ms=35 shutdown.flush_ms=47 shutdown.commit_ms=48
+    shutdown.close_ms=49
+  )"};
+  const std::vector<std::string> overrides{std::istream_iterator<std::string>{words}, {}};
   const auto fields = fields_of(with(overrides));
   EXPECT_EQ(overrides.size(), fields.size());
   for (const auto& x : overrides) {

@@ -3,10 +3,6 @@
 #include <gtest/gtest.h>
 
 #include <limits>
-#include <map>
-#include <random>
-#include <set>
-#include <vector>
 
 using namespace std::chrono_literals;
 using namespace ziyu::supervision;
@@ -426,126 +422,6 @@ TEST(CircuitBreaker, BeginsInTheModeOfItsConfiguration) {
   settings.mode = breaker_mode::disabled;
   EXPECT_EQ(circuit_breaker{settings}.state(), breaker_state::disabled);
   EXPECT_EQ(circuit_breaker{settings}.reason(), "operator: breaker.mode is disable");
-}
-
-// -- any schedule -----------------------------------------------------------------------
-
-// Against a model that knows only what is promised: which states may follow which, what is
-// admitted, that it ends open states by itself, and that only its own probes close it.
-TEST(CircuitBreakerProperty, NoScheduleStrandsItOrClosesItWithoutItsProbes) {
-  for (uint32_t seed = 0; seed < 3'000; ++seed) {
-    SCOPED_TRACE("seed " + std::to_string(seed));
-    std::mt19937 random{seed};
-    auto settings = with_probes(1 + random() % 3);
-    settings.settle = std::chrono::seconds{random() % 3};
-    settings.error_min_jobs = 3;
-    settings.error_window = 5s;
-    circuit_breaker x{settings};
-    auto now = start;
-    std::set<trigger> raised;
-    std::vector<ticket> running;
-    std::map<uint64_t, uint32_t> successes; // of each trial
-    uint64_t trial = 0;                     // the present one, 0: none
-    auto asked = false;                     // an operator, just now
-    const auto check = [&](const std::optional<circuit_breaker::transition>& t) {
-      if (t) {
-        ASSERT_NE(t->from, t->to);
-        ASSERT_EQ(t->to, x.state());
-        if (t->to == breaker_state::half_open) {
-          ASSERT_TRUE(raised.empty());
-          trial = 0;
-        }
-        if (t->to == breaker_state::closed && t->cause == "probes") {
-          ASSERT_EQ(t->from, breaker_state::half_open);
-          ASSERT_EQ(successes[trial], settings.probe_jobs);
-        }
-        if (t->from == breaker_state::forced_open || t->from == breaker_state::disabled
-            || t->to == breaker_state::forced_open || t->to == breaker_state::disabled) {
-          ASSERT_TRUE(asked) << "only an operator begins or ends these";
-        }
-      }
-      const auto state = x.state();
-      ASSERT_EQ(x.holds(), state == breaker_state::open || state == breaker_state::forced_open);
-      ASSERT_EQ(x.admits() == 0u || state == breaker_state::half_open,
-                x.holds() || state == breaker_state::half_open);
-      ASSERT_TRUE(x.admits() <= settings.probe_jobs || x.admits() == unlimited);
-      ASSERT_EQ(x.reason().empty(), state == breaker_state::closed);
-      ASSERT_TRUE(state != breaker_state::closed || raised.empty()) << x.reason();
-    };
-    for (int step = 0; step < 150; ++step) {
-      now += std::chrono::milliseconds{random() % 1'500};
-      const auto which = static_cast<trigger>(random() % 4);
-      switch (random() % 10) {
-      case 0:
-        raised.insert(which);
-        check(x.raise(which, "so it is", now));
-        break;
-      case 1:
-      case 2:
-        raised.erase(which);
-        check(x.lower(which, now));
-        break;
-      case 3:
-        if (random() % 4 == 0) {
-          asked = true;
-          check(x.set_mode(static_cast<breaker_mode>(random() % 3), "", now));
-          asked = false;
-        }
-        break;
-      case 4:
-      case 5:
-      case 6:
-        if (x.admits() > 0) {
-          running.push_back(x.started());
-          if (running.back().trial != 0)
-            trial = running.back().trial;
-        }
-        break;
-      case 7:
-      case 8:
-        if (!running.empty()) {
-          const auto at = random() % running.size();
-          const auto of = running[at];
-          running.erase(running.begin() + static_cast<long>(at));
-          if (random() % 8 == 0) {
-            x.not_begun(of);
-          } else {
-            const auto success = random() % 3 != 0;
-            const auto before = x.state();
-            if (success && of.trial != 0)
-              ++successes[of.trial];
-            const auto t = x.finished(of, success, now);
-            ASSERT_FALSE(of.trial == 0 && before == breaker_state::half_open && t)
-              << "a job from before decided";
-            check(t);
-          }
-        }
-        break;
-      default: check(x.tick(now));
-      }
-      if (HasFatalFailure())
-        return;
-    }
-    // Whatever was: with all calm and all jobs done, it closes again within bounded time.
-    for (auto which : std::set<trigger>{raised}) {
-      raised.erase(which);
-      check(x.lower(which, now));
-    }
-    asked = true;
-    check(x.set_mode(breaker_mode::automatic, "", now));
-    asked = false;
-    for (const auto& of : running) {
-      ++successes[of.trial];
-      check(x.finished(of, true, now));
-    }
-    for (int i = 0; i < 40 && x.state() != breaker_state::closed; ++i) {
-      now += 1s;
-      x.tick(now);
-      while (x.state() == breaker_state::half_open && x.admits() > 0)
-        x.finished(x.started(), true, now);
-    }
-    ASSERT_EQ(x.state(), breaker_state::closed) << x.reason();
-  }
 }
 
 TEST(CircuitBreaker, NamesAreStable) {
