@@ -139,6 +139,7 @@ std::map<std::string, std::string> topic_ids(rd_kafka_t* client,
                                              milliseconds limit) {
   std::map<std::string, std::string> result;
   std::vector<const char*> names;
+  names.reserve(topics.size());
   for (const auto& x : topics)
     names.push_back(x.c_str());
   if (names.empty())

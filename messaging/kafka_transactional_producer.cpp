@@ -488,6 +488,7 @@ private:
         return false;
       }
       std::vector<topic_partition> partitions;
+      partitions.reserve(x.offsets.size());
       for (const auto& o : x.offsets)
         partitions.push_back(o.where);
       const auto limit = stopping() ? milliseconds{stop_limit} : settings_.limit;

@@ -58,8 +58,10 @@ axis make_axis(int in_size, int64_t out_size, int64_t offset, int count,
   size_t weights = 0;
   for (int i = 0; i < count; ++i) {
     const double center = (static_cast<double>(offset + i) + 0.5) * scale;
+    // NOLINTBEGIN(bugprone-incorrect-roundings): as Pillow rounds
     const int first = std::max(static_cast<int>(center - support + 0.5), 0);
     const int last = std::min(static_cast<int>(center + support + 0.5), in_size);
+    // NOLINTEND(bugprone-incorrect-roundings)
     result.spans.push_back({first, last - first, weights});
     weights += static_cast<size_t>(last - first);
   }

@@ -157,7 +157,7 @@ static expected<void> scan(std::string_view text, const heap_limits& limits, hea
       if (!at.skip("heap_v2/") || !at.number(result.sample_bytes) || !at.at_end()
           || result.sample_bytes == 0)
         return broken(number, "not a heap profile (heap_v2)");
-    } else if (line.starts_with("@")) {
+    } else if (line.starts_with('@')) {
       if (in_stack && !has_sum)
         return broken(number, "the stack before it has no sum");
       finish();

@@ -69,6 +69,7 @@ bool tiff_directory::has(uint16_t tag) const {
 
 std::optional<uint16_t> tiff_directory::twice() const {
   std::vector<uint16_t> tags;
+  tags.reserve(entries_.size());
   for (const auto& x : entries_)
     tags.push_back(x.tag);
   std::sort(tags.begin(), tags.end());

@@ -71,7 +71,7 @@ bool empty_gpu_cache() noexcept {
 int gpu_count() noexcept {
   try {
     const auto type = at::accelerator::getAccelerator();
-    return type ? at::globalContext().getAcceleratorHooksInterface(*type).deviceCount() : 0;
+    return type ? at::globalContext().getAcceleratorHooksInterface(type).deviceCount() : 0;
   } catch (const std::exception&) {
     return 0;
   }

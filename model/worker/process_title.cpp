@@ -32,6 +32,7 @@ void set_process_title(const std::string& title, const std::string& name) {
   if (room == 0)
     return;
   const auto size = std::min(title.size(), room - 1);
+  // NOLINTNEXTLINE(bugprone-not-null-terminated-result): the next line ends it
   std::memcpy(begin_of_line, title.data(), size);
   std::memset(begin_of_line + size, 0, room - size);
 }

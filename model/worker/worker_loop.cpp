@@ -199,6 +199,7 @@ private:
 
   std::vector<expected<model::classification>> classify(const wire::batch& batch) {
     std::vector<std::string_view> images;
+    images.reserve(batch.jobs.size());
     for (const auto& job : batch.jobs)
       images.emplace_back(job.image);
     was_refused_memory(); // refusals of an earlier batch
