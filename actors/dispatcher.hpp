@@ -50,8 +50,8 @@ struct dispatcher_settings {
   std::function<expected<void>(const messaging::topic_partition&, const messaging::commit_point&)>
     store;
   messaging::guarantee guarantee = messaging::guarantee::at_least_once;
-  /// Our membership for a transaction (the job source's `membership`). Only with exactly once, where
-  /// the publisher commits offsets with its transactions, and nothing is stored.
+  /// Our membership for a transaction (the job source's `membership`). Only with exactly once,
+  /// where the publisher commits offsets with its transactions, and nothing is stored.
   std::function<std::shared_ptr<const messaging::group_membership>(
     const std::map<messaging::topic_partition, uint64_t>&)>
     membership;

@@ -57,8 +57,8 @@ public:
   const publisher_actor& events() const { return events_; }
   const std::shared_ptr<intake>& credit() const { return credit_; }
 
-  /// From now on progress goes to `x`, which sends its records to `dispatcher`. The caller keeps `x`
-  /// until stages that close it have ended. At most one source is attached at a time.
+  /// From now on progress goes to `x`, which sends its records to `dispatcher`. The caller keeps
+  /// `x` until stages that close it have ended. At most one source is attached at a time.
   void attach(const std::shared_ptr<record_source>& x);
 
   using on_stage = std::function<void(const events::stop_stages::stage&)>;

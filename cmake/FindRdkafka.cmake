@@ -4,7 +4,8 @@
 find_path(Rdkafka_INCLUDE_DIR librdkafka/rdkafka.h)
 find_library(Rdkafka_LIBRARY rdkafka)
 if(Rdkafka_INCLUDE_DIR)
-  file(STRINGS "${Rdkafka_INCLUDE_DIR}/librdkafka/rdkafka.h" line REGEX "define RD_KAFKA_VERSION +0x")
+  file(STRINGS "${Rdkafka_INCLUDE_DIR}/librdkafka/rdkafka.h" line
+    REGEX "define RD_KAFKA_VERSION +0x")
   string(REGEX REPLACE ".*0x([0-9a-fA-F]+).*" "\\1" number "${line}")
   foreach(part IN ITEMS 0 2 4)
     string(SUBSTRING "${number}" ${part} 2 hex)

@@ -26,6 +26,7 @@ if(httplib_FOUND AND NOT TARGET httplib::httplib)
     INTERFACE_INCLUDE_DIRECTORIES "${httplib_INCLUDE_DIR}"
     INTERFACE_LINK_LIBRARIES Threads::Threads)
   if(httplib_PC_FOUND)
-    set_property(TARGET httplib::httplib APPEND PROPERTY INTERFACE_LINK_LIBRARIES PkgConfig::httplib_PC)
+    set_property(TARGET httplib::httplib APPEND
+      PROPERTY INTERFACE_LINK_LIBRARIES PkgConfig::httplib_PC)
   endif()
 endif()

@@ -37,8 +37,8 @@ bool is_number(std::string_view x) {
          && x.find_first_not_of("+-.0123456789e") == x.npos;
 }
 
-/// Whether `given` is a plain decimal fraction ("0.50") and the number that librdkafka shows with six
-/// digits.
+/// Whether `given` is a plain decimal fraction ("0.50") and the number that librdkafka shows with
+/// six digits.
 bool is_same_fraction(std::string_view given, const std::string& taken) {
   const auto point = given.find('.');
   const auto digits = [](std::string_view x) {

@@ -26,8 +26,8 @@ public:
   virtual bool awaits_transaction() const = 0;
 };
 
-/// `unavailable` when the topic does not exist or its metadata cannot be had within `limit`; `kafka`
-/// when it may not be described. One that may not be read is an error of `next`.
+/// `unavailable` when the topic does not exist or its metadata cannot be had within `limit`;
+/// `kafka` when it may not be described. One that may not be read is an error of `next`.
 expected<std::unique_ptr<topic_reader>> read_topic(kafka_properties properties,
                                                    const std::string& topic,
                                                    topic_reader::start from,

@@ -19,7 +19,8 @@ public:
 
   /// Waits until all records are committed. Errors: `kafka_fatal`: another writer with this id took
   /// over, or the client is unusable; `timeout`: it is not known whether they were committed; any
-  /// other: nothing was committed. Then, as long as the writer `is_open`, the next call may succeed.
+  /// other: nothing was committed. Then, as long as the writer `is_open`, the next call may
+  /// succeed.
   virtual tl::expected<void, failure> write(const std::vector<outgoing>& records,
                                             std::chrono::milliseconds limit) = 0;
 

@@ -11,8 +11,9 @@
 namespace ziyu::model {
 
 /// The labels of a text: one a line, without an empty last line and a byte order mark of UTF-8.
-/// `labels_mismatch` names `file`, the line, and, for a text that is not UTF-8, the encodings that it
-/// may have, the likely one first, each with a label as it then reads and the command that converts.
+/// `labels_mismatch` names `file`, the line, and, for a text that is not UTF-8, the encodings that
+/// it may have, the likely one first, each with a label as it then reads and the command that
+/// converts.
 expected<std::vector<std::string>> parse_labels(std::string_view content,
                                                 const std::filesystem::path& file);
 

@@ -157,7 +157,8 @@ private:
   std::set<pid_t> workers_;
 };
 
-/// The image of the warm-up is the smallest one: limits that leave no room for it leave none at all.
+/// The image of the warm-up is the smallest one: limits that leave no room for it leave none at
+/// all.
 error with_advice(error x) {
   if (x.code == errc::image_too_large)
     x.message +=

@@ -13,7 +13,8 @@
 
 namespace ziyu::test {
 
-/// A TCP port of 127.0.0.1 that is taken. A client is refused, or, with `listening`, never answered.
+/// A TCP port of 127.0.0.1 that is taken. A client is refused, or, with `listening`, never
+/// answered.
 class silent_port {
 public:
   explicit silent_port(bool listening) : fd_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {

@@ -1,6 +1,6 @@
 // Each rung of the ladder and each cause, by real actors and real workers; only Kafka is replaced,
-// by jobs from memory. Cases that need a GPU are in the actors' replacements_test.cpp, with a worker
-// that is only messages.
+// by jobs from memory. Cases that need a GPU are in the actors' replacements_test.cpp, with a
+// worker that is only messages.
 
 #include "bench/pool.hpp"
 #include "support/places.hpp"

@@ -218,12 +218,12 @@ TEST(Config, ExpandsTheEnvironmentAndKeepsDoubledDollars) {
   EXPECT_EQ(x.kafka.common.at("sasl.password"), "s3cret-$-$x");
   EXPECT_EQ(x.http.host, "s3cret");
   ::unsetenv("ZIYU_TEST_UNSET");
-  EXPECT_THAT(
-    errors_of(
-      R"({"kafka": {"bootstrap.servers": "${ZIYU_TEST_UNSET}", "group.id": "${"}, "model": {"path": "m"}})"),
-    UnorderedElementsAre(
-      "kafka.bootstrap.servers: the environment variable ZIYU_TEST_UNSET is not set",
-      HasSubstr("kafka.group.id: \"${\" without \"}\"")));
+  EXPECT_THAT(errors_of(
+                R"({"kafka": {"bootstrap.servers": "${ZIYU_TEST_UNSET}", "group.id": "${"},
+           "model": {"path": "m"}})"),
+              UnorderedElementsAre(
+                "kafka.bootstrap.servers: the environment variable ZIYU_TEST_UNSET is not set",
+                HasSubstr("kafka.group.id: \"${\" without \"}\"")));
 }
 
 TEST(Config, ResolvesPathsFromTheFileAndOverridesFromTheCurrentFolder) {

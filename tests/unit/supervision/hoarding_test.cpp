@@ -1,4 +1,5 @@
-// Private memory goes up and down by itself: what is hoarding, and what is an allocator that settles.
+// Private memory goes up and down by itself: what is hoarding, and what is an allocator that
+// settles.
 
 #include "supervision/leak_judge.hpp"
 
