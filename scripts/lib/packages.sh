@@ -12,8 +12,8 @@ base_packages=(
 test_packages=(curl prometheus kcat docker-compose python3 python3-venv python3-yaml)
 # To draw the pictures of the documentation.
 chart_packages=(python3 python3-venv)
-# For scripts/lint. Where versions differ, Debian 12's version 14 decides.
-lint_packages=(git clang-format clang-tidy shellcheck python3)
+# For scripts/lint, beside its linters.
+lint_packages=(git python3 python3-venv)
 
 # A Java that runs the broker: 17 or newer.
 java_works() {

@@ -1,17 +1,20 @@
-"""Lists files above 600 lines and functions above 70: what is longer cannot be read in one sitting.
+"""Lists what cannot be read in one sitting, or not without a wide window.
 
-Usage: sizes.py FILE...; exit code 1 if there is one.
+    sizes.py FILE...
 
-A function is recognised by the form that clang-format gives it: a line at a fixed indentation that ends with "{",
-up to the next line that is "}" at the same indentation.
+These are files above 600 lines, functions above 70, and lines above 100 columns; exit code 1 if
+there is one. A function is recognised by the form that clang-format gives it: a line at a fixed
+indentation that ends with "{", up to the next line that is "}" at the same indentation.
 """
 
 import re
 import sys
 
-MAX_FILE, MAX_FUNCTION = 600, 70
+MAX_FILE, MAX_FUNCTION, MAX_COLUMNS = 600, 70, 100
 # Not a namespace, a type, an initialiser or a statement.
-NO_FUNCTION = re.compile(r"^\s*(namespace|class|struct|enum|union|extern|if|for|while|switch|else|do|try)\b|=\s*\{$")
+NO_FUNCTION = re.compile(
+    r"^\s*(namespace|class|struct|enum|union|extern|if|for|while|switch|else|do|try)\b|=\s*\{$"
+)
 
 
 def functions(lines):
@@ -38,9 +41,16 @@ def main(names):
         if len(lines) > MAX_FILE:
             print(f"{name}: {len(lines)} lines, above {MAX_FILE}: split the file")
             found += 1
-        for first, count in functions(lines):
+        for first, count in functions(lines) if name.endswith((".cpp", ".hpp")) else ():
             if count > MAX_FUNCTION:
-                print(f"{name}:{first}: a function of {count} lines, above {MAX_FUNCTION}: split the function")
+                print(
+                    f"{name}:{first}: a function of {count} lines, above {MAX_FUNCTION}:"
+                    " split the function"
+                )
+                found += 1
+        for number, line in enumerate(lines, 1):
+            if len(line.rstrip("\n")) > MAX_COLUMNS:
+                print(f"{name}:{number}: above {MAX_COLUMNS} columns: break the line")
                 found += 1
     return 1 if found else 0
 
