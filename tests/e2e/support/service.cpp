@@ -47,7 +47,7 @@ service::service(const std::filesystem::path& folder, const json& configuration)
                                                log_, out.get()));
   auto serving = [&] {
     const auto text = read_file(news);
-    if (!text || !text->ends_with("\n"))
+    if (!text || !text->ends_with('\n'))
       return !guard_.running();
     const auto line = json::parse(*text);
     address_ = line.at("http");
