@@ -97,7 +97,7 @@ private:
   void detect(const events::evidence& worker) {
     if (!detected)
       detected = worker.jobs;
-    // That is final; there are no call stacks to explain.
+    // A verdict of hoarding is final; there are no call stacks to explain.
     if (cause.empty() && worker.verdict == "hoarding")
       cause = "hoarding";
   }

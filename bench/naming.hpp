@@ -16,7 +16,7 @@ namespace ziyu::bench {
 /// grow. Not thread-safe.
 class naming {
 public:
-  /// That worker has done a job with a fault.
+  /// The worker of this slot and generation has done a job with a fault.
   /// @param cause As in `supervision::to_string(leak_cause)`.
   void injected(uint32_t slot, uint64_t generation, const std::string& cause, double bytes) {
     workers_[{slot, generation}][cause] += bytes;

@@ -85,7 +85,7 @@ public:
       ++reports_[report->cause];
   }
 
-  /// Those since the last call.
+  /// Replacements since the last call.
   std::vector<events::worker_replaced> take_replaced() {
     std::lock_guard guard{mutex_};
     return std::exchange(replaced_, {});

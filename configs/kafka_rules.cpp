@@ -120,7 +120,7 @@ constexpr std::pair<const char*, const char*> aliases[] = {
 
 void check_aliases(const json& kafka, const char* client, std::vector<violation>& found) {
   for (const auto& [name, alias] : aliases) {
-    // They are set in the order of their names, and the later one wins.
+    // Properties are set in the order of their names, and the later one wins.
     std::string loser{name}, winner{alias};
     if (winner < loser)
       std::swap(loser, winner);

@@ -102,7 +102,7 @@ std::vector<violation> check_rules(const json& document, const std::vector<viola
         found.push_back({key, std::string{key} + ": Kafka has no topic of the name " + name});
         continue;
       }
-      // Their metrics have one name, so that Kafka refuses to create both.
+      // Topics that differ only in '.' and '_' have one name in metrics: Kafka refuses the second.
       std::replace(name.begin(), name.end(), '.', '_');
       if (!names.insert(std::move(name)).second)
         found.push_back({key, std::string{key} + ": " + at(key).dump()

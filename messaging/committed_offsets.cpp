@@ -178,7 +178,7 @@ expected<std::vector<stable_commit>> read_stable(rd_kafka_t* client, const std::
     rd_kafka_AdminOptions_new(client, RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS)};
   rd_kafka_AdminOptions_set_request_timeout(options.get(), static_cast<int>(limit.count()), nullptr,
                                             0);
-  // Otherwise the answer would have the offsets before a commit that is still being written.
+  // Unstable offsets would be those before a commit that is still being written.
   if (error_ptr failed{rd_kafka_AdminOptions_set_require_stable_offsets(options.get(), 1)})
     return fail(errc::kafka, rd_kafka_error_string(failed.get()));
   queue_ptr answers{rd_kafka_queue_new(client)};

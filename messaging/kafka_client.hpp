@@ -69,7 +69,7 @@ record to_record(const rd_kafka_message_t& message, uint64_t epoch);
 /// report carries `opaque` (as `_private`). Errors as those of `producer::produce`.
 expected<void> produce_record(rd_kafka_t* client, const outgoing& x, uint64_t opaque);
 
-/// The same, with librdkafka's error code.
+/// As `produce_record`, with librdkafka's error code.
 rd_kafka_resp_err_t try_produce(rd_kafka_t* client, const outgoing& x, uint64_t opaque);
 
 /// Our producers' default of `topic.metadata.propagation.max.ms`: for so long a missing

@@ -318,7 +318,7 @@ private:
     const auto status = rd_kafka_event_error(&event);
     cooperative_ = std::string_view{rd_kafka_rebalance_protocol(client_)} == "COOPERATIVE";
     if (status != RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS) {
-      // Also for errors: the API demands that all partitions are given up.
+      // An error of a rebalance as well: the API demands that all partitions are given up.
       revoking_.reset(rd_kafka_topic_partition_list_copy(list));
       auto going = to_vector(*list);
       std::erase_if(going, [this](const topic_partition& where) {

@@ -28,7 +28,7 @@ public:
   // -- whose they are ---------------------------------------------------------------------
 
   void own(const std::vector<topic_partition>& partitions, uint64_t epoch);
-  /// Also drops what waits to be committed for them.
+  /// Drops what waits to be committed for the partitions, too.
   void disown(const std::vector<topic_partition>& partitions);
   void disown_all();
   bool owns(const topic_partition& where) const;

@@ -38,7 +38,7 @@ struct image_size {
 /// header that says two things.
 expected<image_size> read_image_header(std::string_view bytes);
 
-/// The same without the reason.
+/// As `read_image_header`, without the reason.
 std::optional<image_size> read_image_size(std::string_view bytes) noexcept;
 
 /// An upper bound of what a worker allocates to decode an image with this header and

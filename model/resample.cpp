@@ -83,8 +83,8 @@ axis make_axis(int in_size, int64_t out_size, int64_t offset, int count,
   return result;
 }
 
-/// The same for an axis that is stored backwards. The weights stay those of the upright image,
-/// since their rounding need not be symmetric.
+/// Turns an axis round for an image that is stored backwards. The weights stay those of the upright
+/// image, since their rounding need not be symmetric.
 void mirror(axis& x) {
   std::reverse(x.weights.begin(), x.weights.end());
   std::reverse(x.spans.begin(), x.spans.end());

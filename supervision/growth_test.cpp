@@ -20,7 +20,7 @@ double compute_onset_weight(uint64_t n) {
   return 0.5 / (2.11 * x * log * log) + 0.5 * std::pow(x + 29, -1.15) / 4.01;
 }
 
-/// The same; a worker asks twice after each job, for each of its counters.
+/// The weight of `n` from a table: a worker asks twice after each job, for each of its counters.
 double onset_weight(uint64_t n) {
   static const auto first = [] {
     std::array<double, 4096> values{};

@@ -73,7 +73,7 @@ healing_step healing_policy::decide(const worker& x) const {
                     + amount(slope.upper) + ")";
   const auto threshold = settings_.replace_at * (1 - settings_.jitter * x.chance) * room;
   if (x.verdict.kind == growth::growing) {
-    // It may be a cache that is nearly full: it may take nearly all of the room.
+    // What grows may be a cache that is nearly full: a cache may take nearly all of the room.
     const auto most = growing_share * room;
     if (grown < most && static_cast<double>(x.gpu_grown_bytes) < most
         && x.verdict.jobs_left.value_or(UINT64_MAX) > settings_.forecast_jobs)

@@ -74,8 +74,8 @@ public:
   static bool next_reaches_budget(uint64_t private_bytes, uint64_t step_bytes,
                                   uint64_t budget_bytes);
 
-  /// The same for a reading that is not exact. A worker's own report does not include the shared
-  /// pages that it has copied since the supervisor's latest reading; a 32nd of the budget is
+  /// As `next_reaches_budget`, for a reading that is not exact. A worker's own report leaves out
+  /// shared pages that it has copied since the supervisor's latest reading; a 32nd of the budget is
   /// reserved for those.
   static bool may_reach_budget(uint64_t private_bytes, uint64_t step_bytes, uint64_t budget_bytes);
 

@@ -163,7 +163,7 @@ leak_cause name_cause(const cause_evidence& x) {
     return leak_cause::retained_images;
   if (near(x.live_per_job, static_cast<double>(x.model_bytes), 0.5) && x.live_per_job > 64 * 1024)
     return leak_cause::model_reloaded;
-  // These counters cannot tell tensors from raw allocations: only call stacks can.
+  // Counters of bytes cannot tell tensors from raw allocations: only call stacks can.
   return leak_cause::unknown;
 }
 

@@ -71,7 +71,7 @@ expected<leak_explainer> leak_explainer::start(const std::filesystem::path& prog
   helper.control_fd = request->get();
   helper.stdout_fd = answer->get();
   helper.inherit = worker_environment(); // it reads a worker's data
-  // Its errors are in its answer, and our standard error may be a log in JSON.
+  // The helper's errors are in its answer, and our standard error may be a log in JSON.
   const wire::unique_fd null{::open("/dev/null", O_WRONLY | O_CLOEXEC)};
   if (null)
     helper.stderr_fd = null.get();

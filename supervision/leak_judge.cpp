@@ -67,12 +67,12 @@ constexpr double suspicious = 10;
 /// small that one event could convince.
 double healthy_chance(uint64_t n) { return std::clamp(2. / static_cast<double>(n), 1e-3, 1.); }
 
-/// The same at the third, fourth and fifth input of one kind: memory kept per kind is complete
-/// after a few inputs.
+/// The greatest probability of an event in health at the third, fourth and fifth input of one kind:
+/// memory kept per kind is complete after a few inputs.
 constexpr double chance_by_visit[] = {1, 1, 0.2, 0.04, 0.008};
 
-/// The same for the lows of private memory in the `n`th block of jobs: arenas settle more slowly
-/// than counters.
+/// As `healthy_chance`, for the lows of private memory in the `n`th block of jobs: arenas settle
+/// more slowly than counters.
 double settling_chance(uint64_t n) {
   return std::min(1., 2 / std::pow(static_cast<double>(n), 0.6));
 }

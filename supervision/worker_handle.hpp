@@ -14,7 +14,7 @@ class worker_handle {
 public:
   /// Fails (`unavailable`) only when there is no such process.
   static expected<worker_handle> open(int32_t pid);
-  /// The same, as if pidfd_open(2) were refused.
+  /// As `open` where pidfd_open(2) is refused.
   static expected<worker_handle> open_without_pidfd(int32_t pid);
 
   worker_handle() = default;

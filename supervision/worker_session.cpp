@@ -128,7 +128,7 @@ expected<void> worker_session::spawn(const std::string& fault) {
     pid_ = spawned->pid;
   }
   socket_ = std::move(sockets->first);
-  // Also bounds sending.
+  // The limit of an answer bounds sending, too.
   const auto limit = settings_.answer_limit.count();
   const timeval send_limit{limit / 1000, limit % 1000 * 1000};
   ::setsockopt(socket_.get(), SOL_SOCKET, SO_SNDTIMEO, &send_limit, sizeof send_limit);

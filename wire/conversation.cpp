@@ -49,7 +49,7 @@ void conversation::tell(std::string_view encoded) {
   } else if (head->type == type_of<trim>()) {
     next.answer = type_of<trimmed>();
   } else {
-    return; // This frame has no answer.
+    return; // a frame without an answer
   }
   open_.push_back(next);
 }

@@ -321,7 +321,7 @@ std::optional<commit_point> offset_ledger::point_of(partition& x,
   point.urgent = std::exchange(x.urgent, false) || leaving;
   if (settled && finishing.empty() && point.next == x.durable_next
       && point.metadata == x.durable_map) {
-    // It has been committed together with a transaction's results.
+    // This point has been committed together with a transaction's results.
     settle_version(x, x.version);
     return std::nullopt;
   }

@@ -70,7 +70,7 @@ struct maintenance_began {
   static constexpr std::string_view type = "maintenance_began";
   severity level() const { return severity::info; }
 
-  nlohmann::json ledger; ///< Its total.
+  nlohmann::json ledger; ///< The ledger's total.
   stop_stages stages;
 
   static void fields(auto& self, auto&& f) {

@@ -140,7 +140,7 @@ void on_error(png_structp png, png_const_charp text) {
 }
 
 void on_warning(png_structp png, png_const_charp text) {
-  // There are more data than pixels: all pixels are there.
+  // Data that remain behind the last pixel do no harm.
   const std::string_view message{text};
   if (message.find("xtra compressed") == std::string_view::npos
       && message.find("oo much image") == std::string_view::npos)

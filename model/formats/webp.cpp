@@ -73,7 +73,7 @@ expected<pixel_grid> decode_webp(std::string_view bytes, const image_size& size)
   // libwebp 1.5 reports this for damaged alpha as well. An allocation shows whether it is true.
   if (status == VP8_STATUS_OUT_OF_MEMORY)
     need_memory(size.work_bytes);
-  // Its versions report other errors differently.
+  // The versions of libwebp report other errors differently.
   return refuse("is damaged or truncated: its data are not those of a picture");
 }
 

@@ -26,7 +26,7 @@ public:
   /// Returns free memory of the allocator to the system.
   void trim() const;
 
-  /// The same only for the arena that serves the jobs, without other arenas.
+  /// As `trim`, but only for the arena that serves the jobs.
   void give_back() const;
 
 private:

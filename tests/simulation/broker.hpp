@@ -66,7 +66,7 @@ public:
   /// The added offsets become visible, with `records`, or never.
   void end_transaction(uint64_t id, bool committed,
                        const std::vector<messaging::outgoing>& records);
-  /// Its producer has died: the transaction is aborted when its time is over.
+  /// The producer of `id` has died: the transaction is aborted when its time is over.
   void forget_transaction(uint64_t id);
   /// P1: no record below the offset or in the map of `x` may be unfinished. Any caller, any
   /// time.

@@ -72,7 +72,7 @@ public:
   /// One of its partitions brings nothing until a seek, or (`for_good`) until a new
   /// assignment.
   void get_stuck(uint64_t which, bool for_good);
-  /// It dies with its service, without leaving.
+  /// The client dies with its service, without leaving.
   void vanish();
 
 private:

@@ -108,7 +108,7 @@ void simulated_producer::purge(errc code) {
   while (!queue_.empty()) {
     auto x = std::move(queue_.front());
     queue_.pop_front();
-    // It may have been on its way.
+    // The record may have been on its way.
     if (broker_.reachable && time_.chance().one_in(2))
       broker_.write(x.content);
     report(std::move(x), error{code, "the producer is gone"});

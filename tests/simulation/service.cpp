@@ -199,7 +199,7 @@ void service::watch_actors() {
 void service::watch_jobs() {
   workers_->on_begin = [this](uint32_t slot, const job_truth& job, size_t batch) {
     const auto x = running_at(slot, job.content.id);
-    // Else the dispatcher has given this attempt up, and it is too late to say whose it was.
+    // None: the dispatcher has given this attempt up, and it is too late to say whose it was.
     if (!x)
       return;
     check_not_finished_before(*x, "is begun");

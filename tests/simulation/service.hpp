@@ -42,7 +42,7 @@ public:
   /// An operator has another version of the model roll out.
   void roll_out(uint64_t version);
   phase state() const { return phase_; }
-  /// It has found that it can never work, and would end.
+  /// The service has found that it can never work, and would end.
   bool has_given_up() const { return gave_up_; }
 
   /// The poll thread stands still.

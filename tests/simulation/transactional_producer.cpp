@@ -76,7 +76,7 @@ void simulated_transactional_producer::send_offsets() {
   if (auto ok = broker_.add_offsets(id_, who.member, who.generation, work_.offsets); !ok)
     return end(transaction_end::fenced, "the group has gone on");
   if (time_.strikes(fault::producer_fatal, 20)) {
-    // Its successor ends the transaction.
+    // The successor of the producer ends the transaction.
     broker_.end_transaction(id_, false, {});
     return end(transaction_end::aborted, "the producer broke down",
                time_.of(fault::producer_fatal).between(0, 2'000));

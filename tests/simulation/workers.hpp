@@ -90,7 +90,7 @@ private:
   void later(int64_t us, uint64_t id, std::function<void(worker&)> what);
   void misbehave_or_answer(worker& x, const wire::batch& batch);
   void answer_or_lie(worker& x, uint64_t attempt_id, const wire::batch& batch);
-  /// Its jobs have ended.
+  /// The jobs of `x` have ended.
   void finish(const worker& x, bool answered);
   std::map<uint32_t, const worker*> latest() const; ///< By slot.
   void check_memory(const worker& x);

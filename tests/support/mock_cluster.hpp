@@ -34,7 +34,7 @@ public:
   explicit mock_cluster(int brokers = 1) {
     char text[512];
     auto conf = rd_kafka_conf_new();
-    // It connects to no broker and would log that.
+    // A client that connects to no broker would log that.
     rd_kafka_conf_set(conf, "log_level", "0", text, sizeof text);
     client_.reset(rd_kafka_new(RD_KAFKA_PRODUCER, conf, text, sizeof text));
     if (!client_)

@@ -19,7 +19,7 @@ public:
   mock_kafka() {
     char text[512];
     auto* conf = rd_kafka_conf_new();
-    // It would log that it knows no broker: it will be one.
+    // The client would log that it knows no broker: it will be one.
     rd_kafka_conf_set(conf, "log_level", "3", text, sizeof text);
     client_.reset(rd_kafka_new(RD_KAFKA_PRODUCER, conf, text, sizeof text));
     if (!client_)

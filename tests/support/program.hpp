@@ -103,7 +103,7 @@ public:
     return true;
   }
 
-  /// The same for the output from byte `from` on.
+  /// As `wait_for`, for the output from byte `from` on.
   bool wait_for_after(size_t from, const std::string& text) {
     const auto deadline = clock::now() + limit;
     while (out_.find(text, from) == out_.npos)

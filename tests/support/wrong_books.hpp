@@ -8,7 +8,7 @@ namespace ziyu::test {
 /// in the ledger might. No public function of the ledger can cause this.
 void miscount(messaging::offset_ledger& x, const messaging::topic_partition& where, int64_t by);
 
-/// The same for the sum of all ended epochs.
+/// As `miscount`, for the sum of all ended epochs.
 void miscount_ended(messaging::offset_ledger& x, int64_t by);
 
 template <auto Partitions, auto EndedSums>

@@ -196,7 +196,7 @@ TEST_P(KafkaConsumer, ABrokerThatGoesAndReturnsCostsNoRecord) {
     x.step();
   cluster.up();
   produce(5);
-  // Also when its session has ended meanwhile and it had to join again.
+  // The session of the consumer may have ended meanwhile, so that it had to join again.
   ASSERT_TRUE(until({&x}, [&] { return x.records.size() >= 10; }));
   EXPECT_EQ(x.offsets(), range(0, 10));
 }

@@ -93,7 +93,7 @@ protected:
   std::unique_ptr<transactional_producer> producer;
 };
 
-/// Its tests wait until a step has taken too long.
+/// Tests that wait until a step has taken too long.
 class LostCoordinator : public KafkaTransactions {
 protected:
   LostCoordinator() : KafkaTransactions(2s) {}

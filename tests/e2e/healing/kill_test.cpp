@@ -45,7 +45,7 @@ TEST(Kill, WorkersWithJobsInFlightAreReplacedAndTheJobsRunAgain) {
     // Somewhere in the middle of the load.
     ASSERT_TRUE(x.read_until([&] { return x.results().size() >= 20 * round; })) << x.account();
     std::vector<int32_t> serving;
-    // There may be none when the reader is late and the rounds follow each other at once.
+    // No worker may serve when the reader is late and the rounds follow each other at once.
     ASSERT_TRUE(eventually([&] {
       serving = s.workers("serving");
       return !serving.empty();
@@ -91,7 +91,7 @@ TEST(Kill, AllWorkersAtOnceCostNoJob) {
     return true;
   };
   for (auto round = 1; round <= 3; ++round) {
-    // Its own jobs, so that some are in flight however late the results are read.
+    // Each round has its own jobs: some are in flight however late the results are read.
     x.submit_digits(100, "round-" + std::to_string(round));
     const auto before = x.results().size();
     ASSERT_TRUE(x.read_until([&] { return x.results().size() >= before + 25; })) << x.account();

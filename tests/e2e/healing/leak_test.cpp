@@ -92,7 +92,7 @@ TEST(Leak, KeptImagesAreNamed) {
 
 TEST(Leak, AModelThatKeepsStateInItsOwnForwardIsHealedWithoutAnyInjectedFault) {
   stage x{shared_broker()};
-  // Its forward() appends a tensor of 64 KiB to a list that nobody reads.
+  // The model's forward() appends a tensor of 64 KiB to a list that nobody reads.
   auto s = x.serve({{"model", {{"path", source_file("tests/data/models/leaky/1").string()}}},
                     {"memory",
                      {{"container_limit_bytes", uint64_t{1} << 42},
@@ -119,7 +119,7 @@ TEST(Leak, AModelThatKeepsStateInItsOwnForwardIsHealedWithoutAnyInjectedFault) {
 
 TEST(Leak, AModelsCacheThatFillsIsNoLeakAndCostsNoWorker) {
   stage x{shared_broker()};
-  // It keeps 64 KiB of each of its latest 300 inputs: 19.7 MB, within the budget.
+  // The model keeps 64 KiB of each of its latest 300 inputs: 19.7 MB, within the budget.
   auto s = x.serve({{"model", {{"path", source_file("tests/data/models/caching/1").string()}}},
                     {"memory",
                      {{"container_limit_bytes", uint64_t{1} << 42},

@@ -59,7 +59,7 @@ public:
   explicit reader(const stage& x) : jobs_(x.topic("jobs")) {
     auto properties = x.client();
     properties["group.id"] = x.topic("reader");
-    // It learns of a new topic when it fetches from the old one.
+    // The consumer learns of a new topic when it fetches from the old one.
     properties["topic.metadata.refresh.interval.ms"] = "600000";
     from_ = must(make_kafka_consumer(properties, {jobs_}));
   }

@@ -76,7 +76,7 @@ TEST(Crash, AJobThatIsThereWheneverTheServiceDiesBecomesADeadLetter) {
   stage x{shared_broker()};
   x.submit({hanging("poison")});
   x.submit_digits(20);
-  // Its first death only names suspects; the next two count for the job that runs alone.
+  // The first death only names suspects; the next two count for the job that runs alone.
   for (auto life = 1; life <= 3; ++life) {
     auto s = x.serve(patch());
     ASSERT_TRUE(x.read_until([&] { return x.results().size() >= 20; })) << x.account() << s.log();

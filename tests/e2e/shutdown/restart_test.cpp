@@ -35,7 +35,7 @@ TEST(Restart, AKilledServiceLeavesNothingRunningAndTheNextOneDoesTheRest) {
     s.signal(SIGKILL);
     EXPECT_EQ(s.wait(30s), 128 + SIGKILL);
   }
-  // Its workers and their fork server notice by themselves.
+  // The workers of a killed service and their fork server notice by themselves.
   for (auto pid : old)
     EXPECT_TRUE(eventually([&] { return !is_running(pid); })) << pid;
   auto s = x.serve();

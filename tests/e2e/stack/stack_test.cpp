@@ -155,7 +155,7 @@ TEST_F(Stack, StartsServesAndLeavesNothing) {
   const auto ended = down();
   EXPECT_EQ(ended.code, 0) << ended.out;
   EXPECT_TRUE(alive().empty());
-  // It ended in good order: it drained and reported that.
+  // The service ended in good order: it drained and reported that.
   const auto log = read_file(dir() + "/log/service.log").value_or("");
   EXPECT_NE(log.find("service_stopped"), std::string::npos) << log;
   EXPECT_FALSE(fs::exists(dir() + "/run/service"));

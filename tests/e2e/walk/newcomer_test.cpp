@@ -31,7 +31,7 @@ const std::filesystem::path sources = test::source_dir();
 struct code_block {
   std::string language, text;
 
-  /// Its commands: the text behind "$ ", without comments.
+  /// The commands in the block: the text behind "$ ", without comments.
   std::vector<std::string> commands() const {
     std::vector<std::string> result;
     std::istringstream lines{text};
@@ -89,7 +89,7 @@ public:
     background_.push_back(must(broker::guarded_process::start(
       {"/bin/bash", "-c", in_sources("exec " + command)}, name.string() + ".log", out.get())));
     const auto said = eventually(
-      [&] { return read_file(news).value_or("").ends_with("\n") || !background_.back().running(); },
+      [&] { return read_file(news).value_or("").ends_with('\n') || !background_.back().running(); },
       120s);
     const auto text = read_file(news).value_or("");
     if (!said || text.empty())
@@ -158,7 +158,7 @@ TEST_P(NewcomersWalk, TheCommandsOfTheReadmeDoWhatItSays) {
       } else if (command.starts_with("ziyu serve")) {
         http = here.start(adapted(command)).at("http");
       } else if (command.starts_with("kcat -C")) {
-        // Its reader asks for what is there: the result comes in its own time.
+        // kcat asks for what is there: the result comes in its own time.
         outcome x;
         EXPECT_TRUE(eventually([&] { return (x = here.run(adapted(command))).exit_code == 0; }))
           << x.err;

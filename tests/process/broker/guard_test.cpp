@@ -57,7 +57,7 @@ public:
       ::kill(pid_, SIGKILL);
   }
 
-  /// Its pid, when it has reached the waiting.
+  /// The pid of the process, when it has reached the waiting.
   int32_t pid() {
     EXPECT_TRUE(eventually([&] {
       std::ifstream in{file()};

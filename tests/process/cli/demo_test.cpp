@@ -128,7 +128,7 @@ TEST_F(BrokerCommand, RunsAKafkaThatTakesTopicsAndEndsOnRequest) {
     EXPECT_EQ(broker.finish(), 0) << broker.err();
   }
   EXPECT_TRUE(nothing_is_left());
-  // Its data is there again, at the same address.
+  // The data of the broker is there again, at the same address.
   program broker{{ziyu, "broker", "--dir", folder}};
   ASSERT_TRUE(broker.wait_for("}\n")) << broker.err();
   EXPECT_EQ(json::parse(broker.out())["bootstrap"], bootstrap);

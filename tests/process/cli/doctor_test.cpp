@@ -144,7 +144,7 @@ TEST_F(Doctor, NamesTheLeakOfAModelWhoseForwardKeepsState) {
 }
 
 TEST_F(Doctor, DoesNotCallACacheThatFillsALeak) {
-  // It keeps 64 KiB of each of its latest 300 inputs, some of which came while it warmed up.
+  // The model keeps 64 KiB of each of its latest 300 inputs, some of them from the warm-up.
   const auto x = findings(0, {caching, "--images", some_images});
   ASSERT_TRUE(x.is_object());
   EXPECT_EQ(x["health"], "healthy");

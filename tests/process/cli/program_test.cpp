@@ -240,7 +240,7 @@ TEST(AbsentBroker, ShowsTheClientsLogsOnRequest) {
   program x{ziyu_with({"results", "-b", absent.address(), "--verbose"}),
             program::output::pipes,
             {{"ZIYU_CONFIG", ""}}};
-  // They come while it still tries to connect; no need to wait until it gives up.
+  // Lines of librdkafka come while the program still tries to connect.
   EXPECT_TRUE(x.wait_for("librdkafka")) << x.err();
   x.signal(SIGINT);
   EXPECT_EQ(x.finish(), 128 + SIGINT);
@@ -282,7 +282,7 @@ TEST(AbsentBroker, AnySignalToEndExitsWith130) {
 
 TEST(Program, ClassifyEndsWith130OnAnySignalToEnd) {
   for (const auto number : {SIGINT, SIGTERM, SIGHUP}) {
-    // Their lines do not fit into the pipe, so it is not done when it gets the signal.
+    // The lines of 2000 images do not fit into the pipe: the signal comes before the end.
     std::vector<std::string> arguments{"classify", "--model", sources + "/models/digits/1"};
     arguments.insert(arguments.end(), 2'000, an_image);
     program x{ziyu_with(arguments)};

@@ -219,7 +219,7 @@ TEST_F(Serve, WorksWherePidfdOpenIsRefusedAndSaysSo) {
   ASSERT_TRUE(x) << "no seccomp";
   EXPECT_TRUE(x->wait_for("pidfd_open is refused")) << x->err();
   ASSERT_TRUE(x->wait_for("worker_started")) << x->err();
-  // Its workers live, and are not taken for ones that have ended.
+  // Workers without a pidfd live, and are not taken for ones that have ended.
   kafka->produce({job("bad", "no image")});
   EXPECT_TRUE(x->wait_for("dead_lettered")) << x->err();
   x->signal(SIGTERM);

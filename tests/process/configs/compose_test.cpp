@@ -159,7 +159,7 @@ TEST(Compose, MountsTheModelThatTheEnvironmentNames) {
     });
     EXPECT_TRUE(mounted) << variables << " " << volumes.dump();
   }
-  // It is where the configuration looks for it.
+  // The model is where the configuration looks for it.
   EXPECT_EQ(configuration().model.path.lexically_normal(), fs::path{root} / "models/digits/1");
 }
 

@@ -318,7 +318,7 @@ TEST(Worker, FinishesItsJobBeforeItEndsByASignal) {
   server.expect_frame<wire::server_ready>();
   auto x = server.spawn();
   x.send(wire::batch_of_one(1, 1, "slow:300", digit_image(3)));
-  // It works on the job when it has read all of it and sleeps again.
+  // The worker is at work when it has read all of the job and sleeps again.
   ASSERT_TRUE(wait_until([&] {
     auto unread = 1;
     if (::ioctl(x.socket.get(), SIOCOUTQ, &unread) != 0 || unread != 0)

@@ -74,7 +74,7 @@ TEST(Decoder, RefusesTooManyPixelsBeforeItDecodes) {
   const auto image = content("images/rgb.png"); // 40 × 24
   EXPECT_TRUE(decode_image(image, {.max_pixels = 960}));
   EXPECT_EQ(error_of(image, {.max_pixels = 959}), errc::image_too_large);
-  // Also where the pixels are missing: only the header has been read.
+  // Pixels may be missing: only the header has been read.
   EXPECT_EQ(error_of(image.substr(0, 60), {.max_pixels = 959}), errc::image_too_large);
   EXPECT_EQ(error_of(image.substr(0, 60)), errc::undecodable_image);
 }

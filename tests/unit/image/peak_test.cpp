@@ -166,7 +166,7 @@ TEST(Peak, IsNotRaisedByAThousandTextsThatInflateToMuch) {
   };
   expect_costs_no_more(png_of_one_pixel(texts("Comment")));
   expect_costs_no_more(png_of_one_pixel("", texts("Comment")));
-  // These may tell how the image is turned.
+  // Texts of this key may tell how the image is turned.
   expect_costs_no_more(png_of_one_pixel(texts("Raw profile type exif")));
 }
 

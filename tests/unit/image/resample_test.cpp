@@ -63,7 +63,7 @@ TEST(Resample, ReadsATurnedImageAsIfItHadBeenTurnedFirst) {
   struct size {
     uint32_t width, height;
   };
-  // Both orders of the passes, odd sizes, one and many weights, growing and shrinking.
+  // The sizes give both orders of the passes, one and many weights, growing and shrinking.
   for (const auto& [width, height] :
        {size{97, 53}, size{53, 97}, size{401, 37}, size{37, 401}, size{5, 3}, size{1, 7}})
     for (uint32_t orientation = 1; orientation <= 8; ++orientation)

@@ -96,7 +96,7 @@ TEST(Preprocess, NumbersAreThoseOfTorchvision) {
 }
 
 TEST(Preprocess, ExtremeProportionsCostNoMoreThanTheModelsInput) {
-  // Its other edge would be 256 × 300 000 = 77 million pixels long.
+  // The other edge of the resized image would be 256 × 300 000 = 77 million pixels long.
   decoded_image line{pixel_grid{300'000, 1, 3}};
   for (size_t i = 0; i < line.pixels.size(); ++i)
     line.pixels.data()[i] = static_cast<uint8_t>(30 - 10 * (i % 3));

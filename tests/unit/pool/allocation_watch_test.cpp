@@ -88,7 +88,7 @@ TEST_F(AllocationWatch, SamplesASuspectEvenIfItsLatestJobDidNotGrow) {
 TEST_F(AllocationWatch, DoesNotAskAWorkerAgainThatCannotBeSampled) {
   do_jobs(3, 0);
   ASSERT_TRUE(job(mib));
-  // Its answer was an error: nobody calls started().
+  // The worker's answer was an error: nobody calls started().
   EXPECT_TRUE(do_jobs(500, mib, growth::leak).empty());
 }
 

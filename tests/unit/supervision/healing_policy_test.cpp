@@ -96,7 +96,7 @@ TEST(HealingPolicy, ReplacesALeakWhenTheForecastIsShort) {
 TEST(HealingPolicy, ChanceSpreadsWorkersOfOneAge) {
   auto s = usual();
   s.jitter = 0.2;
-  // They grow alike, and are due in turn: the last where all were without jitter.
+  // Five workers grow alike, and are due in turn: the last where all were without jitter.
   std::vector<uint64_t> due;
   for (auto chance : {0.0, 0.25, 0.5, 0.75, 1.0}) {
     auto x = growing(growth::leak, 20 * mib);

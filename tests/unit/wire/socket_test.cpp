@@ -104,7 +104,7 @@ TEST(Socket, ADescriptorTravelsWithItsFrame) {
   ASSERT_TRUE(second);
   EXPECT_TRUE(second->content == frame{spawn{2}});
   EXPECT_FALSE(second->fd) << "each frame has its own or none";
-  // It is the same socket: what goes in at the other end comes out here.
+  // The socket that came is the one that was sent: what goes in at the other end comes out here.
   passed.right.reset();
   ASSERT_TRUE(send_frame(passed.left.get(), stop{}));
   EXPECT_TRUE(receive_frame(first->fd.get(), patience)->content == frame{stop{}});
