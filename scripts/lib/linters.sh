@@ -4,7 +4,7 @@ linters_id=$(sha256sum "$pins/python-lint.txt" | cut -c 1-12)
 linters_cache=$cache/linters-$linters_id
 
 linters_what() { printf 'clang-format, clang-tidy and shellcheck'; }
-linters_plan() { printf 'fetch clang-format, clang-tidy and shellcheck into .deps/lint (52 MB from PyPI, 170 MB unpacked)'; }
+linters_plan() { printf 'fetch clang-format, clang-tidy and shellcheck into .deps/lint (50 MB from PyPI, 170 MB unpacked)'; }
 linters_tools() { :; }
 linters_ready() { marked "$deps/lint" "$linters_id"; }
 linters_cached() { marked "$linters_cache" "$linters_id"; }
