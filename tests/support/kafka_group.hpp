@@ -120,6 +120,15 @@ protected:
     messaging::kafka_ptr client{
       rd_kafka_new(RD_KAFKA_PRODUCER, conf->release(), text, sizeof text)};
     ASSERT_TRUE(client) << text;
+    // What is produced before the leader is known is handed over to it one by one when it is, and
+    // the flush would send the first few in a batch of their own.
+    const std::unique_ptr<rd_kafka_topic_t, decltype(&rd_kafka_topic_destroy)> topic{
+      rd_kafka_topic_new(client.get(), "in", nullptr), &rd_kafka_topic_destroy};
+    const rd_kafka_metadata_t* metadata = nullptr;
+    ASSERT_EQ(rd_kafka_metadata(client.get(), 0, topic.get(), &metadata,
+                                static_cast<int>(group_patience.count())),
+              RD_KAFKA_RESP_ERR_NO_ERROR);
+    rd_kafka_metadata_destroy(metadata);
     for (int i = 0; i < count; ++i)
       ASSERT_EQ(rd_kafka_producev(client.get(), RD_KAFKA_V_TOPIC("in"),
                                   RD_KAFKA_V_PARTITION(partition), RD_KAFKA_V_KEY("key", 3),
