@@ -31,6 +31,21 @@ def without_precompiled(entry):
     return {**entry, "command": shlex.join(words)}
 
 
+def apart(entry):
+    """The entries of the sources that cmake/Together.cmake compiles as one, or the entry."""
+    path = pathlib.Path(entry["file"])
+    if path.parent.name != "together":
+        return [entry]
+    root = pathlib.Path(__file__).resolve().parents[2]
+    sources = [str(root / x) for x in re.findall(r'#include "(.*)"', path.read_text())]
+    words = shlex.split(entry["command"])
+    at = words.index(entry["file"])
+    return [
+        {**entry, "file": x, "command": shlex.join(words[:at] + [x] + words[at + 1 :])}
+        for x in sources
+    ]
+
+
 INCLUDE = re.compile(rb'^\s*#\s*include\s+"([^"]+)"', re.MULTILINE)
 
 
@@ -99,8 +114,9 @@ def main():
         if time.time() - mark.stat().st_mtime > 30 * 86400:
             mark.unlink()
     commands = [
-        without_precompiled(entry)
+        without_precompiled(one)
         for entry in json.loads(pathlib.Path(build, "compile_commands.json").read_text())
+        for one in apart(entry)
     ]
     build = pathlib.Path(build, "tidy")
     build.mkdir(exist_ok=True)
