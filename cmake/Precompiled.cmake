@@ -33,6 +33,10 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   target_compile_options(ziyu_options INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-fpch-preprocess>)
 endif()
 
+# How tests are compiled: they are run a few times only, and what they test has its own flags.
+add_library(ziyu_test_options INTERFACE)
+target_compile_options(ziyu_test_options INTERFACE $<$<CONFIG:Release>:-O1>)
+
 ziyu_precompiled_kind(json LIBRARIES nlohmann_json::nlohmann_json spdlog::spdlog
   HEADERS <nlohmann/json.hpp> <tl/expected.hpp>)
 ziyu_precompiled_kind(command LIBRARIES nlohmann_json::nlohmann_json spdlog::spdlog CLI11::CLI11
@@ -40,6 +44,6 @@ ziyu_precompiled_kind(command LIBRARIES nlohmann_json::nlohmann_json spdlog::spd
 ziyu_precompiled_kind(torch LIBRARIES Libtorch::torch HEADERS <torch/script.h>)
 if(ZIYU_TESTS)
   find_package(GTest REQUIRED)
-  ziyu_precompiled_kind(test LIBRARIES nlohmann_json::nlohmann_json spdlog::spdlog GTest::gmock
+  ziyu_precompiled_kind(test LIBRARIES ziyu_test_options nlohmann_json::nlohmann_json spdlog::spdlog GTest::gmock
     HEADERS <nlohmann/json.hpp> <tl/expected.hpp> <gmock/gmock.h> <gtest/gtest.h>)
 endif()
