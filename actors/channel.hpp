@@ -1,8 +1,8 @@
 #pragma once
 
 #include "actors/protocol.hpp"
-#include "wire/conversation.hpp"
-#include "wire/socket.hpp"
+#include "supervision/wire/conversation.hpp"
+#include "supervision/wire/socket.hpp"
 
 #include <caf/io/middleman.hpp>
 

@@ -2,7 +2,7 @@
 
 #include "actors/http_reply.hpp"
 #include "actors/http_request.hpp"
-#include "wire/socket.hpp"
+#include "supervision/wire/socket.hpp"
 
 #include <chrono>
 #include <cstdint>

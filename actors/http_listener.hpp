@@ -3,7 +3,7 @@
 // Where the HTTP server listens, and who its clients are.
 
 #include "base/error.hpp"
-#include "wire/socket.hpp"
+#include "supervision/wire/socket.hpp"
 
 #include <string>
 

@@ -19,7 +19,7 @@
 #include "supervision/pool/worker_life.hpp"
 #include "supervision/pool/worker_memory.hpp"
 #include "supervision/process.hpp"
-#include "wire/frames.hpp"
+#include "supervision/wire/frames.hpp"
 
 #include <caf/actor.hpp>
 #include <caf/allowed_unsafe_message_type.hpp>

@@ -3,7 +3,7 @@
 #include "actors/http_front.hpp"
 #include "actors/service.hpp"
 #include "base/file.hpp"
-#include "wire/fault_spec.hpp"
+#include "supervision/wire/fault_spec.hpp"
 
 #include <filesystem>
 

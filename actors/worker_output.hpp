@@ -3,7 +3,7 @@
 #include "actors/metrics.hpp"
 #include "base/error.hpp"
 #include "supervision/output_lines.hpp"
-#include "wire/socket.hpp"
+#include "supervision/wire/socket.hpp"
 
 #include <atomic>
 #include <cstdint>

@@ -7,7 +7,7 @@
 
 #include "pool.hpp"
 
-#include "wire/socket.hpp"
+#include "supervision/wire/socket.hpp"
 
 #include <CLI/CLI.hpp>
 

@@ -1,10 +1,10 @@
 #include "base/file.hpp"
-#include "broker/embedded_broker.hpp"
 #include "cli/command.hpp"
 #include "cli/common/errors.hpp"
 #include "cli/common/interrupt.hpp"
 #include "cli/common/options.hpp"
 #include "cli/view/terminal.hpp"
+#include "messaging/broker/embedded_broker.hpp"
 
 #include <nlohmann/json.hpp>
 

@@ -1,6 +1,6 @@
-#include "broker/guard.hpp"
 #include "cli/app.hpp"
 #include "cli/demo/sweeper.hpp"
+#include "messaging/broker/guard.hpp"
 #include "supervision/leak_explainer.hpp"
 
 #include <cstdlib>

@@ -10,7 +10,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-#include "wire/socket.hpp"
+#include "supervision/wire/socket.hpp"
 
 namespace ziyu::supervision {
 

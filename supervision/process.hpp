@@ -1,7 +1,7 @@
 #pragma once
 
 #include "base/error.hpp"
-#include "wire/socket.hpp"
+#include "supervision/wire/socket.hpp"
 
 #include <chrono>
 #include <cstdint>

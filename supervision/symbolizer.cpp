@@ -1,6 +1,6 @@
 #include "supervision/symbolizer.hpp"
 
-#include "wire/socket.hpp"
+#include "supervision/wire/socket.hpp"
 
 #include <algorithm>
 #include <cstdlib>

@@ -2,7 +2,7 @@
 
 #include "supervision/memory_probe.hpp"
 #include "supervision/process.hpp"
-#include "wire/socket.hpp"
+#include "supervision/wire/socket.hpp"
 
 #include <chrono>
 #include <filesystem>

@@ -14,7 +14,7 @@
 #include "cli/view/chart.hpp"
 #include "cli/view/drawing.hpp"
 #include "messaging/kafka_producer.hpp"
-#include "wire/fault_spec.hpp"
+#include "supervision/wire/fault_spec.hpp"
 
 #include <algorithm>
 #include <cstdio>

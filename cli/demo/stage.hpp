@@ -1,6 +1,6 @@
 #pragma once
 
-#include "broker/embedded_broker.hpp"
+#include "messaging/broker/embedded_broker.hpp"
 #include "messaging/topic_reader.hpp"
 
 #include <filesystem>

@@ -7,7 +7,7 @@
 #include "cli/common/options.hpp"
 #include "cli/doctor/examination.hpp"
 #include "cli/view/drawing.hpp"
-#include "wire/fault_spec.hpp"
+#include "supervision/wire/fault_spec.hpp"
 
 #include <memory>
 

@@ -3,7 +3,7 @@
 #include "base/check.hpp"
 #include "base/file.hpp"
 #include "cli/common/job_files.hpp"
-#include "wire/frames.hpp"
+#include "supervision/wire/frames.hpp"
 
 #include <zlib.h>
 

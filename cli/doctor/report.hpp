@@ -5,7 +5,7 @@
 #include "supervision/leak_judge.hpp"
 #include "supervision/leak_report.hpp"
 #include "supervision/memory_probe.hpp"
-#include "wire/frames.hpp"
+#include "supervision/wire/frames.hpp"
 
 #include <nlohmann/json.hpp>
 

@@ -1,7 +1,7 @@
 #pragma once
 
 #include "model/classifier.hpp"
-#include "wire/fault_spec.hpp"
+#include "supervision/wire/fault_spec.hpp"
 
 #include <memory>
 #include <string_view>

@@ -1,6 +1,6 @@
 #include "model/worker/heap_profiler.hpp"
 
-#include "wire/socket.hpp"
+#include "supervision/wire/socket.hpp"
 
 #include <algorithm>
 #include <cerrno>

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "wire/frames.hpp"
+#include "supervision/wire/frames.hpp"
 
 #include <string>
 

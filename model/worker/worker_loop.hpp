@@ -1,7 +1,7 @@
 #pragma once
 
 #include "model/classifier.hpp"
-#include "wire/socket.hpp"
+#include "supervision/wire/socket.hpp"
 
 #include <chrono>
 

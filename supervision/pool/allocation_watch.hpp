@@ -1,7 +1,7 @@
 #pragma once
 
 #include "supervision/leak_judge.hpp"
-#include "wire/frames.hpp"
+#include "supervision/wire/frames.hpp"
 
 #include <chrono>
 #include <cstdint>

@@ -5,7 +5,7 @@
 #include "supervision/backoff.hpp"
 #include "supervision/circuit_breaker.hpp"
 #include "supervision/restart_intensity.hpp"
-#include "wire/frames.hpp"
+#include "supervision/wire/frames.hpp"
 
 #include <chrono>
 #include <cstdint>

@@ -1,7 +1,7 @@
 #pragma once
 
 #include "supervision/memory_probe.hpp"
-#include "wire/frames.hpp"
+#include "supervision/wire/frames.hpp"
 
 #include <cstdint>
 #include <deque>

@@ -2,8 +2,8 @@
 
 #include "base/file.hpp"
 #include "supervision/process.hpp"
+#include "supervision/wire/socket.hpp"
 #include "support/places.hpp"
-#include "wire/socket.hpp"
 
 #include <gtest/gtest.h>
 

@@ -5,8 +5,8 @@
 #include "base/file.hpp"
 #include "supervision/leak_explainer.hpp"
 #include "supervision/process.hpp"
+#include "supervision/wire/socket.hpp"
 #include "support/places.hpp"
-#include "wire/socket.hpp"
 
 #include <filesystem>
 #include <stdexcept>

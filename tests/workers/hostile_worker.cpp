@@ -1,7 +1,7 @@
 // A fork server whose workers break the protocol, each in the way that the name of the model
 // says: `--model ANYWHERE/<way>/1`. "honest" is one that does not.
 
-#include "wire/socket.hpp"
+#include "supervision/wire/socket.hpp"
 
 #include <cstdio>
 #include <cstring>

@@ -2,8 +2,8 @@
 
 #include "actors/http.hpp"
 
+#include "supervision/wire/socket.hpp"
 #include "tests/support/fake_actors.hpp"
-#include "wire/socket.hpp"
 
 #include <caf/actor_system.hpp>
 #include <caf/actor_system_config.hpp>

@@ -1,9 +1,9 @@
 // `ziyu demo` as a newcomer runs it, and when it is interrupted.
 
 #include "base/file.hpp"
-#include "broker/guarded_process.hpp"
 #include "e2e/support/processes.hpp"
 #include "e2e/support/service.hpp"
+#include "messaging/broker/guarded_process.hpp"
 
 #include <gmock/gmock.h>
 #include <nlohmann/json.hpp>

@@ -3,8 +3,8 @@
 // A broker of its own with Kafka's authorizer, and the rights of its clients, which are all
 // `User:ANONYMOUS`.
 
-#include "broker/embedded_broker.hpp"
 #include "e2e/support/processes.hpp"
+#include "messaging/broker/embedded_broker.hpp"
 #include "messaging/kafka_client.hpp"
 
 #include <gtest/gtest.h>

@@ -1,7 +1,7 @@
 #pragma once
 
 #include "base/error.hpp"
-#include "broker/guarded_process.hpp"
+#include "messaging/broker/guarded_process.hpp"
 
 #include <chrono>
 #include <cstdint>

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "broker/guarded_process.hpp"
+#include "messaging/broker/guarded_process.hpp"
 
 #include <nlohmann/json.hpp>
 

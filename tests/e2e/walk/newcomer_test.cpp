@@ -3,9 +3,9 @@
 // that several tests can run on one machine.
 
 #include "base/file.hpp"
-#include "broker/guarded_process.hpp"
 #include "e2e/support/processes.hpp"
 #include "e2e/support/service.hpp"
+#include "messaging/broker/guarded_process.hpp"
 #include "support/places.hpp"
 
 #include <gmock/gmock.h>

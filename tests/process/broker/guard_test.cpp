@@ -1,7 +1,7 @@
 // The programs that we start for other processes end in any case.
 
 #include "base/file.hpp"
-#include "broker/guarded_process.hpp"
+#include "messaging/broker/guarded_process.hpp"
 #include "support/places.hpp"
 
 #include <gtest/gtest.h>

@@ -1,5 +1,5 @@
 #include "base/file.hpp"
-#include "broker/embedded_broker.hpp"
+#include "messaging/broker/embedded_broker.hpp"
 
 #include <gtest/gtest.h>
 

@@ -1,6 +1,6 @@
 // What a stream of frames may contain, depending on its sender.
 
-#include "wire/frames.hpp"
+#include "supervision/wire/frames.hpp"
 
 #include <gtest/gtest.h>
 

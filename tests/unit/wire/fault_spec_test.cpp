@@ -1,4 +1,4 @@
-#include "wire/fault_spec.hpp"
+#include "supervision/wire/fault_spec.hpp"
 
 #include <gtest/gtest.h>
 

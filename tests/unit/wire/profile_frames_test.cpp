@@ -1,5 +1,5 @@
-#include "wire/fault_spec.hpp"
-#include "wire/frames.hpp"
+#include "supervision/wire/fault_spec.hpp"
+#include "supervision/wire/frames.hpp"
 
 #include <gmock/gmock.h>
 

@@ -1,4 +1,4 @@
-#include "wire/socket.hpp"
+#include "supervision/wire/socket.hpp"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "broker/guard.hpp"
+#include "messaging/broker/guard.hpp"
 
 #include "supervision/process.hpp"
 

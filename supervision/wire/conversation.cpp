@@ -1,4 +1,4 @@
-#include "wire/conversation.hpp"
+#include "supervision/wire/conversation.hpp"
 
 #include <algorithm>
 #include <cstring>

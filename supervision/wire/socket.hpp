@@ -3,7 +3,7 @@
 // Blocking, deadline-bound frame I/O on a unix stream socket, for the worker
 // side, the fork server and tests. The control process reads through CAF.
 
-#include "wire/frames.hpp"
+#include "supervision/wire/frames.hpp"
 
 #include <chrono>
 #include <optional>

@@ -1,4 +1,4 @@
-#include "broker/embedded_broker.hpp"
+#include "messaging/broker/embedded_broker.hpp"
 
 #include "base/clock.hpp"
 #include "base/file.hpp"

@@ -1,4 +1,4 @@
-#include "wire/frames.hpp"
+#include "supervision/wire/frames.hpp"
 
 #include <bit>
 #include <cstring>

@@ -1,4 +1,4 @@
-#include "broker/guarded_process.hpp"
+#include "messaging/broker/guarded_process.hpp"
 
 #include "base/file.hpp"
 
