@@ -1,6 +1,7 @@
 #include "actors/http.hpp"
 
 #include "actors/condition.hpp"
+#include "actors/http_commands.hpp"
 #include "actors/http_desk.hpp"
 #include "actors/http_front.hpp"
 #include "actors/status_json.hpp"
@@ -25,7 +26,7 @@ namespace {
 constexpr auto answer_limit = std::chrono::seconds{2};
 
 constexpr const char* paths[] = {"/health",  "/livez",  "/readyz", "/metrics",
-                                 "/workers", "/ledger", "/breaker"};
+                                 "/workers", "/models", "/ledger", "/breaker"};
 
 bool is_probe(const std::string& path) { return path == "/livez" || path == "/readyz"; }
 
@@ -41,53 +42,17 @@ http_reply refuse(const error& reason) { return refuse(503, reason.describe()); 
 
 // -- what may be asked, decided before a body is read ---------------------------------------
 
-/// Why a request may not change anything, or empty. Only a client on this machine may, but not
-/// through a proxy and not from a page in a browser.
-std::string why_forbidden(const http_request& req) {
-  const auto& from = req.from;
-  if (!from.starts_with("127.") && from != "::1" && !from.starts_with("::ffff:127."))
-    return "the breaker can be switched only from this machine, not from " + from;
-  for (const auto& [name, shown] : {std::pair{"origin", "Origin"},
-                                    {"forwarded", "Forwarded"},
-                                    {"x-forwarded-for", "X-Forwarded-For"}})
-    if (req.header(name) != nullptr)
-      return std::string{"requests with the header "} + shown + " may not switch the breaker";
-  return {};
-}
-
 std::optional<http_reply> look_at_head(const http_request& req) {
   if (std::find(std::begin(paths), std::end(paths), req.path) == std::end(paths))
     return answer(404,
                   {{"error", "there is no " + shorten(to_utf8(req.path), 200)}, {"paths", paths}});
-  const auto posts = req.method == "POST" && req.path == "/breaker";
-  if (req.method != "GET" && req.method != "HEAD" && !posts) {
-    auto reply = refuse(405, shorten(req.method, 40) + " is not for " + req.path);
-    reply.allow = req.path == "/breaker" ? "GET, HEAD, POST" : "GET, HEAD";
-    return reply;
-  }
-  if (!posts)
+  if (is_command(req))
+    return refuse_command(req);
+  if (req.method == "GET" || req.method == "HEAD")
     return std::nullopt;
-  if (auto why = why_forbidden(req); !why.empty())
-    return refuse(403, why);
-  if (req.header("content-length") == nullptr)
-    return refuse(411, "POST /breaker needs a body, with Content-Length");
-  return std::nullopt;
-}
-
-/// Parses `POST /breaker`: `{"mode": "auto"|"open"|"disable", "reason": text?}`.
-expected<breaker_command> parse_command(const std::string& text) {
-  const auto body = json::parse(text, nullptr, false);
-  breaker_command result;
-  if (!body.is_object() || !body.contains("mode") || !body["mode"].is_string()
-      || !from_string(body["mode"].get<std::string>(), result.mode))
-    return fail(errc::invalid_usage,
-                R"(expected {"mode": "auto"}, or "open" or "disable", and optionally a "reason")");
-  if (const auto why = body.find("reason"); why != body.end() && !why->is_null()) {
-    if (!why->is_string())
-      return fail(errc::invalid_usage, "reason must be a text");
-    result.why = shorten(to_utf8(why->get<std::string>()), 200);
-  }
-  return result;
+  auto reply = refuse(405, shorten(req.method, 40) + " is not for " + req.path);
+  reply.allow = methods_of(req.path);
+  return reply;
 }
 
 // -- answers ----------------------------------------------------------------------------------
@@ -252,9 +217,11 @@ private:
       });
     };
     const moment now{system_, settings_, any({"/health", "/ledger", "/breaker", "/metrics"}),
-                     any({"/health", "/workers", "/metrics"})};
+                     any({"/health", "/workers", "/models", "/metrics"})};
     for (const auto& [id, request] : requests)
-      reply(id, request.method == "POST" ? switch_breaker(request) : answer_to(request, now));
+      reply(id, request.method != "POST"     ? answer_to(request, now)
+                : request.path == "/breaker" ? switch_breaker(request)
+                                             : begin_rollout(request));
   }
 
   http_reply answer_to(const http_request& request, const moment& now) {
@@ -269,13 +236,15 @@ private:
                             : refuse(now.missing());
     if (path == "/workers")
       return now.v ? answer(200, workers_json(*now.v)) : refuse(now.v.error());
+    if (path == "/models")
+      return now.v ? answer(200, models_json(*now.v)) : refuse(now.v.error());
     if (path == "/ledger")
       return now.d ? answer(200, to_json(now.d->ledger)) : refuse(now.d.error());
     return now.d ? answer(200, breaker_json(*now.d)) : refuse(now.d.error());
   }
 
   http_reply switch_breaker(const http_request& request) {
-    auto command = parse_command(request.body);
+    auto command = parse_breaker_command(request.body);
     if (!command)
       return refuse(400, command.error().message);
     caf::scoped_actor self{system_};
@@ -283,6 +252,22 @@ private:
     self->request(settings_.dispatcher, answer_limit, *command)
       .receive([&](dispatcher_status& x) { d = std::move(x); }, [](const caf::error&) {});
     return d ? answer(200, breaker_json(*d)) : refuse(d.error());
+  }
+
+  http_reply begin_rollout(const http_request& request) {
+    auto order = parse_rollout(request.body, settings_.model_folder);
+    if (!order)
+      return refuse(400, order.error().message);
+    caf::scoped_actor self{system_};
+    expected<rollout_answer> begun = fail(errc::timeout, "the supervisor does not answer");
+    self->request(settings_.supervisor, answer_limit, *order)
+      .receive([&](rollout_answer& x) { begun = std::move(x); }, [](const caf::error&) {});
+    if (!begun)
+      return refuse(begun.error());
+    if (begun->refused)
+      return refuse(409, begun->refused->message);
+    const moment now{system_, settings_, false, true};
+    return now.v ? answer(202, models_json(*now.v)) : refuse(now.v.error());
   }
 
   caf::actor_system& system_;

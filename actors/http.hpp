@@ -5,6 +5,7 @@
 #include "base/error.hpp"
 
 #include <chrono>
+#include <filesystem>
 #include <functional>
 #include <memory>
 #include <string>
@@ -21,6 +22,8 @@ struct http_settings {
   dispatcher_actor dispatcher;
   supervisor_actor supervisor;
   std::shared_ptr<metrics> stats;
+  /// That of `model.path`: its neighbours may be rolled out.
+  std::filesystem::path model_folder;
   /// The model that serves, for `/health`; its name is empty before it is loaded.
   std::function<events::model_version()> model;
   std::chrono::steady_clock::time_point started = std::chrono::steady_clock::now();

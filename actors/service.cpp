@@ -97,6 +97,7 @@ public:
     http_settings web;
     web.host = config_.http.host;
     web.port = config_.http.port;
+    web.model_folder = config_.model.path;
     web.dispatcher = core_->dispatcher();
     web.supervisor = core_->supervisor();
     web.stats = stats_;

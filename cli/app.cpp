@@ -109,6 +109,7 @@ void set_up(CLI::App& app, int& exit_code) {
   add_serve_command(app, exit_code);
   add_health_command(app, exit_code);
   add_breaker_command(app, exit_code);
+  add_rollout_command(app, exit_code);
   add_check_command(app, exit_code);
   add_config_command(app, exit_code);
   add_topics_command(app, exit_code);

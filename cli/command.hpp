@@ -1,8 +1,8 @@
 #pragma once
 
 // One command is one source file: `cli/<name>.cpp`, or `cli/<name>/<name>.cpp` beside the parts
-// that only this command uses. It defines `add_<name>_command`, which adds a subcommand with its options
-// and a callback. The callback does the work and sets the exit code. `add_commands` (cli/app.cpp)
+// that only this command uses. It defines `add_<name>_command`, which adds a subcommand with its
+// options and a callback. The callback does the work and sets the exit code. `add_commands` (cli/app.cpp)
 // calls them all.
 
 #include <CLI/CLI.hpp>
@@ -36,6 +36,7 @@ void add_events_command(CLI::App& app, int& exit_code);
 void add_health_command(CLI::App& app, int& exit_code);
 void add_leaks_command(CLI::App& app, int& exit_code);
 void add_results_command(CLI::App& app, int& exit_code);
+void add_rollout_command(CLI::App& app, int& exit_code);
 void add_serve_command(CLI::App& app, int& exit_code);
 void add_submit_command(CLI::App& app, int& exit_code);
 void add_top_command(CLI::App& app, int& exit_code);
