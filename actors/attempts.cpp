@@ -111,7 +111,7 @@ bool dispatcher_state::is_on_record(const job_entry& x) {
   if (ledger.may_begin(id))
     return true;
   const auto free = std::count_if(slots.begin(), slots.end(),
-                                  [](const auto& x) { return x.second.is_free(); });
+                                  [](const auto& each) { return each.second.is_free(); });
   if (announced.size() < static_cast<size_t>(free) * settings.max_batch && ledger.announce(id)) {
     announced.insert(id);
     if (alone)

@@ -261,34 +261,34 @@ dispatcher_actor::behavior_type dispatcher::make_behavior() {
     [self](atom::reachable) { self->state.set_reachable(); },
     [self](atom::status) { return self->state.status(); },
     [self](atom::drain, uint64_t limit_ms) -> caf::result<bool> {
-      auto& state = self->state;
-      if (state.draining) { // drained for maintenance, or draining
-        if (state.resumed.pending())
-          state.resumed.deliver(false);
-        return !state.drained.pending();
+      auto& me = self->state;
+      if (me.draining) { // drained for maintenance, or draining
+        if (me.resumed.pending())
+          me.resumed.deliver(false);
+        return !me.drained.pending();
       }
-      state.drained = self->make_response_promise<bool>();
-      auto promise = state.drained;
-      state.begin_drain(limit_ms);
-      state.finish_drain_if_idle(false);
+      me.drained = self->make_response_promise<bool>();
+      auto promise = me.drained;
+      me.begin_drain(limit_ms);
+      me.finish_drain_if_idle(false);
       return promise;
     },
     [self](atom::resume) -> caf::result<bool> {
-      auto& state = self->state;
-      if (!state.draining || state.drained.pending() || state.resumed.pending())
-        return !state.draining;
-      state.resumed = self->make_response_promise<bool>();
-      auto promise = state.resumed;
-      state.finish_resume_if_idle();
+      auto& me = self->state;
+      if (!me.draining || me.drained.pending() || me.resumed.pending())
+        return !me.draining;
+      me.resumed = self->make_response_promise<bool>();
+      auto promise = me.resumed;
+      me.finish_resume_if_idle();
       return promise;
     },
     [self](atom::tick) {
-      auto& state = self->state;
-      state.on_breaker(state.breaker->tick(self->clock().now()));
-      state.look_after_commits();
-      state.look_after_departures();
-      state.update_gauges();
-      state.dispatch();
+      auto& me = self->state;
+      me.on_breaker(me.breaker->tick(self->clock().now()));
+      me.look_after_commits();
+      me.look_after_departures();
+      me.update_gauges();
+      me.dispatch();
       self->delayed_send(self, tick_interval, atom::tick{});
     },
     [self](atom::retry) { self->state.dispatch(); },

@@ -29,7 +29,7 @@ rollout_answer supervisor_state::begin_rollout(const rollout_request& x) {
     return {error{errc::unavailable, "a roll-out is under way already"}};
   add_version(x.folder, true);
   const auto number = next_version - 1;
-  under_way = rollout{number, self->clock().now(), {.folder = x.folder}};
+  under_way = rollout{number, self->clock().now(), {.folder = x.folder, .reason = {}}};
   log_line(spdlog::level::info, "roll-out started", {}, {{"folder", x.folder}});
   settings.report->emit(events::rollout_started{.folder = x.folder});
   start_server(number);

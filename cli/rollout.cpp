@@ -22,7 +22,7 @@ using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
 /// How long one answer may take, and how often the service is asked how far it is.
-constexpr milliseconds answer_limit{5'000}, pause{100};
+constexpr milliseconds longest_answer{5'000}, between_looks{100};
 
 struct rollout_options {
   std::string version;
@@ -67,13 +67,13 @@ std::string outcome_of(const json& body) { return text_in(field(body, "rollout")
 /// Waits until no roll-out is under way.
 expected<json> follow(const std::string& url, steady_clock::time_point end) {
   for (;;) {
-    auto body = read(url, ask_service(url, "/models", answer_limit), 200);
+    auto body = read(url, ask_service(url, "/models", longest_answer), 200);
     if (!body || outcome_of(*body) != "under_way")
       return body;
     if (steady_clock::now() >= end)
       return fail(errc::io, "the roll-out is still under way; ziyu rollout without a version shows "
                             "how far it is");
-    std::this_thread::sleep_for(pause);
+    std::this_thread::sleep_for(between_looks);
   }
 }
 
@@ -83,8 +83,8 @@ int rollout(const rollout_options& options, const std::string& url) {
   const auto orders = !options.version.empty();
   auto body =
     orders
-      ? read(url, tell_service(url, "/models", {{"version", options.version}}, answer_limit), 202)
-      : read(url, ask_service(url, "/models", answer_limit), 200);
+      ? read(url, tell_service(url, "/models", {{"version", options.version}}, longest_answer), 202)
+      : read(url, ask_service(url, "/models", longest_answer), 200);
   if (body && orders)
     body = follow(url, end);
   if (!body)
