@@ -2,8 +2,8 @@
 
 // One command is one source file: `cli/<name>.cpp`, or `cli/<name>/<name>.cpp` beside the parts
 // that only this command uses. It defines `add_<name>_command`, which adds a subcommand with its
-// options and a callback. The callback does the work and sets the exit code. `add_commands` (cli/app.cpp)
-// calls them all.
+// options and a callback. The callback does the work and sets the exit code. `set_up`
+// (cli/app.cpp) calls them all.
 
 #include <CLI/CLI.hpp>
 

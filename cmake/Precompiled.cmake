@@ -44,6 +44,7 @@ ziyu_precompiled_kind(command LIBRARIES nlohmann_json::nlohmann_json spdlog::spd
 ziyu_precompiled_kind(torch LIBRARIES Libtorch::torch HEADERS <torch/script.h>)
 if(ZIYU_TESTS)
   find_package(GTest REQUIRED)
-  ziyu_precompiled_kind(test LIBRARIES ziyu_test_options nlohmann_json::nlohmann_json spdlog::spdlog GTest::gmock
+  ziyu_precompiled_kind(test
+    LIBRARIES ziyu_test_options nlohmann_json::nlohmann_json spdlog::spdlog GTest::gmock
     HEADERS <nlohmann/json.hpp> <tl/expected.hpp> <gmock/gmock.h> <gtest/gtest.h>)
 endif()

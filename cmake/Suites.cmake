@@ -17,7 +17,8 @@ if(CMAKE_SCRIPT_MODE_FILE)
   set(text "")
   foreach(suite IN LISTS suites)
     string(REGEX REPLACE "[\n.]" "" suite "${suite}")
-    string(APPEND text "add_test([=[${name}.${suite}]=] [=[${PROGRAM}]=] [=[--gtest_filter=${suite}.*]=])\n"
+    string(APPEND text
+      "add_test([=[${name}.${suite}]=] [=[${PROGRAM}]=] [=[--gtest_filter=${suite}.*]=])\n"
       "set_tests_properties([=[${name}.${suite}]=] PROPERTIES ${PROPERTIES})\n")
   endforeach()
   file(WRITE "${LIST}" "${text}")

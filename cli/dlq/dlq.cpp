@@ -253,6 +253,80 @@ int handle(const dlq_options& options, dead_letter_action what) {
   });
 }
 
+using command_options = std::pair<CLI::App*, std::shared_ptr<dlq_options>>;
+
+command_options add(CLI::App& group, const char* name, const char* text, bool with_filters) {
+  auto* command = group.add_subcommand(name, text);
+  auto options = std::make_shared<dlq_options>();
+  options->add_to(*command, with_filters);
+  return {command, options};
+}
+
+void add_list(CLI::App& group, int& exit_code) {
+  auto [command, options] = add(group, "list", "Show dead letters with their reasons", true);
+  command->add_flag("--handled", options->handled, "Also those that were replayed or dropped");
+  command->footer("Shows what the topic holds now.\n"
+                  "Exit codes: 0 shown, 2 wrong usage, 4 no broker or topic.\n"
+                  "Example: ziyu dlq list -b localhost:9092 --code max_attempts --since 2h");
+  command->callback([options = options, &exit_code] {
+    exit_code = with_book(*options, [&](const auto& book) { list(*options, book); });
+  });
+}
+
+void add_summary(CLI::App& group, int& exit_code) {
+  auto [command, options] = add(group, "summary", "Count dead letters by reason", true);
+  command->add_flag("--handled", options->handled, "Also those that were replayed or dropped");
+  command->footer("Exit codes: 0 shown, 2 wrong usage, 4 no broker or topic.");
+  command->callback([options = options, &exit_code] {
+    exit_code = with_book(*options, [&](const auto& book) { summary(*options, book); });
+  });
+}
+
+void add_show(CLI::App& group, int& exit_code) {
+  auto [command, options] = add(group, "show", "Show all of one dead letter, and save its payload",
+                                false);
+  command->add_option("which", options->which, "Its record (as in the list) or its job id")
+    ->required()
+    ->type_name("RECORD|JOB");
+  command->add_option("--payload", options->payload, "Save its payload to this file")
+    ->type_name("FILE");
+  command->footer("If several dead letters have the job id, the latest one is shown.\n"
+                  "Exit codes: 0 shown, 1 there is none, 2 wrong usage, 4 no broker or topic.");
+  command->callback([options = options, &exit_code] {
+    exit_code = options->connection.use([&](const auto& c) { return show(*options, c); });
+  });
+}
+
+void add_replay(CLI::App& group, int& exit_code) {
+  auto [command, options] = add(
+    group, "replay", "Put the jobs of dead letters back into their topic, to be tried again", true);
+  command->add_flag("--all", options->all, "Every dead letter that is open");
+  command->add_flag("-y,--yes", options->yes, "Do not ask");
+  command->footer(
+    "Keys, payloads and headers do not change; ziyu-replays and ziyu-history are added.\n"
+    "A job and the mark that hides its dead letter are written in one transaction: run it\n"
+    "again after an interruption, and no job is replayed twice.\n"
+    "Dead letters whose topic is missing, or may not be written to, are refused by name;\n"
+    "the others are replayed.\n"
+    "Exit codes: 0 all that match, 1 some could not, 2 wrong usage, 4 no broker or topic.\n"
+    "Example: ziyu dlq replay -c ziyu.json --code inference_failed --since 1d");
+  command->callback([options = options, &exit_code] {
+    exit_code = handle(*options, dead_letter_action::replayed);
+  });
+}
+
+void add_drop(CLI::App& group, int& exit_code) {
+  auto [command, options] = add(group, "drop", "Mark dead letters as dealt with, without a replay",
+                                true);
+  command->add_flag("--all", options->all, "Every dead letter that is open");
+  command->add_flag("-y,--yes", options->yes, "Do not ask");
+  command->footer(
+    "Marked dead letters are hidden; the topic's retention deletes them.\n"
+    "Exit codes: 0 all that match, 1 some could not, 2 wrong usage, 4 no broker or topic.");
+  command->callback(
+    [options = options, &exit_code] { exit_code = handle(*options, dead_letter_action::dropped); });
+}
+
 } // namespace
 
 void add_dlq_command(CLI::App& app, int& exit_code) {
@@ -260,73 +334,8 @@ void add_dlq_command(CLI::App& app, int& exit_code) {
                                    "Show, replay or drop dead letters: jobs that were given up");
   group->require_subcommand(1);
   group->footer("Exit codes: those of its commands.");
-  const auto add = [&](const char* name, const char* text, bool with_filters) {
-    auto* command = group->add_subcommand(name, text);
-    auto options = std::make_shared<dlq_options>();
-    options->add_to(*command, with_filters);
-    return std::pair{command, options};
-  };
-  {
-    auto [command, options] = add("list", "Show dead letters with their reasons", true);
-    command->add_flag("--handled", options->handled, "Also those that were replayed or dropped");
-    command->footer("Shows what the topic holds now.\n"
-                    "Exit codes: 0 shown, 2 wrong usage, 4 no broker or topic.\n"
-                    "Example: ziyu dlq list -b localhost:9092 --code max_attempts --since 2h");
-    command->callback([options = options, &exit_code] {
-      exit_code = with_book(*options, [&](const auto& book) { list(*options, book); });
-    });
-  }
-  {
-    auto [command, options] = add("summary", "Count dead letters by reason", true);
-    command->add_flag("--handled", options->handled, "Also those that were replayed or dropped");
-    command->footer("Exit codes: 0 shown, 2 wrong usage, 4 no broker or topic.");
-    command->callback([options = options, &exit_code] {
-      exit_code = with_book(*options, [&](const auto& book) { summary(*options, book); });
-    });
-  }
-  {
-    auto [command, options] = add("show", "Show all of one dead letter, and save its payload",
-                                  false);
-    command->add_option("which", options->which, "Its record (as in the list) or its job id")
-      ->required()
-      ->type_name("RECORD|JOB");
-    command->add_option("--payload", options->payload, "Save its payload to this file")
-      ->type_name("FILE");
-    command->footer("If several dead letters have the job id, the latest one is shown.\n"
-                    "Exit codes: 0 shown, 1 there is none, 2 wrong usage, 4 no broker or topic.");
-    command->callback([options = options, &exit_code] {
-      exit_code = options->connection.use([&](const auto& c) { return show(*options, c); });
-    });
-  }
-  {
-    auto [command, options] = add(
-      "replay", "Put the jobs of dead letters back into their topic, to be tried again", true);
-    command->add_flag("--all", options->all, "Every dead letter that is open");
-    command->add_flag("-y,--yes", options->yes, "Do not ask");
-    command->footer(
-      "Keys, payloads and headers do not change; ziyu-replays and ziyu-history are added.\n"
-      "A job and the mark that hides its dead letter are written in one transaction: run it\n"
-      "again after an interruption, and no job is replayed twice.\n"
-      "Dead letters whose topic is missing, or may not be written to, are refused by name;\n"
-      "the others are replayed.\n"
-      "Exit codes: 0 all that match, 1 some could not, 2 wrong usage, 4 no broker or topic.\n"
-      "Example: ziyu dlq replay -c ziyu.json --code inference_failed --since 1d");
-    command->callback([options = options, &exit_code] {
-      exit_code = handle(*options, dead_letter_action::replayed);
-    });
-  }
-  {
-    auto [command, options] = add("drop", "Mark dead letters as dealt with, without a replay",
-                                  true);
-    command->add_flag("--all", options->all, "Every dead letter that is open");
-    command->add_flag("-y,--yes", options->yes, "Do not ask");
-    command->footer(
-      "Marked dead letters are hidden; the topic's retention deletes them.\n"
-      "Exit codes: 0 all that match, 1 some could not, 2 wrong usage, 4 no broker or topic.");
-    command->callback([options = options, &exit_code] {
-      exit_code = handle(*options, dead_letter_action::dropped);
-    });
-  }
+  for (const auto add_to : {add_list, add_summary, add_show, add_replay, add_drop})
+    add_to(*group, exit_code);
 }
 
 } // namespace ziyu::cli

@@ -24,7 +24,7 @@ public:
   struct birth {
     uint64_t id = 0;      ///< Unique per process start; pids are not.
     uint64_t version = 0; ///< Number of its model version in the pool.
-    std::shared_ptr<const events::model_version> model; ///< The same for people; may be null.
+    std::shared_ptr<const events::model_version> model = {}; ///< The same for people; may be null.
     uint64_t server = 0;           ///< Number of the fork server that forks it.
     uint64_t server_anonymous = 0; ///< Anonymous memory of that server, bytes.
     double chance = 0;             ///< A random number, 0 to 1, for the jitter of its replacement.

@@ -9,6 +9,10 @@
 
 namespace ziyu::simulation {
 
+inline constexpr uint64_t max_bytes_in_flight = 6 * mib;
+inline constexpr size_t restart_intensity = 5;
+inline constexpr std::chrono::seconds restart_period{5};
+
 /// Wrappers between the actors and the simulation that break a promise of a port.
 struct port_wrappers {
   std::function<std::unique_ptr<messaging::consumer>(std::unique_ptr<messaging::consumer>)>
