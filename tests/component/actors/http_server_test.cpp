@@ -1,5 +1,6 @@
 #include "actors/http.hpp"
 #include "actors/status_json.hpp"
+#include "base/file.hpp"
 
 #include "tests/support/fake_actors.hpp"
 
@@ -175,8 +176,8 @@ TEST_F(HttpServer, ListsItsPathsWhenAskedForAnother) {
   const auto x = get("/nothing");
   EXPECT_EQ(x.status, 404);
   EXPECT_EQ(x.body["error"], "there is no /nothing");
-  EXPECT_EQ(x.body["paths"],
-            (json{"/health", "/livez", "/readyz", "/metrics", "/workers", "/ledger", "/breaker"}));
+  EXPECT_EQ(x.body["paths"], (json{"/health", "/livez", "/readyz", "/metrics", "/workers",
+                                   "/models", "/ledger", "/breaker"}));
 }
 
 TEST_F(HttpServer, ShowsAndSwitchesTheBreakerForWhoIsOnThisMachine) {
@@ -215,6 +216,37 @@ TEST_F(HttpServer, RefusesToSwitchTheBreakerForOthersAndForNonsense) {
     EXPECT_FALSE(json::parse(said->body)["error"].get<std::string>().empty());
   }
   EXPECT_TRUE(to_dispatcher->commands.empty());
+}
+
+TEST_F(HttpServer, ListsModelVersionsAndRollsOutANeighbourOfTheConfiguredOne) {
+  temp_dir models{"ziyu-models"};
+  for (const auto* version : {"1", "2"})
+    std::filesystem::create_directories(models.path() / "digits" / version);
+  auto& s = to_supervisor->status;
+  s.versions.push_back({(models.path() / "digits/1").string(),
+                        supervision::served_version::phase::serving,
+                        events::model_version{"digits", "1", "abc", "fp32"},
+                        {}});
+  auto where = settings();
+  where.model_folder = models.path() / "digits/1";
+  auto x = http_server::start(sys, std::move(where));
+  ASSERT_TRUE(x) << x.error().describe();
+  server = std::move(*x);
+  const auto shown = get("/models");
+  EXPECT_EQ(shown.status, 200);
+  EXPECT_EQ(shown.body["models"][0]["state"], "serving");
+  EXPECT_EQ(shown.body["models"][0]["version"], "1");
+  EXPECT_TRUE(shown.body["rollout"].is_null());
+  httplib::Client client{"127.0.0.1", server->port()};
+  const auto post = [&](const char* body, const httplib::Headers& headers = {}) {
+    auto said = client.Post("/models", headers, body, "application/json");
+    return said ? said->status : 0;
+  };
+  EXPECT_EQ(post(R"({"version": "2"})"), 202);
+  EXPECT_EQ(post(R"({"version": "3"})"), 400);
+  EXPECT_EQ(post(R"({"version": "../digits/2"})"), 400);
+  EXPECT_EQ(post("2"), 400);
+  EXPECT_EQ(post(R"({"version": "2"})", {{"Origin", "http://localhost"}}), 403);
 }
 
 TEST_F(HttpServer, SaysThatItIsDrainedForMaintenanceOrHeldOpen) {
