@@ -104,7 +104,7 @@ void supervisor_state::on_channel_closed(const channel_closed& x) {
 void supervisor_state::note_death(const supervision::worker& x, bool served) {
   if (draining)
     return;
-  if (auto& of = versions.at(x.version()); of.is_on_trial()) // what serves is not in danger
+  if (auto& of = version_of(x); of.is_on_trial()) // what serves is not in danger
     return reject(of, x.killed() ? x.killed()->message : "its first worker died");
   const auto now = self->clock().now();
   const auto pause = worker_backoff->next(settings.report->env().random(), now);
@@ -154,12 +154,10 @@ void supervisor_state::reap(uint64_t id, const std::optional<wire::exited>& how)
   if (entry->is_oom_killed() && how && how->signal != SIGKILL) {
     ooms.give_back(self->clock().now()); // it ended by itself: the kernel killed another process
     entry->acquit_kernel();
-    slots[entry->slot()].correct(id, std::string{crash}, std::string{ended_by_itself});
+    const std::string cause{crash}, reason{ended_by_itself};
+    slots[entry->slot()].correct(id, cause, reason);
     for (auto& x : relieved)
-      if (x.old_worker == id) {
-        x.cause = crash;
-        x.reason = ended_by_itself;
-      }
+      x.correct(id, cause, reason);
   }
   if (!entry->is_end_expected()) {
     const auto what = entry->is_oom_killed() ? std::string{oom_killed}

@@ -16,7 +16,7 @@ using trigger_kind = supervision::circuit_breaker::trigger;
 
 // -- which version ----------------------------------------------------------------------------
 
-void supervisor_state::add_version(std::string folder, bool on_trial) {
+uint64_t supervisor_state::add_version(std::string folder, bool on_trial) {
   const auto number = next_version++;
   versions.try_emplace(
     number, number, std::move(folder), on_trial,
@@ -25,8 +25,7 @@ void supervisor_state::add_version(std::string folder, bool on_trial) {
                                               .backoff_initial = settings.backoff_initial,
                                               .backoff_max = settings.backoff_max,
                                               .start_timeout = settings.start_timeout});
-  if (!on_trial)
-    wanted = number;
+  return number;
 }
 
 supervisor_state::version_entry* supervisor_state::find_version(uint64_t number) {
@@ -41,10 +40,10 @@ supervisor_state::version_entry* supervisor_state::find_server(uint64_t number) 
   return i == versions.end() ? nullptr : &i->second;
 }
 
-supervisor_state::version_entry& supervisor_state::version_of(const worker_entry& x) {
-  const auto i = versions.find(x.version());
-  require(i != versions.end(), "a worker has outlived its model version in the pool");
-  return i->second;
+supervisor_state::version_entry& supervisor_state::version_of(const supervision::worker& x) {
+  const auto of = find_version(x.version());
+  require(of != nullptr, "a worker has outlived its model version in the pool");
+  return *of;
 }
 
 supervisor_state::version_entry& supervisor_state::wanted_version() { return versions.at(wanted); }
@@ -53,8 +52,8 @@ const supervisor_state::version_entry& supervisor_state::wanted_version() const 
   return versions.at(wanted);
 }
 
-bool supervisor_state::is_server_up(const worker_entry& x) const {
-  const auto& keeper = versions.at(x.version()).keeper();
+bool supervisor_state::is_server_up(const supervision::worker& x) {
+  const auto& keeper = version_of(x).keeper();
   return keeper.number() == x.server() && keeper.is_running();
 }
 

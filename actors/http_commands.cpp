@@ -48,20 +48,17 @@ std::string methods_of(const std::string& path) {
 
 std::optional<http_reply> refuse_command(const http_request& x) {
   const auto& from = x.from;
-  const auto refuse = [](int status, const std::string& why) {
-    return http_reply{status, json{{"status", "error"}, {"error", why}}.dump() + "\n"};
-  };
   const std::string what = x.path == "/breaker" ? "the breaker can be switched"
                                                 : "the model can be changed";
   if (!from.starts_with("127.") && from != "::1" && !from.starts_with("::ffff:127."))
-    return refuse(403, what + " only from this machine, not from " + from);
+    return http_refusal(403, what + " only from this machine, not from " + from);
   for (const auto& [name, shown] : {std::pair{"origin", "Origin"},
                                     {"forwarded", "Forwarded"},
                                     {"x-forwarded-for", "X-Forwarded-For"}})
     if (x.header(name) != nullptr)
-      return refuse(403, what + " only by requests without the header " + shown);
+      return http_refusal(403, what + " only by requests without the header " + shown);
   if (x.header("content-length") == nullptr)
-    return refuse(411, "POST " + x.path + " needs a body, with Content-Length");
+    return http_refusal(411, "POST " + x.path + " needs a body, with Content-Length");
   return std::nullopt;
 }
 

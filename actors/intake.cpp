@@ -21,6 +21,7 @@ void intake::take(uint64_t jobs, uint64_t bytes) {
 
 void intake::give(uint64_t jobs, uint64_t bytes) {
   std::lock_guard guard{mutex_};
+  require(jobs <= jobs_ && bytes <= bytes_, "more credit is given back than was taken");
   jobs_ -= jobs;
   bytes_ -= bytes;
   if (open_locked())

@@ -47,10 +47,10 @@ std::vector<supervision::standby_supply::candidate> supervisor_state::candidates
 }
 
 void supervisor_state::fill() {
-  if (draining || given_up)
+  if (draining || given_up || self->clock().now() < spawn_after)
     return;
   for (auto& [number, of] : versions) {
-    if (!of.may_spawn() || self->clock().now() < spawn_after)
+    if (!of.may_spawn())
       continue;
     const supervision::standby_supply supply{of.is_on_trial() ? 1 : settings.standbys};
     for (auto missing = supply.missing(number, demands(), candidates()); missing > 0; --missing)
@@ -181,7 +181,7 @@ void supervisor_state::on_switched(const slot_switched& x) {
   if (find(done->old_worker))
     relieved.push_back(std::move(*done));
   else
-    finish_replacement(std::move(*done));
+    finish_replacement(*done);
 }
 
 void supervisor_state::end(worker_entry& x) {

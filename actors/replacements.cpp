@@ -135,8 +135,8 @@ void supervisor_state::begin_replacement(worker_entry& x) {
                x.doomed());
 }
 
-supervision::cause_evidence supervisor_state::counters_of(const worker_entry& x) const {
-  const auto* model = versions.at(x.version()).keeper().model();
+supervision::cause_evidence supervisor_state::counters_of(const worker_entry& x) {
+  const auto* model = version_of(x).keeper().model();
   return x.counters(model != nullptr ? model->memory.live : 0);
 }
 

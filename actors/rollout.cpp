@@ -4,9 +4,6 @@
 
 #include "actors/supervisor.hpp"
 
-#include "actors/log_line.hpp"
-#include "base/log.hpp"
-
 #include <algorithm>
 #include <iterator>
 #include <utility>
@@ -27,10 +24,8 @@ rollout_answer supervisor_state::begin_rollout(const rollout_request& x) {
     return {error{errc::unavailable, "the present model is not loaded yet"}};
   if (under_way)
     return {error{errc::unavailable, "a roll-out is under way already"}};
-  add_version(x.folder, true);
-  const auto number = next_version - 1;
+  const auto number = add_version(x.folder, true);
   under_way = rollout{number, self->clock().now(), {.folder = x.folder, .reason = {}}};
-  log_line(spdlog::level::info, "roll-out started", {}, {{"folder", x.folder}});
   settings.report->emit(events::rollout_started{.folder = x.folder});
   start_server(number);
   return {};
@@ -47,13 +42,13 @@ void supervisor_state::promote(version_entry& x) {
   for (auto& [id, w] : workers) // they would never serve
     if (w.version() != wanted && w.life().is_coming())
       end(w);
-  replace_outdated();
+  doom_outdated();
+  start_replacements();
 }
 
 void supervisor_state::reject(version_entry& x, const std::string& why) {
   if (!x.is_on_trial())
     return;
-  spdlog::error("roll-out of {} rejected: {}", x.folder(), why);
   settings.report->emit(events::rollout_rejected{.folder = x.folder(), .reason = why});
   x.retire();
   under_way->told.state = supervisor_status::rollout::phase::rejected;
@@ -63,13 +58,12 @@ void supervisor_state::reject(version_entry& x, const std::string& why) {
       end(w);
 }
 
-void supervisor_state::replace_outdated() {
+void supervisor_state::doom_outdated() {
   for (auto& [id, x] : workers)
     if (x.life().is_serving() && x.version() != wanted && !x.is_doomed())
       x.doom("its model version gives way to " + wanted_version().model()->name + "/"
                + wanted_version().model()->version,
              false, "rollout");
-  start_replacements();
 }
 
 void supervisor_state::follow_rollout() {
@@ -80,7 +74,7 @@ void supervisor_state::follow_rollout() {
       x.is_on_trial() && now - under_way->began > trial_starts * settings.start_timeout)
     reject(x, "no worker was ready in time");
   if (under_way->version == wanted)
-    replace_outdated();
+    doom_outdated();
   for (auto i = versions.begin(); i != versions.end();)
     i = has_ended(i->second) ? versions.erase(i) : std::next(i);
   if (versions.size() > 1)

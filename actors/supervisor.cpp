@@ -50,12 +50,12 @@ void supervisor_state::on_tick() {
     if (x.ends_after_dump() && !x.life().is_ending() && x.allocations().is_late(now))
       end(x);
   follow_explanations();
+  follow_rollout();
   start_replacements();
   settings.report->stats().slots_held.Set(static_cast<double>(slots_held()));
   for (auto& [number, x] : versions)
     if (!x.is_retiring())
       obey(x, x.keeper().tick(now));
-  follow_rollout();
   if (intensity_exceeded && intensity->recent(now) <= settings.restart_intensity / 2) {
     intensity_exceeded = false;
     worker_backoff->reset();
@@ -159,7 +159,7 @@ supervisor_actor::behavior_type supervisor(
   st.worker_backoff.emplace(settings.backoff_initial, settings.backoff_max,
                             settings.restart_period);
   st.settings = std::move(settings);
-  st.add_version(st.settings.model, false);
+  st.wanted = st.add_version(st.settings.model, false);
   for (uint32_t i = 0; i < st.settings.slots; ++i) {
     st.slots.emplace_back(i, st.wanted);
     st.inferences.push_back(make_inference(i, supervisor_actor{self}));

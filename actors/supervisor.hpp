@@ -83,12 +83,12 @@ struct supervisor_state {
   };
 
   // -- model versions and their fork servers (fork_servers.cpp)
-  void add_version(std::string folder, bool on_trial);
+  uint64_t add_version(std::string folder, bool on_trial); ///< Returns its number.
   version_entry* find_version(uint64_t number);
   version_entry* find_server(uint64_t number); ///< The version of this fork server.
-  version_entry& version_of(const worker_entry& x);
-  bool is_server_up(const worker_entry& x) const; ///< That forked it.
-  version_entry& wanted_version();                ///< That slots want.
+  version_entry& version_of(const supervision::worker& x);
+  bool is_server_up(const supervision::worker& x); ///< That forked it.
+  version_entry& wanted_version();                 ///< That slots want.
   const version_entry& wanted_version() const;
   void start_server(uint64_t version);
   void obey(version_entry& of, supervision::fork_server_keeper::orders x);
@@ -103,7 +103,7 @@ struct supervisor_state {
   void promote(version_entry& x); ///< Slots change to it from now on.
   void reject(version_entry& x, const std::string& why);
   void follow_rollout();
-  void replace_outdated(); ///< Workers of a version that their slots do not want.
+  void doom_outdated(); ///< Workers of a version that their slots do not want.
   /// Whether no slot wants it and no process of it is left. Ends its fork server after its workers.
   bool has_ended(version_entry& x);
   // -- workers' lives (lives.cpp)
@@ -144,7 +144,7 @@ struct supervisor_state {
   /// Reports the replacement of `slot` once the slot serves again and the old worker is gone.
   void finish_replacement(const replacement& done);
   events::evidence evidence_of(const worker_entry& x) const;
-  supervision::cause_evidence counters_of(const worker_entry& x) const;
+  supervision::cause_evidence counters_of(const worker_entry& x);
   // -- readings (readings.cpp)
   bool read_private(worker_entry& x); ///< The supervisor's own reading.
   void probe();

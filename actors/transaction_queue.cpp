@@ -57,14 +57,13 @@ std::vector<publication> transaction_queue::take(
 
 std::vector<publication> transaction_queue::remove_if(
   const std::function<bool(const publication&)>& gone) {
-  std::vector<publication> result;
-  std::erase_if(all_, [&](publication& x) {
-    if (!gone(x))
-      return false;
+  const auto first = std::stable_partition(all_.begin(), all_.end(),
+                                           [&gone](const publication& x) { return !gone(x); });
+  std::vector<publication> result{std::make_move_iterator(first),
+                                  std::make_move_iterator(all_.end())};
+  all_.erase(first, all_.end());
+  for (const auto& x : result)
     bytes_ -= x.content->bytes();
-    result.push_back(std::move(x));
-    return true;
-  });
   return result;
 }
 

@@ -41,17 +41,15 @@ int breaker(const breaker_options& options, const std::string& url) {
   json command{{"mode", options.mode}};
   if (!options.reason.empty())
     command["reason"] = options.reason;
-  const auto said = options.mode == "show" ? ask_service(url, "/breaker", limit)
-                                           : tell_service(url, "/breaker", command, limit);
-  if (!said)
-    return give_up(said.error());
-  if (said->status != 200)
-    return give_up({errc::io, url + " refuses (HTTP " + std::to_string(said->status)
-                                + "): " + shown_in(said->body, "error")});
+  const auto body = body_of(url, options.mode == "show"
+                                   ? ask_service(url, "/breaker", limit)
+                                   : tell_service(url, "/breaker", command, limit));
+  if (!body)
+    return give_up(body.error());
   if (options.as_json)
-    print_line(dumped(said->body));
+    print_line(dumped(*body));
   else
-    print(said->body);
+    print(*body);
   return exit_ok;
 }
 

@@ -52,22 +52,12 @@ void print(const json& body) {
              + (reason.empty() ? "" : ": " + printable(reason)));
 }
 
-/// The answer of /models, if it has the status that is wanted.
-expected<json> read(const std::string& url, const expected<service_answer>& said, int wanted) {
-  if (!said)
-    return tl::unexpected(said.error());
-  if (said->status != wanted)
-    return fail(errc::io, url + " refuses (HTTP " + std::to_string(said->status)
-                            + "): " + shown_in(said->body, "error"));
-  return said->body;
-}
-
 std::string outcome_of(const json& body) { return text_in(field(body, "rollout"), "state"); }
 
 /// Waits until no roll-out is under way.
 expected<json> follow(const std::string& url, steady_clock::time_point end) {
   for (;;) {
-    auto body = read(url, ask_service(url, "/models", longest_answer), 200);
+    auto body = body_of(url, ask_service(url, "/models", longest_answer));
     if (!body || outcome_of(*body) != "under_way")
       return body;
     if (steady_clock::now() >= end)
@@ -81,10 +71,10 @@ int rollout(const rollout_options& options, const std::string& url) {
   leave_on_interrupts(); // the roll-out goes on
   const auto end = steady_clock::now() + to_milliseconds(options.timeout_s);
   const auto orders = !options.version.empty();
-  auto body =
-    orders
-      ? read(url, tell_service(url, "/models", {{"version", options.version}}, longest_answer), 202)
-      : read(url, ask_service(url, "/models", longest_answer), 200);
+  auto body = orders ? body_of(
+                url, tell_service(url, "/models", {{"version", options.version}}, longest_answer),
+                202)
+                     : body_of(url, ask_service(url, "/models", longest_answer));
   if (body && orders)
     body = follow(url, end);
   if (!body)

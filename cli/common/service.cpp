@@ -115,6 +115,15 @@ expected<service_answer> talk(const std::string& url, const std::string& path,
 
 } // namespace
 
+expected<json> body_of(const std::string& url, expected<service_answer> said, int wanted) {
+  if (!said)
+    return tl::unexpected(said.error());
+  if (said->status != wanted)
+    return fail(errc::io, url + " refuses (HTTP " + std::to_string(said->status)
+                            + "): " + shown_in(said->body, "error"));
+  return std::move(said->body);
+}
+
 expected<service_answer> ask_service(const std::string& url, const std::string& path,
                                      std::chrono::milliseconds limit) {
   return talk(url, path, limit, [&](httplib::Client& client) { return client.Get(path); });

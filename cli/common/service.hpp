@@ -40,6 +40,10 @@ struct service_answer {
 expected<service_answer> ask_service(const std::string& url, const std::string& path,
                                      std::chrono::milliseconds limit);
 
+/// The body of an answer that has the status `wanted`; else `io` with the reason that it gives.
+expected<nlohmann::json> body_of(const std::string& url, expected<service_answer> said,
+                                 int wanted = 200);
+
 /// POST of `body`, with the same errors.
 expected<service_answer> tell_service(const std::string& url, const std::string& path,
                                       const nlohmann::json& body, std::chrono::milliseconds limit);

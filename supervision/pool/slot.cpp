@@ -16,6 +16,14 @@ events::worker_replaced replacement::to_event() const {
           .ms = ms()};
 }
 
+void replacement::correct(uint64_t worker, const std::string& other_cause,
+                          const std::string& other_reason) {
+  if (old_worker != worker)
+    return;
+  cause = other_cause;
+  reason = other_reason;
+}
+
 void slot::want_version(uint64_t version) {
   if (std::exchange(version_, version) != version)
     history_.forget();
@@ -28,10 +36,8 @@ void slot::want(replacement x) {
 }
 
 void slot::correct(uint64_t worker, const std::string& cause, const std::string& reason) {
-  if (!wanted_ || wanted_->old_worker != worker)
-    return;
-  wanted_->cause = cause;
-  wanted_->reason = reason;
+  if (wanted_)
+    wanted_->correct(worker, cause, reason);
 }
 
 uint64_t slot::link(uint64_t worker) {

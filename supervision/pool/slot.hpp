@@ -27,6 +27,8 @@ struct replacement {
   uint64_t bytes_recovered() const {
     return old_private > new_private ? old_private - new_private : 0;
   }
+  /// If it is that of `worker`: it had another reason than was thought.
+  void correct(uint64_t worker, const std::string& other_cause, const std::string& other_reason);
   double ms() const { return static_cast<double>(switched_us - decided_us) / 1000; }
   events::worker_replaced to_event() const;
 };
