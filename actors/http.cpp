@@ -86,11 +86,11 @@ struct moment {
 };
 
 /// null until it is loaded.
-json model_json(const http_settings& x) {
-  const auto model = x.model ? x.model() : events::model_version{};
-  if (model.name.empty())
-    return nullptr;
-  return events::to_json(model);
+json model_json(const supervisor_status& x) {
+  for (const auto& each : x.versions)
+    if (each.model && each.phase == supervision::served_version::phase::serving)
+      return events::to_json(*each.model);
+  return nullptr;
 }
 
 int64_t uptime_s(const http_settings& x) {
@@ -115,7 +115,7 @@ json health_json(const http_settings& settings, const moment& now, const conditi
   return {{"status", x.status(was_ready)},
           {"reasons", reasons},
           {"ready", x.ready()},
-          {"model", model_json(settings)},
+          {"model", model_json(v)},
           {"uptime_s", uptime_s(settings)},
           {"memory_percent", share * 100},
           {"threshold_exceeded", share >= settings.threshold},

@@ -6,7 +6,6 @@
 
 #include <chrono>
 #include <filesystem>
-#include <functional>
 #include <memory>
 #include <string>
 
@@ -24,8 +23,6 @@ struct http_settings {
   std::shared_ptr<metrics> stats;
   /// That of `model.path`: its neighbours may be rolled out.
   std::filesystem::path model_folder;
-  /// The model that serves, for `/health`; its name is empty before it is loaded.
-  std::function<events::model_version()> model;
   std::chrono::steady_clock::time_point started = std::chrono::steady_clock::now();
   double threshold = 0.8; ///< Share of container memory, for `/health`.
 };

@@ -47,23 +47,6 @@ void log_account(const char* what, const nlohmann::json& x) {
     spdlog::info("{}: {}", what, x.dump());
 }
 
-/// The model of the present fork server; written by the supervisor, read by HTTP.
-class current_model {
-public:
-  void set(const events::model_version& x) {
-    std::lock_guard guard{mutex_};
-    value_ = x;
-  }
-  events::model_version get() const {
-    std::lock_guard guard{mutex_};
-    return value_;
-  }
-
-private:
-  mutable std::mutex mutex_;
-  events::model_version value_;
-};
-
 /// Ends producers on threads of their own. Thread-safe. The destructor waits for them.
 class endings {
 public:
@@ -85,9 +68,8 @@ class service {
 public:
   service(const configs::config& c, wakeups& stop)
     : config_(c), stop_(stop), system_(system_config_), stats_(std::make_shared<metrics>()),
-      report_(
-        std::make_shared<reporter>(system_environment(), instance_name(), c.topics.events, stats_)),
-      model_(std::make_shared<current_model>()) {
+      report_(std::make_shared<reporter>(system_environment(), instance_name(), c.topics.events,
+                                         stats_)) {
     stats_->begin_slots(c.workers.slots);
     core_.emplace(system_, report_, wired_settings());
   }
@@ -101,7 +83,6 @@ public:
     web.dispatcher = core_->dispatcher();
     web.supervisor = core_->supervisor();
     web.stats = stats_;
-    web.model = [model = model_] { return model->get(); };
     web.threshold = config_.breaker.tighten_at;
     auto server = http_server::start(system_, std::move(web));
     if (!server)
@@ -180,10 +161,7 @@ private:
     x.records.end = [this](std::unique_ptr<messaging::producer> p) { endings_.add(std::move(p)); };
     x.pool.host = std::make_shared<process_host>(system_,
                                                  to_process_host_settings(config_, stats_));
-    x.pool.on_model = [model = model_, stats = stats_](const events::model_version& m) {
-      model->set(m);
-      stats->serve_model(m);
-    };
+    x.pool.on_model = [stats = stats_](const events::model_version& m) { stats->serve_model(m); };
     x.pool.on_fatal = [&stop = stop_](error why) { stop.fail_with(std::move(why)); };
     return x;
   }
@@ -234,7 +212,6 @@ private:
   caf::actor_system system_;
   std::shared_ptr<metrics> stats_;
   std::shared_ptr<reporter> report_;
-  std::shared_ptr<current_model> model_;
   std::optional<service_core> core_;
   std::unique_ptr<http_server> http_;
   std::shared_ptr<job_source> source_;

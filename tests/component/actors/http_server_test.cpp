@@ -156,8 +156,9 @@ TEST_F(HttpServer, AnswersAllSixPaths) {
 
 TEST_F(HttpServer, TellsTheModelOnceThereIsOneAndForHowLongItHasServed) {
   auto x = settings();
-  events::model_version model;
-  x.model = [&model] { return model; };
+  auto& versions = to_supervisor->status.versions;
+  versions.resize(1);
+  versions[0].phase = supervision::served_version::phase::serving;
   x.started = std::chrono::steady_clock::now() - std::chrono::seconds{725};
   auto started = http_server::start(sys, x);
   ASSERT_TRUE(started) << started.error().describe();
@@ -165,7 +166,7 @@ TEST_F(HttpServer, TellsTheModelOnceThereIsOneAndForHowLongItHasServed) {
   auto health = get("/health").body;
   EXPECT_TRUE(health.at("model").is_null());
   EXPECT_GE(health.at("uptime_s").get<int>(), 725);
-  model = {"digits", "1", "abc", "fp32"};
+  versions[0].model = events::model_version{"digits", "1", "abc", "fp32"};
   health = get("/health").body;
   EXPECT_EQ(health.at("model"), json::parse(R"({"name": "digits", "version": "1",
                                                "sha256": "abc", "precision": "fp32"})"));

@@ -19,6 +19,21 @@ protected:
     return v.promise + " is broken after " + std::to_string(v.at_us / 1'000) + " ms: " + v.what
            + "\n  bench/simulate " + shrink(x).arguments() + " --trace";
   }
+
+  /// The runs of twenty seeds with these faults only; no promise is broken in them.
+  static std::vector<outcome> runs_with(std::initializer_list<fault> faults) {
+    std::vector<outcome> runs;
+    for (uint64_t seed = 1; seed <= 20; ++seed) {
+      auto x = scenario::of(seed);
+      x.faults.reset();
+      for (const auto each : faults)
+        x.faults.set(static_cast<size_t>(each));
+      runs.push_back(run(x));
+      const auto& broken = runs.back().violations;
+      EXPECT_TRUE(broken.empty()) << tell(x, broken.front());
+    }
+    return runs;
+  }
 };
 
 /// Sanitizers slow it down.
@@ -84,42 +99,24 @@ TEST_F(Simulation, MakesEachFaultHappen) {
 
 TEST_F(Simulation, AnInstanceComesBackFromMaintenance) {
   uint64_t resumptions = 0;
-  for (uint64_t seed = 1; seed <= 20; ++seed) {
-    auto x = scenario::of(seed);
-    x.faults.reset();
-    x.faults.set(static_cast<size_t>(fault::maintenance));
-    x.faults.set(static_cast<size_t>(fault::job_hang)); // attempts that outlive the drain
-    const auto found = run(x);
-    ASSERT_TRUE(found.violations.empty()) << tell(x, found.violations.front());
+  // With attempts that outlive the drain.
+  for (const auto& found : runs_with({fault::maintenance, fault::job_hang}))
     resumptions += found.resumptions;
-  }
   // An order may also come before its service has started.
   EXPECT_GE(resumptions, 20u);
 }
 
 TEST_F(Simulation, AnotherVersionOfTheModelTakesOver) {
   uint64_t rollouts = 0;
-  for (uint64_t seed = 1; seed <= 20; ++seed) {
-    auto x = scenario::of(seed);
-    x.faults.reset();
-    x.faults.set(static_cast<size_t>(fault::rollout));
-    x.faults.set(static_cast<size_t>(fault::worker_kill));
-    const auto found = run(x);
-    ASSERT_TRUE(found.violations.empty()) << tell(x, found.violations.front());
+  for (const auto& found : runs_with({fault::rollout, fault::worker_kill}))
     rollouts += found.rollouts;
-  }
   EXPECT_GE(rollouts, 10u) << "some are refused, and some versions are unfit";
 }
 
 TEST_F(Simulation, MemoryPressureOpensTheBreakerAndPausesTheConsumer) {
   // Of some memory pressures: the others only reduce the credit.
   uint64_t openings = 0, pauses = 0, neither = 0;
-  for (uint64_t seed = 1; seed <= 20; ++seed) {
-    auto x = scenario::of(seed);
-    x.faults.reset();
-    x.faults.set(static_cast<size_t>(fault::memory_pressure));
-    const auto found = run(x);
-    ASSERT_TRUE(found.violations.empty()) << tell(x, found.violations.front());
+  for (const auto& found : runs_with({fault::memory_pressure})) {
     openings += found.openings;
     pauses += found.pauses;
     neither += found.openings + found.pauses == 0;
