@@ -60,7 +60,7 @@ expected<supervision::child_process> process_host::start_process(const std::stri
     spec.arguments.push_back(std::to_string(value));
   }
   if (settings_.faults_allowed)
-    spec.arguments.push_back("--faults-allowed");
+    spec.arguments.emplace_back("--faults-allowed");
   spec.control_fd = control_fd;
   spec.new_session = true; // a terminal's Ctrl-C is only for the control process
   spec.inherit = supervision::worker_environment();

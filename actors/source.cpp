@@ -242,7 +242,7 @@ void job_source::close(std::chrono::milliseconds limit, std::function<void(bool)
     close_limit_ms_ = limit.count();
     stopping_ = true;
     if (!ended_) {
-      on_end_.push_back(
+      on_end_.emplace_back(
         [until, done = std::move(done)] { done(std::chrono::steady_clock::now() < until); });
       return;
     }

@@ -213,8 +213,8 @@ TEST(LeakJudge, LetsArenasSettle) {
 }
 
 TEST(LeakJudge, LetsAnAllocatorSettleBesideTheLargestInput) {
-  // As jemalloc does (bench/recorded/large_images_*.csv): a 72 MB image leaves 97 MB of free
-  // pages that small requests must not split, so these take as much again, then it is flat.
+  // As jemalloc does (bench/supervision/recorded/large_images_*.csv): a 72 MB image leaves 97 MB of
+  // free pages that small requests must not split, so these take as much again, then it is flat.
   leak_judge aut{usual()};
   EXPECT_EQ(alarm(aut, 4000,
                   [](uint64_t i) {

@@ -2,7 +2,7 @@
 // by jobs from memory. Cases that need a GPU are in the actors' replacements_test.cpp, with a
 // worker that is only messages.
 
-#include "bench/pool.hpp"
+#include "bench/actors/pool.hpp"
 #include "support/places.hpp"
 
 #include <gmock/gmock.h>

@@ -1,6 +1,6 @@
 # Sourced by the commands in bench/: builds bench_NAME in the release tree and runs it.
 # Standard output has only its JSON.
-. "$(dirname "${BASH_SOURCE[0]}")/../scripts/lib/common.sh"
+. "$(dirname "${BASH_SOURCE[0]}")/../../scripts/lib/common.sh"
 
 # bench NAME ARGUMENT...
 bench() {
@@ -25,7 +25,7 @@ charted() {
   "$root/scripts/deps" --without kafka --charts
   case $name in judge) arguments+=(--series yes) ;; *) arguments+=(--series) ;; esac
   set +o pipefail # a bench that has measured and failed is drawn, too
-  (bench "$name" "${arguments[@]}") | "$root/.deps/charts/bin/python" "$root/bench/charts.py" "$name" "$folder"
+  (bench "$name" "${arguments[@]}") | "$root/.deps/charts/bin/python" "$root/bench/lib/charts.py" "$name" "$folder"
   rc=${PIPESTATUS[0]}
   exit "$rc"
 }
