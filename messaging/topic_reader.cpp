@@ -113,10 +113,10 @@ expected<int64_t> end_of(rd_kafka_t* client, const std::string& topic, int32_t p
   }
 }
 
-/// Why the broker's list of topics does not have this one.
-error not_listed(const kafka_properties& properties, const std::string& topic,
-                 std::chrono::milliseconds limit) {
-  const auto said = describe_topics(properties, {topic}, limit);
+/// Why the broker's list of topics does not have this one. It is asked only for what it says beside
+/// that, so not for long.
+error not_listed(const kafka_properties& properties, const std::string& topic) {
+  const auto said = describe_topics(properties, {topic}, std::chrono::seconds{5});
   if (said && said->at(topic).trouble && said->at(topic).trouble->code != errc::unavailable)
     return *said->at(topic).trouble;
   return {errc::unavailable,
@@ -135,7 +135,7 @@ expected<std::unique_ptr<topic_reader>> read_topic(kafka_properties properties,
     return tl::unexpected(known.error());
   const auto found = known->find(topic);
   if (found == nullptr)
-    return tl::unexpected(not_listed(properties, topic, limit));
+    return tl::unexpected(not_listed(properties, topic));
   // Partitions are assigned by hand: the group's name is never sent to the broker.
   properties["group.id"] = "ziyu-reader";
   properties["enable.auto.commit"] = "false";

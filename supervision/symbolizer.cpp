@@ -253,9 +253,12 @@ std::vector<std::vector<code_location>> symbolizer::resolve(
     answers[i].emplace_back();
     // The call itself lies before the address that it returns to.
     const auto address = addresses[i] == 0 ? 0 : addresses[i] - 1;
-    auto found = std::upper_bound(mappings_.begin(), mappings_.end(), address,
-                                  [](uint64_t x, const mapping& m) { return x < m.begin; });
-    if (found == mappings_.begin() || address >= (--found)->end)
+    const auto above = std::upper_bound(mappings_.begin(), mappings_.end(), address,
+                                        [](uint64_t x, const mapping& m) { return x < m.begin; });
+    if (above == mappings_.begin())
+      continue;
+    const auto found = std::prev(above);
+    if (address >= found->end)
       continue;
     answers[i].back().library = found->path.substr(found->path.rfind('/') + 1);
     files[found->path].push_back({address - found->begin + found->offset, i, 0, nullptr});

@@ -28,7 +28,7 @@ std::optional<fs::path> find_up(const fs::path& relative) {
   for (auto at = executable_dir(); at != at.parent_path(); at = at.parent_path())
     if (fs::exists(at / relative))
       return at / relative;
-  if (const auto installed = fs::path{"/usr/share/ziyu"} / relative; fs::exists(installed))
+  if (auto installed = fs::path{"/usr/share/ziyu"} / relative; fs::exists(installed))
     return installed;
   return std::nullopt;
 }

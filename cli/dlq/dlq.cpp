@@ -225,7 +225,7 @@ int show(const dlq_options& options, const configs::config& c) {
   auto found = record ? exact.letters(true) : std::vector<letter>{};
   if (found.empty()) {
     found = of_job.letters(true);
-    payload = payload_of_job;
+    payload = std::move(payload_of_job);
   }
   if (found.empty())
     return give_up({errc::io, "no dead letter " + options.which + " in " + c.topics.dead_letters});

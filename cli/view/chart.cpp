@@ -43,8 +43,8 @@ public:
 
   std::string all() const {
     const auto entries = chart_.series.size() + (chart_.marks.empty() ? 0 : 1);
-    const auto legend_rows = static_cast<double>((entries + legend_columns - 1) / legend_columns);
-    const auto height = legend_top + legend_rows * legend_row;
+    const auto legend_rows = (entries + legend_columns - 1) / legend_columns;
+    const auto height = legend_top + static_cast<double>(legend_rows) * legend_row;
     auto out = "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 " + number(width) + " "
                + number(height) + "\" width=\"" + number(width) + "\" height=\"" + number(height)
                + "\" font-family=\"system-ui, 'Noto Sans', 'Noto Sans CJK SC', sans-serif\" "
@@ -69,12 +69,14 @@ private:
 
   std::string axes() const {
     std::string out;
-    for (double y = 0; y <= max_y_ * 1.0001; y += step_y_) {
+    for (int i = 0; i * step_y_ <= max_y_ * 1.0001; ++i) {
+      const auto y = i * step_y_;
       out += line(left, py(y), width - right, py(y), "stroke=\"#e3e6ea\"");
       out += text_at(left - 8, py(y) + 4, number(y), "text-anchor=\"end\" fill=\"#57606a\"");
     }
-    for (double x = 0; x <= max_x_ * 1.0001; x += step_x_)
-      out += text_at(px(x), floor + 18, number(x), "text-anchor=\"middle\" fill=\"#57606a\"");
+    for (int i = 0; i * step_x_ <= max_x_ * 1.0001; ++i)
+      out += text_at(px(i * step_x_), floor + 18, number(i * step_x_),
+                     "text-anchor=\"middle\" fill=\"#57606a\"");
     out += text_at((left + width - right) / 2, floor + 40, chart_.x_label,
                    "text-anchor=\"middle\" fill=\"#57606a\"");
     return out
@@ -126,8 +128,9 @@ private:
   std::string legend() const {
     const auto column = (width - left - right) / legend_columns;
     auto entry_at = [&](size_t i) {
+      const auto row = i / legend_columns;
       return std::pair{left + column * static_cast<double>(i % legend_columns),
-                       legend_top + legend_row * static_cast<double>(i / legend_columns)};
+                       legend_top + legend_row * static_cast<double>(row)};
     };
     std::string out;
     for (size_t i = 0; i < chart_.series.size(); ++i) {

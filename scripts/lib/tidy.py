@@ -79,7 +79,12 @@ def versions(tidy, root):
 def key_of(entry, common, root):
     digest = hashlib.sha256(common)
     digest.update(entry["command"].replace(str(root), "").encode())
-    for path, text in sorted(ours_below(entry, root).items()):
+    parts = ours_below(entry, root)
+    for folder in pathlib.Path(entry["file"]).parents:
+        rules = folder / ".clang-tidy"  # the root's are in `common`
+        if folder.is_relative_to(root) and folder != root and rules.is_file():
+            parts[rules] = rules.read_bytes()
+    for path, text in sorted(parts.items()):
         digest.update(os.fsencode(path.relative_to(root)) + b"\0" + text)
     return digest.hexdigest()
 

@@ -11,6 +11,8 @@
 #include <httplib.h>
 #include <nlohmann/json.hpp>
 
+#include <future>
+
 namespace ziyu::actors {
 
 namespace {
@@ -87,13 +89,24 @@ protected:
   reply get(const std::string& path) {
     httplib::Client client{"127.0.0.1", server->port()};
     client.set_read_timeout(30);
-    auto x = client.Get(path.c_str());
+    auto x = client.Get(path);
     if (!x) {
       ADD_FAILURE() << "no answer to " << path;
       return {};
     }
     return {x->status, x->body, x->get_header_value("Content-Type"),
             json::parse(x->body, nullptr, false)};
+  }
+
+  /// The answers to requests that are made at the same time, by path.
+  std::map<std::string, reply> get_all(const std::vector<std::string>& paths) {
+    std::map<std::string, std::future<reply>> asked;
+    for (const auto& path : paths)
+      asked[path] = std::async(std::launch::async, [this, path] { return get(path); });
+    std::map<std::string, reply> answers;
+    for (auto& [path, answer] : asked)
+      answers[path] = answer.get();
+    return answers;
   }
 
   std::vector<std::string> reasons() { return get("/readyz").body["reasons"]; }
@@ -350,8 +363,7 @@ TEST_F(HttpServer, IsReadyWithAHalfOpenBreaker) {
 TEST_F(HttpServer, AnswersWhenTheDispatcherHangs) {
   to_dispatcher->silent = true;
   start();
-  for (const auto path : {"/livez", "/readyz", "/health", "/ledger"}) {
-    const auto x = get(path);
+  for (const auto& [path, x] : get_all({"/livez", "/readyz", "/health", "/ledger"})) {
     EXPECT_EQ(x.status, 503) << path;
     EXPECT_EQ(x.body["status"], "error");
     EXPECT_EQ(x.body["error"], "timeout: the dispatcher does not answer");
@@ -363,8 +375,7 @@ TEST_F(HttpServer, AnswersWhenTheDispatcherHangs) {
 TEST_F(HttpServer, AnswersWhenTheSupervisorHangs) {
   to_supervisor->silent = true;
   start();
-  for (const auto path : {"/livez", "/readyz", "/health", "/workers"}) {
-    const auto x = get(path);
+  for (const auto& [path, x] : get_all({"/livez", "/readyz", "/health", "/workers"})) {
     EXPECT_EQ(x.status, 503) << path;
     EXPECT_EQ(x.body["error"], "timeout: the supervisor does not answer");
   }
