@@ -85,7 +85,9 @@ class Broker:
             "appender.f.layout.pattern=[%d] %p %m (%c)%n\nrootLogger.level=info\nrootLogger.appenderRef.f.ref=f\n")
 
     def java(self, heap, *arguments):
-        return ["java", f"-Xmx{heap}", *JAVA_OPTIONS, f"-Dlog4j2.configurationFile={self.folder}/log4j2.properties",
+        classes = Path(self.cluster.jars).parent / "classes.jsa"  # made by scripts/deps
+        archive = [f"-XX:SharedArchiveFile={classes}"] if classes.exists() else []
+        return ["java", f"-Xmx{heap}", *archive, *JAVA_OPTIONS, f"-Dlog4j2.configurationFile={self.folder}/log4j2.properties",
                 f"-Djava.io.tmpdir={self.folder}", "-cp", f"{self.cluster.jars}/*", *arguments,
                 f"{self.folder}/server.properties"]
 

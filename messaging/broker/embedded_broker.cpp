@@ -166,6 +166,9 @@ public:
              "-Djava.io.tmpdir=" + (s_.folder / "tmp").string(),
              "-cp",
              s_.jars.string() + "/*"};
+    // Of another Java or other jars, Java ignores it.
+    if (const auto classes = s_.jars.parent_path() / "classes.jsa"; fs::exists(classes, status))
+      java_.insert(java_.begin() + 1, "-XX:SharedArchiveFile=" + classes.string());
     if (auto ok = configure(); !ok)
       return tl::unexpected(ok.error());
     // The log of an earlier run would look like a successful start.

@@ -21,7 +21,7 @@ http_answer http_get(const std::string& address, const std::string& path) {
   httplib::Client client{address.substr(0, colon), std::stoi(address.substr(colon + 1))};
   client.set_connection_timeout(5);
   client.set_read_timeout(10);
-  if (auto answer = client.Get(path.c_str()))
+  if (auto answer = client.Get(path))
     return {answer->status, answer->body};
   return {};
 }

@@ -12,7 +12,6 @@ using namespace ziyu;
 using namespace ziyu::e2e;
 using nlohmann::json;
 using namespace std::chrono_literals;
-using testing::HasSubstr;
 
 namespace {
 

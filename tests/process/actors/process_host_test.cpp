@@ -90,15 +90,15 @@ private:
   struct sink : spdlog::sinks::base_sink<std::mutex> {
     std::string text() {
       std::lock_guard guard{mutex_};
-      return text_;
+      return lines;
     }
     void sink_it_(const spdlog::details::log_msg& msg) override {
       const std::string line{msg.payload.data(), msg.payload.size()};
-      text_ += line + '\n';
+      lines += line + '\n';
       std::fprintf(stderr, "%s\n", line.c_str());
     }
     void flush_() override {}
-    std::string text_;
+    std::string lines;
   };
 
   std::shared_ptr<sink> sink_ = std::make_shared<sink>();

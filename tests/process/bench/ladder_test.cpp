@@ -30,7 +30,7 @@ protected:
   void start() {
     service_.emplace(settings, [this](const events::event& x) {
       std::lock_guard guard{mutex_};
-      events_.push_back({std::string{type_of(x.body)}, detail_of(x.body)});
+      events_.emplace_back(std::string{type_of(x.body)}, detail_of(x.body));
       changed_.notify_all();
     });
   }

@@ -36,18 +36,18 @@ outcome shell(const std::string& command) {
 class Installation : public ::testing::Test {
 protected:
   static void SetUpTestSuite() {
-    folder_ = new temp_dir{"ziyu-install"};
+    folder = new temp_dir{"ziyu-install"};
     const auto build = fs::path{test::program_dir()}.parent_path().string();
     const auto said = shell("cmake --install '" + build + "' --prefix '"
-                            + (folder_->path() / "first").string() + "'");
+                            + (folder->path() / "first").string() + "'");
     ASSERT_EQ(said.code, 0) << said.out;
-    fs::rename(folder_->path() / "first", prefix());
+    fs::rename(folder->path() / "first", prefix());
   }
-  static void TearDownTestSuite() { delete std::exchange(folder_, nullptr); }
+  static void TearDownTestSuite() { delete std::exchange(folder, nullptr); }
 
-  static std::string prefix() { return folder_->path() / "moved"; }
+  static std::string prefix() { return folder->path() / "moved"; }
 
-  static inline temp_dir* folder_ = nullptr;
+  static inline temp_dir* folder = nullptr;
 };
 
 } // namespace

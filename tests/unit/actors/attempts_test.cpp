@@ -134,7 +134,7 @@ TEST_F(Dispatcher, OnlyWhoEndsWorkersAloneIsGivenUp) {
     fail_attempt(errc::worker_died);
     advance(6s);
   }
-  if (slots[0]->open.size() > 0)
+  if (!slots[0]->open.empty())
     succeed();
   const auto all = outbox();
   EXPECT_EQ(all.size(), 3u);

@@ -520,7 +520,7 @@ TEST(Worker, ShowsItsSlotAndGenerationInTheListOfProcesses) {
   auto x = server.spawn();
   auto shown = [&x](const char* file) {
     const auto text = read_file("/proc/" + std::to_string(x.pid) + "/" + file).value_or("");
-    return std::string{text.c_str()}; // up to the first null byte
+    return text.substr(0, text.find('\0'));
   };
   EXPECT_EQ(shown("cmdline"), "ziyu-worker: standby");
   EXPECT_EQ(shown("comm"), "ziyu-standby\n");
