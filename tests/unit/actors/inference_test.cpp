@@ -46,7 +46,7 @@ protected:
     x.worker = id;
     x.pid = static_cast<int32_t>(1000 + id);
     x.generation = id;
-    x.channel = channel;
+    x.channel = std::move(channel);
     x.fault = std::move(fault);
     x.private_bytes = 8'000;
     x.private_offset = 4096;

@@ -56,7 +56,7 @@ TEST(Intake, StaysClosedOnHoldWhateverTheCredit) {
   const auto x = make_intake(10, 1'000);
   x->hold(true);
   EXPECT_FALSE(x->open());
-  credit{x, 1};
+  { const credit taken{x, 1}; }
   EXPECT_FALSE(x->open());
   x->hold(false);
   EXPECT_TRUE(x->open());

@@ -64,7 +64,7 @@ TEST(JobMemory, AskingForMoreThanFitsIsRefusedWithTheNumbersAndWhatToSet) {
   const std::vector<std::string> small{"memory.worker_budget_bytes=42MiB",
                                        "memory.worker_hard_limit_bytes=63MiB"};
   auto asked = small;
-  asked.push_back("jobs.max_pixels=24000000");
+  asked.emplace_back("jobs.max_pixels=24000000");
   const auto x = with(asked);
   ASSERT_FALSE(x);
   ASSERT_EQ(x.error().size(), 1u);
@@ -80,7 +80,7 @@ TEST(JobMemory, AskingForMoreThanFitsIsRefusedWithTheNumbersAndWhatToSet) {
   asked[2] = "jobs.max_pixels=6422528";
   EXPECT_TRUE(with(asked));
   asked[2] = "jobs.max_pixels=24000000";
-  asked.push_back("healing.enabled=false");
+  asked.emplace_back("healing.enabled=false");
   EXPECT_TRUE(with(asked));
 }
 

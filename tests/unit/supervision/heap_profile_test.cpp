@@ -108,7 +108,7 @@ TEST(HeapProfile, SurvivesAnyDamageToADump) {
 TEST(HeapProfile, BoundsWhatADumpMakesItHold) {
   std::string text = "heap_v2/1\n";
   for (auto i = 1; i <= 10; ++i) {
-    text += "@";
+    text += '@';
     for (auto depth = 0; depth < 1000; ++depth)
       text += " 0x" + std::to_string(i);
     text += "\n  t*: 1: 100 [0: 0]\n";

@@ -168,7 +168,7 @@ TEST(ChildProcess, IsEndedWithItsObject) {
     auto other = start(spec);
     second = other.pid();
     child_process moved{std::move(one)};
-    EXPECT_EQ(one.pid(), 0);
+    EXPECT_EQ(one.pid(), 0); // NOLINT(bugprone-use-after-move): what it is then
     EXPECT_EQ(moved.pid(), first);
     EXPECT_TRUE(moved.running());
     moved = std::move(other);

@@ -8,7 +8,6 @@
 
 using namespace ziyu::cli;
 using ziyu::test::read_xml;
-using ziyu::test::xml_element;
 
 namespace {
 

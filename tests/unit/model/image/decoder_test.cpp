@@ -120,6 +120,6 @@ TEST(Decoder, APrefixOfAnImageIsRefusedOrHasAllPixels) {
 TEST(Decoder, CopiesShareThePixels) {
   const auto image = decode_image(content("images/rgb.png"));
   ASSERT_TRUE(image);
-  const auto copy = *image;
+  const auto copy = *image; // NOLINT(performance-unnecessary-copy-initialization): it is the matter
   EXPECT_EQ(copy.pixels.data(), image->pixels.data());
 }

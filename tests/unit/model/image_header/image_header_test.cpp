@@ -181,9 +181,8 @@ TEST(ImageHeader, NamesOtherFormatsThatPeopleSend) {
     {"RIFF\x24\0\0\0WAVEfmt "sv, "RIFF, but not of a WebP"},
   };
   for (const auto& [bytes, name] : starts)
-    EXPECT_EQ(reason_of(std::string{bytes}), "not a JPEG, PNG, BMP, WebP or TIFF image ("
-                                               + std::string{name} + ", "
-                                               + std::to_string(bytes.size()) + " bytes)");
+    EXPECT_EQ(reason_of(bytes), "not a JPEG, PNG, BMP, WebP or TIFF image (" + std::string{name}
+                                  + ", " + std::to_string(bytes.size()) + " bytes)");
 }
 
 TEST(ImageHeader, SaysWhatDecodingTakes) {
