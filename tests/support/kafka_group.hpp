@@ -10,7 +10,7 @@
 
 namespace ziyu::test {
 
-inline constexpr std::chrono::milliseconds group_patience{30'000};
+inline constexpr std::chrono::milliseconds group_patience{120'000};
 
 /// A session that outlasts a short standstill of this machine: the mock evicts a member that was
 /// silent for longer. But whenever a member joins or leaves, all wait for a second less than it.
