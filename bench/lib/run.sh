@@ -38,3 +38,23 @@ chaos() {
   build release ziyu ziyu_worker >&2
   PYTHONPATH=$root/bench exec "$root/.deps/venv/bin/python" -m "$@"
 }
+
+# speed MODULE ARGUMENT...: a command of the Python package bench/speed, with the Python of the peers.
+speed() {
+  local python=${ZIYU_PEERS_PYTHON-} folder=$cache/peers wanted
+  "$root/scripts/deps" --test
+  use_ccache
+  configure release
+  build release ziyu ziyu_worker bench_bare_loop >&2
+  if [ -z "$python" ]; then
+    python=$folder/bin/python
+    wanted=$(sha256sum <"$root/bench/peers/requirements.txt")
+    if [ "$(cat "$folder/requirements.sha256" 2>/dev/null)" != "$wanted" ]; then
+      say "Installing bench/peers/requirements.txt in $folder (5 GB) ..."
+      python3 -m venv "$folder"
+      "$python" -m pip install --quiet --disable-pip-version-check -r "$root/bench/peers/requirements.txt"
+      printf '%s\n' "$wanted" >"$folder/requirements.sha256"
+    fi
+  fi
+  PYTHONPATH=$root/bench PYTHONDONTWRITEBYTECODE=1 exec "$python" -m "$@"
+}

@@ -1,0 +1,56 @@
+"""How much of what the machine can do a service does: jobs a second times the processor time that a bare loop takes for
+a job, divided by the processor time that the broker leaves (docs/benchmarks.md). Beside it, plain Python services on the
+same topic: one process with a thread for each processor, and a process for each processor with one thread."""
+
+import os
+import statistics
+
+from . import command, images, models
+from .stage import Stage, throughput
+from .subjects import PythonLoop, Ziyu
+
+
+def main():
+    options = command.parser("efficiency", __doc__)
+    options.add_argument("--model", action="append", choices=["resnet18", "vit_b_16"], help="default: resnet18")
+    options.add_argument("--seconds", type=float, default=20, help="about how long one run takes (default %(default)s)")
+    options = options.parse_args()
+    report, before = command.begin("efficiency", options)
+    report["models"] = {x: measure(x, options) for x in options.model or ["resnet18"]}
+    command.print_report(report, before)
+
+
+def measure(name, options):
+    model, processors = models.folder(name), len(os.sched_getaffinity(0))
+    with Stage() as stage, command.Photographs() as folder:
+        photographs = images.photographs()
+        pace = command.bare_loop(model, folder, processors, seconds=5)["images_per_second"]
+        count = max(40, round(pace * options.seconds))
+        topic = stage.new_name("jobs")
+        stage.create(topic)
+        stage.fill(topic, photographs, count)
+        limit = 20 * options.seconds + 120
+        # Also warms the broker's JVM.
+        throughput(stage, Ziyu(model), topic, count, limit)
+        run = lambda subject: lambda: throughput(stage, subject, topic, count, limit)
+        found = command.in_turn(
+            options.repetitions,
+            bare_loop=lambda: command.bare_loop(model, folder, processors),
+            ziyu=run(Ziyu(model)),
+            python_one_process=run(PythonLoop(model, 1, processors)),
+            python_processes=run(PythonLoop(model, processors, 1)))
+    bare = command.summary(found.pop("bare_loop"), "images_per_second", "cpu_ms_per_image")
+    made = {"images": count, "bare_loop": bare}
+    for subject, results in found.items():
+        made[subject] = {**command.summary(results, "jobs_per_second"), "cpu_ms_per_second": command.cpu_summary(results)}
+        made[subject]["of_bare_loop"] = round(made[subject]["jobs_per_second"] / bare["images_per_second"], 3)
+        made[subject]["efficiency"] = round(statistics.median(
+            x["jobs_per_second"] * bare["cpu_ms_per_image"] / (processors * 1000 - x["cpu_ms_per_second"]["broker"])
+            for x in results), 3)
+    best = max(made[x]["jobs_per_second"] for x in ("python_one_process", "python_processes"))
+    made["ziyu"]["of_best_python"] = round(made["ziyu"]["jobs_per_second"] / best, 3)
+    return made
+
+
+if __name__ == "__main__":
+    main()
