@@ -13,6 +13,9 @@ namespace {
 
 constexpr auto tick_interval = 100ms;
 
+/// A group of records that is not answered for so long holds no other one up.
+constexpr auto group_patience = 100ms;
+
 } // namespace
 
 bool publisher_state::ensure_producer() {
@@ -63,7 +66,8 @@ void publisher_state::accept(publication x) {
 
 void publisher_state::pump() {
   const auto now = self->clock().now();
-  if (now < not_before || (backlog.empty() && aside.empty()) || !ensure_producer())
+  if (now < not_before || (backlog.empty() && aside.empty()) || !groups->open(now)
+      || !ensure_producer())
     return;
   for (auto& x : aside.due(now)) {
     pending_publication item;
@@ -78,8 +82,9 @@ void publisher_state::pump() {
     if (now < x.not_before)
       backlog.push_back(std::move(x));
     else if (!hand_on(std::move(x)))
-      return;
+      break;
   }
+  groups->close();
 }
 
 bool publisher_state::hand_on(pending_publication x) {
@@ -96,6 +101,7 @@ bool publisher_state::hand_on(pending_publication x) {
   if (ok) {
     x.producer = producers;
     x.given = now;
+    x.group = groups->add(now);
     in_flight.emplace(next_token++, std::move(x));
     return true;
   }
@@ -233,6 +239,7 @@ void publisher_state::on_report(const messaging::delivery_report& x) {
     return; // a report of a producer that was given up
   auto entry = std::move(i->second);
   in_flight.erase(i);
+  groups->settle(entry.group);
   if (!x.failure) {
     on_delivered(entry);
   } else {
@@ -313,6 +320,7 @@ publisher_actor::behavior_type publisher(publisher_actor::stateful_pointer<publi
   st.self = self;
   st.settings = std::move(settings);
   st.retry.emplace(100ms, 10'000ms);
+  st.groups.emplace(st.settings.max_groups, group_patience);
   st.watch.emplace(st.settings.stall_limit, self->clock().now());
   self->delayed_send(self, tick_interval, atom::tick{});
   return {

@@ -3,6 +3,7 @@
 #include "actors/delivery_watch.hpp"
 #include "actors/protocol.hpp"
 #include "actors/reporter.hpp"
+#include "messaging/send_groups.hpp"
 #include "supervision/backoff.hpp"
 
 #include <caf/typed_event_based_actor.hpp>
@@ -33,6 +34,10 @@ struct publisher_settings {
   /// pending, and when a topic takes no results for so long. Events alone never open it: jobs can
   /// be worked on without them.
   std::chrono::milliseconds stall_limit{10'000};
+  /// Groups of records on their way at once: `messaging::send_groups`. Two keep a broker busy; with
+  /// more, requests would be smaller, and librdkafka polls without pause while five requests of a
+  /// partition are unanswered.
+  size_t max_groups = 2;
   /// A topic that acknowledges nothing for so long, while others do, is set aside.
   std::chrono::milliseconds silence_limit{5'000};
 };
@@ -55,6 +60,7 @@ struct publisher_state {
     std::chrono::steady_clock::time_point not_before{};
     uint32_t tries = 0;
     uint64_t producer = 0;                         ///< Number of the producer that has it.
+    uint64_t group = 0;                            ///< With which it went to that producer.
     std::chrono::steady_clock::time_point given{}; ///< When it was given to that producer.
     bool set_aside = false;                        ///< The dispatcher has been told.
   };
@@ -66,7 +72,8 @@ struct publisher_state {
   uint64_t next_token = 1;
   std::map<uint64_t, pending_publication> in_flight; ///< By token.
   std::deque<pending_publication> backlog;
-  uint64_t event_bytes = 0; ///< Of pending events.
+  std::optional<messaging::send_groups> groups; ///< Those on their way.
+  uint64_t event_bytes = 0;                     ///< Of pending events.
   /// Results and dead letters in flight or in the backlog, without those that are set aside.
   uint64_t pending_jobs = 0;
   actors::set_aside aside;

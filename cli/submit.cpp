@@ -13,6 +13,7 @@
 #include "cli/kafka/waiting_note.hpp"
 #include "cli/view/drawing.hpp"
 #include "cli/view/rows.hpp"
+#include "messaging/kafka_defaults.hpp"
 #include "messaging/kafka_producer.hpp"
 
 #include <algorithm>
@@ -93,8 +94,10 @@ public:
       ids_(options.prefix, system_environment().random()), total_(files_.size() * options.repeat) {}
 
   int run() {
+    auto properties = configs::producer_properties(c_);
+    messaging::set_default_linger(properties, "5"); // jobs come as fast as they are read
     auto out = messaging::make_kafka_producer(
-      configs::producer_properties(c_),
+      std::move(properties),
       [this](messaging::delivery_report x) { upload_.report(std::move(x)); });
     if (!out)
       return give_up(out.error());

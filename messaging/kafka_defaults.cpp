@@ -68,10 +68,10 @@ expected<void> check_numbers(const rd_kafka_conf_t* conf, const kafka_properties
   return {};
 }
 
-kafka_properties with_common_producer_defaults(kafka_properties x) {
+kafka_properties with_common_producer_defaults(kafka_properties x, const char* linger_ms) {
   x["enable.idempotence"] = "true";
   x["acks"] = "all";
-  set_default(x, "linger.ms", "queue.buffering.max.ms", "5");
+  set_default_linger(x, linger_ms);
   x.insert({
     {"reconnect.backoff.max.ms", default_reconnect_ms(x)},
     {"client.id", "ziyu"},
@@ -128,14 +128,18 @@ kafka_properties with_consumer_defaults(kafka_properties x) {
   return x;
 }
 
+void set_default_linger(kafka_properties& x, const char* ms) {
+  set_default(x, "linger.ms", "queue.buffering.max.ms", ms);
+}
+
 kafka_properties with_producer_defaults(kafka_properties x) {
-  x = with_common_producer_defaults(std::move(x));
+  x = with_common_producer_defaults(std::move(x), "0");
   set_default(x, "message.timeout.ms", "delivery.timeout.ms", "120000");
   return x;
 }
 
 kafka_properties with_transactional_defaults(kafka_properties x, std::chrono::milliseconds limit) {
-  x = with_common_producer_defaults(std::move(x));
+  x = with_common_producer_defaults(std::move(x), "5");
   x.emplace("transaction.timeout.ms", std::to_string(2 * limit.count()));
   set_default(x, "message.timeout.ms", "delivery.timeout.ms", std::to_string(limit.count()));
   return x;

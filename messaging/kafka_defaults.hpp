@@ -13,6 +13,10 @@ namespace ziyu::messaging {
 kafka_properties with_consumer_defaults(kafka_properties given);
 kafka_properties with_producer_defaults(kafka_properties given);
 
+/// How long a record waits for others to go with, unless `x` says it. The default is 0, for those
+/// who form groups of records themselves: `send_groups`.
+void set_default_linger(kafka_properties& x, const char* ms);
+
 /// @param limit As `transaction_settings::limit`.
 kafka_properties with_transactional_defaults(kafka_properties given,
                                              std::chrono::milliseconds limit);

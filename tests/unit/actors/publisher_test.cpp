@@ -25,6 +25,7 @@ protected:
     s.report = report;
     s.max_event_bytes = max_event_bytes;
     s.stall_limit = 10s;
+    s.max_groups = 1'000; // one of each record
     tune(s);
     aut = spawn(publisher, s);
   }
@@ -116,6 +117,31 @@ TEST_F(Publisher, KeepsWhatDoesNotFitTheProducersQueue) {
   advance(200ms);
   acknowledge_all();
   EXPECT_EQ(delivered(), (keys{"0", "1", "2"}));
+}
+
+TEST_F(Publisher, SendsALoneRecordAtOnceAndThoseThatComeMeanwhileAsOneGroup) {
+  start(1'000, [](publisher_settings& s) { s.max_groups = 2; });
+  for (auto i = 1; i <= 6; ++i)
+    publish(i);
+  EXPECT_EQ(kafka.in_flight.size(), 2u) << "two groups of one";
+  kafka.acknowledge();
+  run();
+  EXPECT_EQ(kafka.in_flight.size(), 5u) << "the second, and four as one group";
+  kafka.acknowledge();
+  run();
+  publish(7);
+  EXPECT_EQ(kafka.in_flight.size(), 5u);
+  acknowledge_all();
+  EXPECT_EQ(delivered(), (keys{"1", "2", "3", "4", "5", "6", "7"}));
+}
+
+TEST_F(Publisher, RecordsThatNobodyAnswersHoldOthersUpForATenthOfASecond) {
+  start(1'000, [](publisher_settings& s) { s.max_groups = 2; });
+  for (auto i = 1; i <= 3; ++i)
+    publish(i);
+  EXPECT_EQ(kafka.in_flight.size(), 2u);
+  advance(200ms);
+  EXPECT_EQ(kafka.in_flight.size(), 3u);
 }
 
 TEST_F(Publisher, TriesAFailedDeliveryAgainWithGrowingPauses) {
