@@ -15,7 +15,7 @@ using namespace std::chrono_literals;
 
 namespace {
 
-constexpr auto patience = 30s;
+constexpr auto patience = 60s;
 
 kafka_ptr make_admin(const kafka_properties& client) {
   auto conf = must(make_conf(client));
@@ -56,11 +56,13 @@ void delete_records(const kafka_properties& client, const topic_partition& where
 /// A consumer of the stage's jobs, and its events.
 class reader {
 public:
-  explicit reader(const stage& x) : jobs_(x.topic("jobs")) {
+  explicit reader(const stage& x, const std::string& refresh_ms = "10000")
+    : jobs_(x.topic("jobs")) {
     auto properties = x.client();
     properties["group.id"] = x.topic("reader");
-    // The consumer learns of a new topic when it fetches from the old one.
-    properties["topic.metadata.refresh.interval.ms"] = "600000";
+    // The consumer learns of a new topic when it fetches from the old one. When it asks while there
+    // is neither, it learns that there is none, and then it learns of the new one by this.
+    properties["topic.metadata.refresh.interval.ms"] = refresh_ms;
     from_ = must(make_kafka_consumer(properties, {jobs_}));
   }
   ~reader() { from_->close(5s); }
@@ -77,8 +79,10 @@ public:
         }
         if (const auto* found = std::get_if<records_lost>(&event))
           lost.push_back(*found);
-        if (std::holds_alternative<partitions_revoked>(event))
+        if (std::holds_alternative<partitions_revoked>(event)) {
           from_->finish_revoke();
+          ++revocations;
+        }
         views = from_->view();
         return holds();
       },
@@ -96,6 +100,7 @@ public:
 
   std::vector<record> records;
   std::set<uint64_t> assigned;
+  int revocations = 0;
   std::map<topic_partition, committed_state> committed;
   std::vector<records_lost> lost;
   std::vector<partition_view> views;
@@ -150,6 +155,20 @@ TEST(LogWentBack, ATopicThatWasMadeAnewAndHasGrownToWhereWeAreIsReadFromItsBegin
     return fresh.size() == 30;
   }))
     << fresh.size();
+}
+
+TEST(LogWentBack, ATopicThatWasGoneForAWhileIsReadFromItsBeginning) {
+  stage x{shared_broker(), true, 1};
+  reader r{x, "200"};
+  submit(x, 20);
+  ASSERT_TRUE(r.read(20));
+  ASSERT_TRUE(r.commit(20, r.records.back().leader_epoch));
+  delete_topic(x.client(), x.topic("jobs"));
+  ASSERT_TRUE(r.read_until([&] { return r.revocations > 0; }));
+  must(create_topics(x.client(), {{x.topic("jobs"), 1, 1, {}}}, patience));
+  submit(x, 30);
+  EXPECT_TRUE(r.read(50)) << r.records.size();
+  EXPECT_EQ(r.records[20].id.offset, 0);
 }
 
 TEST(LogWentBack, RecordsThatRetentionTookBeforeTheyWereReadAreCounted) {
