@@ -10,6 +10,8 @@
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
+#include <fstream>
+#include <random>
 #include <sstream>
 
 #include <arpa/inet.h>
@@ -24,8 +26,8 @@ using clock = std::chrono::steady_clock;
 
 namespace {
 
-/// Binds 127.0.0.1:`port` (0: any) for a moment. Returns the port, or 0 when it is taken.
-uint16_t probe_port(uint16_t port) {
+/// Binds 127.0.0.1:`port` for a moment. False when it is taken.
+bool is_free(uint16_t port) {
   wire::unique_fd fd{::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
   int yes = 1;
   ::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
@@ -33,11 +35,7 @@ uint16_t probe_port(uint16_t port) {
   address.sin_family = AF_INET;
   address.sin_port = htons(port);
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t size = sizeof address;
-  if (::bind(fd.get(), reinterpret_cast<sockaddr*>(&address), size) != 0
-      || ::getsockname(fd.get(), reinterpret_cast<sockaddr*>(&address), &size) != 0)
-    return 0;
-  return ntohs(address.sin_port);
+  return ::bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
 }
 
 expected<std::string> find_java() {
@@ -190,14 +188,16 @@ private:
       port = port == 0 ? old_port : port;
     }
     if (port == 0)
-      port = probe_port(0);
-    else if (probe_port(port) == 0)
+      port = free_port();
+    else if (!is_free(port))
       return fail(errc::io, "port " + std::to_string(port) + " of 127.0.0.1 is taken"
                               + (port == old_port ? ": perhaps a broker of " + s_.folder.string()
                                                       + " runs there already"
                                                   : ": choose another or none"));
-    if (controller == 0 || probe_port(controller) == 0)
-      controller = probe_port(0);
+    if (controller == 0 || !is_free(controller))
+      controller = free_port();
+    if (port == 0 || controller == 0)
+      return fail(errc::io, "no port of 127.0.0.1 is free for a broker");
     bootstrap_ = "127.0.0.1:" + std::to_string(port);
     for (const auto& [name, text] :
          {std::pair{"server.properties", server_properties(s_, port, controller)},
@@ -288,6 +288,20 @@ expected<fs::path> find_jars() {
     return fs::path{"/usr/share/ziyu/kafka"};
   return fail(errc::unavailable, "Kafka's jars are missing: run scripts/deps (it puts them into"
                                  " .deps/kafka/lib), or set ZIYU_KAFKA_LIB");
+}
+
+uint16_t free_port() {
+  constexpr uint16_t lowest = 10'240, width = 20'000;
+  uint32_t clients = 32'768; // Linux's default
+  std::ifstream{"/proc/sys/net/ipv4/ip_local_port_range"} >> clients;
+  const auto end = static_cast<uint16_t>(std::clamp<uint32_t>(clients, lowest + 1, 65'535));
+  const auto begin = std::max<int>(lowest, end - width);
+  std::random_device dice;
+  std::uniform_int_distribution<int> any{begin, end - 1};
+  for (auto tries = 0; tries < 200; ++tries)
+    if (const auto port = static_cast<uint16_t>(any(dice)); is_free(port))
+      return port;
+  return 0;
 }
 
 expected<embedded_broker> embedded_broker::start(broker_settings settings) {

@@ -24,6 +24,11 @@ struct broker_settings {
 /// folder of the executable or one above it, else /usr/share/ziyu/kafka.
 expected<std::filesystem::path> find_jars();
 
+/// A port of 127.0.0.1 that nobody listens on, chosen at random below the range from which the
+/// kernel gives ports to clients (ip(7), ip_local_port_range). So no client takes it before the
+/// broker listens on it, or while the broker is restarted. 0: there is none.
+uint16_t free_port();
+
 /// A real Apache Kafka (KRaft, one node) on 127.0.0.1 as a child process, for trying things out and
 /// for tests. The destructor ends it; its data stays.
 class embedded_broker {

@@ -4,7 +4,9 @@
 #include <gtest/gtest.h>
 
 #include <cstdlib>
+#include <fstream>
 #include <optional>
+#include <set>
 
 using namespace ziyu;
 namespace fs = std::filesystem;
@@ -79,4 +81,20 @@ TEST(EmbeddedBroker, WithoutJarsSaysWhereTheyWereLookedFor) {
   ASSERT_FALSE(x);
   EXPECT_EQ(x.error().code, errc::unavailable);
   EXPECT_NE(x.error().message.find("ZIYU_KAFKA_LIB="), std::string::npos) << x.error().message;
+}
+
+TEST(FreePort, IsNoneThatTheKernelGivesToClients) {
+  uint32_t clients = 0;
+  std::ifstream{"/proc/sys/net/ipv4/ip_local_port_range"} >> clients;
+  ASSERT_GT(clients, 0u);
+  std::set<uint16_t> found;
+  for (auto i = 0; i < 20; ++i) {
+    const auto port = broker::free_port();
+    EXPECT_GT(port, 1'024u);
+    if (clients > 20'000) { // else there may be none below
+      EXPECT_LT(port, clients);
+    }
+    found.insert(port);
+  }
+  EXPECT_GT(found.size(), 1u) << "two brokers that start at once would choose the same";
 }
