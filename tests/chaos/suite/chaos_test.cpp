@@ -111,7 +111,7 @@ TEST(Chaos, AnInterruptLeavesNothing) {
   EXPECT_TRUE(eventually([&] { return seen("services are ready"); }, std::chrono::seconds{180}))
     << read_file(events).value_or("no log");
   ::kill(running.pid(), SIGTERM);
-  EXPECT_TRUE(running.wait(std::chrono::seconds{30}).has_value());
+  EXPECT_TRUE(running.wait(std::chrono::seconds{120}).has_value());
   std::filesystem::remove_all(log);
   // After each test it is checked that no process is left.
 }
