@@ -5,7 +5,7 @@ same topic: one process with a thread for each processor, and a process for each
 import os
 import statistics
 
-from . import command, images, models
+from . import command, models
 from .stage import Stage, throughput
 from .subjects import PythonLoop, Ziyu
 
@@ -22,13 +22,13 @@ def main():
 
 def measure(name, options):
     model, processors = models.folder(name), len(os.sched_getaffinity(0))
-    with Stage() as stage, command.Photographs() as folder:
-        photographs = images.photographs()
+    photographs = command.Photographs()
+    with Stage() as stage, photographs as folder:
         pace = command.bare_loop(model, folder, processors, seconds=5)["images_per_second"]
         count = max(40, round(pace * options.seconds))
         topic = stage.new_name("jobs")
         stage.create(topic)
-        stage.fill(topic, photographs, count)
+        stage.fill(topic, photographs.values, count)
         limit = 20 * options.seconds + 120
         # Also warms the broker's JVM.
         throughput(stage, Ziyu(model), topic, count, limit)

@@ -31,15 +31,3 @@ def cpu_seconds(pid):
     except (FileNotFoundError, ProcessLookupError):
         return 0.0
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def below(pid):
-    """The process and all processes below it."""
-    found = [pid]
-    try:
-        for task in Path(f"/proc/{pid}/task").iterdir():
-            for child in (task / "children").read_text(encoding="ascii").split():
-                found += below(int(child))
-    except (FileNotFoundError, ProcessLookupError):
-        pass
-    return found

@@ -3,7 +3,6 @@ and is timed by the broker: by the times at which it appended the results."""
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -13,17 +12,13 @@ from pathlib import Path
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from chaos_suite.processes import descendants, free_port
+
 from . import machine
 
 ROOT = Path(__file__).resolve().parents[2]
 ZIYU = ROOT / "build/release/bin/ziyu"
 PARTITIONS = 4
-
-
-def free_port():
-    with socket.socket() as any_port:
-        any_port.bind(("127.0.0.1", 0))
-        return any_port.getsockname()[1]
 
 
 def await_true(what, done, limit_s, alive=()):
@@ -167,7 +162,6 @@ def throughput(stage, subject, topic, count, limit_s):
 def usage(stage, processes):
     """Processor time so far: of the broker, of the processes, and of all that they have started."""
     pids = [x.pid for x in processes]
-    children = [x for pid in pids for x in machine.below(pid) if x not in pids]
-    return {"broker": sum(map(machine.cpu_seconds, machine.below(stage.broker.pid))),
-            "own": sum(map(machine.cpu_seconds, pids)), "children": sum(map(machine.cpu_seconds, children)),
-            "machine": machine.ticks()[0]}
+    spent = lambda some: sum(map(machine.cpu_seconds, some))
+    return {"broker": spent([stage.broker.pid, *descendants(stage.broker.pid)]), "own": spent(pids),
+            "children": spent(x for pid in pids for x in descendants(pid)), "machine": machine.ticks()[0]}

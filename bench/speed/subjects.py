@@ -5,6 +5,8 @@ import os
 import sys
 import urllib.request
 
+from chaos_suite.processes import free_port
+
 from . import stage as stages
 
 PEERS = stages.ROOT / "bench/peers"
@@ -17,7 +19,7 @@ class Ziyu:
         self.model, self.settings = model, settings
 
     def start(self, stage, topic, results):
-        name, self.port = stage.new_name("ziyu"), stages.free_port()
+        name, self.port = stage.new_name("ziyu"), free_port()
         others = [stage.new_name("dead"), stage.new_name("events")]
         stage.create(*others)
         x = {"kafka": {"bootstrap.servers": stage.brokers, "group.id": name,
