@@ -8,7 +8,7 @@ import signal
 import sys
 from pathlib import Path
 
-from .processes import adopt_orphans, end_all_descendants, own_mounts
+from .processes import Cgroup, adopt_orphans, end_all_descendants, own_mounts
 from .run import STALL_LIMIT_S, new_seed
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -58,8 +58,12 @@ def execute(made, options, function, limit_s):
     adopt_orphans()
     own_mounts()
 
+    # An exception that a handler raises inside a library's C code may be lost there, or become another one: the end
+    # does not depend on it.
     def interrupted(number, _):
-        raise SystemExit(128 + number)
+        end_all_descendants()
+        Cgroup.remove_all()
+        os._exit(128 + number)
     signal.signal(signal.SIGTERM, interrupted)
     signal.signal(signal.SIGINT, interrupted)
     # If the suite itself hangs, report where and end it, with everything that it started.

@@ -146,8 +146,17 @@ def end_all_descendants(limit_s=10):
 class Cgroup:
     """A memory cgroup of our own with a limit, version 1 or 2. Only root can make one: see `make`."""
 
+    made = set()  # those not removed yet
+
     def __init__(self, folder, enter, v2):
         self.folder, self.enter, self.v2 = folder, enter, v2
+        self.made.add(self)
+
+    @classmethod
+    def remove_all(cls):
+        """Removes those that were made and not removed yet. No process may be in them."""
+        for cgroup in list(cls.made):
+            cgroup.remove()
 
     @classmethod
     def make(cls, name, limit_bytes, enter):
@@ -191,6 +200,7 @@ class Cgroup:
 
     def remove(self):
         """Removes the cgroup. No process may be in it."""
+        self.made.discard(self)
         for _ in range(100):
             try:
                 self.folder.rmdir()

@@ -311,8 +311,8 @@ private:
     }
   }
 
-  /// No result overtakes a record before it, but bad input, which takes no part. A dead letter holds
-  /// nobody up once a producer has had it: it may be set aside.
+  /// No result overtakes a record before it, but bad input, which takes no part. A dead letter
+  /// holds nobody up once a producer has had it: it may be set aside.
   void expect_in_order(const std::string& key) {
     if (order_ != ordering::partition)
       return;
