@@ -24,11 +24,12 @@ constexpr auto suspect_patience = 5s;
 
 } // namespace
 
-void dispatcher_state::on_slot_up(uint32_t index, inference_actor actor) {
+void dispatcher_state::on_slot_up(uint32_t index, inference_actor actor, uint32_t most_jobs) {
   require(index < settings.slots, "only the slots of the pool take jobs");
   auto& x = slots[index];
   x.actor = std::move(actor);
   x.up = true;
+  x.most_jobs = most_jobs;
   dispatch();
 }
 
@@ -53,20 +54,27 @@ void dispatcher_state::begin_what_may() {
     waits_for_room = !x.job.reason && !has_room(x);
     return !waits_for_room;
   };
+  auto free = free_slots();
   for (auto& [number, place] : slots) {
     if (!place.is_free())
       continue;
     const auto index = number;
+    const auto most = former->most_jobs(place.most_jobs, queue.size(), free--);
+    if (waits_for_more(std::min(place.most_jobs, settings.max_batch)))
+      return;
     auto& batch = place.running;
+    uint64_t bytes = 0; // of the batch's images
     // A suspect runs alone, so that it is known who ends a worker.
-    while (batch.size() < settings.max_batch && breaker->admits() > 0
+    while (batch.size() < most && breaker->admits() > 0
            && (batch.empty() || !runs_alone(*batch.front()))) {
       auto item = queue.pop(now, [&](job_entry& x) {
-        return suits(x, index) && (batch.empty() || !runs_alone(x)) && admit(x);
+        return suits(x, index) && (batch.empty() || !runs_alone(x)) && admit(x)
+               && (x.job.reason || former->fits(bytes, x.job.job->image->size()));
       });
       if (!item)
         break;
       if (!item->job.reason) {
+        bytes += std::max<uint64_t>(item->job.job->image->size(), 1);
         begin(*item);
         batch.push_back(std::move(item));
         continue;
@@ -79,6 +87,23 @@ void dispatcher_state::begin_what_may() {
     if (!batch.empty())
       start(index);
   }
+}
+
+bool dispatcher_state::waits_for_more(uint32_t most) {
+  const auto oldest_us = queue.oldest_us();
+  if (settings.max_batch_delay == 0ms || queue.size() >= most || !oldest_us)
+    return false;
+  const auto age = std::chrono::microseconds{settings.report->env().monotonic_us() - *oldest_us};
+  if (age >= settings.max_batch_delay)
+    return false;
+  if (!std::exchange(fills_up, true))
+    self->delayed_send(self, settings.max_batch_delay - age, atom::retry{});
+  return true;
+}
+
+size_t dispatcher_state::free_slots() const {
+  return static_cast<size_t>(std::count_if(slots.begin(), slots.end(),
+                                           [](const auto& each) { return each.second.is_free(); }));
 }
 
 /// A job that workers, or an owner of its partition, have ended with.
@@ -110,9 +135,7 @@ bool dispatcher_state::is_on_record(const job_entry& x) {
     return false;
   if (ledger.may_begin(id))
     return true;
-  const auto free = std::count_if(slots.begin(), slots.end(),
-                                  [](const auto& each) { return each.second.is_free(); });
-  if (announced.size() < static_cast<size_t>(free) * settings.max_batch && ledger.announce(id)) {
+  if (announced.size() < free_slots() * settings.max_batch && ledger.announce(id)) {
     announced.insert(id);
     if (alone)
       isolated = id;
@@ -142,8 +165,8 @@ void dispatcher_state::start(uint32_t index) {
   attempt_request request;
   for (const auto& item : where.running)
     request.jobs.push_back({item->job.job, item->attempts});
-  auto answer = self->request(where.actor, settings.job_timeout + answer_margin,
-                              std::move(request));
+  request.timeout = former->time_limit(request.jobs.size());
+  auto answer = self->request(where.actor, request.timeout + answer_margin, std::move(request));
   // CAF keeps the timer of an answered request until its deadline: megabytes for some thousands of
   // them.
   answer.then(
@@ -166,6 +189,10 @@ void dispatcher_state::on_outcome(uint32_t index, const attempt_outcome& outcome
   auto& where = slots.at(index);
   const auto batch = std::exchange(where.running, {});
   where.up = outcome.slot_up;
+  where.most_jobs = outcome.most_jobs;
+  if (outcome.answer)
+    former->ended(batch.size(), std::chrono::microseconds{settings.report->env().monotonic_us()
+                                                          - batch.front()->started_us});
   const auto accused = std::make_shared<uint32_t>(static_cast<uint32_t>(batch.size()));
   for (size_t i = 0; i < batch.size(); ++i)
     settle(batch[i], {.attempt = outcome,

@@ -62,6 +62,9 @@ dispatcher_settings to_dispatcher_settings(const configs::config& c) {
   s.results_topic = c.topics.results;
   s.dead_letters_topic = c.topics.dead_letters;
   s.max_attempts = c.jobs.max_attempts;
+  s.max_batch = c.batching.max_jobs;
+  s.max_batch_bytes = c.batching.max_bytes;
+  s.max_batch_delay = milliseconds{c.batching.max_delay_ms};
   s.max_aside_bytes = c.jobs.max_in_flight_bytes / 4;
   s.retry_backoff = milliseconds{c.delivery.retry_backoff_ms};
   s.retry_backoff_max = milliseconds{c.delivery.retry_backoff_max_ms};
@@ -129,6 +132,7 @@ process_host_settings to_process_host_settings(const configs::config& c,
   process_host_settings x;
   x.executable = worker_executable(c);
   x.max_pixels = c.jobs.max_pixels;
+  x.max_batch = c.batching.max_jobs;
   x.stats = std::move(stats);
   x.faults_allowed = c.faults.allowed;
   if (c.healing.enabled) { // else memory is never healed

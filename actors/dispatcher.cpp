@@ -230,13 +230,20 @@ dispatcher::dispatcher(caf::actor_config& config, dispatcher_settings settings)
   state.settings = std::move(settings);
 }
 
+void dispatcher_state::make_parts() {
+  breaker.emplace(settings.breaker);
+  pressure.emplace(settings.pressure);
+  former.emplace(supervision::batch_former::settings{.max_jobs = settings.max_batch,
+                                                     .max_bytes = settings.max_batch_bytes,
+                                                     .timeout = settings.job_timeout});
+  queue = job_queue{settings.order};
+  delivery = messaging::make_strategy(settings.guarantee, ledger);
+}
+
 dispatcher_actor::behavior_type dispatcher::make_behavior() {
   auto& st = state;
   const auto self = this;
-  st.breaker.emplace(st.settings.breaker);
-  st.pressure.emplace(st.settings.pressure);
-  st.queue = job_queue{st.settings.order};
-  st.delivery = messaging::make_strategy(st.settings.guarantee, st.ledger);
+  st.make_parts();
   st.settings.report->stats().breaker_state.Set(static_cast<double>(st.breaker->state()));
   st.hold_credit();
   self->delayed_send(self, tick_interval, atom::tick{});
@@ -248,8 +255,8 @@ dispatcher_actor::behavior_type dispatcher::make_behavior() {
     },
     [self](const messaging::offsets_committed& x) { self->state.on_committed(x); },
     [self](const messaging::consumer_failed& x) { self->state.on_consumer_failed(x.reason); },
-    [self](atom::slot_up, uint32_t slot, const inference_actor& actor) {
-      self->state.on_slot_up(slot, actor);
+    [self](atom::slot_up, uint32_t slot, const inference_actor& actor, uint32_t most_jobs) {
+      self->state.on_slot_up(slot, actor, most_jobs);
     },
     [self](const published& x) { self->state.on_published(x); },
     [self](const plan_request& x) { return self->state.plan(x); },
@@ -291,7 +298,10 @@ dispatcher_actor::behavior_type dispatcher::make_behavior() {
       me.dispatch();
       self->delayed_send(self, tick_interval, atom::tick{});
     },
-    [self](atom::retry) { self->state.dispatch(); },
+    [self](atom::retry) {
+      self->state.fills_up = false;
+      self->state.dispatch();
+    },
     [self](atom::deadline) {
       // Not the deadline of an earlier drain that ended early.
       if (self->clock().now() >= self->state.drain_until)

@@ -7,6 +7,7 @@
 #include "actors/reporter.hpp"
 #include "messaging/dead_letter.hpp"
 #include "messaging/delivery/delivery_strategy.hpp"
+#include "supervision/batch_former.hpp"
 #include "supervision/memory_pressure.hpp"
 
 #include <caf/typed_event_based_actor.hpp>
@@ -30,8 +31,12 @@ struct dispatcher_settings {
   std::string results_topic, dead_letters_topic;
   uint32_t slots = 1;
   uint32_t max_attempts = 3;
-  /// The most jobs that run together in one attempt, 1 to `wire::max_batch`.
+  /// The most jobs that run together in one attempt, 1 to `wire::max_batch`, and the most bytes of
+  /// their images.
   uint32_t max_batch = 1;
+  uint64_t max_batch_bytes = uint64_t{16} << 20;
+  /// How long a free slot waits for a batch to fill, from the time when its oldest job was fetched.
+  std::chrono::milliseconds max_batch_delay{0};
   /// Bounds for records that are set aside, in number and bytes. Above a bound their partitions are
   /// not fetched from.
   uint64_t max_aside = 1'024, max_aside_bytes = uint64_t{64} << 20;
@@ -84,6 +89,7 @@ struct dispatcher_state {
   struct slot {
     inference_actor actor;
     bool up = false;
+    uint32_t most_jobs = 1;         ///< That it takes together.
     std::vector<entry_ptr> running; ///< The jobs of its attempt; empty: it is idle.
     bool is_free() const { return up && running.empty(); }
   };
@@ -112,10 +118,13 @@ struct dispatcher_state {
   void look_after_commits();
 
   // attempts.cpp
-  void on_slot_up(uint32_t index, inference_actor actor);
+  void on_slot_up(uint32_t index, inference_actor actor, uint32_t most_jobs);
   /// Starts queued jobs on free slots, as far as breaker, order and ledger allow it.
   void dispatch();
   void begin_what_may();
+  /// Whether a batch of `most` jobs may still fill up; then it is looked at again in time.
+  bool waits_for_more(uint32_t most);
+  size_t free_slots() const;
   bool is_on_record(const job_entry& x);
   bool suits(const job_entry& x, uint32_t index) const;
   bool has_room(const job_entry& x) const;
@@ -169,6 +178,7 @@ struct dispatcher_state {
   uint64_t hand_back(const std::vector<messaging::topic_partition>& going, bool lost);
 
   // dispatcher.cpp
+  void make_parts(); ///< As the settings say.
   void on_breaker(const std::optional<supervision::circuit_breaker::transition>& x);
   void on_breaker_input(const breaker_input& x);
   void on_breaker_command(const breaker_command& x);
@@ -200,8 +210,10 @@ struct dispatcher_state {
   std::unique_ptr<messaging::delivery_strategy> delivery; ///< Never null.
   std::optional<supervision::circuit_breaker> breaker;
   std::optional<supervision::memory_pressure> pressure;
+  std::optional<supervision::batch_former> former;
   job_queue queue;
   std::multiset<int64_t> unfinished; ///< When the jobs that hold credit were fetched.
+  bool fills_up = false;             ///< A batch, which is looked at again in time.
   std::map<uint32_t, slot> slots;    ///< Those whose actors have said that they take jobs.
   bool reading = false;              ///< The decoder has a job.
   size_t unread = 0;                 ///< Jobs that wait for the decoder or are at it.

@@ -31,10 +31,19 @@ inference_state::~inference_state() {
   }
 }
 
+uint32_t inference_state::most_jobs() const {
+  if (!current || current->lone_jobs)
+    return 1;
+  return std::min(current->max_batch,
+                  supervision::healing_policy::jobs_of_room(last_private_bytes, steps.largest(),
+                                                            current->budget_bytes));
+}
+
 attempt_outcome inference_state::outcome() const {
   attempt_outcome x;
   x.slot = settings.slot;
   x.slot_up = is_up();
+  x.most_jobs = most_jobs();
   if (current) {
     x.generation = current->generation;
     x.pid = current->pid;
@@ -63,9 +72,10 @@ caf::result<attempt_outcome> inference_state::on_request(const attempt_request& 
   }
   current->activity->begin_job();
   caf::anon_send(current->channel, to_outgoing(std::move(frame)));
-  due = self->clock().now() + settings.job_timeout;
+  timeout = x.timeout;
+  due = self->clock().now() + timeout;
   if (!timer_runs)
-    start_timer(settings.job_timeout);
+    start_timer(timeout);
   promise = self->make_response_promise<attempt_outcome>();
   return promise;
 }
@@ -76,6 +86,7 @@ void inference_state::finish(attempt_outcome x) {
   if (next)
     switch_over();
   x.slot_up = is_up();
+  x.most_jobs = most_jobs();
   promise.deliver(std::move(x));
 }
 
@@ -94,7 +105,7 @@ void inference_state::on_result(const wire::result& x) {
   done.answer = std::make_shared<const wire::result>(x);
   done.private_bytes = private_bytes(x.memory, current->private_offset);
   const auto before = std::exchange(last_private_bytes, done.private_bytes);
-  steps.add(done.private_bytes - std::min(before, done.private_bytes));
+  steps.add(done.private_bytes - std::min(before, done.private_bytes), jobs.size());
   current->activity->end_job();
   job_done report;
   report.worker = current->worker;
@@ -103,13 +114,13 @@ void inference_state::on_result(const wire::result& x) {
                    .delta_live = x.delta_live,
                    .private_bytes = done.private_bytes,
                    .step_bytes = steps.largest(),
-                   .moment = current->activity->moment()};
-  report.batch = static_cast<uint32_t>(jobs.size());
-  for (const auto& job : jobs)
-    report.memory.encoded_bytes += job->image->size();
-  for (const auto& each : x.answers) {
-    report.memory.decoded_bytes += uint64_t{each.width} * each.height * 3;
-    report.ok = report.ok && each.error_code.empty();
+                   .moment = current->activity->moment(),
+                   .jobs = {}};
+  for (size_t i = 0; i < jobs.size(); ++i) {
+    const auto& its = x.answers[i];
+    report.memory.jobs.push_back({.encoded_bytes = jobs[i]->image->size(),
+                                  .decoded_bytes = uint64_t{its.width} * its.height * 3,
+                                  .ok = its.error_code.empty()});
   }
   const auto near_budget = supervision::healing_policy::may_reach_budget(
     done.private_bytes, report.memory.step_bytes, current->budget_bytes);
@@ -145,7 +156,8 @@ void inference_state::on_closed(const channel_closed& x) {
 void inference_state::on_go_ahead(const go_ahead& x) {
   if (!current || x.worker != current->worker || !std::exchange(held, false))
     return;
-  self->send(settings.dispatcher, atom::slot_up{}, settings.slot, inference_actor{self});
+  self->send(settings.dispatcher, atom::slot_up{}, settings.slot, inference_actor{self},
+             most_jobs());
 }
 
 void inference_state::start_timer(std::chrono::steady_clock::duration left) {
@@ -162,7 +174,7 @@ void inference_state::on_deadline(uint64_t id) {
     return;
   }
   kill_reason = error{errc::deadline_exceeded,
-                      "no answer within " + std::to_string(settings.job_timeout.count()) + " ms"};
+                      "no answer within " + std::to_string(timeout.count()) + " ms"};
   // The supervisor kills it. Then its channel closes, which answers the
   // attempt.
   std::string ids;
@@ -190,7 +202,8 @@ void inference_state::switch_over() {
   caf::anon_send(current->channel,
                  to_outgoing(wire::assign{settings.slot, current->generation, current->fault}));
   self->send(settings.supervisor, slot_switched{settings.slot, current->worker, previous});
-  self->send(settings.dispatcher, atom::slot_up{}, settings.slot, inference_actor{self});
+  self->send(settings.dispatcher, atom::slot_up{}, settings.slot, inference_actor{self},
+             most_jobs());
 }
 
 inference_actor::behavior_type inference(inference_actor::stateful_pointer<inference_state> self,
@@ -217,6 +230,10 @@ inference_actor::behavior_type inference(inference_actor::stateful_pointer<infer
       state.hold_once = state.hold_once || (x.hold_once && state.promise.pending());
     },
     [self](const go_ahead& x) { self->state.on_go_ahead(x); },
+    [self](const lone_jobs_wish& x) {
+      if (auto& now = self->state.current; now && now->worker == x.worker)
+        now->lone_jobs = x.lone_jobs;
+    },
     [self](const channel_frame& x) { self->state.on_frame(x); },
     [self](const channel_closed& x) { self->state.on_closed(x); },
     [self](atom::deadline, uint64_t id) { self->state.on_deadline(id); },

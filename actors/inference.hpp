@@ -13,7 +13,6 @@ namespace ziyu::actors {
 struct inference_settings {
   uint32_t slot = 0;
   uint32_t top_k = 5;
-  std::chrono::milliseconds job_timeout{30'000};
   bool faults_allowed = false;
   dispatcher_actor dispatcher;
   supervisor_actor supervisor;
@@ -42,6 +41,8 @@ struct inference_state {
   attempt_outcome outcome() const;
   /// Whether its worker may take a job.
   bool is_up() const { return current && !held; }
+  /// How many jobs its worker may take together.
+  uint32_t most_jobs() const;
 
   inference_actor::pointer self = nullptr;
   inference_settings settings;
@@ -49,6 +50,7 @@ struct inference_state {
   uint64_t attempt_id = 0; ///< Number of the latest attempt of this slot.
   /// The deadline of the running attempt.
   std::chrono::steady_clock::time_point due{};
+  std::chrono::milliseconds timeout{0}; ///< Of the running attempt.
   /// Whether the timer runs. One timer serves all attempts: a timer for each would be kept until
   /// its deadline, 10 MB of them at 1,000 jobs/s.
   bool timer_runs = false;

@@ -150,6 +150,10 @@ std::vector<job_queue::entry_ptr> job_queue::remove_if(
   return removed;
 }
 
+std::optional<int64_t> job_queue::oldest_us() const {
+  return fresh_.empty() ? std::nullopt : std::optional{fresh_.front()->job.fetched_us};
+}
+
 job_queue::head_of_line job_queue::blocked() const {
   head_of_line result;
   for (const auto& x : fresh_)

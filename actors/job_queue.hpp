@@ -110,6 +110,9 @@ public:
 
   size_t size() const { return fresh_.size() + retries_.size() + suspects_.size(); }
 
+  /// When the oldest of the fresh jobs was fetched (monotonic µs).
+  std::optional<int64_t> oldest_us() const;
+
   /// How many waiting jobs wait only for a job before them, and when the oldest of those was
   /// fetched (monotonic µs; 0: none).
   struct head_of_line {

@@ -136,6 +136,8 @@ void supervisor_state::link(slot& where, worker_entry& x) {
   msg.budget_bytes = policy->budget_bytes();
   msg.model = x.model();
   msg.activity = x.activity;
+  msg.max_batch = version_of(x).keeper().model()->largest_batch();
+  msg.lone_jobs = x.lone_jobs = x.wants_lone_jobs();
   if (auto i = settings.slot_faults.find(where.number()); i != settings.slot_faults.end())
     msg.fault = i->second;
   self->send(inferences.at(where.number()), std::move(msg));

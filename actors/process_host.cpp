@@ -51,6 +51,7 @@ expected<supervision::child_process> process_host::start_process(const std::stri
   spec.arguments = {
     settings_.executable.string(), "--fork-server", "--model", folder, "--control-fd", "3"};
   for (const auto& [name, value] : {std::pair{"--max-pixels", settings_.max_pixels},
+                                    {"--max-batch", settings_.max_batch},
                                     {"--max-peak-bytes", settings_.max_peak_bytes},
                                     {"--budget-bytes", settings_.budget_bytes},
                                     {"--hard-limit-bytes", settings_.hard_limit_bytes}}) {

@@ -15,6 +15,7 @@ namespace ziyu::actors {
 struct process_host_settings {
   std::filesystem::path executable; ///< ziyu-worker
   uint64_t max_pixels = 0;
+  uint64_t max_batch = 1;      ///< Images that a model may run together.
   uint64_t max_peak_bytes = 0; ///< Bound for decoding one image; 0: none.
   /// Private memory of each worker; 0: no bound.
   uint64_t budget_bytes = 0, hard_limit_bytes = 0;

@@ -86,6 +86,8 @@ struct attempt_request {
     uint32_t attempt = 1; ///< Number of this attempt at the job.
   };
   std::vector<item> jobs; ///< They run together; 1 to `wire::max_batch`.
+  /// The worker is killed when it has not answered after so long.
+  std::chrono::milliseconds timeout{30'000};
 };
 
 /// How an attempt ended. Without `failure`, `answer` is set, with an answer for each job.
@@ -93,6 +95,7 @@ struct attempt_outcome {
   std::shared_ptr<const wire::result> answer;
   std::optional<error> failure; ///< A code of a worker's fault, or `unavailable`.
   bool slot_up = true;          ///< Whether the slot can take another job now.
+  uint32_t most_jobs = 1;       ///< That the slot takes together now.
   uint32_t slot = 0;
   uint64_t generation = 0;
   int32_t pid = 0;
@@ -106,6 +109,7 @@ struct worker_link;
 struct kill_notice;
 struct private_reading;
 struct go_ahead;
+struct lone_jobs_wish;
 struct channel_frame;
 struct channel_closed;
 
@@ -120,6 +124,8 @@ using inference_actor = caf::typed_actor<
   caf::reacts_to<private_reading>,
   // The held worker may take jobs again.
   caf::reacts_to<go_ahead>,
+  // Whether the worker gets batches.
+  caf::reacts_to<lone_jobs_wish>,
   // INTERNAL: from the worker's channel.
   caf::reacts_to<channel_frame>, caf::reacts_to<channel_closed>,
   // INTERNAL: attempt `n` ran out of time.
@@ -172,6 +178,14 @@ struct worker_link {
   uint64_t budget_bytes = 0;  ///< Held before a job that may reach it; 0: never held.
   std::shared_ptr<const events::model_version> model; ///< The model of its fork server.
   std::shared_ptr<worker_activity> activity;          ///< Never null.
+  uint32_t max_batch = 1; ///< The most images that its model takes together.
+  bool lone_jobs = false; ///< As in `lone_jobs_wish`.
+};
+
+/// Whether the judge wants to see the worker's jobs one by one.
+struct lone_jobs_wish {
+  uint64_t worker = 0;
+  bool lone_jobs = false;
 };
 
 struct kill_notice {
@@ -194,13 +208,11 @@ struct go_ahead {
 
 // -- inference -> supervisor --------------------------------------------------------
 
-/// A job is over on a worker: the input of the judge.
+/// An attempt is over on a worker: the input of the judge.
 struct job_done {
   uint64_t worker = 0;
   uint32_t slot = 0;
   supervision::memory_report memory;
-  uint32_t batch = 1; ///< Jobs run together with it, itself included.
-  bool ok = true;
   /// The next job may reach the budget: the slot takes no job before it gets another worker or a
   /// `go_ahead`.
   bool held = false;
@@ -427,8 +439,8 @@ using dispatcher_actor = caf::typed_actor<
   caf::reacts_to<fetched_job>, caf::reacts_to<messaging::partitions_assigned>,
   caf::reacts_to<revocation>, caf::reacts_to<messaging::offsets_committed>,
   caf::reacts_to<messaging::consumer_failed>,
-  // A slot takes jobs (again).
-  caf::reacts_to<caf::atom_constant<caf::atom("slot_up")>, uint32_t, inference_actor>,
+  // A slot takes jobs (again), at most so many together.
+  caf::reacts_to<caf::atom_constant<caf::atom("slot_up")>, uint32_t, inference_actor, uint32_t>,
   caf::reacts_to<published>, caf::replies_to<plan_request>::with<transaction_plan>,
   caf::reacts_to<breaker_input>,
   // The broker answers again.
@@ -477,6 +489,7 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::actors::worker_link)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::actors::kill_notice)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::actors::private_reading)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::actors::go_ahead)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::actors::lone_jobs_wish)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::actors::outgoing_frame)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::actors::channel_frame)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::actors::channel_closed)

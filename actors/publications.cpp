@@ -49,6 +49,7 @@ void dispatcher_state::publish_result(const entry_ptr& item, const job_outcome& 
   x.slot = outcome.slot;
   x.generation = outcome.generation;
   x.pid = outcome.pid;
+  x.batch = static_cast<uint32_t>(of.batch);
   const auto queued_us = item->started_us - item->job.fetched_us;
   const auto total_us = env.monotonic_us() - item->job.fetched_us;
   x.queued_ms = to_ms(static_cast<uint64_t>(std::max<int64_t>(queued_us, 0)));
@@ -75,8 +76,7 @@ void dispatcher_state::publish_result(const entry_ptr& item, const job_outcome& 
   // Byte for byte, so that results go to the same partition as others of the key, and a compacted
   // topic keeps one record of each key.
   content.key = item->job.source->key.value_or(x.job_id);
-  content.value = messaging::to_json_value(x).dump(-1, ' ', false,
-                                                   nlohmann::json::error_handler_t::replace);
+  content.value = messaging::to_json_text(x);
   content.headers = carried_headers(item->job.source->headers);
   publish(publication_kind::result, item, std::move(content));
 }

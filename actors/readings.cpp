@@ -120,7 +120,9 @@ bool supervisor_state::watch_own(own_process& x, int32_t pid) {
   // Its live bytes are not flat per job (queues grow and shrink), so only the lows decide. They are
   // the lows of anonymous memory: pages that are shared with workers become private and shared
   // again as workers end and begin.
-  const auto verdict = x.judge->observe({.live = 0, .private_bytes = memory->anonymous});
+  supervision::job_memory reading;
+  reading.private_bytes = memory->anonymous;
+  const auto verdict = x.judge->observe(reading);
   if (verdict.kind == x.told)
     return false;
   x.told = verdict.kind;

@@ -17,7 +17,7 @@ void supervisor_state::on_job_done(const job_done& x) {
     return; // its slot switches or learns that it is gone: no need to release it
   auto& w = *entry;
   w.hold(x.held);
-  w.after_job(x.memory, x.batch, x.ok);
+  w.after_job(x.memory);
   ++jobs_done;
   const auto slot_label = std::to_string(w.slot());
   auto& stats = settings.report->stats();
@@ -25,6 +25,8 @@ void supervisor_state::on_job_done(const job_done& x) {
     .Set(static_cast<double>(w.memory().live_bytes()));
   stats.worker_private_bytes.Add({{"slot", slot_label}})
     .Set(static_cast<double>(w.memory().private_bytes()));
+  if (const auto wish = w.wants_lone_jobs(); wish != std::exchange(w.lone_jobs, wish))
+    self->send(inferences.at(w.slot()), lone_jobs_wish{w.id(), wish});
   watch_allocations(w);
   stats.set_jobs_left(w.slot(), w.verdict().jobs_left);
   emit(w.tell_verdict(settings.healing.budget_bytes, slots.at(w.slot()).history()));

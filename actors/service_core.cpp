@@ -36,7 +36,6 @@ service_core::service_core(caf::actor_system& system, std::shared_ptr<reporter> 
   : system_(system), report_(std::move(report)), credit_(std::make_shared<intake>(x.credit)),
     job_timeout_(x.jobs.job_timeout) {
   x.jobs.slots = x.pool.slots;
-  x.slot.job_timeout = x.jobs.job_timeout;
   x.pool.judge.workers = x.pool.slots;
   x.pool.judge.budget_bytes = x.pool.healing.budget_bytes;
   spawn_all(std::move(x));
@@ -128,7 +127,7 @@ void service_core::run_stages(std::vector<stop_stage> stages, on_stage each, on_
 }
 
 void service_core::resume(std::function<void(bool)> done) {
-  const auto limit = job_timeout_ + attempt_margin;
+  const auto limit = 2 * job_timeout_ + attempt_margin; // of a batch
   system_.spawn(
     [dispatcher = dispatcher_, limit, done = std::move(done)](caf::event_based_actor* self) {
       self->request(dispatcher, limit, atom::resume{})

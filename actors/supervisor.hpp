@@ -49,6 +49,7 @@ struct worker_entry : supervision::worker {
 
   caf::actor channel;
   std::shared_ptr<worker_activity> activity = std::make_shared<worker_activity>();
+  bool lone_jobs = false; ///< As its slot was told last.
 };
 
 struct supervisor_state {

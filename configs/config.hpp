@@ -38,6 +38,11 @@ struct config {
     uint64_t grace_ms = 2'000;          ///< Between stop and SIGKILL.
     std::filesystem::path executable;   ///< ziyu-worker; empty: beside ziyu.
   } workers;
+  struct batching {
+    uint32_t max_jobs = 16;    ///< Of a batch.
+    uint64_t max_bytes = 0;    ///< Of its images; a single one may have more.
+    uint64_t max_delay_ms = 0; ///< How long a free slot waits for a batch to fill.
+  } batching;
   struct memory {
     uint64_t worker_budget_bytes = 0;     ///< Private; replaced before this.
     uint64_t worker_hard_limit_bytes = 0; ///< Private; killed at this.

@@ -16,6 +16,9 @@ void workers(Config& x, F& f) {
   f("workers.job_timeout_ms", x.workers.job_timeout_ms);
   f("workers.grace_ms", x.workers.grace_ms);
   f("workers.executable", x.workers.executable);
+  f("batching.max_jobs", x.batching.max_jobs);
+  f("batching.max_bytes", x.batching.max_bytes);
+  f("batching.max_delay_ms", x.batching.max_delay_ms);
   f("memory.worker_budget_bytes", x.memory.worker_budget_bytes);
   f("memory.worker_hard_limit_bytes", x.memory.worker_hard_limit_bytes);
   f("memory.model_cache_bytes", x.memory.model_cache_bytes);

@@ -24,11 +24,12 @@ struct result {
   uint32_t slot = 0;
   uint64_t generation = 0;
   int32_t pid = 0;
+  uint32_t batch = 1; ///< Jobs that ran together, itself included.
   // Milliseconds.
   double queued_ms = 0, decode_ms = 0, preprocess_ms = 0, inference_ms = 0, total_ms = 0;
   uint32_t width = 0, height = 0;
   // Bytes.
-  int64_t delta_bytes = 0;
+  int64_t delta_bytes = 0; ///< Of the batch.
   uint64_t live_bytes = 0, private_bytes = 0;
   record_id source;
   uint32_t attempt = 1;
@@ -37,7 +38,8 @@ struct result {
   error reason;              ///< Only when not ok.
 };
 
-nlohmann::json to_json_value(const result& x);
+/// JSON in UTF-8, in one line. Bytes that are not UTF-8 become U+FFFD. Numbers must be finite.
+std::string to_json_text(const result& x);
 expected<result> result_from_json(const nlohmann::json& x);
 
 } // namespace ziyu::messaging

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -52,12 +53,24 @@ public:
   /// 3 runs a further inference keeps no live byte.
   expected<void> warm_up(uint32_t runs = 3);
 
+  /// Finds out how many images the model takes together, and whether that is worth while: runs
+  /// 1, 2, 4 ... up to `most` (at least 1) of them, and goes on as long as a row's answer is the
+  /// same as alone and twice as many take less than twice the time. Returns the time of each size
+  /// in microseconds of the processor; the last one is `max_batch`. The first is all there is when
+  /// the model takes one image only. Each size is warm afterwards.
+  std::vector<uint32_t> measure_batches(uint32_t most);
+
+  /// The largest number of rows that `predict` gives to the model at once: a power of two.
+  uint32_t max_batch() const;
+
   /// The model's raw answer to a tensor of `preprocess`: [N, classes] for N images, before
   /// the activation. `inference_failed` with libtorch's reason.
   expected<at::Tensor> forward(const at::Tensor& input);
 
   /// The `top_k` best classes (at least 1, at most all) of each of the input's rows, without those
-  /// below the threshold. `inference_failed` when the model throws; of a row, when it is NaN.
+  /// below the threshold. More rows than `max_batch`, or a number that is no power of two, run in
+  /// parts: the model sees few shapes, so that its plans and its memory settle. `inference_failed`
+  /// for the rows of a part when the model throws; of a row, when it is NaN.
   std::vector<expected<prediction>> predict(const at::Tensor& input, uint32_t top_k);
 
   /// Activation and ranking of a row of what `forward` returned.
@@ -68,6 +81,9 @@ public:
 
 private:
   struct state;
+  /// The time of `rows` rows in microseconds. Nothing if the model does not answer them as it
+  /// answers each of them `alone`, which the call with one row sets.
+  std::optional<uint32_t> time_of(uint32_t rows, at::Tensor& alone);
   explicit predictor(std::unique_ptr<state> x);
   std::unique_ptr<state> state_;
 };

@@ -3,6 +3,7 @@
 #include "base/bytes.hpp"
 
 #include <algorithm>
+#include <limits>
 
 namespace ziyu::supervision {
 
@@ -103,6 +104,16 @@ bool healing_policy::next_reaches_budget(uint64_t private_bytes, uint64_t step_b
 bool healing_policy::may_reach_budget(uint64_t private_bytes, uint64_t step_bytes,
                                       uint64_t budget_bytes) {
   return next_reaches_budget(private_bytes + budget_bytes / 32, step_bytes, budget_bytes);
+}
+
+uint32_t healing_policy::jobs_of_room(uint64_t private_bytes, uint64_t step_bytes,
+                                      uint64_t budget_bytes) {
+  constexpr auto any = std::numeric_limits<uint32_t>::max();
+  if (budget_bytes == 0 || step_bytes == 0)
+    return any;
+  const auto used = private_bytes + budget_bytes / 32;
+  const auto jobs = (budget_bytes - std::min(budget_bytes, used)) / step_bytes;
+  return static_cast<uint32_t>(std::clamp<uint64_t>(jobs, 1, any));
 }
 
 uint32_t healing_policy::max_replacing(uint32_t slots) const {

@@ -79,6 +79,10 @@ public:
   /// reserved for those.
   static bool may_reach_budget(uint64_t private_bytes, uint64_t step_bytes, uint64_t budget_bytes);
 
+  /// How many jobs that add `step_bytes` each may run together without reaching the budget, by the
+  /// same reading. At least 1: whether that one may run is for `may_reach_budget`.
+  static uint32_t jobs_of_room(uint64_t private_bytes, uint64_t step_bytes, uint64_t budget_bytes);
+
   /// A worker takes no job that may reach this; 0: healing is off, or there is no budget.
   uint64_t budget_bytes() const { return settings_.enabled ? settings_.budget_bytes : 0; }
 

@@ -35,6 +35,10 @@ constexpr double usual_step = 2 << 20, least_share_of_steps = 1. / 8;
 /// jobs too little is left for steps that would fill the budget within so many jobs.
 constexpr uint64_t copying_jobs = 32, copying_much_jobs = 8, jobs_of_fast_growth = 64;
 
+/// So many jobs run one by one after growth: a batch does not tell which of its jobs left
+/// something.
+constexpr uint64_t lone_jobs = 8;
+
 /// Fewer events are never called a leak, whatever the evidence.
 constexpr uint64_t least_events = 3;
 
@@ -81,12 +85,15 @@ uint64_t assumed_budget(const leak_judge::settings& x) {
   return x.budget_bytes > 0 ? x.budget_bytes : default_budget;
 }
 
-uint64_t kind_of(const job_memory& x) {
-  return (x.decoded_bytes * 0x9e3779b97f4a7c15) ^ (uint64_t{x.batch} << 1) ^ uint64_t { x.ok };
+uint64_t kind_of(const job_input& x) {
+  return (x.decoded_bytes * 0x9e3779b97f4a7c15) ^ uint64_t { x.ok };
 }
 
+/// Batches of one size are of one kind, too.
+uint64_t kind_of_batch(size_t jobs) { return ~(uint64_t{jobs} * 0x9e3779b97f4a7c15); }
+
 /// Bad inputs are one stratum; the others are divided by the octave of their size.
-size_t stratum_of(const job_memory& x) {
+size_t stratum_of(const job_input& x) {
   if (!x.ok)
     return 0;
   const auto octave = static_cast<int>(std::bit_width(x.decoded_bytes));
@@ -112,43 +119,24 @@ leak_judge::leak_judge(settings x)
                                        {&point::owned, longest_block, false, false, 1. / 20},
                                        {&point::reserved, short_block, false, true, 1. / 10}}} {
   window_.reserve(settings_.window_jobs);
+  lone_until_ = settings_.warmup_jobs + settings_.min_jobs;
 }
 
-leak_judge::verdict leak_judge::observe(job_memory x) {
-  ++jobs_;
-  if (jobs_ == 1) {
+leak_judge::verdict leak_judge::observe(const job_memory& x) {
+  axis_.add(1 + x.others.size());
+  readings_ = axis_.readings();
+  if (readings_ == 1) {
     first_live_ = x.live;
     first_gpu_ = x.gpu_allocated;
     first_private_ = x.private_bytes;
   }
-  const auto visit = census_.visit(kind_of(x));
-  const auto judged = jobs_ > settings_.warmup_jobs;
-  const auto stratum = stratum_of(x);
-  auto chance = judged ? healthy_chance(jobs_) : 1;
-  // Memory kept per kind of input may be the same amount for each kind.
-  auto alike = !judged;
-  const auto counted = judged && visit <= cache_.size();
-  if (counted) {
-    const auto allowed = excuse_of(visit, stratum);
-    chance = std::max(chance, allowed.chance);
-    alike = visit <= cached_visits && allowed.bytes;
-  }
-  // Memory that no earlier input needed may stay: buffers are as large as the largest input so far.
-  const auto largest = x.decoded_bytes > largest_decoded_ || x.encoded_bytes > largest_encoded_;
-  largest_decoded_ = std::max(largest_decoded_, x.decoded_bytes);
-  largest_encoded_ = std::max(largest_encoded_, x.encoded_bytes);
-  if (largest)
-    chance = 1;
-  const auto rise = channels_[0].test.observe({x.live, chance, alike, stratum, 1, true});
-  const auto gpu_rise = channels_[1].test.observe(
-    {x.gpu_allocated, chance, alike, stratum, 1, true});
-  if (counted) {
-    cache_[visit - 1].observe(rise + gpu_rise, stratum);
-    if (visit <= cached_visits && rise + gpu_rise > 0) {
-      novel_bytes_ += rise + gpu_rise;
-      last_novel_growth_ = jobs_;
-    }
-  }
+  const auto inputs = expect(x);
+  const auto [chance, alike, largest, stratum] = inputs;
+  const auto rise = channels_[0].test.observe({x.live, chance, alike, stratum, 1, true})
+                    + channels_[1].test.observe({x.gpu_allocated, chance, alike, stratum, 1, true});
+  note_caches(rise);
+  if (rise > 0)
+    lone_until_ = std::max(lone_until_, readings_ + lone_jobs);
   if (x.decoded_bytes > 0 && size_shift_.observe(std::log2(static_cast<double>(x.decoded_bytes)))) {
     ++last_.workload_shifts;
     fresh_jobs_ = 16; // the arenas settle anew
@@ -156,9 +144,72 @@ leak_judge::verdict leak_judge::observe(job_memory x) {
       c = {}; // the growth with earlier kinds says nothing about these
   }
   judge_private(x, largest);
-  remember(x, rise + gpu_rise > 0);
+  remember(x, rise > 0);
   judge(x);
   return last_;
+}
+
+leak_judge::expectation leak_judge::expect(const job_memory& x) {
+  const auto judged = readings_ > settings_.warmup_jobs;
+  expectation sum;
+  // Memory kept per kind of input may be the same amount for each kind.
+  sum.alike = !judged;
+  auto allowed_for_all = 0.;
+  uint64_t decoded = 0;
+  visitors_.clear();
+  const auto look = [&](uint64_t kind, size_t stratum) {
+    const auto visit = census_.visit(kind);
+    if (!judged || visit > cache_.size())
+      return;
+    const auto allowed = excuse_of(visit, stratum);
+    allowed_for_all += allowed.chance;
+    sum.alike = sum.alike || (visit <= cached_visits && allowed.bytes);
+    visitors_.push_back({visit, stratum, allowed.chance});
+  };
+  const auto look_at = [&](const job_input& in) {
+    const auto stratum = stratum_of(in);
+    look(kind_of(in), stratum);
+    if (in.decoded_bytes >= decoded) {
+      decoded = in.decoded_bytes;
+      sum.stratum = stratum;
+    }
+    // Memory that no earlier input needed may stay: buffers are as large as the largest input.
+    sum.largest = sum.largest || in.decoded_bytes > largest_decoded_
+                  || in.encoded_bytes > largest_encoded_;
+    largest_decoded_ = std::max(largest_decoded_, in.decoded_bytes);
+    largest_encoded_ = std::max(largest_encoded_, in.encoded_bytes);
+  };
+  look_at(x);
+  for (const auto& in : x.others)
+    look_at(in);
+  if (!x.others.empty())
+    look(kind_of_batch(x.others.size()), sum.stratum);
+  sum.largest = sum.largest || x.others.size() > largest_batch_;
+  largest_batch_ = std::max(largest_batch_, x.others.size());
+  // What may be expected of any of them may be expected of all together (Boole's inequality).
+  sum.chance = sum.largest || !judged
+                 ? 1
+                 : std::max(healthy_chance(readings_), std::min(allowed_for_all, 1.));
+  return sum;
+}
+
+void leak_judge::note_caches(uint64_t rise) {
+  if (visitors_.empty())
+    return;
+  if (rise == 0) {
+    for (const auto& x : visitors_)
+      cache_[x.visit - 1].observe(0, x.stratum);
+    return;
+  }
+  // One of them was taken in. Nothing is known of the others.
+  const auto& likeliest = *std::max_element(
+    visitors_.begin(), visitors_.end(),
+    [](const visitor& a, const visitor& b) { return a.chance < b.chance; });
+  cache_[likeliest.visit - 1].observe(rise, likeliest.stratum);
+  if (likeliest.visit <= cached_visits) {
+    novel_bytes_ += rise;
+    last_novel_growth_ = readings_;
+  }
 }
 
 void leak_judge::cache::observe(uint64_t rise, size_t stratum) {
@@ -213,7 +264,7 @@ void leak_judge::judge_private(const job_memory& x, bool largest) {
   const auto owned = excess(x.private_bytes, x.live, first_live_);
   const auto reserved = excess(x.gpu_reserved, x.gpu_allocated, first_gpu_);
   const auto young = std::max<uint64_t>(settings_.warmup_jobs, copying_much_jobs);
-  const auto expected = jobs_ <= young || largest || fresh_jobs_ > 0;
+  const auto expected = readings_ <= young || largest || fresh_jobs_ > 0;
   fresh_jobs_ -= fresh_jobs_ > 0;
   const auto input = largest ? largest_decoded_ + largest_encoded_ : 0;
   owned_reserve_.observe(owned, input);
@@ -237,10 +288,10 @@ bool leak_judge::beyond_reserve(const channel& x) const {
 }
 
 void leak_judge::add_to_block(channel& x, uint64_t value, bool expected) {
-  const auto first = (jobs_ - 1) % x.scale == 0;
+  const auto first = (readings_ - 1) % x.scale == 0;
   x.low = first ? value : std::min(x.low, value);
   x.expected = (!first && x.expected) || expected;
-  if (jobs_ % x.scale != 0)
+  if (readings_ % x.scale != 0)
     return;
   x.level = x.low;
   growth_test::input block;
@@ -248,8 +299,8 @@ void leak_judge::add_to_block(channel& x, uint64_t value, bool expected) {
   block.exact = false;
   // The first block after the copying has the smaller steps of all blocks before it. (A GPU's
   // memory is not copied, but takes steps of tens of megabytes.)
-  const auto copies = jobs_ <= copying_jobs;
-  x.expected = x.expected || (copies ? x.gpu : jobs_ <= copying_jobs + x.scale);
+  const auto copies = readings_ <= copying_jobs;
+  x.expected = x.expected || (copies ? x.gpu : readings_ <= copying_jobs + x.scale);
   block.least = copies ? x.scale * assumed_budget(settings_) / jobs_of_fast_growth : private_grain;
   block.chance = x.expected ? 1 : settling_chance(x.test.jobs() + 1);
   if (!x.expected && !x.gpu)
@@ -259,18 +310,19 @@ void leak_judge::add_to_block(channel& x, uint64_t value, bool expected) {
 }
 
 void leak_judge::remember(const job_memory& x, bool grew) {
-  const point p{static_cast<double>(jobs_),
+  const point p{static_cast<double>(axis_.jobs()),
                 static_cast<double>(x.live),
                 static_cast<double>(x.private_bytes),
                 static_cast<double>(x.gpu_allocated),
                 static_cast<double>(x.gpu_reserved),
                 x.decoded_bytes,
                 x.ok,
-                grew};
+                grew,
+                x.others.empty()};
   if (window_.size() < settings_.window_jobs)
     window_.push_back(p);
   else
-    window_[(jobs_ - 1) % settings_.window_jobs] = p;
+    window_[(readings_ - 1) % settings_.window_jobs] = p;
 }
 
 double leak_judge::needed_to_claim(const channel& x) const {
@@ -296,12 +348,12 @@ void leak_judge::fill(double point::*what, uint64_t from) {
   x_.clear();
   y_.clear();
   const auto n = window_.size();
-  const auto latest = static_cast<uint64_t>(jobs_);
+  const auto latest = readings_;
   const auto first = std::max<uint64_t>({from, latest - std::min<uint64_t>(latest, n) + 1, 1});
-  // The slopes of all pairs take time: every second job of a long window is enough.
+  // The slopes of all pairs take time: every second reading of a long window is enough.
   const auto step = (latest - first) / 40 + 1;
-  for (auto job = first + (latest - first) % step; job <= latest; job += step) {
-    const auto& p = window_[(job - 1) % settings_.window_jobs];
+  for (auto reading = first + (latest - first) % step; reading <= latest; reading += step) {
+    const auto& p = window_[(reading - 1) % settings_.window_jobs];
     x_.push_back(p.job);
     y_.push_back(p.*what);
   }
@@ -332,7 +384,8 @@ void leak_judge::note_end(const channel& x, uint64_t total) {
     return;
   // Growth that begins right after warm-up began with the worker.
   const auto from = x.onset <= settings_.warmup_jobs + settings_.min_jobs ? 1 : x.onset;
-  last_.ended_jobs = x.test.last_event() + 1 - std::min(from, x.test.last_event());
+  const auto last = axis_.first_job_of(x.test.last_event());
+  last_.ended_jobs = last + 1 - std::min(axis_.first_job_of(from), last);
   last_.ended_bytes = total;
 }
 
@@ -346,7 +399,7 @@ bool leak_judge::outgrows_caches(const channel& x, uint64_t total) const {
   const auto budget = assumed_budget(settings_);
   const auto room = static_cast<double>(budget - std::min(budget, first_private_));
   // By jobs, since a cache may take in its entries in groups.
-  const auto jobs = jobs_ + 1 - std::clamp<uint64_t>(x.run.onset, 1, jobs_);
+  const auto jobs = jobs_since(x.run.onset);
   if (grown * least_cache_entries > room * static_cast<double>(std::max(events, jobs)))
     return static_cast<double>(x.test.grown_at_its_pace()) > few_entries_share * room;
   return (events > settings_.cache_entries && grown > many_entries_share * room)
@@ -354,7 +407,7 @@ bool leak_judge::outgrows_caches(const channel& x, uint64_t total) const {
 }
 
 void leak_judge::confirm(channel& x, uint64_t least_total) {
-  const auto& now = window_[(jobs_ - 1) % settings_.window_jobs];
+  const auto& now = window_[(readings_ - 1) % settings_.window_jobs];
   const auto value = static_cast<uint64_t>(x.gpu ? now.gpu : now.live);
   const auto first = x.gpu ? first_gpu_ : first_live_;
   const auto total = value - std::min(value, first);
@@ -368,7 +421,12 @@ void leak_judge::confirm(channel& x, uint64_t least_total) {
   x.rate = {};
   if (x.run.events == 0)
     return;
-  const auto scale = static_cast<double>(x.scale);
+  // The test's values are of readings, or of blocks of them.
+  const auto readings = readings_ + 1
+                        - std::clamp<uint64_t>((x.run.onset - 1) * x.scale + 1, 1, readings_);
+  const auto scale = static_cast<double>(x.scale)
+                     * static_cast<double>(jobs_since((x.run.onset - 1) * x.scale + 1))
+                     / static_cast<double>(readings);
   const auto rate = test.rate(z_);
   x.rate = {rate.bytes_per_job / scale, rate.lower / scale, rate.upper / scale};
   const auto effect = static_cast<double>(settings_.min_effect_bytes);
@@ -384,7 +442,7 @@ void leak_judge::confirm(channel& x, uint64_t least_total) {
                    && outgrows_caches(x, total));
   const auto from = x.run.onset > 1 ? x.run.onset - 1 : 1; // so that the first rise counts
   if (settings_.foretell && x.confirmed && x.scale == 1
-      && x.run.events * 10 >= (jobs_ - x.run.onset + 1) * 7) {
+      && x.run.events * 10 >= (readings_ - x.run.onset + 1) * 7) {
     // Nearly each job adds to it: the slope is that of a line.
     const auto line = window_slope(x.what, from);
     if (line.bytes_per_job > 0)
@@ -393,12 +451,13 @@ void leak_judge::confirm(channel& x, uint64_t least_total) {
 }
 
 leak_input leak_judge::input_of(const growth_test::run& run) const {
-  // Which jobs in the window since the onset were followed by growth, and which were not.
+  // Which lone jobs in the window since the onset were followed by growth, and which were not.
   uint64_t grew = 0, bad_grew = 0, bad = 0, n = 0;
   uint64_t least_grew = UINT64_MAX, most_grew = 0, least_flat = UINT64_MAX, most_flat = 0;
   uint64_t good_flat = 0;
+  const auto onset = static_cast<double>(axis_.first_job_of(run.onset));
   for (const auto& p : window_) {
-    if (p.job < static_cast<double>(run.onset))
+    if (p.job < onset || !p.alone)
       continue;
     ++n;
     bad += !p.ok;
@@ -427,6 +486,11 @@ leak_input leak_judge::input_of(const growth_test::run& run) const {
   return leak_input::some;
 }
 
+uint64_t leak_judge::jobs_since(uint64_t reading) const {
+  const auto from = std::clamp<uint64_t>(reading, 1, readings_);
+  return axis_.jobs() + 1 - axis_.first_job_of(from);
+}
+
 void leak_judge::judge(const job_memory& x) {
   const auto hoard_total = std::max(settings_.hoarding_min_total_bytes,
                                     settings_.budget_bytes / 10);
@@ -444,17 +508,18 @@ void leak_judge::judge(const job_memory& x) {
   const auto& hoard = owned.confirmed          ? owned
                       : owned_slowly.confirmed ? owned_slowly
                                                : owned_slowest;
-  last_.jobs = jobs_;
+  last_.jobs = axis_.jobs();
   last_.needed = threshold(*top);
   last_.kinds = census_.distinct();
   last_.kinds_expected = census_.expected();
   last_.cached_bytes = novel_bytes_;
-  last_.plateau_jobs = jobs_ - std::max<uint64_t>(live.test.last_event(), 1);
+  last_.plateau_jobs = jobs_since(std::max<uint64_t>(live.test.last_event(), 1)) - 1;
   last_.live = live.rate;
   last_.gpu = gpu.confirmed || !reserved.confirmed ? gpu.rate : reserved.rate;
   last_.evidence = top->test.evidence();
   last_.on_gpu = top->gpu;
-  last_.onset = top->run.events > 0 ? (top->run.onset - 1) * top->scale + 1 : 0;
+  const auto onset = top->run.events > 0 ? (top->run.onset - 1) * top->scale + 1 : 0;
+  last_.onset = axis_.first_job_of(onset);
   last_.growing_jobs = top->run.events;
   last_.grown_bytes = top->run.grown;
   const auto& run = top->run;
@@ -462,15 +527,15 @@ void leak_judge::judge(const job_memory& x) {
                      && run.unexplained >= 2
                      && top->rate.bytes_per_job >= static_cast<double>(settings_.min_effect_bytes)
                      && (top->leak || (run.grown >= hoard_total && beyond_reserve(*top)));
-  const auto novel = last_novel_growth_ > 0 && jobs_ - last_novel_growth_ < 32;
-  last_.kind = leaks && hoards                                      ? growth::mixed
-               : leaks                                              ? growth::leak
-               : grows                                              ? growth::growing
-               : hoards                                             ? growth::hoarding
-               : leans                                              ? growth::suspected
-               : novel                                              ? growth::caching
-               : jobs_ < settings_.warmup_jobs + settings_.min_jobs ? growth::warming_up
-                                                                    : growth::healthy;
+  const auto novel = last_novel_growth_ > 0 && readings_ - last_novel_growth_ < 32;
+  last_.kind = leaks && hoards                                          ? growth::mixed
+               : leaks                                                  ? growth::leak
+               : grows                                                  ? growth::growing
+               : hoards                                                 ? growth::hoarding
+               : leans                                                  ? growth::suspected
+               : novel                                                  ? growth::caching
+               : readings_ < settings_.warmup_jobs + settings_.min_jobs ? growth::warming_up
+                                                                        : growth::healthy;
   last_.input = leak_input::any;
   last_.grown_since_birth = top->gpu ? x.gpu_allocated - std::min(x.gpu_allocated, first_gpu_)
                                      : x.live - std::min(x.live, first_live_);
@@ -482,7 +547,7 @@ void leak_judge::judge(const job_memory& x) {
   last_.private_memory = {};
   if (settings_.foretell && is_confirmed(last_.kind)) {
     // The line through the window, or through its part since the onset.
-    last_.private_memory = window_slope(&point::owned, last_.onset);
+    last_.private_memory = window_slope(&point::owned, onset);
     if (hoards && last_.private_memory.bytes_per_job < hoard.rate.bytes_per_job)
       last_.private_memory = hoard.rate;
   }

@@ -2,6 +2,7 @@
 
 #include "supervision/forecast.hpp"
 #include "supervision/growth_test.hpp"
+#include "supervision/job_axis.hpp"
 #include "supervision/robust.hpp"
 #include "supervision/shape_census.hpp"
 
@@ -41,23 +42,29 @@ enum class leak_input : uint8_t {
 };
 std::string_view to_string(leak_input x) noexcept;
 
-/// One finished job of a worker; bytes unless said otherwise. A value that is not known stays 0 and
-/// is not judged.
-struct job_memory {
-  uint64_t live = 0;          ///< After the job, exact.
-  uint64_t private_bytes = 0; ///< After the job.
-  uint64_t gpu_allocated = 0; ///< After the job, exact.
-  uint64_t gpu_reserved = 0;  ///< After the job.
-  uint64_t encoded_bytes = 0; ///< Of the input.
-  uint64_t decoded_bytes = 0; ///< Of the input; 0: it could not be decoded.
-  uint32_t batch = 1;         ///< Jobs run together with it.
+/// One job's input. Bytes.
+struct job_input {
+  uint64_t encoded_bytes = 0;
+  uint64_t decoded_bytes = 0; ///< 0: it could not be decoded.
   bool ok = true;             ///< The job did not end in an error.
+  bool operator==(const job_input&) const = default;
+};
+
+/// A finished job of a worker, or a finished batch; bytes unless said otherwise. A value that is
+/// not known stays 0 and is not judged.
+struct job_memory : job_input {
+  uint64_t live = 0;             ///< After the job, exact.
+  uint64_t private_bytes = 0;    ///< After the job.
+  uint64_t gpu_allocated = 0;    ///< After the job, exact.
+  uint64_t gpu_reserved = 0;     ///< After the job.
+  std::vector<job_input> others; ///< The jobs that ran together with it.
 };
 
 /// Judges one generation of one worker after each of its jobs. Live bytes are exact and flat
 /// in a healthy worker, so they are judged by events (`growth_test`), not by noise. Private
 /// memory changes in pages and steps, so it is judged by its lows. The x-axis is the number
-/// of jobs, never seconds. `docs/leak-judgement.md` describes the method. Pure; not
+/// of jobs, never seconds. Jobs that ran together are one reading; what may be expected of any
+/// of them may be expected of the batch. `docs/leak-judgement.md` describes the method. Pure; not
 /// thread-safe; bounded memory; takes about 1 µs per job of a healthy worker, some 10 µs
 /// while one grows.
 class leak_judge {
@@ -125,8 +132,16 @@ public:
 
   explicit leak_judge(settings x);
 
-  /// Takes the reading after one more job and judges.
-  verdict observe(job_memory x);
+  /// Takes the reading after one more job, or one more batch, and judges.
+  verdict observe(const job_memory& x);
+
+  /// Whether jobs that run one by one would tell more than batches: the worker is young, or it
+  /// grows and it is not known whether that is a leak.
+  bool wants_lone_jobs() const {
+    const auto& kind = last_.kind;
+    return kind < growth::leak
+           && (readings_ < lone_until_ || kind == growth::suspected || kind == growth::growing);
+  }
 
   /// The growth of an earlier worker with the same model ended at so many live bytes above the
   /// level after its first job: growth up to somewhat more is no leak. 0: nothing is known.
@@ -136,15 +151,15 @@ public:
 
 private:
   struct point {
-    double job, live, owned, gpu, reserved;
+    double job, live, owned, gpu, reserved; // `job`: the latest one of the reading
     uint64_t decoded;
-    bool ok, grew;
+    bool ok, grew, alone;
   };
 
   /// One counter under test.
   struct channel {
     double point::*what;
-    uint64_t scale; ///< Jobs per value of the test.
+    uint64_t scale; ///< Readings per value of the test.
     bool leak;      ///< Else hoarding.
     bool gpu;
     double doubt; ///< Its share of the allowed error; all shares sum to 1.
@@ -154,7 +169,7 @@ private:
     uint64_t onset = 0;    ///< Of its growth, as known at confirmation.
     growth_test::run run{};
     slope rate{};
-    uint64_t low = 0;      ///< Of the present block of jobs.
+    uint64_t low = 0;      ///< Of the present block of readings.
     bool expected = false; ///< Growth in the block is expected.
     uint64_t level = 0;    ///< Of the latest block.
   };
@@ -189,12 +204,29 @@ private:
     double chance = 1;
     bool bytes = true;
   };
+  /// What may be expected of the inputs of one reading.
+  struct expectation {
+    double chance = 0;    ///< Of an event, in health.
+    bool alike = false;   ///< Equal rises prove nothing.
+    bool largest = false; ///< One is larger than all before, or there are more than ever.
+    size_t stratum = 0;   ///< Of the largest input.
+  };
+  /// An input of a kind that is still new.
+  struct visitor {
+    uint32_t visit;
+    size_t stratum;
+    double chance; ///< That a cache takes it in.
+  };
+  expectation expect(const job_memory& x);
+  uint64_t jobs_since(uint64_t reading) const;
   excuse excuse_of(uint32_t visit, size_t stratum) const;
   void remember(const job_memory& x, bool grew);
   void judge(const job_memory& x);
   double threshold(const channel& x) const;
   /// The evidence without which nothing is called a leak or hoarding.
   double needed_to_claim(const channel& x) const;
+  /// `rise`: how much more is live than ever before.
+  void note_caches(uint64_t rise);
   void judge_private(const job_memory& x, bool largest);
   void add_to_block(channel& x, uint64_t value, bool expected);
   bool beyond_reserve(const channel& x) const;
@@ -220,7 +252,11 @@ private:
   reserve owned_reserve_, gpu_reserve_;
   std::vector<point> window_; ///< A ring of `window_jobs`.
   std::vector<double> x_, y_, scratch_;
-  uint64_t jobs_ = 0;
+  job_axis axis_;
+  std::vector<visitor> visitors_; ///< Of the latest reading.
+  uint64_t readings_ = 0;         ///< Each of one job, or of a batch.
+  uint64_t lone_until_ = 0;       ///< The reading before which `wants_lone_jobs`.
+  size_t largest_batch_ = 0;
   uint64_t last_novel_growth_ = 0, novel_bytes_ = 0;
   uint64_t first_live_ = 0, first_gpu_ = 0, first_private_ = 0;
   uint64_t learnt_cache_ = 0;

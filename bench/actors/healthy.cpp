@@ -107,8 +107,14 @@ public:
              "live_bytes,private_bytes,encoded_bytes,decoded_bytes,ok,batch\n";
     }
     const auto& m = x.memory;
-    out << m.said.live << ',' << m.private_bytes << ',' << m.encoded_bytes << ',' << m.decoded_bytes
-        << ',' << x.ok << ',' << x.batch << '\n';
+    supervision::job_input sum;
+    for (const auto& job : m.jobs) {
+      sum.encoded_bytes += job.encoded_bytes;
+      sum.decoded_bytes += job.decoded_bytes;
+      sum.ok = sum.ok && job.ok;
+    }
+    out << m.said.live << ',' << m.private_bytes << ',' << sum.encoded_bytes << ','
+        << sum.decoded_bytes << ',' << sum.ok << ',' << m.jobs.size() << '\n';
   }
 
 private:

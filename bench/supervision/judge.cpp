@@ -186,7 +186,9 @@ outcome judge_trace(const trace& t, totals& all) {
   // A trace that ended at the budget shows how good the forecast was.
   if (foretold && t.jobs.back().memory.private_bytes + 3 * t.bytes_per_job + 64 * mib >= budget
       && t.jobs.size() < t.onset + 1499) {
-    const auto actual = t.jobs.size() - foretold->first;
+    uint64_t actual = 0;
+    for (auto i = foretold->first; i < t.jobs.size(); ++i)
+      actual += 1 + t.jobs[i].memory.others.size();
     ++all.forecasts;
     all.early_enough += actual >= *foretold->second.jobs_left_earliest;
     all.covered += actual >= *foretold->second.jobs_left_earliest
@@ -266,8 +268,12 @@ std::optional<trace> read_recorded(const std::filesystem::path& file) {
     if (!(row >> r.memory.live >> r.memory.private_bytes >> r.memory.encoded_bytes
           >> r.memory.decoded_bytes >> r.memory.ok))
       return std::nullopt;
-    if (!(row >> r.memory.batch))
-      r.memory.batch = 1;
+    // The inputs of a batch are recorded as their sum.
+    if (size_t batch = 1; row >> batch && batch > 1) {
+      r.memory.encoded_bytes /= batch;
+      r.memory.decoded_bytes /= batch;
+      r.memory.others.assign(batch - 1, r.memory);
+    }
     r.rss = r.memory.private_bytes;
     peak = std::max(peak, r.rss);
     r.peak_rss = peak;

@@ -58,13 +58,14 @@ public:
 
   supervision::job_memory next() {
     supervision::job_memory x;
-    x.batch = batches_[dice_.whole(0, batches_.size() - 1)];
+    const auto batch = batches_[dice_.whole(0, batches_.size() - 1)];
     const auto decoded = pick();
     x.encoded_bytes = bytes(decoded / dice_.uniform(8, 30)) + 200;
     if (dice_.happens(bad_share_))
       x.ok = false;
     else
       x.decoded_bytes = bytes(decoded);
+    x.others.assign(batch - 1, x);
     return x;
   }
 
@@ -199,7 +200,7 @@ public:
       kept_ += size_class(i->second);
     const auto size = static_cast<double>(x.decoded_bytes + 1);
     const auto key = coarse_ > 0 ? static_cast<uint64_t>(std::log2(size) * coarse_)
-                                 : x.decoded_bytes * 16 + x.batch;
+                                 : x.decoded_bytes * 16 + 1 + x.others.size();
     if (entry_ > 0 && x.ok) {
       auto& visits = seen_[key];
       // Every library's cache has a bound: it stops at the bound, or drops the oldest.
@@ -423,6 +424,9 @@ std::vector<std::string> healthy_kinds() {
           "bounded_cache"};
 }
 
+/// The service gives a young worker one job at a time.
+static constexpr uint64_t lone_at_first = 8;
+
 std::vector<std::string> growing_kinds() {
   return {"leak_steady",      "leak_from_birth",  "leak_varying_sizes", "leak_images",
           "leak_one_in_k",    "leak_bad_inputs",  "leak_large_images",  "leak_behind_cache",
@@ -455,23 +459,27 @@ trace generate(const std::string& kind, double bytes_per_job, uint64_t budget, u
   const auto shift_at = kind == "workload_shift" ? d.whole(50, 400) : 0;
   const auto hoard_regular = d.happens(0.5);
   double leaked = 0, hoarded = 0;
-  uint64_t peak = 0;
+  uint64_t peak = 0, since = 0;
   for (uint64_t job = 1; job <= span.length; ++job) {
     if (job == shift_at || (shift_at > 0 && job == 2 * shift_at))
       in.shift(d.uniform(1.5, 4));
     reading r;
     r.memory = in.next();
+    if (job <= lone_at_first)
+      r.memory.others.clear();
     const auto healthy = keep.after(job, r.memory);
-    if (is.leaks && job >= t.onset)
-      leaked += leak.next(r.memory, large, frequency, job - t.onset);
-    if (is.hoards && job >= t.onset) {
+    const auto together = 1 + r.memory.others.size();
+    for (size_t i = 0; i < together && is.leaks && job >= t.onset; ++i)
+      leaked += leak.next(r.memory, large, frequency, since++);
+    for (size_t i = 0; i < together && is.hoards && job >= t.onset; ++i) {
       const auto rate = kind == "leak_and_hoarding" ? std::max(bytes_per_job, 64 * kib)
                                                     : bytes_per_job;
       hoarded += hoard_regular ? rate * d.uniform(0.5, 1.5) : d.exponential(rate);
     }
     const auto live = base_live + healthy + leaked;
     const auto transient = static_cast<double>(r.memory.decoded_bytes) * 1.3
-                           + static_cast<double>(r.memory.encoded_bytes) + 2 * mib * r.memory.batch;
+                           + static_cast<double>(r.memory.encoded_bytes)
+                           + 2 * mib * static_cast<double>(together);
     r.memory.live = bytes(live);
     r.memory.private_bytes = heap.after(job, healthy + leaked, transient, hoarded);
     r.rss = r.memory.private_bytes + bytes(shared);

@@ -8,7 +8,7 @@
 
 namespace ziyu::bench {
 
-/// What one job leaves: the judge's input, and what other systems look at.
+/// What one job, or one batch, leaves: the judge's input, and what other systems look at.
 struct reading {
   supervision::job_memory memory;
   uint64_t rss = 0;      ///< Private and shared, after the job.
@@ -22,7 +22,7 @@ enum class truth : uint8_t { healthy, leak, hoarding, mixed };
 struct trace {
   std::string kind;
   truth what = truth::healthy;
-  uint64_t onset = 0;       ///< First job (from 1) that leaks or hoards; 0: none.
+  uint64_t onset = 0;       ///< First reading (from 1) that leaks or hoards; 0: none.
   double bytes_per_job = 0; ///< Of the leak, else of the hoarding; mean over its jobs.
   bool beyond = false; ///< Healthy, but of a kind that is taken for a leak unless it is declared.
   std::vector<reading> jobs;

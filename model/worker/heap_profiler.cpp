@@ -53,7 +53,7 @@ expected<void> heap_profiler::start(uint8_t log2_sample) {
   return {};
 }
 
-void heap_profiler::begin_job() {
+void heap_profiler::begin_batch() {
   if (on_) {
     sampling_ = budget_.admit();
     if (sampling_)
@@ -62,16 +62,17 @@ void heap_profiler::begin_job() {
   begin_us_ = processor_us();
 }
 
-void heap_profiler::end_job() {
+void heap_profiler::end_batch(uint64_t jobs) {
   const auto sampled = std::exchange(sampling_, false);
   if (sampled)
     set_active(false);
   random_ ^= random_ << 13, random_ ^= random_ >> 7, random_ ^= random_ << 17;
-  budget_.finished(sampled, processor_us() - begin_us_,
+  budget_.finished(sampled,
+                   (processor_us() - begin_us_) / static_cast<double>(std::max<uint64_t>(jobs, 1)),
                    static_cast<double>(random_ >> 11) * 0x1p-53);
   if (on_) {
-    ++jobs_;
-    sampled_jobs_ += sampled ? 1 : 0;
+    jobs_ += jobs;
+    sampled_jobs_ += sampled ? jobs : 0;
   }
 }
 
@@ -115,8 +116,8 @@ expected<heap_dump> heap_profiler::dump(size_t) {
 }
 
 void heap_profiler::stop() {}
-void heap_profiler::begin_job() {}
-void heap_profiler::end_job() {}
+void heap_profiler::begin_batch() {}
+void heap_profiler::end_batch(uint64_t) {}
 
 #endif
 

@@ -33,9 +33,9 @@ public:
 
   void stop();
 
-  /// Call both around each job. The first decides whether the job is sampled.
-  void begin_job();
-  void end_job();
+  /// Call both around each batch of `jobs`. The first decides whether the batch is sampled.
+  void begin_batch();
+  void end_batch(uint64_t jobs);
 
   uint64_t jobs() const { return jobs_; }                 ///< Since `start`.
   uint64_t sampled_jobs() const { return sampled_jobs_; } ///< Of these.

@@ -118,6 +118,8 @@ int main(int argc, char** argv) {
   app.add_option("--budget-bytes", settings.budget_bytes, "Private memory of a worker (internal)");
   app.add_option("--hard-limit-bytes", settings.hard_limit_bytes,
                  "Private memory that no worker may reach (internal)");
+  app.add_option("--max-batch", settings.max_batch, "Images that run together (internal)")
+    ->check(CLI::Range(1u, wire::max_batch));
   app.add_flag("--faults-allowed", settings.faults_allowed, "Obey fault injection");
   app.add_option("--check-model", check, "Load a model folder and describe it as JSON");
   app.add_option("--classify", images, "Classify these files with --model; a JSON line each");

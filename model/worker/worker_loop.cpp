@@ -176,7 +176,7 @@ private:
   }
 
   size_t on_batch(const wire::batch& batch) {
-    profiler_.begin_job();
+    profiler_.begin_batch();
     auto outcomes = classify(batch);
     auto rubbish = false;
     for (size_t i = 0; i < batch.jobs.size(); ++i) {
@@ -185,7 +185,7 @@ private:
         outcomes[i] = tl::unexpected<error>(done.error());
       rubbish = rubbish || fault.what == wire::fault_spec::kind::garbage;
     }
-    profiler_.end_job();
+    profiler_.end_batch(batch.jobs.size());
     if (rubbish) {
       send_or_exit(socket_.get(), "\x7f not a frame \xff");
       return 0;

@@ -38,16 +38,16 @@ void worker::serve(int64_t now_us) {
 
 // -- its memory ---------------------------------------------------------------------------
 
-void worker::after_job(const memory_report& x, uint32_t batch, bool ok) {
+void worker::after_job(const memory_report& x) {
   memory_.after_job(x);
-  judge_.observe({.live = x.said.live,
-                  .private_bytes = x.private_bytes,
-                  .gpu_allocated = x.said.gpu_allocated,
-                  .gpu_reserved = x.said.gpu_reserved,
-                  .encoded_bytes = x.encoded_bytes,
-                  .decoded_bytes = x.decoded_bytes,
-                  .batch = batch,
-                  .ok = ok});
+  job_memory reading;
+  static_cast<job_input&>(reading) = x.jobs.front();
+  reading.others.assign(x.jobs.begin() + 1, x.jobs.end());
+  reading.live = x.said.live;
+  reading.private_bytes = x.private_bytes;
+  reading.gpu_allocated = x.said.gpu_allocated;
+  reading.gpu_reserved = x.said.gpu_reserved;
+  judge_.observe(reading);
 }
 
 std::vector<events::body> worker::tell_verdict(uint64_t budget_bytes, growth_history& history) {

@@ -59,10 +59,11 @@ public:
   allocation_watch& allocations() { return allocations_; }
   const allocation_watch& allocations() const { return allocations_; }
   const leak_judge::verdict& verdict() const { return judge_.last(); }
+  bool wants_lone_jobs() const { return judge_.wants_lone_jobs(); }
   growth told() const { return told_; } ///< The verdict that the events know.
 
-  /// Reports a job to the judge.
-  void after_job(const memory_report& x, uint32_t batch, bool ok);
+  /// Reports an attempt to the judge.
+  void after_job(const memory_report& x);
 
   /// The events of a verdict that differs from the latest one that was told, and, when a confirmed
   /// growth has ended, its end goes into the history of its slot.

@@ -25,7 +25,12 @@ void worker_memory::ready(const wire::memory_reading& said) {
 }
 
 void worker_memory::after_job(const memory_report& x) {
-  ++jobs_;
+  jobs_ += x.jobs.size();
+  uint64_t decoded = 0;
+  for (const auto& in : x.jobs) {
+    encoded_sum_ += static_cast<double>(in.encoded_bytes);
+    decoded += in.decoded_bytes;
+  }
   last_delta_ = x.delta_live;
   live_ = x.said.live;
   gpu_allocated_ = x.said.gpu_allocated;
@@ -35,9 +40,8 @@ void worker_memory::after_job(const memory_report& x) {
   peak_ = std::max(peak_, private_);
   reported_anonymous_ = x.said.rss_anon;
   reported_moment_ = x.moment;
-  encoded_sum_ += static_cast<double>(x.encoded_bytes);
-  decoded_sum_ += static_cast<double>(x.decoded_bytes);
-  recent_.push_back({jobs_, x.delta_live, x.decoded_bytes, x.said.live, x.private_bytes});
+  decoded_sum_ += static_cast<double>(decoded);
+  recent_.push_back({jobs_, x.delta_live, decoded, x.said.live, x.private_bytes});
   if (recent_.size() > recent_limit)
     recent_.pop_front();
 }

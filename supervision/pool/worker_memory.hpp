@@ -1,23 +1,25 @@
 #pragma once
 
+#include "supervision/leak_judge.hpp"
 #include "supervision/memory_probe.hpp"
 #include "supervision/wire/frames.hpp"
 
 #include <cstdint>
 #include <deque>
 #include <optional>
+#include <vector>
 
 namespace ziyu::supervision {
 
-/// What is known after a job of a worker: its own report, and what its slot has made of it.
+/// What is known after an attempt of a worker: its own report, and what its slot has made of it.
 struct memory_report {
   wire::memory_reading said;
   int64_t delta_live = 0;
   uint64_t private_bytes = 0;
-  /// The largest amount that one of its latest jobs has added to its private memory.
+  /// The largest amount that a job of its latest attempts has added to its private memory.
   uint64_t step_bytes = 0;
-  uint64_t moment = 0; ///< Of the worker's activity, when the job was over.
-  uint64_t encoded_bytes = 0, decoded_bytes = 0;
+  uint64_t moment = 0;         ///< Of the worker's activity, when the attempt was over.
+  std::vector<job_input> jobs; ///< Those that ran together; at least one.
 };
 
 /// The memory of one worker as the supervisor knows it: the worker's reports, the supervisor's

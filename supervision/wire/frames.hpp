@@ -19,7 +19,7 @@ namespace ziyu::wire {
 inline constexpr uint16_t magic = 0x595a;
 
 /// Grows with every change of a frame's content.
-inline constexpr uint8_t version = 3;
+inline constexpr uint8_t version = 4;
 
 /// Bytes of the fixed frame header: magic (2), version (1), type (1), body size
 /// (4), all little-endian. The body follows.
@@ -192,8 +192,18 @@ struct server_ready {
   int32_t pid = 0;
   std::string model_name, model_version, model_sha256, precision;
   uint32_t classes = 0;
+  /// The time of the model, in microseconds, for 1, 2, 4 ... images together: as many as it takes.
+  std::vector<uint32_t> batch_us;
   uint64_t load_us = 0;
   memory_reading memory;
+
+  /// The most images that run together: a power of two.
+  uint32_t largest_batch() const {
+    uint32_t rows = 1;
+    for (size_t i = 1; i < batch_us.size() && rows < max_batch; ++i)
+      rows *= 2;
+    return rows;
+  }
   bool operator==(const server_ready&) const = default;
 };
 

@@ -155,6 +155,10 @@ actors::supervisor_settings service::to_supervisor_settings() {
   s.grace = std::chrono::milliseconds{grace_ms};
   s.healing.budget_bytes = budget_bytes;
   s.healing.hard_limit_bytes = hard_limit_bytes;
+  if (time_.plan().max_batch > 1) { // a young worker gets no batches, and few grow old here
+    s.judge.warmup_jobs = 1;
+    s.judge.min_jobs = 0;
+  }
   s.restart_intensity = restart_intensity;
   s.restart_period = restart_period;
   s.model = "models/digits/1";

@@ -19,6 +19,8 @@ constexpr int64_t death_window_us = 60'000'000;
 simulated_workers::simulated_workers(timeline& time, job_book& jobs, caf::actor_system& sys)
   : fake_host(sys), time_(time), jobs_(jobs) {
   keeps_frames = false;
+  while (max_batch < time.plan().max_batch)
+    max_batch *= 2;
   container.limit = 1'000'000;
   container.source = "simulated";
   set_pressure(0.1);

@@ -71,7 +71,9 @@ protected:
             spawn(decoder, limits)};
   }
 
-  void slot_up(uint32_t i) { send(aut, atom::slot_up{}, i, actors_of_slots[i]); }
+  uint32_t slots_take = wire::max_batch;
+
+  void slot_up(uint32_t i) { send(aut, atom::slot_up{}, i, actors_of_slots[i], slots_take); }
 
   void assign(std::vector<topic_partition> what, uint64_t epoch) {
     for (const auto& where : what)
@@ -147,6 +149,7 @@ protected:
     }
     r->delta_live = 4392;
     attempt_outcome x;
+    x.most_jobs = slots_take;
     x.answer = r;
     x.generation = 7;
     x.pid = 1234;
@@ -161,12 +164,14 @@ protected:
     r->answers[0].error_code = to_string(code);
     r->answers[0].error_message = message;
     attempt_outcome x;
+    x.most_jobs = slots_take;
     x.answer = r;
     answer(0, x);
   }
 
   void fail_attempt(errc code, uint32_t slot = 0, bool slot_up = true) {
     attempt_outcome x;
+    x.most_jobs = slots_take;
     x.failure = error{code, "as the test says"};
     x.slot_up = slot_up;
     x.generation = ++generation;

@@ -22,7 +22,7 @@ struct dispatcher_log {
   std::vector<messaging::partitions_revoked> revoked;
   std::vector<messaging::offsets_committed> committed;
   std::vector<error> failures;
-  std::vector<uint32_t> slots_up;
+  std::vector<uint32_t> slots_up, most_jobs;
   std::vector<actors::published> published;
   std::vector<actors::breaker_input> breaker; ///< Without memory readings.
   std::vector<double> memory_shares;
@@ -45,7 +45,10 @@ inline actors::dispatcher_actor::behavior_type fake_dispatcher(
     },
     [log](const messaging::offsets_committed& x) { log->committed.push_back(x); },
     [log](const messaging::consumer_failed& x) { log->failures.push_back(x.reason); },
-    [log](atom::slot_up, uint32_t slot, const inference_actor&) { log->slots_up.push_back(slot); },
+    [log](atom::slot_up, uint32_t slot, const inference_actor&, uint32_t most_jobs) {
+      log->slots_up.push_back(slot);
+      log->most_jobs.push_back(most_jobs);
+    },
     [log](const published& x) { log->published.push_back(x); },
     [](const plan_request&) { return transaction_plan{}; },
     [log](const breaker_input& x) {
@@ -138,6 +141,7 @@ struct inference_log {
   std::vector<actors::kill_notice> kills;
   std::vector<actors::private_reading> readings;
   std::vector<actors::go_ahead> released;
+  std::vector<actors::lone_jobs_wish> wishes;
   std::vector<actors::channel_closed> closed;
   /// Requests in their order. Each (deadline, 0) message answers the first one with the front of
   /// `answers`.
@@ -158,6 +162,7 @@ inline actors::inference_actor::behavior_type fake_inference(actors::inference_a
     [log](const kill_notice& x) { log->kills.push_back(x); },
     [log](const private_reading& x) { log->readings.push_back(x); },
     [log](const go_ahead& x) { log->released.push_back(x); },
+    [log](const lone_jobs_wish& x) { log->wishes.push_back(x); },
     [](const channel_frame&) {},
     [log](const channel_closed& x) { log->closed.push_back(x); },
     [log](atom::deadline, uint64_t) {

@@ -114,6 +114,7 @@ public:
   std::string sampling_failure;                             ///< Why workers cannot be sampled.
   uint64_t dump_us = 0;                                     ///< What workers say that a dump took.
   uint64_t own_bytes = 20u << 20, server_bytes = 90u << 20; ///< Private, of our own processes.
+  uint32_t max_batch = 1;        ///< Images that its model takes together: a power of two.
   uint64_t server_anonymous = 0; ///< As it reports, with its model loaded.
 
   /// The fork server that was started last.
@@ -135,6 +136,8 @@ public:
     x.model_sha256 = sha256;
     x.precision = "fp32";
     x.classes = 10;
+    for (uint32_t jobs = 1; jobs <= max_batch; jobs *= 2)
+      x.batch_us.push_back(1'000 * jobs);
     x.memory.live = 3u << 20;
     x.memory.rss_anon = server_anonymous;
     say(of, x);

@@ -56,7 +56,6 @@ protected:
   void start() {
     settings.dispatcher = spawn(fake_dispatcher, to_dispatcher);
     inference_settings each;
-    each.job_timeout = 5s;
     each.dispatcher = settings.dispatcher;
     auto make = [this, each](uint32_t slot, supervisor_actor boss) mutable {
       each.slot = slot;
@@ -74,13 +73,14 @@ protected:
     news.memory.delta_live = static_cast<int64_t>(kept);
     news.memory.said = fake_host::reading(x);
     news.memory.private_bytes = x.private_bytes;
+    news.memory.jobs.resize(1);
     return news;
   }
 
   std::shared_ptr<std::optional<attempt_outcome>> request(uint32_t slot) {
     auto job = std::make_shared<const messaging::job>(
       *messaging::decode_job(make_record(next_offset++), messaging::job_limits{}));
-    return ask<attempt_outcome>(slots.at(slot), attempt_request{{{job}}});
+    return ask<attempt_outcome>(slots.at(slot), attempt_request{{{job}}, 5s});
   }
 
   /// Runs jobs on a slot; each must succeed.

@@ -64,7 +64,7 @@ dispatcher_actor::behavior_type idle_dispatcher(dispatcher_actor::pointer) {
     [](const revocation&) {},
     [](const messaging::offsets_committed&) {},
     [](const messaging::consumer_failed&) {},
-    [](atom::slot_up, uint32_t, const inference_actor&) {},
+    [](atom::slot_up, uint32_t, const inference_actor&, uint32_t) {},
     [](const published&) {},
     [](const plan_request&) { return transaction_plan{}; },
     [](const breaker_input&) {},
@@ -140,7 +140,6 @@ protected:
       fatal_ = std::move(x);
     };
     inference_settings each;
-    each.job_timeout = patience;
     each.faults_allowed = true;
     each.dispatcher = dispatcher_;
     auto make = [this, each](uint32_t slot, supervisor_actor boss) mutable {
@@ -202,7 +201,7 @@ protected:
     attempt_outcome outcome;
     // A slot that is held for a moment takes no job; a dispatcher would wait for it.
     EXPECT_TRUE(wait_until([&] {
-      self->request(slot(), 2 * patience, attempt_request{{{job}}})
+      self->request(slot(), 2 * patience, attempt_request{{{job}}, patience})
         .receive([&](const attempt_outcome& x) { outcome = x; },
                  [](const caf::error&) { ADD_FAILURE() << "the slot does not answer"; });
       return !outcome.failure || outcome.failure->code != errc::unavailable;
@@ -467,7 +466,7 @@ TEST_F(ProcessHost, EndsAWorkerThatHangsAtTheDeadlineOfTheDrain) {
   auto job = std::make_shared<messaging::job>();
   job->image = std::make_shared<const std::string>(digit_image(5));
   job->fault = "hang";
-  self->send(slot(), attempt_request{{{job}}});
+  self->send(slot(), attempt_request{{{job}}, patience});
   EXPECT_TRUE(drain(1'000));
   for (auto pid : seen)
     EXPECT_TRUE(wait_until([pid] { return gone(pid); })) << pid;

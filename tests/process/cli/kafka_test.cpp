@@ -88,7 +88,7 @@ protected:
       messaging::outgoing record;
       record.topic = "image.results";
       record.key = x.job_id;
-      record.value = to_json_value(x).dump();
+      record.value = to_json_text(x);
       records.push_back(record);
     }
     kafka.produce(records);
@@ -193,7 +193,7 @@ TEST_F(Kafka, SubmitWaitsForTheAnswersToItsOwnRecords) {
   good.top_k = {{"七", 0.99, 7}};
   good.model = {"digits", "1", std::string(64, 'a'), "fp32"};
   good.source = jobs[0].id;
-  kafka.produce("image.results", good.job_id, to_json_value(good).dump());
+  kafka.produce("image.results", good.job_id, to_json_text(good));
   messaging::outgoing dead;
   dead.topic = "image.jobs-dlt";
   dead.key = jobs[1].key;

@@ -87,6 +87,60 @@ TEST_F(Dispatcher, JobsThatWaitRunTogetherUpToTheLargestBatch) {
   EXPECT_EQ(outbox()[3].kind, publication_kind::result);
 }
 
+TEST_F(Dispatcher, FreeSlotsShareWhatWaits) {
+  start(2, [](dispatcher_settings& s) { s.max_batch = 8; });
+  for (auto offset : {0, 1, 2, 3, 4, 5, 6, 7})
+    fetch(make_record(offset)); // 0 and 1 have begun
+  succeed(0);
+  EXPECT_EQ(offsets_of(slots[0]->requests.at(1)), (std::vector<int64_t>{2, 3, 4, 5, 6, 7}))
+    << "the other slot is busy";
+  succeed(1);
+  for (auto offset = 8; offset < 14; ++offset)
+    fetch(make_record(offset)); // 8 has begun on slot 1
+  slots_take = 4;
+  succeed(0);
+  EXPECT_EQ(offsets_of(slots[0]->requests.at(2)), (std::vector<int64_t>{9, 10, 11, 12}))
+    << "as many as the slot takes";
+}
+
+TEST_F(Dispatcher, TheImagesOfABatchHaveABound) {
+  start(1, [](dispatcher_settings& s) {
+    s.max_batch = 8;
+    s.max_batch_bytes = 16; // "image 1" has 7
+  });
+  for (auto offset : {0, 1, 2, 3})
+    fetch(make_record(offset));
+  succeed();
+  EXPECT_EQ(offsets_of(slots[0]->requests.at(1)), (std::vector<int64_t>{1, 2}));
+  succeed();
+  EXPECT_EQ(offsets_of(slots[0]->requests.at(2)), (std::vector<int64_t>{3}));
+}
+
+TEST_F(Dispatcher, ASlotWaitsForABatchToFillIfItIsTold) {
+  start(1, [](dispatcher_settings& s) {
+    s.max_batch = 3;
+    s.max_batch_delay = 50ms;
+  });
+  fetch(make_record(0));
+  EXPECT_EQ(requests(), 0u);
+  advance(20ms);
+  fetch(make_record(1));
+  EXPECT_EQ(requests(), 0u);
+  advance(40ms); // since the first one was fetched
+  ASSERT_EQ(requests(), 1u);
+  EXPECT_EQ(offsets_of(slots[0]->requests.at(0)), (std::vector<int64_t>{0, 1}));
+  for (auto offset : {2, 3, 4})
+    fetch(make_record(offset));
+  succeed();
+  ASSERT_EQ(requests(), 2u) << "it is full";
+  EXPECT_EQ(offsets_of(slots[0]->requests.at(1)), (std::vector<int64_t>{2, 3, 4}));
+  succeed();
+  fetch(make_record(5));
+  EXPECT_EQ(requests(), 2u);
+  advance(60ms);
+  EXPECT_EQ(requests(), 3u) << "each batch is looked at again";
+}
+
 TEST_F(Dispatcher, ABadImageOfABatchIsADeadLetterAlone) {
   start(1, [](dispatcher_settings& s) { s.max_batch = 3; });
   for (auto offset : {0, 1, 2})

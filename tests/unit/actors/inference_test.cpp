@@ -22,7 +22,6 @@ protected:
     inference_settings s;
     s.slot = 2;
     s.top_k = 3;
-    s.job_timeout = 1s;
     s.faults_allowed = faults_allowed;
     s.dispatcher = spawn(fake_dispatcher, to_dispatcher);
     s.supervisor = spawn(fake_supervisor, to_supervisor);
@@ -52,6 +51,8 @@ protected:
     x.private_offset = 4096;
     x.budget_bytes = budget_bytes;
     x.activity = activity;
+    x.max_batch = 8;
+    x.lone_jobs = true;
     send(aut, x);
   }
 
@@ -59,7 +60,7 @@ protected:
     auto job = std::make_shared<messaging::job>(
       *messaging::decode_job(make_record(0), messaging::job_limits{}));
     job->fault = std::move(fault);
-    return ask<attempt_outcome>(aut, attempt_request{{{job}}});
+    return ask<attempt_outcome>(aut, attempt_request{{{job}}, 1s});
   }
 
   template <class Frame>
@@ -144,10 +145,35 @@ TEST_F(Inference, RunsABatchAndReportsTheMemoryOfTheWhole) {
   ASSERT_TRUE(*outcome);
   EXPECT_EQ((*outcome)->answer->answers.size(), 3u);
   ASSERT_EQ(to_supervisor->jobs.size(), 1u);
-  EXPECT_EQ(to_supervisor->jobs[0].batch, 3u);
-  EXPECT_EQ(to_supervisor->jobs[0].memory.encoded_bytes, 21u);
-  EXPECT_EQ(to_supervisor->jobs[0].memory.decoded_bytes, 180u);
-  EXPECT_TRUE(to_supervisor->jobs[0].ok);
+  const supervision::job_input each{.encoded_bytes = 7, .decoded_bytes = 60};
+  EXPECT_THAT(to_supervisor->jobs[0].memory.jobs, testing::ElementsAre(each, each, each));
+}
+
+TEST_F(Inference, TellsHowManyJobsItsWorkerTakesTogether) {
+  start();
+  link(1);
+  EXPECT_EQ(to_dispatcher->most_jobs, std::vector<uint32_t>{1}) << "a young worker: one by one";
+  const auto first = request();
+  send(aut, lone_jobs_wish{7, false}); // of another worker
+  answer(1, 1);
+  EXPECT_EQ((*first)->most_jobs, 1u);
+  const auto second = request();
+  send(aut, lone_jobs_wish{1, false});
+  answer(1, 2);
+  EXPECT_EQ((*second)->most_jobs, 8u) << "as many as its model takes";
+  const auto third = request();
+  send(aut, lone_jobs_wish{1, true});
+  answer(1, 3);
+  EXPECT_EQ((*third)->most_jobs, 1u);
+}
+
+TEST_F(Inference, TakesNoMoreJobsTogetherThanThereIsRoomForIfItGrows) {
+  start();
+  link(1, "", 40'000);
+  send(aut, lone_jobs_wish{1, false});
+  const auto first = request();
+  answer(1, 1, "", 13'000); // 17,096 private, after 8,000: a job adds 9,096
+  EXPECT_EQ((*first)->most_jobs, 2u) << "the rest has " << 40'000 - 1'250 - 17'096;
 }
 
 TEST_F(Inference, RunsAnAttemptAndReportsItsMemory) {
@@ -172,11 +198,9 @@ TEST_F(Inference, RunsAnAttemptAndReportsItsMemory) {
   EXPECT_EQ(done.worker, 1u);
   EXPECT_EQ(done.slot, 2u);
   EXPECT_EQ(done.memory.delta_live, 77);
-  EXPECT_EQ(done.batch, 1u);
   EXPECT_EQ(done.memory.private_bytes, 14'096u);
-  EXPECT_EQ(done.memory.encoded_bytes, 7u);
-  EXPECT_EQ(done.memory.decoded_bytes, 60u);
-  EXPECT_TRUE(done.ok);
+  const supervision::job_input its{.encoded_bytes = 7, .decoded_bytes = 60};
+  EXPECT_THAT(done.memory.jobs, testing::ElementsAre(its));
 }
 
 TEST_F(Inference, CorrectsPrivateMemoryByTheSupervisorsReading) {

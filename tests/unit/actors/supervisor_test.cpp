@@ -293,7 +293,7 @@ TEST_F(Supervisor, TellsTheJudgeHowManyJobsRanTogether) {
   auto work = [&](uint32_t batch) {
     x.live += 64 * 1024;
     auto news = done_by(x, 0);
-    news.batch = batch;
+    news.memory.jobs.resize(batch);
     send(aut, news);
   };
   for (uint32_t batch = 1; batch <= 24; ++batch)

@@ -114,6 +114,7 @@ TEST(Config, TakesEveryKeyFromTheDocumentNotFromItsNeighbour) {
     model.path=/x/y model.top_k=7
     workers.slots=11 workers.standbys=12 workers.start_timeout_ms=13 workers.job_timeout_ms=14
     workers.grace_ms=15 workers.executable=/x/w
+    batching.max_jobs=50 batching.max_bytes=51 batching.max_delay_ms=52
     memory.worker_budget_bytes=2000001 memory.worker_hard_limit_bytes=3000002
     memory.container_limit_bytes=2000003 memory.model_cache_bytes=1000004
     memory.probe_interval_ms=16

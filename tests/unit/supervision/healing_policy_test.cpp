@@ -235,12 +235,26 @@ TEST(HealingPolicy, AnInexactReadingLeavesRoomForPagesThatWereCopiedSince) {
   EXPECT_FALSE(healing_policy::may_reach_budget(1'000, 1'000, 0)) << "there is no budget";
 }
 
+TEST(HealingPolicy, GivesABatchNoMoreJobsThanThereIsRoomFor) {
+  EXPECT_EQ(healing_policy::jobs_of_room(50, 5, 96), 8u) << "3 of 96 are kept free";
+  EXPECT_EQ(healing_policy::jobs_of_room(90, 5, 96), 1u);
+  EXPECT_EQ(healing_policy::jobs_of_room(200, 5, 96), 1u);
+  EXPECT_GT(healing_policy::jobs_of_room(50, 0, 96), 1'000u) << "it does not grow";
+  EXPECT_GT(healing_policy::jobs_of_room(50, 5, 0), 1'000u) << "there is no budget";
+}
+
+TEST(RecentSteps, AreOfOneJobAlsoAfterABatch) {
+  recent_steps aut;
+  aut.add(17, 8);
+  EXPECT_EQ(aut.largest(), 3u);
+}
+
 TEST(RecentSteps, AreForgottenAfterAWhile) {
   recent_steps x;
   EXPECT_EQ(x.largest(), 0u);
   x.add(7);
   x.add(3);
-  for (size_t i = 2; i < recent_steps::jobs; ++i)
+  for (size_t i = 2; i < recent_steps::attempts; ++i)
     x.add(0);
   EXPECT_EQ(x.largest(), 7u) << "an allocator takes pages in lumps";
   x.add(0);

@@ -275,7 +275,7 @@ TEST(LeakJudge, IsNotConfusedByMixedBatches) {
     uint64_t kept = 0;
     return alarm(aut, 1000, [&](uint64_t i) {
       auto x = at(0);
-      x.batch = 1u << random() % 4;
+      x.others.assign((1u << random() % 4) - 1, x);
       kept += keep(x) + (i < 300 ? 0 : leak);
       x.live = 5 * mib + kept;
       return x;
@@ -284,12 +284,69 @@ TEST(LeakJudge, IsNotConfusedByMixedBatches) {
   // What is kept for each size of batch comes with its first job, also late ones.
   bool seen[9] = {};
   const auto per_batch = [&](const job_memory& x) {
-    return std::exchange(seen[x.batch], true) ? 0 : x.batch * 512 * kib;
+    const auto jobs = 1 + x.others.size();
+    return std::exchange(seen[jobs], true) ? 0 : jobs * 512 * kib;
   };
   EXPECT_EQ(run(0, per_batch), 0u);
   const auto job = run(64 * kib, [](const auto&) { return uint64_t{0}; });
   EXPECT_GE(job, 302u);
   EXPECT_LE(job, 303u);
+}
+
+TEST(LeakJudge, FindsALeakInBatchesAndSpeaksOfJobs) {
+  leak_judge aut{usual()};
+  std::mt19937 random{3};
+  uint64_t jobs = 0, kept = 0;
+  // Images of 200 sizes, eight at a time where that is wanted. From job 801 on each job leaves
+  // 4 KiB.
+  const auto found = alarm(aut, 1000, [&](uint64_t) {
+    const auto input = [&] { return job_input{1000, 3000 * (1 + random() % 200)}; };
+    auto x = at(0);
+    static_cast<job_input&>(x) = input();
+    for (auto i = 1; i < 8 && !aut.wants_lone_jobs(); ++i)
+      x.others.push_back(input());
+    for (size_t i = 0; i <= x.others.size(); ++i)
+      kept += ++jobs > 800 ? 4 * kib : 0;
+    x.live = 5 * mib + kept;
+    return x;
+  });
+  ASSERT_GT(found, 0u) << explain(aut.last());
+  EXPECT_GT(jobs, 800u) << explain(aut.last());
+  EXPECT_LE(jobs, 824u) << explain(aut.last());
+  EXPECT_EQ(aut.last().jobs, jobs);
+  EXPECT_NEAR(static_cast<double>(aut.last().onset), 801, 8);
+  EXPECT_NEAR(aut.last().live.bytes_per_job, 4 * kib, 16) << explain(aut.last());
+}
+
+TEST(LeakJudge, AsksForLoneJobsWhileItDoesNotKnow) {
+  auto settings = usual();
+  settings.model_cache_bytes = 2 * mib;
+  leak_judge aut{settings};
+  const auto batch_of_8 = [](uint64_t live) {
+    auto x = at(live);
+    x.others.assign(7, x);
+    return x;
+  };
+  for (auto i = 1; i < 8; ++i) {
+    aut.observe(at(5 * mib));
+    EXPECT_TRUE(aut.wants_lone_jobs()) << "a young worker";
+  }
+  aut.observe(at(5 * mib));
+  EXPECT_FALSE(aut.wants_lone_jobs());
+  for (auto i = 0; i < 50; ++i)
+    aut.observe(batch_of_8(5 * mib));
+  EXPECT_FALSE(aut.wants_lone_jobs());
+  aut.observe(batch_of_8(6 * mib)); // one of the eight has left something
+  for (auto i = 0; i < 8; ++i) {
+    EXPECT_TRUE(aut.wants_lone_jobs()) << i;
+    aut.observe(at(6 * mib));
+  }
+  EXPECT_FALSE(aut.wants_lone_jobs()) << "none of the lone ones did";
+  for (uint64_t i = 1; i < 200 && aut.last().kind != growth::leak; ++i) {
+    aut.observe(at(6 * mib + i * 64 * kib));
+    EXPECT_NE(aut.wants_lone_jobs(), aut.last().kind == growth::leak) << i;
+  }
+  EXPECT_EQ(aut.last().kind, growth::leak) << "it is known";
 }
 
 TEST(LeakJudge, ExcusesACacheThatBeginsWithAnotherWorkload) {

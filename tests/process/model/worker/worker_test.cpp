@@ -77,6 +77,7 @@ TEST(Worker, ForkServerDescribesItsModelAndWorkersClassify) {
   EXPECT_EQ(news.model_sha256.size(), 64u);
   EXPECT_EQ(news.precision, "fp32");
   EXPECT_EQ(news.classes, 10u);
+  EXPECT_EQ(news.largest_batch(), 1u) << "unless it is told otherwise";
   EXPECT_GT(news.memory.live, 100'000u);
   auto x = server.spawn(7);
   EXPECT_EQ(x.news.pid, x.pid);
@@ -94,8 +95,8 @@ TEST(Worker, ForkServerDescribesItsModelAndWorkersClassify) {
 }
 
 TEST(Worker, AnswersEachJobOfABatchInItsPlace) {
-  fork_server_process server;
-  server.expect_frame<wire::server_ready>();
+  fork_server_process server{digits_model, {"--max-batch", "8"}};
+  EXPECT_EQ(server.expect_frame<wire::server_ready>().largest_batch(), 8u);
   auto x = server.spawn();
   wire::batch batch;
   batch.attempt_id = 77;

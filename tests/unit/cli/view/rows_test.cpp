@@ -40,7 +40,7 @@ messaging::result good_result() {
 }
 
 std::string row(const messaging::result& x, bool colours = false) {
-  return result_row(record_of(to_json_value(x).dump()), colours);
+  return result_row(record_of(to_json_text(x)), colours);
 }
 
 std::optional<size_t> size_of(const messaging::record& x) {

@@ -23,6 +23,7 @@ memory_report report(uint64_t anonymous, uint64_t moment) {
   memory_report x;
   x.said.rss_anon = x.said.live = x.private_bytes = anonymous;
   x.moment = moment;
+  x.jobs.resize(1);
   return x;
 }
 
@@ -185,7 +186,7 @@ TEST(WorkerMemory, KnowsWhetherGrowthFollowsTheImages) {
   auto x = fresh();
   for (uint64_t i = 1; i <= 100; ++i) {
     auto each = report(10 * mib, 2 * i);
-    each.decoded_bytes = i * 1'000;
+    each.jobs[0].decoded_bytes = i * 1'000;
     each.delta_live = static_cast<int64_t>(i) * 500;
     x.after_job(each);
   }

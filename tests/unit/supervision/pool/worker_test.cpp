@@ -42,7 +42,8 @@ protected:
     x.said = {.live = live, .rss_anon = live + 5 * mib};
     x.delta_live = kept;
     x.private_bytes = live + 5 * mib;
-    aut.after_job(x, 1, true);
+    x.jobs.resize(1);
+    aut.after_job(x);
     return aut.tell_verdict(budget, history);
   }
 

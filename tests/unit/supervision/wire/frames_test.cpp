@@ -40,7 +40,8 @@ std::vector<frame> samples() {
     result{},
     trimmed{some_memory, {1, 2, 3, 4}, 99},
     spawn{17},
-    server_ready{1, "数字", "1", std::string(64, 'a'), "fp32", 10, 250'000, some_memory},
+    server_ready{
+      1, "数字", "1", std::string(64, 'a'), "fp32", 10, {900, 1'700}, 250'000, some_memory},
     server_failed{"model_missing", "models/digits/1 is not there"},
     spawned{17, -1, 2'000, "fork: Cannot allocate memory"},
     exited{4321, 3, 9, uint64_t{1} << 33},
