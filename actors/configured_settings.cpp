@@ -131,6 +131,7 @@ process_host_settings to_process_host_settings(const configs::config& c,
                                                std::shared_ptr<metrics> stats) {
   process_host_settings x;
   x.executable = worker_executable(c);
+  x.precision = c.model.precision;
   x.max_pixels = c.jobs.max_pixels;
   x.max_batch = c.batching.max_jobs;
   x.stats = std::move(stats);

@@ -34,7 +34,7 @@ struct classify_options {
 };
 
 struct model_choice {
-  std::string folder;
+  std::string folder, precision;
   uint64_t max_pixels = 0, max_bytes = 0;
 };
 
@@ -53,7 +53,7 @@ std::optional<model_choice> choose_model(const classify_options& options) {
     return {};
   const auto& x = loaded->values;
   return model_choice{options.model.empty() ? x.model.path.string() : options.model,
-                      x.jobs.max_pixels, x.jobs.max_bytes};
+                      x.model.precision, x.jobs.max_pixels, x.jobs.max_bytes};
 }
 
 std::string head(bool colours) {
@@ -82,6 +82,8 @@ int classify_batch(const classify_options& options, const model_choice& model,
   std::vector<std::string> command{(executable_dir() / "ziyu-worker").string(),
                                    "--model",
                                    model.folder,
+                                   "--precision",
+                                   model.precision,
                                    "--max-pixels",
                                    std::to_string(model.max_pixels),
                                    "--max-bytes",

@@ -27,7 +27,8 @@ struct config {
     std::string jobs, results, dead_letters, events;
   } topics;
   struct model {
-    std::filesystem::path path; ///< The folder `<name>/<version>`.
+    std::filesystem::path path;     ///< The folder `<name>/<version>`.
+    std::string precision = "fp32"; ///< "fp32", "bf16", "auto".
     uint32_t top_k = 5;
   } model;
   struct workers {

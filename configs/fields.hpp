@@ -9,6 +9,7 @@ namespace fields {
 template <class Config, class F>
 void workers(Config& x, F& f) {
   f("model.path", x.model.path);
+  f("model.precision", x.model.precision);
   f("model.top_k", x.model.top_k);
   f("workers.slots", x.workers.slots);
   f("workers.standbys", x.workers.standbys);

@@ -32,11 +32,11 @@ classifier::classifier(predictor model, const decode_limits& limits)
   : predictor_(std::move(model)), limits_(limits) {}
 
 expected<classifier> classifier::load(const std::filesystem::path& path,
-                                      const decode_limits& limits) {
+                                      const decode_limits& limits, precision how) {
   const auto folder = read_model_folder(path);
   if (!folder)
     return tl::unexpected<error>(folder.error());
-  auto model = predictor::load(*folder);
+  auto model = predictor::load(*folder, how);
   if (!model)
     return tl::unexpected<error>(model.error());
   return classifier{std::move(*model), limits};

@@ -23,7 +23,8 @@ class classifier {
 public:
   /// `read_model_folder` and `predictor::load`, with their errors.
   static expected<classifier> load(const std::filesystem::path& folder,
-                                   const decode_limits& limits = {});
+                                   const decode_limits& limits = {},
+                                   precision how = precision::fp32);
 
   /// Warms the predictor with `runs` inferences and the decoders with a small
   /// synthetic image, so that the first job costs what the others cost and keeps

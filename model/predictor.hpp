@@ -2,6 +2,7 @@
 
 #include "base/error.hpp"
 #include "model/model_folder.hpp"
+#include "model/precision.hpp"
 
 #include <cstdint>
 #include <memory>
@@ -43,7 +44,8 @@ public:
   /// them once on zeros. Errors: `model_corrupt` (not TorchScript),
   /// `model_mismatch` (does not accept [1, C, crop_height, crop_width], or does
   /// not answer [1, classes] of finite numbers), `labels_mismatch`.
-  static expected<predictor> load(const model_folder& folder);
+  /// The folder's precision becomes `how`.
+  static expected<predictor> load(const model_folder& folder, precision how = precision::fp32);
 
   predictor(predictor&&) noexcept;
   predictor& operator=(predictor&&) noexcept;
@@ -75,6 +77,9 @@ public:
 
   /// Activation and ranking of a row of what `forward` returned.
   expected<prediction> rank(const at::Tensor& logits, int64_t row, uint32_t top_k) const;
+
+  /// Adds to the warnings of `folder()`.
+  void warn(std::string why);
 
   uint32_t classes() const;
   const model_folder& folder() const;

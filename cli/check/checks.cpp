@@ -141,9 +141,9 @@ std::vector<finding> check_broker(const configs::config& x, std::chrono::millise
 
 finding check_model(const configs::config& x) {
   const auto worker = actors::worker_executable(x);
-  const auto said = capture({worker.string(), "--check-model", x.model.path.string()},
-                            std::chrono::milliseconds{x.workers.start_timeout_ms},
-                            capture_errors::yes);
+  const auto said = capture(
+    {worker.string(), "--check-model", x.model.path.string(), "--precision", x.model.precision},
+    std::chrono::milliseconds{x.workers.start_timeout_ms}, capture_errors::yes);
   if (!said)
     return {"model", verdict::failed, said.error().message, exit_failed};
   const auto line = last_line(said->output);
@@ -165,7 +165,8 @@ finding check_model(const configs::config& x) {
 
 /// The limits that the fork server of a service is started with (`actors::process_host`).
 std::vector<std::string> worker_limits(const configs::config& x) {
-  std::vector<std::string> result{"--max-pixels", std::to_string(x.jobs.max_pixels)};
+  std::vector<std::string> result{"--max-pixels", std::to_string(x.jobs.max_pixels), "--precision",
+                                  x.model.precision};
   if (!x.healing.enabled)
     return result;
   const auto budget = x.memory.worker_budget_bytes, limit = x.memory.worker_hard_limit_bytes;

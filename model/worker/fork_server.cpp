@@ -1,5 +1,6 @@
 #include "model/worker/fork_server.hpp"
 
+#include "model/precision_choice.hpp"
 #include "model/worker/live_bytes.hpp"
 #include "model/worker/process_title.hpp"
 
@@ -174,7 +175,7 @@ int run_fork_server(const std::filesystem::path& folder, const model::decode_lim
   set_process_name("ziyu-forkserver"); // its command line names its role
   wire::unique_fd control{control_fd};
   model::use_one_thread();
-  auto by = model::classifier::load(folder, limits);
+  auto by = model::load_in_precision(folder, limits, settings.precision);
   if (by)
     if (auto ok = by->warm_up(); !ok)
       by = tl::unexpected(with_advice(ok.error()));

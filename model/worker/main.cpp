@@ -3,6 +3,7 @@
 #include "base/input_file.hpp"
 #include "model/codecs.hpp"
 #include "model/decoder.hpp"
+#include "model/precision_choice.hpp"
 #include "model/worker/fork_server.hpp"
 #include "model/worker/live_bytes.hpp"
 #include "model/worker/process_title.hpp"
@@ -32,9 +33,9 @@ void print_warnings(const model::model_folder& folder) {
     std::cerr << "ziyu-worker: warning: " << folder.path.string() << ": " << x << '\n';
 }
 
-int check_model(const std::string& folder) {
+int check_model(const std::string& folder, model::precision_wish precision) {
   const auto start = std::chrono::steady_clock::now();
-  auto by = model::classifier::load(folder);
+  auto by = model::load_in_precision(folder, {}, precision);
   if (!by)
     return fail_with(by.error(), 2);
   const auto& m = by->model().folder();
@@ -53,12 +54,13 @@ int check_model(const std::string& folder) {
 }
 
 int classify(const std::string& folder, const std::vector<std::string>& images,
-             const model::decode_limits& limits, uint64_t max_bytes, uint32_t top_k) {
+             const model::decode_limits& limits, model::precision_wish precision,
+             uint64_t max_bytes, uint32_t top_k) {
   // What a model prints would be taken for an answer: it goes to standard error.
   std::FILE* answers = ::fdopen(::dup(STDOUT_FILENO), "w");
   if (answers == nullptr || ::dup2(STDERR_FILENO, STDOUT_FILENO) < 0)
     return fail_with({errc::io, std::string{"standard output: "} + std::strerror(errno)}, 1);
-  auto by = model::classifier::load(folder, limits);
+  auto by = model::load_in_precision(folder, limits, precision);
   if (!by)
     return fail_with(by.error(), 2);
   print_warnings(by->model().folder());
@@ -118,6 +120,9 @@ int main(int argc, char** argv) {
   app.add_option("--budget-bytes", settings.budget_bytes, "Private memory of a worker (internal)");
   app.add_option("--hard-limit-bytes", settings.hard_limit_bytes,
                  "Private memory that no worker may reach (internal)");
+  std::string precision{to_string(settings.precision)};
+  app.add_option("--precision", precision, "fp32 (default), bf16, or auto")
+    ->check(CLI::IsMember({"fp32", "bf16", "auto"}));
   app.add_option("--max-batch", settings.max_batch, "Images that run together (internal)")
     ->check(CLI::Range(1u, wire::max_batch));
   app.add_flag("--faults-allowed", settings.faults_allowed, "Obey fault injection");
@@ -126,6 +131,7 @@ int main(int argc, char** argv) {
   app.add_option("--top-k", top_k, "Number of best labels that --classify prints (default 5)");
   app.add_flag("--version", show_version, "Versions of the libraries as JSON");
   CLI11_PARSE(app, argc, argv);
+  from_string(precision, settings.precision); // it is a member
   if (show_version) {
     json versions{{"libtorch", model::torch_version()}, {"jemalloc", worker::jemalloc_version()}};
     for (const auto& [name, version] : model::codec_versions())
@@ -134,7 +140,7 @@ int main(int argc, char** argv) {
     return 0;
   }
   if (!check.empty())
-    return check_model(check);
+    return check_model(check, settings.precision);
   if (model.empty()) {
     std::cerr << "ziyu-worker: --model is needed; see --help\n";
     return 2;
@@ -142,5 +148,5 @@ int main(int argc, char** argv) {
   worker::own_command_line(argc, argv);
   if (as_server)
     return worker::run_fork_server(model, limits, control_fd, settings);
-  return classify(model, images, limits, max_bytes, top_k);
+  return classify(model, images, limits, settings.precision, max_bytes, top_k);
 }

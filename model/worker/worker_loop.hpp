@@ -9,6 +9,7 @@ namespace ziyu::worker {
 
 struct worker_settings {
   bool faults_allowed = false;
+  model::precision_wish precision = model::precision_wish::fp32;
   uint32_t max_batch = 1; ///< The most images that run together.
   /// Private memory at which this worker is replaced and killed; 0: never.
   uint64_t budget_bytes = 0, hard_limit_bytes = 0;

@@ -1,0 +1,24 @@
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+namespace ziyu::model {
+
+/// The numbers that a model computes with. The weights in a model folder are fp32.
+enum class precision : uint8_t {
+  fp32,
+  bf16, ///< bfloat16: as wide as fp32, with 8 bits of mantissa. Fast where the processor has it.
+};
+std::string_view to_string(precision x) noexcept;
+
+/// What the configuration asks for.
+enum class precision_wish : uint8_t {
+  fp32,
+  bf16,
+  automatic, ///< bf16 if it agrees with fp32 and is faster here: see `choose_precision`.
+};
+std::string_view to_string(precision_wish x) noexcept; ///< "fp32", "bf16", "auto"
+bool from_string(std::string_view name, precision_wish& x) noexcept;
+
+} // namespace ziyu::model
