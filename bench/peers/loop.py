@@ -7,7 +7,7 @@ import io
 import json
 import signal
 
-from confluent_kafka import Consumer, Producer
+from confluent_kafka import Consumer, KafkaException, Producer
 
 
 def classifier(folder, top_k):
@@ -58,6 +58,13 @@ def main():
                          "auto.offset.reset": "earliest", "enable.auto.offset.store": False})
     producer = Producer({"bootstrap.servers": options.brokers, "linger.ms": options.linger_ms,
                          "queue.buffering.max.messages": 1_000_000})
+
+    def keep(record):
+        try:
+            consumer.store_offsets(record)
+        except KafkaException:  # its partition has gone to another process
+            pass
+
     consumer.subscribe([options.jobs])
     while running:
         first = consumer.poll(0.1)
@@ -70,8 +77,8 @@ def main():
             source = {"topic": record.topic(), "partition": record.partition(), "offset": record.offset()}
             result = {"schema": "result/1", "status": "ok", "source": source, "top_k": classify(record.value())}
             # A result that is lost would be lost for good: the offset is kept only when the broker has it.
-            keep = lambda why, _, record=record: why or consumer.store_offsets(record)
-            producer.produce(options.results, json.dumps(result), record.key(), on_delivery=keep)
+            producer.produce(options.results, json.dumps(result), record.key(),
+                             on_delivery=lambda why, _, record=record: why or keep(record))
         producer.poll(0)
     producer.flush(10)
     consumer.close()

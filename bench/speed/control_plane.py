@@ -17,7 +17,10 @@ def main():
     options.add_argument("--set", action="append", default=[], metavar="GROUP/NAME=VALUE", help="a setting of Ziyu")
     options = options.parse_args()
     report, before = command.begin("control_plane", options)
-    settings = dict(x.split("=", 1) for x in options.set)
+    settings = {}
+    for each in options.set:
+        name, value = each.split("=", 1)
+        settings[name] = int(value) if value.isdecimal() else value
     with Stage() as stage:
         topic = stage.new_name("jobs")
         stage.create(topic)

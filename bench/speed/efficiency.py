@@ -37,6 +37,7 @@ def measure(name, options):
             options.repetitions,
             bare_loop=lambda: command.bare_loop(model, folder, processors),
             ziyu=run(Ziyu(model)),
+            ziyu_bf16=run(Ziyu(model, **{"model/precision": "bf16"})),
             python_one_process=run(PythonLoop(model, 1, processors)),
             python_processes=run(PythonLoop(model, processors, 1)))
     bare = command.summary(found.pop("bare_loop"), "images_per_second", "cpu_ms_per_image")
@@ -48,7 +49,8 @@ def measure(name, options):
             x["jobs_per_second"] * bare["cpu_ms_per_image"] / (processors * 1000 - x["cpu_ms_per_second"]["broker"])
             for x in results), 3)
     best = max(made[x]["jobs_per_second"] for x in ("python_one_process", "python_processes"))
-    made["ziyu"]["of_best_python"] = round(made["ziyu"]["jobs_per_second"] / best, 3)
+    for subject in ("ziyu", "ziyu_bf16"):
+        made[subject]["of_best_python"] = round(made[subject]["jobs_per_second"] / best, 3)
     return made
 
 

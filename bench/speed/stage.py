@@ -9,7 +9,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from chaos_suite.processes import descendants, free_port
@@ -105,12 +105,16 @@ class Stage:
             raise RuntimeError(f"{topic}: {failed[:1] or 'not all records were written'}")
 
     def count(self, topic):
-        """Records in the topic."""
+        """Records in the topic. A topic that has just been made may have no leader yet: nothing is in it."""
         reader = Consumer({"bootstrap.servers": self.brokers, "group.id": "count"})
         try:
             ends = [reader.get_watermark_offsets(TopicPartition(topic, i), 10, cached=False)
                     for i in range(PARTITIONS)]
             return sum(high - low for low, high in ends)
+        except KafkaException as x:
+            if x.args[0].code() == KafkaError.NOT_LEADER_FOR_PARTITION:
+                return 0
+            raise
         finally:
             reader.close()
 
