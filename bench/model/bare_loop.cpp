@@ -3,7 +3,7 @@
 // processor time of an image. bench/efficiency runs it.
 
 #include "base/file.hpp"
-#include "model/classifier.hpp"
+#include "model/precision_choice.hpp"
 
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
@@ -26,6 +26,7 @@ using clock_type = std::chrono::steady_clock;
 
 struct options {
   std::filesystem::path model, images;
+  std::string precision = "fp32";
   uint32_t processes = 1, batch = 1, top_k = 5;
   double seconds = 10;
 };
@@ -85,11 +86,15 @@ int run(const options& x) {
   const auto images = read_images(x.images);
   if (images.empty())
     throw std::runtime_error(x.images.string() + " has no images");
-  auto by = model::classifier::load(x.model);
+  auto wish = model::precision_wish::fp32;
+  if (!from_string(x.precision, wish))
+    throw std::runtime_error(x.precision + " is no precision");
+  auto by = model::load_in_precision(x.model, {}, wish);
   if (!by)
     throw std::runtime_error(by.error().describe());
   if (auto warmed = by->warm_up(); !warmed)
     throw std::runtime_error(warmed.error().describe());
+  const auto together = by->model().measure_batches(x.batch);
   auto* shares = static_cast<share*>(::mmap(nullptr, sizeof(share) * x.processes,
                                             PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
                                             0));
@@ -120,7 +125,10 @@ int run(const options& x) {
   std::cout << nlohmann::json{{"images_per_second", per_second},
                               {"cpu_ms_per_image", cpu / static_cast<double>(count)},
                               {"processes", x.processes},
-                              {"batch", x.batch}}
+                              {"batch", x.batch},
+                              {"most_together", by->model().max_batch()},
+                              {"batch_us", together},
+                              {"precision", by->model().folder().precision}}
                  .dump()
             << '\n';
   return 0;
@@ -134,6 +142,7 @@ int main(int argc, char** argv) {
   app.add_option("--model", x.model, "Model folder")->required();
   app.add_option("--images", x.images, "Folder of images")->required();
   app.add_option("--processes", x.processes, "Processes, each with one thread");
+  app.add_option("--precision", x.precision, "fp32, bf16 or auto");
   app.add_option("--batch", x.batch, "Images at a time");
   app.add_option("--seconds", x.seconds, "How long");
   CLI11_PARSE(app, argc, argv);

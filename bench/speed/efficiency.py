@@ -1,6 +1,7 @@
-"""How much of what the machine can do a service does: jobs a second times the processor time that a bare loop takes for
-a job, divided by the processor time that the broker leaves (docs/benchmarks.md). Beside it, plain Python services on the
-same topic: one process with a thread for each processor, and a process for each processor with one thread."""
+"""How much of what the machine can do a service does: jobs a second times the processor time that a bare loop of the same
+precision takes for a job, divided by the processor time that the broker leaves (docs/benchmarks.md). Beside it, plain
+Python services on the same topic: one process with a thread for each processor, and a process for each processor with
+one thread."""
 
 import os
 import statistics
@@ -33,24 +34,32 @@ def measure(name, options):
         # Also warms the broker's JVM.
         throughput(stage, Ziyu(model), topic, count, limit)
         run = lambda subject: lambda: throughput(stage, subject, topic, count, limit)
+        bare = lambda batch, precision: lambda: command.bare_loop(model, folder, processors, batch, precision=precision)
         found = command.in_turn(
             options.repetitions,
-            bare_loop=lambda: command.bare_loop(model, folder, processors),
-            ziyu=run(Ziyu(model)),
+            bare_fp32_1=bare(1, "fp32"), bare_fp32_16=bare(16, "fp32"), bare_bf16_16=bare(16, "bf16"),
+            ziyu_fp32=run(Ziyu(model)),
             ziyu_bf16=run(Ziyu(model, **{"model/precision": "bf16"})),
             python_one_process=run(PythonLoop(model, 1, processors)),
             python_processes=run(PythonLoop(model, processors, 1)))
-    bare = command.summary(found.pop("bare_loop"), "images_per_second", "cpu_ms_per_image")
-    made = {"images": count, "bare_loop": bare}
+    made = {"images": count}
     for subject, results in found.items():
-        made[subject] = {**command.summary(results, "jobs_per_second"), "cpu_ms_per_second": command.cpu_summary(results)}
-        made[subject]["of_bare_loop"] = round(made[subject]["jobs_per_second"] / bare["images_per_second"], 3)
-        made[subject]["efficiency"] = round(statistics.median(
-            x["jobs_per_second"] * bare["cpu_ms_per_image"] / (processors * 1000 - x["cpu_ms_per_second"]["broker"])
-            for x in results), 3)
+        if subject.startswith("bare_"):
+            made[subject] = command.summary(results, "images_per_second", "cpu_ms_per_image")
+            made[subject]["most_together"] = results[-1]["most_together"]
+        else:
+            made[subject] = {**command.summary(results, "jobs_per_second"),
+                             "cpu_ms_per_second": command.cpu_summary(results)}
     best = max(made[x]["jobs_per_second"] for x in ("python_one_process", "python_processes"))
-    for subject in ("ziyu", "ziyu_bf16"):
-        made[subject]["of_best_python"] = round(made[subject]["jobs_per_second"] / best, 3)
+    for subject, same in (("ziyu_fp32", "bare_fp32_16"), ("ziyu_bf16", "bare_bf16_16"),
+                          ("python_one_process", "bare_fp32_1"), ("python_processes", "bare_fp32_1")):
+        its, bare = made[subject], made[same]
+        its["bare_loop"] = same
+        its["of_bare_loop"] = round(its["jobs_per_second"] / bare["images_per_second"], 3)
+        its["efficiency"] = round(statistics.median(
+            x["jobs_per_second"] * bare["cpu_ms_per_image"] / (processors * 1000 - x["cpu_ms_per_second"]["broker"])
+            for x in found[subject]), 3)
+        its["of_best_python"] = round(its["jobs_per_second"] / best, 3)
     return made
 
 
