@@ -16,7 +16,9 @@ namespace {
 /// Each job takes 20 ms, so that there are always some in flight.
 const json slow{{"faults", {{"allowed", true}, {"slots", {{"0", "slow:20"}, {"1", "slow:20"}}}}},
                 {"restart", {{"intensity", 1000}}},
-                {"jobs", {{"max_attempts", 20}}}};
+                {"jobs", {{"max_attempts", 20}}},
+                // A worker that ends with several jobs charges none of them with an attempt.
+                {"batching", {{"max_jobs", 1}}}};
 
 size_t retried(const stage& x) {
   size_t n = 0;
