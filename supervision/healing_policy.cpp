@@ -12,6 +12,9 @@ namespace {
 /// Share of the room below the budget that growth may take if it may end.
 constexpr double growing_share = 0.95;
 
+/// For shared pages that a worker has copied since the supervisor's latest reading.
+constexpr uint64_t reserve_of(uint64_t budget_bytes) { return budget_bytes / 32; }
+
 std::string amount(double bytes) { return format_bytes(static_cast<int64_t>(bytes)); }
 
 } // namespace
@@ -103,7 +106,7 @@ bool healing_policy::next_reaches_budget(uint64_t private_bytes, uint64_t step_b
 
 bool healing_policy::may_reach_budget(uint64_t private_bytes, uint64_t step_bytes,
                                       uint64_t budget_bytes) {
-  return next_reaches_budget(private_bytes + budget_bytes / 32, step_bytes, budget_bytes);
+  return next_reaches_budget(private_bytes + reserve_of(budget_bytes), step_bytes, budget_bytes);
 }
 
 uint32_t healing_policy::jobs_of_room(uint64_t private_bytes, uint64_t step_bytes,
@@ -111,7 +114,7 @@ uint32_t healing_policy::jobs_of_room(uint64_t private_bytes, uint64_t step_byte
   constexpr auto any = std::numeric_limits<uint32_t>::max();
   if (budget_bytes == 0 || step_bytes == 0)
     return any;
-  const auto used = private_bytes + budget_bytes / 32;
+  const auto used = private_bytes + reserve_of(budget_bytes);
   const auto jobs = (budget_bytes - std::min(budget_bytes, used)) / step_bytes;
   return static_cast<uint32_t>(std::clamp<uint64_t>(jobs, 1, any));
 }

@@ -124,19 +124,17 @@ leak_judge::leak_judge(settings x)
 
 leak_judge::verdict leak_judge::observe(const job_memory& x) {
   axis_.add(1 + x.others.size());
-  readings_ = axis_.readings();
-  if (readings_ == 1) {
+  if (readings() == 1) {
     first_live_ = x.live;
     first_gpu_ = x.gpu_allocated;
     first_private_ = x.private_bytes;
   }
-  const auto inputs = expect(x);
-  const auto [chance, alike, largest, stratum] = inputs;
+  const auto [chance, alike, largest, stratum] = expect(x);
   const auto rise = channels_[0].test.observe({x.live, chance, alike, stratum, 1, true})
                     + channels_[1].test.observe({x.gpu_allocated, chance, alike, stratum, 1, true});
   note_caches(rise);
   if (rise > 0)
-    lone_until_ = std::max(lone_until_, readings_ + lone_jobs);
+    lone_until_ = std::max(lone_until_, readings() + lone_jobs);
   if (x.decoded_bytes > 0 && size_shift_.observe(std::log2(static_cast<double>(x.decoded_bytes)))) {
     ++last_.workload_shifts;
     fresh_jobs_ = 16; // the arenas settle anew
@@ -150,7 +148,7 @@ leak_judge::verdict leak_judge::observe(const job_memory& x) {
 }
 
 leak_judge::expectation leak_judge::expect(const job_memory& x) {
-  const auto judged = readings_ > settings_.warmup_jobs;
+  const auto judged = readings() > settings_.warmup_jobs;
   expectation sum;
   // Memory kept per kind of input may be the same amount for each kind.
   sum.alike = !judged;
@@ -189,7 +187,7 @@ leak_judge::expectation leak_judge::expect(const job_memory& x) {
   // What may be expected of any of them may be expected of all together (Boole's inequality).
   sum.chance = sum.largest || !judged
                  ? 1
-                 : std::max(healthy_chance(readings_), std::min(allowed_for_all, 1.));
+                 : std::max(healthy_chance(readings()), std::min(allowed_for_all, 1.));
   return sum;
 }
 
@@ -208,7 +206,7 @@ void leak_judge::note_caches(uint64_t rise) {
   cache_[likeliest.visit - 1].observe(rise, likeliest.stratum);
   if (likeliest.visit <= cached_visits) {
     novel_bytes_ += rise;
-    last_novel_growth_ = readings_;
+    last_novel_growth_ = readings();
   }
 }
 
@@ -264,7 +262,7 @@ void leak_judge::judge_private(const job_memory& x, bool largest) {
   const auto owned = excess(x.private_bytes, x.live, first_live_);
   const auto reserved = excess(x.gpu_reserved, x.gpu_allocated, first_gpu_);
   const auto young = std::max<uint64_t>(settings_.warmup_jobs, copying_much_jobs);
-  const auto expected = readings_ <= young || largest || fresh_jobs_ > 0;
+  const auto expected = readings() <= young || largest || fresh_jobs_ > 0;
   fresh_jobs_ -= fresh_jobs_ > 0;
   const auto input = largest ? largest_decoded_ + largest_encoded_ : 0;
   owned_reserve_.observe(owned, input);
@@ -288,10 +286,10 @@ bool leak_judge::beyond_reserve(const channel& x) const {
 }
 
 void leak_judge::add_to_block(channel& x, uint64_t value, bool expected) {
-  const auto first = (readings_ - 1) % x.scale == 0;
+  const auto first = (readings() - 1) % x.scale == 0;
   x.low = first ? value : std::min(x.low, value);
   x.expected = (!first && x.expected) || expected;
-  if (readings_ % x.scale != 0)
+  if (readings() % x.scale != 0)
     return;
   x.level = x.low;
   growth_test::input block;
@@ -299,8 +297,8 @@ void leak_judge::add_to_block(channel& x, uint64_t value, bool expected) {
   block.exact = false;
   // The first block after the copying has the smaller steps of all blocks before it. (A GPU's
   // memory is not copied, but takes steps of tens of megabytes.)
-  const auto copies = readings_ <= copying_jobs;
-  x.expected = x.expected || (copies ? x.gpu : readings_ <= copying_jobs + x.scale);
+  const auto copies = readings() <= copying_jobs;
+  x.expected = x.expected || (copies ? x.gpu : readings() <= copying_jobs + x.scale);
   block.least = copies ? x.scale * assumed_budget(settings_) / jobs_of_fast_growth : private_grain;
   block.chance = x.expected ? 1 : settling_chance(x.test.jobs() + 1);
   if (!x.expected && !x.gpu)
@@ -322,7 +320,7 @@ void leak_judge::remember(const job_memory& x, bool grew) {
   if (window_.size() < settings_.window_jobs)
     window_.push_back(p);
   else
-    window_[(readings_ - 1) % settings_.window_jobs] = p;
+    window_[(readings() - 1) % settings_.window_jobs] = p;
 }
 
 double leak_judge::needed_to_claim(const channel& x) const {
@@ -348,7 +346,7 @@ void leak_judge::fill(double point::*what, uint64_t from) {
   x_.clear();
   y_.clear();
   const auto n = window_.size();
-  const auto latest = readings_;
+  const auto latest = readings();
   const auto first = std::max<uint64_t>({from, latest - std::min<uint64_t>(latest, n) + 1, 1});
   // The slopes of all pairs take time: every second reading of a long window is enough.
   const auto step = (latest - first) / 40 + 1;
@@ -407,7 +405,7 @@ bool leak_judge::outgrows_caches(const channel& x, uint64_t total) const {
 }
 
 void leak_judge::confirm(channel& x, uint64_t least_total) {
-  const auto& now = window_[(readings_ - 1) % settings_.window_jobs];
+  const auto& now = window_[(readings() - 1) % settings_.window_jobs];
   const auto value = static_cast<uint64_t>(x.gpu ? now.gpu : now.live);
   const auto first = x.gpu ? first_gpu_ : first_live_;
   const auto total = value - std::min(value, first);
@@ -422,11 +420,9 @@ void leak_judge::confirm(channel& x, uint64_t least_total) {
   if (x.run.events == 0)
     return;
   // The test's values are of readings, or of blocks of them.
-  const auto readings = readings_ + 1
-                        - std::clamp<uint64_t>((x.run.onset - 1) * x.scale + 1, 1, readings_);
-  const auto scale = static_cast<double>(x.scale)
-                     * static_cast<double>(jobs_since((x.run.onset - 1) * x.scale + 1))
-                     / static_cast<double>(readings);
+  const auto from_reading = std::clamp<uint64_t>((x.run.onset - 1) * x.scale + 1, 1, readings());
+  const auto scale = static_cast<double>(x.scale) * static_cast<double>(jobs_since(from_reading))
+                     / static_cast<double>(readings() + 1 - from_reading);
   const auto rate = test.rate(z_);
   x.rate = {rate.bytes_per_job / scale, rate.lower / scale, rate.upper / scale};
   const auto effect = static_cast<double>(settings_.min_effect_bytes);
@@ -442,7 +438,7 @@ void leak_judge::confirm(channel& x, uint64_t least_total) {
                    && outgrows_caches(x, total));
   const auto from = x.run.onset > 1 ? x.run.onset - 1 : 1; // so that the first rise counts
   if (settings_.foretell && x.confirmed && x.scale == 1
-      && x.run.events * 10 >= (readings_ - x.run.onset + 1) * 7) {
+      && x.run.events * 10 >= (readings() - x.run.onset + 1) * 7) {
     // Nearly each job adds to it: the slope is that of a line.
     const auto line = window_slope(x.what, from);
     if (line.bytes_per_job > 0)
@@ -487,7 +483,7 @@ leak_input leak_judge::input_of(const growth_test::run& run) const {
 }
 
 uint64_t leak_judge::jobs_since(uint64_t reading) const {
-  const auto from = std::clamp<uint64_t>(reading, 1, readings_);
+  const auto from = std::clamp<uint64_t>(reading, 1, readings());
   return axis_.jobs() + 1 - axis_.first_job_of(from);
 }
 
@@ -527,15 +523,15 @@ void leak_judge::judge(const job_memory& x) {
                      && run.unexplained >= 2
                      && top->rate.bytes_per_job >= static_cast<double>(settings_.min_effect_bytes)
                      && (top->leak || (run.grown >= hoard_total && beyond_reserve(*top)));
-  const auto novel = last_novel_growth_ > 0 && readings_ - last_novel_growth_ < 32;
-  last_.kind = leaks && hoards                                          ? growth::mixed
-               : leaks                                                  ? growth::leak
-               : grows                                                  ? growth::growing
-               : hoards                                                 ? growth::hoarding
-               : leans                                                  ? growth::suspected
-               : novel                                                  ? growth::caching
-               : readings_ < settings_.warmup_jobs + settings_.min_jobs ? growth::warming_up
-                                                                        : growth::healthy;
+  const auto novel = last_novel_growth_ > 0 && readings() - last_novel_growth_ < 32;
+  last_.kind = leaks && hoards                                           ? growth::mixed
+               : leaks                                                   ? growth::leak
+               : grows                                                   ? growth::growing
+               : hoards                                                  ? growth::hoarding
+               : leans                                                   ? growth::suspected
+               : novel                                                   ? growth::caching
+               : readings() < settings_.warmup_jobs + settings_.min_jobs ? growth::warming_up
+                                                                         : growth::healthy;
   last_.input = leak_input::any;
   last_.grown_since_birth = top->gpu ? x.gpu_allocated - std::min(x.gpu_allocated, first_gpu_)
                                      : x.live - std::min(x.live, first_live_);

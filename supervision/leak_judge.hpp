@@ -140,7 +140,7 @@ public:
   bool wants_lone_jobs() const {
     const auto& kind = last_.kind;
     return kind < growth::leak
-           && (readings_ < lone_until_ || kind == growth::suspected || kind == growth::growing);
+           && (readings() < lone_until_ || kind == growth::suspected || kind == growth::growing);
   }
 
   /// The growth of an earlier worker with the same model ended at so many live bytes above the
@@ -218,6 +218,7 @@ private:
     double chance; ///< That a cache takes it in.
   };
   expectation expect(const job_memory& x);
+  uint64_t readings() const { return axis_.readings(); } ///< Each of one job, or of a batch.
   uint64_t jobs_since(uint64_t reading) const;
   excuse excuse_of(uint32_t visit, size_t stratum) const;
   void remember(const job_memory& x, bool grew);
@@ -254,7 +255,6 @@ private:
   std::vector<double> x_, y_, scratch_;
   job_axis axis_;
   std::vector<visitor> visitors_; ///< Of the latest reading.
-  uint64_t readings_ = 0;         ///< Each of one job, or of a batch.
   uint64_t lone_until_ = 0;       ///< The reading before which `wants_lone_jobs`.
   size_t largest_batch_ = 0;
   uint64_t last_novel_growth_ = 0, novel_bytes_ = 0;

@@ -26,7 +26,8 @@ def bare_loop(model, folder, processes, batch=1, seconds=8, precision="fp32"):
     """One run of bench/model/bare_loop.cpp."""
     program = stage.ROOT / "build/release/bin/bench_bare_loop"
     done = subprocess.run([program, "--model", model, "--images", folder, "--processes", str(processes), "--batch",
-                           str(batch), "--precision", precision, "--seconds", str(seconds)], check=True, capture_output=True, text=True)
+                           str(batch), "--precision", precision, "--seconds", str(seconds)],
+                          check=True, capture_output=True, text=True)
     return json.loads(done.stdout)
 
 

@@ -179,9 +179,6 @@ int run_fork_server(const std::filesystem::path& folder, const model::decode_lim
   if (by)
     if (auto ok = by->warm_up(); !ok)
       by = tl::unexpected(with_advice(ok.error()));
-  std::vector<uint32_t> batch_us;
-  if (by)
-    batch_us = by->model().measure_batches(settings.max_batch);
   if (!by) {
     static_cast<void>(
       wire::send_frame(control.get(), wire::server_failed{std::string{to_string(by.error().code)},
@@ -199,7 +196,7 @@ int run_fork_server(const std::filesystem::path& folder, const model::decode_lim
   news.model_sha256 = m.sha256;
   news.precision = m.precision;
   news.classes = by->model().classes();
-  news.batch_us = std::move(batch_us);
+  news.batch_us = by->model().measure_batches(settings.max_batch);
   news.memory = memory_counters{}.read();
   news.load_us = us_since(start);
   if (!wire::send_frame(control.get(), news))
