@@ -424,9 +424,6 @@ std::vector<std::string> healthy_kinds() {
           "bounded_cache"};
 }
 
-/// The service gives a young worker one job at a time.
-static constexpr uint64_t lone_at_first = 8;
-
 std::vector<std::string> growing_kinds() {
   return {"leak_steady",      "leak_from_birth",  "leak_varying_sizes", "leak_images",
           "leak_one_in_k",    "leak_bad_inputs",  "leak_large_images",  "leak_behind_cache",
@@ -458,6 +455,11 @@ trace generate(const std::string& kind, double bytes_per_job, uint64_t budget, u
   const auto base_live = std::floor(d.spread(1 * mib, 60 * mib));
   const auto shift_at = kind == "workload_shift" ? d.whole(50, 400) : 0;
   const auto hoard_regular = d.happens(0.5);
+  supervision::leak_judge::settings how;
+  how.workers = 2;
+  how.budget_bytes = budget;
+  how.foretell = false;
+  supervision::leak_judge asked{how};
   double leaked = 0, hoarded = 0;
   uint64_t peak = 0, since = 0;
   for (uint64_t job = 1; job <= span.length; ++job) {
@@ -465,7 +467,7 @@ trace generate(const std::string& kind, double bytes_per_job, uint64_t budget, u
       in.shift(d.uniform(1.5, 4));
     reading r;
     r.memory = in.next();
-    if (job <= lone_at_first)
+    if (asked.wants_lone_jobs()) // as its slot does
       r.memory.others.clear();
     const auto healthy = keep.after(job, r.memory);
     const auto together = 1 + r.memory.others.size();
@@ -489,6 +491,7 @@ trace generate(const std::string& kind, double bytes_per_job, uint64_t budget, u
     if (r.memory.private_bytes >= budget)
       break;
     t.jobs.push_back(r);
+    asked.observe(r.memory);
   }
   return t;
 }
