@@ -28,7 +28,18 @@ void dispatcher_state::note_id(job_entry& x, const std::string& id) {
   spdlog::debug("job id seen before: job={} source={}", id, messaging::to_string(source));
 }
 
-void dispatcher_state::on_fetched(fetched_job x) {
+void dispatcher_state::on_fetched(fetched_jobs& x) {
+  std::set<messaging::topic_partition> changed;
+  for (auto& each : x.jobs) {
+    changed.insert(each.source->id.where());
+    take_in(std::move(each));
+  }
+  for (const auto& where : changed)
+    store_progress(where); // the mark may have to move on
+  dispatch();
+}
+
+void dispatcher_state::take_in(fetched_job x) {
   auto& stats = settings.report->stats();
   stats.fetched.Increment();
   const auto id = x.source->id;
@@ -47,7 +58,6 @@ void dispatcher_state::on_fetched(fetched_job x) {
   item->job = std::move(x);
   unfinished.insert(item->job.fetched_us);
   item->attempts = ledger.spent_attempts(id);
-  store_progress(id.where()); // the mark may have to move on
   const auto& source = *item->job.source;
   if (!item->job.job && holds_nothing(source))
     item->job.reason = decode(source, settings.limits).reason;
@@ -69,7 +79,6 @@ void dispatcher_state::on_fetched(fetched_job x) {
   if (!item->unread)
     note_id(*item, item->job.job ? item->job.job->id : messaging::job_id_of(source));
   queue.push(std::move(item));
-  dispatch();
 }
 
 void dispatcher_state::on_assigned(const messaging::partitions_assigned& x) {

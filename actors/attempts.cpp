@@ -34,9 +34,15 @@ void dispatcher_state::on_slot_up(uint32_t index, inference_actor actor, uint32_
 }
 
 void dispatcher_state::dispatch() {
-  if (draining)
-    return;
+  if (!draining)
+    begin_and_announce();
+  send_outbox();
+}
+
+void dispatcher_state::begin_and_announce() {
   begin_what_may();
+  if (queue.size() == 0 && free_slots() > 0)
+    settings.credit->starve();
   read_ahead();
   // Jobs that were announced and are on record by now.
   for (const auto& id : announced)

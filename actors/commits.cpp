@@ -32,7 +32,10 @@ void dispatcher_state::obey(const messaging::topic_partition& where,
     want_transaction();
 }
 
-void dispatcher_state::want_transaction() { self->send(neighbours.publisher, atom::commit{}); }
+void dispatcher_state::want_transaction() {
+  send_outbox();
+  self->send(neighbours.publisher, atom::commit{});
+}
 
 void dispatcher_state::store(const messaging::topic_partition& where,
                              const messaging::commit_point& point) {

@@ -97,6 +97,7 @@ uint64_t dispatcher_state::hand_back(const std::vector<messaging::topic_partitio
     item->held.reset();
     release(item);
   }
+  send_outbox();
   self->send(neighbours.publisher, withdrawal{going});
   return count;
 }

@@ -12,6 +12,9 @@ namespace {
 
 constexpr auto tick_interval = 250ms;
 
+/// After so many ticks it is seen how much credit was needed.
+constexpr uint32_t credit_period = 40;
+
 } // namespace
 
 // -- breaker --------------------------------------------------------------------------------
@@ -96,6 +99,7 @@ void dispatcher_state::begin_drain(uint64_t limit_ms) {
   // Waiting jobs were not begun: the next owner of their partitions does them.
   for (const auto& item : queue.remove_if([](const job_entry&) { return true; }))
     release(item);
+  send_outbox();
   drain_until = self->clock().now() + std::chrono::milliseconds{limit_ms};
   self->delayed_send(self, std::chrono::milliseconds{limit_ms}, atom::deadline{});
 }
@@ -240,6 +244,16 @@ void dispatcher_state::make_parts() {
   delivery = messaging::make_strategy(settings.guarantee, ledger);
 }
 
+void dispatcher_state::on_tick() {
+  on_breaker(breaker->tick(self->clock().now()));
+  look_after_commits();
+  look_after_departures();
+  if (++ticks % credit_period == 0)
+    settings.credit->end_period();
+  update_gauges();
+  dispatch();
+}
+
 dispatcher_actor::behavior_type dispatcher::make_behavior() {
   auto& st = state;
   const auto self = this;
@@ -248,7 +262,7 @@ dispatcher_actor::behavior_type dispatcher::make_behavior() {
   st.hold_credit();
   self->delayed_send(self, tick_interval, atom::tick{});
   return {
-    [self](fetched_job& x) { self->state.on_fetched(std::move(x)); },
+    [self](fetched_jobs& x) { self->state.on_fetched(x); },
     [self](const messaging::partitions_assigned& x) { self->state.on_assigned(x); },
     [self](const revocation& x) {
       self->state.on_revoked(x.what, [handled = x.handled] { handled->set_value(); });
@@ -258,7 +272,7 @@ dispatcher_actor::behavior_type dispatcher::make_behavior() {
     [self](atom::slot_up, uint32_t slot, const inference_actor& actor, uint32_t most_jobs) {
       self->state.on_slot_up(slot, actor, most_jobs);
     },
-    [self](const published& x) { self->state.on_published(x); },
+    [self](const published_records& x) { self->state.on_published(x); },
     [self](const plan_request& x) { return self->state.plan(x); },
     [self](const breaker_input& x) { self->state.on_breaker_input(x); },
     [self](const breaker_command& x) {
@@ -290,12 +304,7 @@ dispatcher_actor::behavior_type dispatcher::make_behavior() {
       return promise;
     },
     [self](atom::tick) {
-      auto& me = self->state;
-      me.on_breaker(me.breaker->tick(self->clock().now()));
-      me.look_after_commits();
-      me.look_after_departures();
-      me.update_gauges();
-      me.dispatch();
+      self->state.on_tick();
       self->delayed_send(self, tick_interval, atom::tick{});
     },
     [self](atom::retry) {

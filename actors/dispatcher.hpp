@@ -95,7 +95,8 @@ struct dispatcher_state {
   };
 
   // arrivals.cpp
-  void on_fetched(fetched_job x);
+  void on_fetched(fetched_jobs& x);
+  void take_in(fetched_job x);
   void on_assigned(const messaging::partitions_assigned& x);
   /// @param done Called when the partitions may go: at once when they are lost, else when the
   /// records at the producer are acknowledged or have timed out.
@@ -121,6 +122,7 @@ struct dispatcher_state {
   void on_slot_up(uint32_t index, inference_actor actor, uint32_t most_jobs);
   /// Starts queued jobs on free slots, as far as breaker, order and ledger allow it.
   void dispatch();
+  void begin_and_announce();
   void begin_what_may();
   /// Whether a batch of `most` jobs may still fill up; then it is looked at again in time.
   bool waits_for_more(uint32_t most);
@@ -158,7 +160,10 @@ struct dispatcher_state {
   void publish_result(const entry_ptr& x, const job_outcome& outcome);
   void dead_letter(const entry_ptr& x, const error& reason);
   void publish(publication_kind kind, const entry_ptr& x, messaging::outgoing content);
-  void on_published(const published& x);
+  void on_published(const published_records& x);
+  void settle_published(const published& x);
+  /// Gives the publisher what is for it, when the handling of a message ends.
+  void send_outbox();
   void put_aside(const entry_ptr& x, publication_kind kind);
   void take_back(const entry_ptr& x);
   void leave_lane(const entry_ptr& x);
@@ -179,6 +184,7 @@ struct dispatcher_state {
 
   // dispatcher.cpp
   void make_parts(); ///< As the settings say.
+  void on_tick();
   void on_breaker(const std::optional<supervision::circuit_breaker::transition>& x);
   void on_breaker_input(const breaker_input& x);
   void on_breaker_command(const breaker_command& x);
@@ -232,6 +238,7 @@ struct dispatcher_state {
   std::vector<departure> departures;
   bool balanced = true;
   bool map_refused = false; ///< An event has reported it.
+  publications outbox;      ///< For the publisher.
   /// At the publisher, by record and epoch; released when acknowledged.
   std::map<std::pair<messaging::record_id, uint64_t>, entry_ptr> publishing;
   std::set<messaging::topic_partition> partitions; ///< Assigned now.
@@ -244,6 +251,7 @@ struct dispatcher_state {
   bool ending_drain = false; ///< All partitions depart.
   caf::typed_response_promise<bool> resumed;
   uint64_t results = 0, dead_letters = 0;
+  uint32_t ticks = 0;
   static inline const char* name = "dispatcher";
 };
 

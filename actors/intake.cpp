@@ -17,6 +17,8 @@ void intake::take(uint64_t jobs, uint64_t bytes) {
   std::lock_guard guard{mutex_};
   jobs_ += jobs;
   bytes_ += bytes;
+  window_.used(jobs_);
+  note();
 }
 
 void intake::give(uint64_t jobs, uint64_t bytes) {
@@ -24,27 +26,43 @@ void intake::give(uint64_t jobs, uint64_t bytes) {
   require(jobs <= jobs_ && bytes <= bytes_, "more credit is given back than was taken");
   jobs_ -= jobs;
   bytes_ -= bytes;
-  if (open_locked())
-    opened_.notify_one();
+  note();
 }
 
 void intake::hold(bool on) {
   std::lock_guard guard{mutex_};
   held_ = on;
-  if (open_locked())
-    opened_.notify_one();
+  note();
 }
 
 void intake::shrink_to(double share) {
-  auto part = [share](uint64_t whole) {
+  std::lock_guard guard{mutex_};
+  share_ = share;
+  grant();
+}
+
+void intake::starve() {
+  std::lock_guard guard{mutex_};
+  if (held_ || jobs_ < granted_.jobs)
+    return;
+  window_.grow();
+  grant();
+}
+
+void intake::end_period() {
+  std::lock_guard guard{mutex_};
+  window_.end_period(jobs_);
+  grant();
+}
+
+void intake::grant() {
+  const auto part = [this](uint64_t whole) {
     return std::clamp<uint64_t>(
-      static_cast<uint64_t>(std::llround(static_cast<double>(whole) * share)), 1,
+      static_cast<uint64_t>(std::llround(static_cast<double>(whole) * share_)), 1,
       std::max<uint64_t>(whole, 1));
   };
-  std::lock_guard guard{mutex_};
-  granted_ = {part(limits_.jobs), part(limits_.bytes)};
-  if (open_locked())
-    opened_.notify_one();
+  granted_ = {part(window_.size()), part(limits_.bytes)};
+  note();
 }
 
 intake::limits intake::granted() const {
@@ -65,8 +83,7 @@ std::set<messaging::topic_partition> intake::held_partitions() const {
 void intake::give_up_prefetched(bool on) {
   std::lock_guard guard{mutex_};
   prefetched_given_up_ = on;
-  if (open_locked())
-    opened_.notify_one();
+  note();
 }
 
 bool intake::prefetched_given_up() const {
@@ -84,9 +101,15 @@ std::map<messaging::topic_partition, intake::log_view> intake::logs() const {
   return logs_;
 }
 
-void intake::wait_open(std::chrono::milliseconds limit) {
-  std::unique_lock guard{mutex_};
-  opened_.wait_for(guard, limit, [this] { return open_locked(); });
+void intake::on_open(std::function<void()> then) {
+  std::lock_guard guard{mutex_};
+  on_open_ = std::move(then);
+}
+
+void intake::note() {
+  const auto opens = !std::exchange(was_open_, open_locked()) && was_open_;
+  if (opens && on_open_)
+    on_open_();
 }
 
 uint64_t intake::jobs() const {

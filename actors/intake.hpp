@@ -1,10 +1,10 @@
 #pragma once
 
+#include "actors/credit_window.hpp"
 #include "messaging/record.hpp"
 
-#include <chrono>
-#include <condition_variable>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -17,11 +17,11 @@ namespace ziyu::actors {
 class intake {
 public:
   struct limits {
-    uint64_t jobs = 64;
+    uint64_t jobs = 4'096; ///< At most; `credit_window` says how many of them are granted.
     uint64_t bytes = uint64_t{256} << 20; ///< Records, images from JSON, pixels of running jobs.
   };
 
-  explicit intake(limits x) : limits_(x), granted_(x) {}
+  explicit intake(limits x) : limits_(x), window_(x.jobs), granted_{window_.size(), x.bytes} {}
 
   /// True if another record may be fetched. A single record may exceed the limit in bytes;
   /// otherwise a record larger than the limit could never be taken.
@@ -30,9 +30,15 @@ public:
   /// While on hold, nothing is fetched, whatever the credit (breaker, drain).
   void hold(bool on);
 
-  /// Grants only this share (0 to 1) of the limits from now on, at least one job. Credit that was
+  /// Grants only this share (0 to 1) of the credit from now on, at least one job. Credit that was
   /// taken before is kept.
   void shrink_to(double share);
+
+  /// A slot waits for a job: more jobs are granted if all credit in jobs is used.
+  void starve();
+
+  /// A period of some seconds is over: fewer jobs are granted if few were needed.
+  void end_period();
 
   /// Nothing of these partitions is fetched for now; others go on.
   void hold_partitions(std::set<messaging::topic_partition> x);
@@ -52,8 +58,9 @@ public:
   void tell_logs(std::map<messaging::topic_partition, log_view> x);
   std::map<messaging::topic_partition, log_view> logs() const;
 
-  /// Waits until `open()`, up to `limit`.
-  void wait_open(std::chrono::milliseconds limit);
+  /// Calls `then` each time when it opens, on the thread that opens it. `then` must not use the
+  /// intake. Empty: nothing any more; a call under way has returned.
+  void on_open(std::function<void()> then);
 
   uint64_t jobs() const;
   uint64_t bytes() const;
@@ -67,10 +74,16 @@ private:
     return !held_ && !prefetched_given_up_ && jobs_ < granted_.jobs && bytes_ < granted_.bytes;
   }
 
+  void grant();
+  void note(); ///< That something has changed.
+
   const limits limits_;
+  credit_window window_;
+  double share_ = 1;
   limits granted_;
   mutable std::mutex mutex_;
-  std::condition_variable opened_;
+  std::function<void()> on_open_;
+  bool was_open_ = true;
   uint64_t jobs_ = 0, bytes_ = 0;
   bool held_ = false, prefetched_given_up_ = false;
   std::set<messaging::topic_partition> held_partitions_;

@@ -52,6 +52,11 @@ struct fetched_job {
   int64_t fetched_us = 0; ///< Monotonic.
 };
 
+/// Records that were fetched together, in their order.
+struct fetched_jobs {
+  std::vector<fetched_job> jobs;
+};
+
 /// Partitions are going; the source waits (with a deadline) for `handled`.
 struct revocation {
   messaging::partitions_revoked what;
@@ -277,6 +282,16 @@ struct publication {
   uint64_t epoch = 0;
 };
 
+/// In their order.
+struct publications {
+  std::vector<publication> records;
+};
+
+/// Reports that have come together.
+struct delivery_reports {
+  std::vector<messaging::delivery_report> reports;
+};
+
 /// A result or dead letter has its delivery report, or will never have one.
 struct published {
   publication_kind kind = publication_kind::result;
@@ -287,6 +302,11 @@ struct published {
   /// Its topic does not take it at present, while other topics take theirs: it is tried again from
   /// time to time. Another `published` reports how that ended.
   std::optional<error> set_aside = {};
+};
+
+/// What has become known together.
+struct published_records {
+  std::vector<published> records;
 };
 
 /// These partitions were taken away. Their results and dead letters that the producer does not have
@@ -402,9 +422,9 @@ struct supervisor_status {
 /// The PUBLISHER actor: hands records to the Kafka producer until each has been
 /// acknowledged.
 using publisher_actor =
-  caf::typed_actor<caf::reacts_to<publication>, caf::reacts_to<withdrawal>,
+  caf::typed_actor<caf::reacts_to<publications>, caf::reacts_to<withdrawal>,
                    // From the producer's thread.
-                   caf::reacts_to<messaging::delivery_report>,
+                   caf::reacts_to<delivery_reports>,
                    // Offsets wait for a transaction. Is not sent without transactions.
                    caf::reacts_to<caf::atom_constant<caf::atom("commit")>>,
                    // Answers true when nothing is pending, false after so many milliseconds.
@@ -436,12 +456,12 @@ using supervisor_actor = caf::typed_actor<
 
 /// The DISPATCHER actor: owns the ledger, the queue, the credit and the breaker.
 using dispatcher_actor = caf::typed_actor<
-  caf::reacts_to<fetched_job>, caf::reacts_to<messaging::partitions_assigned>,
+  caf::reacts_to<fetched_jobs>, caf::reacts_to<messaging::partitions_assigned>,
   caf::reacts_to<revocation>, caf::reacts_to<messaging::offsets_committed>,
   caf::reacts_to<messaging::consumer_failed>,
   // A slot takes jobs (again), at most so many together.
   caf::reacts_to<caf::atom_constant<caf::atom("slot_up")>, uint32_t, inference_actor, uint32_t>,
-  caf::reacts_to<published>, caf::replies_to<plan_request>::with<transaction_plan>,
+  caf::reacts_to<published_records>, caf::replies_to<plan_request>::with<transaction_plan>,
   caf::reacts_to<breaker_input>,
   // The broker answers again.
   caf::reacts_to<caf::atom_constant<caf::atom("reachable")>>,
@@ -479,7 +499,7 @@ using tick = caf::atom_constant<caf::atom("tick")>;
 
 } // namespace ziyu::actors
 
-CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::actors::fetched_job)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::actors::fetched_jobs)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::actors::decode_request)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::actors::decoded_job)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::actors::revocation)
@@ -501,8 +521,8 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::actors::server_frame)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::actors::server_closed)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::actors::rollout_request)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::actors::rollout_answer)
-CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::actors::publication)
-CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::actors::published)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::actors::publications)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::actors::published_records)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::actors::withdrawal)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::actors::plan_request)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::actors::transaction_plan)
@@ -513,6 +533,6 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::actors::supervisor_status)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::messaging::partitions_assigned)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::messaging::consumer_failed)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::messaging::offsets_committed)
-CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::messaging::delivery_report)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::actors::delivery_reports)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::messaging::transaction_report)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(ziyu::actors::inference_actor)

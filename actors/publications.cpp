@@ -121,7 +121,12 @@ void dispatcher_state::publish(publication_kind kind, const entry_ptr& item,
   if (waits && !queue.may_publish(*item))
     item->held = std::move(msg);
   else
-    self->send(neighbours.publisher, std::move(msg));
+    outbox.records.push_back(std::move(msg));
+}
+
+void dispatcher_state::send_outbox() {
+  if (!outbox.records.empty())
+    self->send(neighbours.publisher, std::exchange(outbox, {}));
 }
 
 /// The job is finished except that its topic takes no records. It waits there without credit, so
@@ -139,8 +144,6 @@ void dispatcher_state::put_aside(const entry_ptr& item, publication_kind kind) {
     item->job.job.reset(); // the dead letter has all of it
     leave_lane(item);
   }
-  look_after_departures();
-  finish_drain_if_idle(false);
 }
 
 /// The job goes on like any other.
@@ -159,12 +162,25 @@ void dispatcher_state::leave_lane(const entry_ptr& item) {
   if (std::exchange(item->off_lane, true))
     return;
   if (const auto next = queue.finish(*item)) {
-    self->send(neighbours.publisher, std::move(*next->held));
+    outbox.records.push_back(std::move(*next->held));
     next->held.reset();
   }
 }
 
-void dispatcher_state::on_published(const published& x) {
+void dispatcher_state::on_published(const published_records& x) {
+  std::set<messaging::topic_partition> changed;
+  for (const auto& each : x.records) {
+    settle_published(each);
+    changed.insert(each.source.where());
+  }
+  for (const auto& where : changed)
+    store_progress(where);
+  send_outbox();
+  look_after_departures();
+  finish_drain_if_idle(false);
+}
+
+void dispatcher_state::settle_published(const published& x) {
   auto i = publishing.find({x.source, x.epoch});
   if (i == publishing.end())
     return;
@@ -184,8 +200,6 @@ void dispatcher_state::on_published(const published& x) {
   if (x.withdrawn || x.refused) {
     stats.withdrawn.Increment();
     release(item);
-    look_after_departures();
-    finish_drain_if_idle(false);
     return;
   }
   if (x.kind == publication_kind::result) {
@@ -197,14 +211,10 @@ void dispatcher_state::on_published(const published& x) {
   }
   const auto to = x.kind == publication_kind::result ? record_state::done
                                                      : record_state::dead_lettered;
-  if (ledger.advance(x.source, x.epoch, to))
-    store_progress(x.source.where());
-  else
+  if (!ledger.advance(x.source, x.epoch, to))
     stats.stale.Increment();
   release(item);
   set_reachable();
-  look_after_departures();
-  finish_drain_if_idle(false);
 }
 
 bool dispatcher_state::all_published() const {

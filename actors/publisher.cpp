@@ -24,9 +24,9 @@ bool publisher_state::ensure_producer() {
   // Reports come on the producer's own thread. A weak handle does not keep this actor
   // alive.
   auto weak = caf::actor_cast<caf::weak_actor_ptr>(caf::actor_cast<caf::strong_actor_ptr>(self));
-  auto made = settings.make([weak](messaging::delivery_report x) {
+  auto made = settings.make([weak](std::vector<messaging::delivery_report> x) {
     if (auto strong = caf::actor_cast<caf::strong_actor_ptr>(weak))
-      caf::anon_send(caf::actor_cast<publisher_actor>(strong), std::move(x));
+      caf::anon_send(caf::actor_cast<publisher_actor>(strong), delivery_reports{std::move(x)});
   });
   if (!made) {
     spdlog::error("no Kafka producer: {}", made.error().describe());
@@ -47,7 +47,14 @@ void publisher_state::give_up_producer() {
   producer.reset();
 }
 
-void publisher_state::accept(publication x) {
+void publisher_state::accept(const publications& x) {
+  for (const auto& each : x.records)
+    take(each);
+  pump();
+  send_told();
+}
+
+void publisher_state::take(publication x) {
   const auto size = x.content->bytes();
   pending_publication item;
   item.what = std::move(x);
@@ -61,7 +68,13 @@ void publisher_state::accept(publication x) {
     watch->progressed(self->clock().now());
   }
   backlog.push_back(std::move(item));
-  pump();
+}
+
+void publisher_state::tell(published x) { told.records.push_back(std::move(x)); }
+
+void publisher_state::send_told() {
+  if (!told.records.empty())
+    self->send(settings.dispatcher, std::exchange(told, {}));
 }
 
 void publisher_state::pump() {
@@ -131,10 +144,7 @@ void publisher_state::on_failure(pending_publication x, const error& why,
     return;
   case fate::aside_alone:
   case fate::aside_with_topic: put_aside(std::move(x), why, what == fate::aside_with_topic); return;
-  case fate::handed_back:
-    self->send(settings.dispatcher,
-               published{x.what.kind, x.what.source, x.what.epoch, false, why, {}});
-    break;
+  case fate::handed_back: tell({x.what.kind, x.what.source, x.what.epoch, false, why, {}}); break;
   case fate::dropped:
     spdlog::warn("an event was dropped: {}", why.describe());
     settings.report->stats().events_dropped.Increment();
@@ -167,8 +177,7 @@ void publisher_state::tell_set_aside(pending_publication& x, const error& why) {
   if (std::exchange(x.set_aside, true))
     return;
   --pending_jobs;
-  self->send(settings.dispatcher,
-             published{x.what.kind, x.what.source, x.what.epoch, false, std::nullopt, why});
+  tell({x.what.kind, x.what.source, x.what.epoch, false, std::nullopt, why});
 }
 
 void publisher_state::take_up(const publication& x) {
@@ -210,19 +219,19 @@ void publisher_state::withdraw(const withdrawal& x) {
            && std::find(x.partitions.begin(), x.partitions.end(), each.source.where())
                 != x.partitions.end();
   };
-  const auto tell = [this](const publication& each) {
-    self->send(settings.dispatcher,
-               published{each.kind, each.source, each.epoch, true, std::nullopt, std::nullopt});
+  const auto tell_withdrawn = [this](const publication& each) {
+    tell({each.kind, each.source, each.epoch, true, std::nullopt, std::nullopt});
   };
   std::erase_if(backlog, [&](const pending_publication& each) {
     if (!went(each.what))
       return false;
     forget(each);
-    tell(each.what);
+    tell_withdrawn(each.what);
     return true;
   });
   for (const auto& each : aside.remove_if(went))
-    tell(each);
+    tell_withdrawn(each);
+  send_told();
   finish_drain_if_empty(false);
 }
 
@@ -231,6 +240,14 @@ void publisher_state::forget(const pending_publication& x) {
     event_bytes -= x.what.content->bytes();
   else if (!x.set_aside)
     --pending_jobs;
+}
+
+void publisher_state::on_reports(const delivery_reports& x) {
+  for (const auto& each : x.reports)
+    on_report(each);
+  pump();
+  send_told();
+  finish_drain_if_empty(false);
 }
 
 void publisher_state::on_report(const messaging::delivery_report& x) {
@@ -249,8 +266,6 @@ void publisher_state::on_report(const messaging::delivery_report& x) {
       give_up_producer();
     on_failure(std::move(entry), *x.failure, x.refused);
   }
-  pump();
-  finish_drain_if_empty(false);
 }
 
 void publisher_state::on_delivered(const pending_publication& x) {
@@ -262,8 +277,7 @@ void publisher_state::on_delivered(const pending_publication& x) {
     watch->progressed(self->clock().now());
     acknowledged[x.what.content->topic] = self->clock().now();
     take_up(x.what);
-    self->send(settings.dispatcher,
-               published{x.what.kind, x.what.source, x.what.epoch, false, {}, {}});
+    tell({x.what.kind, x.what.source, x.what.epoch, false, {}, {}});
   }
   // A delivered event says nothing about results that are not delivered.
   if (!is_event || pending_jobs == 0)
@@ -287,6 +301,7 @@ void publisher_state::on_tick() {
   pump();
   look_for_silent_topics();
   look_for_a_stall();
+  send_told();
   finish_drain_if_empty(false);
 }
 
@@ -324,9 +339,9 @@ publisher_actor::behavior_type publisher(publisher_actor::stateful_pointer<publi
   st.watch.emplace(st.settings.stall_limit, self->clock().now());
   self->delayed_send(self, tick_interval, atom::tick{});
   return {
-    [self](const publication& x) { self->state.accept(x); },
+    [self](const publications& x) { self->state.accept(x); },
     [self](const withdrawal& x) { self->state.withdraw(x); },
-    [self](const messaging::delivery_report& x) { self->state.on_report(x); },
+    [self](const delivery_reports& x) { self->state.on_reports(x); },
     [](atom::commit) {
       // The consumer commits.
     },

@@ -47,8 +47,8 @@ struct publisher_state {
 
   /// Hands as much as possible from the backlog to the producer.
   void pump();
-  void accept(publication x);
-  void on_report(const messaging::delivery_report& x);
+  void accept(const publications& x);
+  void on_reports(const delivery_reports& x);
   /// Drops those records of departed partitions that the producer does not have yet.
   void withdraw(const withdrawal& x);
   /// Makes retries that are due, and looks for a stall.
@@ -82,10 +82,16 @@ struct publisher_state {
   std::optional<supervision::backoff> retry;
   std::chrono::steady_clock::time_point not_before{}; ///< Nothing is produced before this.
   std::optional<delivery_watch> watch;                ///< Of results and dead letters.
+  published_records told;                             ///< Collected for the dispatcher.
   caf::typed_response_promise<bool> drained;
   static inline const char* name = "publisher";
 
 private:
+  /// Tells the dispatcher with the next `send_told`, which ends the handling of each message.
+  void tell(published x);
+  void send_told();
+  void take(publication x);
+  void on_report(const messaging::delivery_report& x);
   bool ensure_producer();
   void give_up_producer();
   void on_delivered(const pending_publication& x);

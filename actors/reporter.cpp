@@ -49,7 +49,8 @@ void reporter::emit(events::body what) {
   content->value = record.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
   std::lock_guard guard{mutex_};
   if (publisher_)
-    caf::anon_send(publisher_, publication{publication_kind::event, std::move(content), {}, 0});
+    caf::anon_send(publisher_,
+                   publications{{{publication_kind::event, std::move(content), {}, 0}}});
 }
 
 } // namespace ziyu::actors

@@ -16,6 +16,9 @@ constexpr auto settled_after = std::chrono::seconds{60};
 
 constexpr int64_t watch_interval_us = 5'000'000;
 
+/// Records in a message to the dispatcher.
+constexpr size_t most_together = 256;
+
 /// Time for a seek.
 constexpr std::chrono::milliseconds seek_limit{5'000};
 
@@ -38,7 +41,10 @@ source_loop::source_loop(messaging::consumer& from, std::shared_ptr<intake> cred
     next_watch_us_(last_turn_us_ + watch_interval_us) {
   if (watchdog_ != nullptr)
     open_us_ = std::chrono::microseconds{watchdog_->now()}.count();
+  credit_->on_open([this] { from_.wake(); });
 }
+
+source_loop::~source_loop() { credit_->on_open({}); }
 
 bool source_loop::turn(std::chrono::milliseconds limit) {
   if (handing_over_)
@@ -51,13 +57,28 @@ bool source_loop::turn(std::chrono::milliseconds limit) {
   }
   if (const auto wanted = credit_->prefetched_given_up(); wanted != paused_)
     from_.pause(paused_ = wanted);
-  // Gated, this waits for credit: polling must go on, but brings no record.
-  auto event = from_.poll(open ? limit : std::chrono::milliseconds{0});
+  // Gated, this brings no record. Credit wakes it.
+  auto event = from_.poll(limit);
+  // Records that are here already go together: a message for each would wake the dispatcher for it.
+  fetched_jobs together;
+  while (const auto x = std::get_if<messaging::record>(&event)) {
+    together.jobs.push_back(to_job(std::move(*x)));
+    event = messaging::nothing{};
+    if (together.jobs.size() < most_together && credit_->open())
+      event = from_.poll(std::chrono::milliseconds{0});
+  }
+  if (!together.jobs.empty())
+    caf::anon_send(to_, std::move(together));
+  const auto go_on = on_event(event);
+  return watch(open) && go_on;
+}
+
+/// False when the consumer is unusable.
+bool source_loop::on_event(messaging::consumer_event& event) {
   auto go_on = true;
-  auto idle = false;
   std::visit(overloaded{
-               [&](messaging::nothing) { idle = true; },
-               [&](messaging::record& x) { on_record(std::move(x)); },
+               [](messaging::nothing) {},
+               [](messaging::record&) {},
                [&](messaging::partitions_assigned& x) {
                  held_.reset(); // the new queues are not held
                  caf::anon_send(to_, std::move(x));
@@ -72,9 +93,7 @@ bool source_loop::turn(std::chrono::milliseconds limit) {
                [&](messaging::consumer_recovered) { caf::anon_send(to_, atom::reachable{}); },
              },
              event);
-  if (!open && idle)
-    credit_->wait_open(limit);
-  return watch(open) && go_on;
+  return go_on;
 }
 
 bool source_loop::watch(bool open) {
@@ -136,12 +155,12 @@ bool source_loop::remedy(const messaging::stall_watchdog::finding& x,
   return true;
 }
 
-void source_loop::on_record(messaging::record x) {
-  fetched_job msg;
-  msg.credit = std::make_shared<credit>(credit_, x.bytes());
-  msg.fetched_us = env_.monotonic_us();
-  msg.source = std::make_shared<const messaging::record>(std::move(x));
-  caf::anon_send(to_, std::move(msg));
+fetched_job source_loop::to_job(messaging::record x) {
+  fetched_job result;
+  result.credit = std::make_shared<credit>(credit_, x.bytes());
+  result.fetched_us = env_.monotonic_us();
+  result.source = std::make_shared<const messaging::record>(std::move(x));
+  return result;
 }
 
 void source_loop::on_records_lost(const messaging::records_lost& x) {
@@ -281,10 +300,12 @@ void job_source::run_consumer(std::unique_ptr<messaging::consumer> made,
     std::lock_guard guard{mutex_};
     consumer_ = std::move(made);
   }
-  source_loop loop{*consumer_, credit_, to_, env_, report_ ? &watchdog : nullptr, report_};
   const auto begun = std::chrono::steady_clock::now();
-  while ((!stopping_ || loop.handing_over()) && loop.turn(std::chrono::milliseconds{50}))
-    commit_if_asked();
+  {
+    source_loop loop{*consumer_, credit_, to_, env_, report_ ? &watchdog : nullptr, report_};
+    while ((!stopping_ || loop.handing_over()) && loop.turn(std::chrono::milliseconds{50}))
+      commit_if_asked();
+  }
   // A consumer that ends again and again (say, at a batch with a wrong checksum, which every client
   // meets) is not made anew at once each time.
   if (std::chrono::steady_clock::now() - begun > settled_after)

@@ -19,9 +19,9 @@ namespace ziyu::actors {
 /// credit. Longer than a change of leader takes.
 constexpr std::chrono::milliseconds stall_patience{30'000};
 
-/// One turn of the JOB SOURCE: polls `from` once (gated without credit) and hands its event to
-/// `to`, unread. Called in a loop by `job_source` or by a simulation. Applies remedies to a
-/// consumer that brings nothing although it should.
+/// One turn of the JOB SOURCE: polls `from` (gated without credit) for an event, or for the records
+/// that are here already, and hands them to `to`, unread. Called in a loop by `job_source` or by a
+/// simulation. Applies remedies to a consumer that brings nothing although it should.
 class source_loop {
 public:
   /// @param watchdog Outlives the loop, since the next loop goes on with it; null: no remedies.
@@ -29,6 +29,9 @@ public:
   source_loop(messaging::consumer& from, std::shared_ptr<intake> credit, dispatcher_actor to,
               environment& env, messaging::stall_watchdog* watchdog = nullptr,
               std::shared_ptr<reporter> report = nullptr);
+  ~source_loop();
+  source_loop(const source_loop&) = delete;
+  source_loop& operator=(const source_loop&) = delete;
 
   /// @param limit How long to wait for the next event.
   /// @returns False after a fatal error of the consumer, or when a fresh consumer may help.
@@ -43,7 +46,8 @@ private:
     int64_t until_us = 0;
     bool reopen = false; ///< A fresh consumer is to be made.
   };
-  void on_record(messaging::record x);
+  bool on_event(messaging::consumer_event& event);
+  fetched_job to_job(messaging::record x);
   void on_records_lost(const messaging::records_lost& x);
   void hand_over(messaging::partitions_revoked x, bool reopen);
   bool finish_hand_over(std::chrono::milliseconds limit);

@@ -27,17 +27,22 @@ constexpr auto plan_limit = 5s;
 
 // -- what comes in ------------------------------------------------------------------
 
-void transactional_publisher_state::accept(publication x) {
+void transactional_publisher_state::accept(const publications& x) {
+  const auto first = pending.empty();
+  for (const auto& each : x.records)
+    take(each);
+  pump();
+  if (first && !pending.empty())
+    look_again();
+}
+
+void transactional_publisher_state::take(publication x) {
   if (const auto* why = aside.trouble_of(x.content->topic)) {
     tell_set_aside(x, *why);
     aside.take(std::move(x));
     return;
   }
-  const auto first = pending.empty();
   pending.push(std::move(x));
-  pump();
-  if (first)
-    look_again();
 }
 
 /// When pending records are due, at the latest.
@@ -50,14 +55,17 @@ void transactional_publisher_state::look_again() {
 }
 
 void transactional_publisher_state::withdraw(const withdrawal& x) {
+  published_records gone;
   const auto goes = [&](const publication& p) {
     if (std::find(x.partitions.begin(), x.partitions.end(), p.source.where()) == x.partitions.end())
       return false;
-    self->send(settings.dispatcher, published{p.kind, p.source, p.epoch, true, {}, {}});
+    gone.records.push_back({p.kind, p.source, p.epoch, true, {}, {}});
     return true;
   };
   pending.remove_if(goes);
   aside.remove_if(goes);
+  if (!gone.records.empty())
+    self->send(settings.dispatcher, std::move(gone));
   answer_waiting();
 }
 
@@ -180,8 +188,10 @@ void transactional_publisher_state::on_committed(const messaging::transaction_re
   retry->reset();
   not_before = {};
   last_trouble.clear();
+  published_records done;
   for (const auto& p : batch.records)
-    self->send(settings.dispatcher, published{p.kind, p.source, p.epoch, false, {}, {}});
+    done.records.push_back({p.kind, p.source, p.epoch, false, {}, {}});
+  self->send(settings.dispatcher, std::move(done));
   self->send(settings.dispatcher, batch.committed(x.without_maps));
   take_up();
   tell_breaker(*self, settings.dispatcher, watch->works(aside, now));
@@ -206,7 +216,8 @@ void transactional_publisher_state::refuse(publication x, const error& why, bool
   using messaging::refusal;
   const auto what = fate_of(x, why, whole_topic ? refusal::topic : refusal::record);
   if (what == fate::handed_back)
-    self->send(settings.dispatcher, published{x.kind, x.source, x.epoch, false, why, {}});
+    self->send(settings.dispatcher,
+               published_records{{{x.kind, x.source, x.epoch, false, why, {}}}});
   else if (what == fate::again)
     pending.push_first(std::move(x));
   else
@@ -230,7 +241,7 @@ void transactional_publisher_state::put_aside(publication x, const error& why, b
 
 /// The dispatcher ignores what it knows already.
 void transactional_publisher_state::tell_set_aside(const publication& x, const error& why) {
-  self->send(settings.dispatcher, published{x.kind, x.source, x.epoch, false, {}, why});
+  self->send(settings.dispatcher, published_records{{{x.kind, x.source, x.epoch, false, {}, why}}});
 }
 
 /// Records that waited with the committed ones go on.
@@ -317,9 +328,9 @@ transactional_publisher_actor::behavior_type transactional_publisher(
   st.ensure_producer();
   self->delayed_send(self, tick_interval, atom::tick{});
   return {
-    [self](const publication& x) { self->state.accept(x); },
+    [self](const publications& x) { self->state.accept(x); },
     [self](const withdrawal& x) { self->state.withdraw(x); },
-    [](const messaging::delivery_report&) {
+    [](const delivery_reports&) {
       // This actor has no producer of single records.
     },
     [self](atom::drain, uint64_t limit_ms) -> caf::result<bool> {

@@ -41,7 +41,7 @@ struct transactional_publisher_state {
     running,  ///< The producer has it.
   };
 
-  void accept(publication x);
+  void accept(const publications& x);
   void withdraw(const withdrawal& x);
   /// Begins the next transaction if it is time for one.
   void pump();
@@ -79,6 +79,7 @@ struct transactional_publisher_state {
   bool ensure_producer();
 
 private:
+  void take(publication x);
   bool due(std::chrono::steady_clock::time_point now) const;
   void look_again();
   void on_committed(const messaging::transaction_report& x);

@@ -96,9 +96,8 @@ public:
   int run() {
     auto properties = configs::producer_properties(c_);
     messaging::set_default_linger(properties, "5"); // jobs come as fast as they are read
-    auto out = messaging::make_kafka_producer(
-      std::move(properties),
-      [this](messaging::delivery_report x) { upload_.report(std::move(x)); });
+    auto out = messaging::make_kafka_producer(std::move(properties),
+                                              [this](auto x) { upload_.report(std::move(x)); });
     if (!out)
       return give_up(out.error());
     if (const auto ready = find_topics(); !ready)

@@ -93,7 +93,7 @@ struct config {
     uint64_t max_pixels = 0;
     uint32_t max_attempts = 3;
     uint64_t max_in_flight_bytes = 0; ///< Credit; encoded + decoded.
-    uint32_t max_in_flight = 64;      ///< Credit in jobs.
+    uint32_t max_in_flight = 4096;    ///< Credit in jobs.
     std::string dataref_root;
     std::string dead_letter_headers = "connect"; ///< "connect" or "kafka_dlt".
   } jobs;

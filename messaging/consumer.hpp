@@ -94,7 +94,8 @@ struct partition_view {
 };
 
 /// The port to a Kafka consumer group member. Thread rules: everything from one
-/// thread (the poll thread), except for `store` and `membership`, which are thread-safe.
+/// thread (the poll thread), except for `wake`, `store` and `membership`, which are
+/// thread-safe.
 class consumer {
 public:
   virtual ~consumer() = default;
@@ -102,6 +103,9 @@ public:
   /// Waits up to `limit` for the next event. Must be called often (well within
   /// `max.poll.interval.ms`), also while gated; otherwise the group evicts this consumer.
   virtual consumer_event poll(std::chrono::milliseconds limit) = 0;
+
+  /// Ends a poll that waits, or the next one, which then brings `nothing`. Thread-safe.
+  virtual void wake() = 0;
 
   /// While the gate is closed, `poll` brings no records, but all other events. Prefetched records
   /// stay (nothing is fetched twice). When the gate opens, fetching goes on.

@@ -286,4 +286,23 @@ expected<std::vector<std::string>> create_topics(const kafka_properties& propert
   return created;
 }
 
+expected<void> seek_to(rd_kafka_t* consumer, const topic_partition& where, int64_t offset,
+                       std::chrono::milliseconds limit) {
+  partition_list_ptr list{rd_kafka_topic_partition_list_new(1)};
+  auto item = rd_kafka_topic_partition_list_add(list.get(), where.topic.c_str(), where.partition);
+  item->offset = offset < 0 ? RD_KAFKA_OFFSET_BEGINNING : offset;
+  auto status = RD_KAFKA_RESP_ERR_NO_ERROR;
+  if (auto failure = rd_kafka_seek_partitions(consumer, list.get(),
+                                              static_cast<int>(limit.count()))) {
+    status = rd_kafka_error_code(failure);
+    rd_kafka_error_destroy(failure);
+  } else {
+    status = item->err;
+  }
+  if (status == RD_KAFKA_RESP_ERR_NO_ERROR)
+    return {};
+  return tl::unexpected(to_error(status, "seek to " + std::to_string(offset) + " of " + where.topic
+                                           + "-" + std::to_string(where.partition)));
+}
+
 } // namespace ziyu::messaging

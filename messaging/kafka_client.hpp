@@ -52,6 +52,10 @@ inline constexpr size_t default_batch_bytes = 128 << 10;
 /// `x` as one of our errors: librdkafka's text and whether it is fatal.
 error to_error(rd_kafka_resp_err_t x, const std::string& what);
 
+/// Has `where` fetched from `offset` on (below 0: from its beginning), within `limit`.
+expected<void> seek_to(rd_kafka_t* consumer, const topic_partition& where, int64_t offset,
+                       std::chrono::milliseconds limit);
+
 /// Whether `x`, a broker's answer to a record, refuses the record or its topic.
 refusal refusal_of(rd_kafka_resp_err_t x) noexcept;
 

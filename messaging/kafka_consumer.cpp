@@ -77,7 +77,9 @@ public:
   consumer_event poll(std::chrono::milliseconds limit) override {
     const auto deadline = clock::now() + limit;
     for (;;) {
-      bell_.reset();
+      // While records come nobody waits for the bell: it need not be silenced.
+      if (!std::exchange(busy_, false))
+        bell_.reset();
       offsets_.send_if_due();
       // Polling this queue is what keeps us in the group (max.poll.interval.ms).
       if (event_ptr event{rd_kafka_queue_poll(control_.get(), 0)})
@@ -90,13 +92,18 @@ public:
         return std::move(*x);
       if (!gated_)
         if (auto x = next_record())
-          return std::move(*x);
+          return busy_ = true, std::move(*x);
       const auto now = clock::now();
-      if (now >= deadline)
+      if (now >= deadline || woken_.exchange(false))
         return nothing{};
       bell_.wait(
         std::chrono::ceil<std::chrono::milliseconds>(std::min(deadline, offsets_.due()) - now));
     }
+  }
+
+  void wake() override {
+    woken_ = true;
+    bell_.ring();
   }
 
   void gate(bool closed) override { gated_ = closed; }
@@ -129,22 +136,7 @@ public:
                       std::chrono::milliseconds limit) override {
     if (const auto x = find(where))
       refetched_bytes_ += std::exchange(x->prefetched_bytes, 0);
-    partition_list_ptr list{rd_kafka_topic_partition_list_new(1)};
-    auto item = rd_kafka_topic_partition_list_add(list.get(), where.topic.c_str(), where.partition);
-    item->offset = offset < 0 ? RD_KAFKA_OFFSET_BEGINNING : offset;
-    auto status = RD_KAFKA_RESP_ERR_NO_ERROR;
-    if (auto failure = rd_kafka_seek_partitions(client_, list.get(),
-                                                static_cast<int>(limit.count()))) {
-      status = rd_kafka_error_code(failure);
-      rd_kafka_error_destroy(failure);
-    } else {
-      status = item->err;
-    }
-    if (status != RD_KAFKA_RESP_ERR_NO_ERROR)
-      return tl::unexpected(to_error(status, "seek to " + std::to_string(offset) + " of "
-                                               + where.topic + "-"
-                                               + std::to_string(where.partition)));
-    return {};
+    return seek_to(client_, where, offset, limit);
   }
 
   void pause(bool on) override {
@@ -567,6 +559,8 @@ private:
   std::string connection_trouble_; ///< The latest since a broker was seen up.
   bool down_ = false;              ///< A `consumer_failed` has said that no broker is up.
   bool gated_ = false;
+  std::atomic<bool> woken_ = false;
+  bool busy_ = false; ///< The latest poll brought a record.
   bool paused_ = false;
   uint64_t refetched_bytes_ = 0;
 };

@@ -38,7 +38,7 @@ public:
       return tl::unexpected(std::move(why));
     // librdkafka now knows that the topic is missing and fails at once; earlier its reports said
     // so.
-    on_report_({x.token, std::move(why), {}, reach});
+    on_report_({{x.token, std::move(why), {}, reach}});
     return {};
   }
 
@@ -61,15 +61,16 @@ private:
     }
     if (rd_kafka_event_type(&event) != RD_KAFKA_EVENT_DR)
       return;
+    std::vector<delivery_report> reports;
     while (auto message = rd_kafka_event_message_next(&event)) {
-      delivery_report report;
+      auto& report = reports.emplace_back();
       report.token = reinterpret_cast<uintptr_t>(message->_private);
       if (message->err != RD_KAFKA_RESP_ERR_NO_ERROR)
         refuse(report, *message);
       else
         report.where = {rd_kafka_topic_name(message->rkt), message->partition, message->offset};
-      on_report_(std::move(report));
     }
+    on_report_(std::move(reports));
   }
 
   static void refuse(delivery_report& report, const rd_kafka_message_t& message) {

@@ -5,6 +5,7 @@
 
 #include <chrono>
 #include <functional>
+#include <vector>
 
 namespace ziyu::messaging {
 
@@ -38,7 +39,8 @@ struct delivery_report {
 /// The port to an idempotent `acks=all` producer. Thread-safe.
 class producer {
 public:
-  using report_handler = std::function<void(delivery_report)>;
+  /// Gets the reports that have come together, in any order.
+  using report_handler = std::function<void(std::vector<delivery_report>)>;
 
   /// May take seconds: each pending record gets its report before.
   virtual ~producer() = default;

@@ -83,7 +83,7 @@ public:
 
   expected<void> produce(const messaging::outgoing& x) override {
     owner_.on_published(x);
-    on_report_({x.token, {}, {x.topic, 0, 0}});
+    on_report_({{x.token, {}, {x.topic, 0, 0}}});
     return {};
   }
 
@@ -181,7 +181,7 @@ void pool::submit(std::shared_ptr<const std::string> image, std::string fault) {
   msg.source = std::make_shared<const messaging::record>(std::move(record));
   msg.job = std::move(job);
   msg.credit = std::make_shared<credit>(core_->credit(), image->size());
-  caf::anon_send(core_->dispatcher(), std::move(msg));
+  caf::anon_send(core_->dispatcher(), fetched_jobs{{std::move(msg)}});
 }
 
 void pool::on_published(const messaging::outgoing& x) {

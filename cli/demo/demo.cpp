@@ -139,8 +139,8 @@ private:
   expected<void> feed(Decide decide) {
     started_ = clock::now();
     uploader upload{{}};
-    auto out = messaging::make_kafka_producer(
-      stage_.client(), [&](messaging::delivery_report x) { upload.report(std::move(x)); });
+    auto out = messaging::make_kafka_producer(stage_.client(),
+                                              [&](auto x) { upload.report(std::move(x)); });
     if (!out)
       return tl::unexpected(out.error());
     upload.connect(**out);

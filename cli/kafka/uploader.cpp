@@ -26,16 +26,18 @@ error uploader::out_of_patience() const {
           "nothing was acknowledged for " + std::to_string(settings_.patience.count()) + " ms"};
 }
 
-void uploader::report(messaging::delivery_report x) {
+void uploader::report(std::vector<messaging::delivery_report> reports) {
   std::lock_guard guard{mutex_};
-  const auto i = pending_.find(x.token);
-  if (i == pending_.end())
-    return; // Given up before.
-  ++moves_;
-  last_move_ = clock::now();
-  bytes_ -= i->second.bytes;
-  outcomes_.push_back({std::move(i->second.job_id), std::move(x.failure), std::move(x.where)});
-  pending_.erase(i);
+  for (auto& x : reports) {
+    const auto i = pending_.find(x.token);
+    if (i == pending_.end())
+      continue; // Given up before.
+    ++moves_;
+    last_move_ = clock::now();
+    bytes_ -= i->second.bytes;
+    outcomes_.push_back({std::move(i->second.job_id), std::move(x.failure), std::move(x.where)});
+    pending_.erase(i);
+  }
   changed_.notify_all();
 }
 

@@ -30,7 +30,7 @@ public:
   explicit uploader(settings x);
 
   /// The producer calls this on its own thread.
-  void report(messaging::delivery_report x);
+  void report(std::vector<messaging::delivery_report> reports);
 
   /// Must be called once before `submit`; `out` must outlive the last `submit` and
   /// `finish`.

@@ -10,11 +10,14 @@ class at_least_once : public delivery_strategy {
 public:
   explicit at_least_once(offset_ledger& ledger) : delivery_strategy(ledger) {}
 
+  /// Progress that nobody waits for is stored from time to time: its map may have many records.
   delivery_orders progressed(const topic_partition& where) override {
-    return {ledger_.take_progress(where), false};
+    return {ledger_.is_urgent(where) ? ledger_.take_progress(where) : std::nullopt, false};
   }
 
-  delivery_orders looked_after(const topic_partition& where) override { return progressed(where); }
+  delivery_orders looked_after(const topic_partition& where) override {
+    return {ledger_.take_progress(where), false};
+  }
 
   delivery_orders committed(const topic_partition& where, uint64_t epoch,
                             uint64_t version) override {

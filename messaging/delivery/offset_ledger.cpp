@@ -40,6 +40,7 @@ void offset_ledger::assign(const topic_partition& where, uint64_t epoch,
   auto& x = partitions_[where] = partition{};
   x.epoch = epoch;
   x.assigned = true;
+  x.ahead = lookahead_.least;
   if (!found)
     return;
   x.next = found->next;
@@ -250,9 +251,10 @@ bool offset_ledger::announce(const record_id& id) {
 
 /// Keeps `begun_below` ahead, one extension at a time.
 void offset_ledger::extend(partition& x) {
-  if (x.begun_at > x.durable || x.highest + 1 + lookahead_ / 2 < x.begun_below)
+  if (x.begun_at > x.durable || x.highest + 1 + x.ahead / 2 < x.begun_below)
     return;
-  x.begun_below = std::max(x.highest + 1 + lookahead_, x.suspects_below);
+  x.begun_below = std::max(x.highest + 1 + x.ahead, x.suspects_below);
+  x.raised_from = x.highest;
   x.begun_at = ++x.version;
   x.urgent = true;
 }
@@ -298,7 +300,7 @@ offset_map offset_ledger::map_of(const partition& x, bool leaving) {
 
 std::optional<commit_point> offset_ledger::point_of(partition& x,
                                                     const std::set<int64_t>& finishing,
-                                                    bool leaving) {
+                                                    bool leaving) const {
   auto next = x.next;
   auto map = offset_map{};
   if (finishing.empty()) {
@@ -384,10 +386,12 @@ void offset_ledger::committed(const topic_partition& where, uint64_t epoch, uint
     leaders.erase(leaders.begin(), std::prev(past));
 }
 
-void offset_ledger::settle_version(partition& x, uint64_t version) {
+void offset_ledger::settle_version(partition& x, uint64_t version) const {
   x.durable = version;
-  if (x.begun_at <= version)
-    x.durable_begun_below = x.begun_below;
+  if (x.begun_at > version || x.durable_begun_below == x.begun_below)
+    return;
+  x.durable_begun_below = x.begun_below;
+  x.ahead = std::clamp(4 * (x.highest - x.raised_from), lookahead_.least, lookahead_.most);
 }
 
 bool offset_ledger::awaits_mark(const topic_partition& where) const {
@@ -402,7 +406,7 @@ bool offset_ledger::begin_unrecorded(const topic_partition& where) {
   auto& x = i->second;
   const auto waited = x.durable_begun_below <= x.highest;
   // Far enough ahead that the next call has nothing to do.
-  x.begun_below = std::max(x.begun_below, x.highest + 1 + lookahead_);
+  x.begun_below = std::max(x.begun_below, x.highest + 1 + x.ahead);
   x.durable_begun_below = x.begun_below;
   return waited;
 }

@@ -28,6 +28,13 @@ enum class arrival : uint8_t {
   refused,      ///< Of a stale epoch, or fetched before: not counted.
 };
 
+/// How many offsets `begun_below` is ahead of the highest fetched offset: four times what is
+/// fetched while a commit is on its way, within these bounds, so that no job waits for a commit. It
+/// is no more because all of them may become suspects.
+struct lookahead {
+  int64_t least = 64, most = 2'048;
+};
+
 /// Accounts for every fetched offset per (topic, partition, assignment epoch). Knows what may be
 /// committed: the contiguous prefix of finished offsets and a map of those beyond it. Knows
 /// which attempts are on record. Pure: no I/O, no clock. Not thread-safe; lives in the
@@ -43,8 +50,7 @@ class offset_ledger {
 public:
   using balance = ledger_balance;
 
-  /// @param lookahead How many offsets `begun_below` is ahead of the highest fetched offset.
-  explicit offset_ledger(int64_t lookahead = 64) : lookahead_(lookahead) {}
+  explicit offset_ledger(lookahead x = {}) : lookahead_(x) {}
 
   /// Starts an assignment of `where`. Replaces an older assignment, whose open records count as
   /// handed back.
@@ -162,6 +168,8 @@ private:
     // The `begun_below` of commits, and since which version.
     int64_t begun_below = -1, durable_begun_below = -1;
     uint64_t begun_at = 0;
+    int64_t ahead = 0;       ///< As in `lookahead`.
+    int64_t raised_from = 0; ///< `highest` when `begun_below` was raised last.
     uint64_t version = 0, offered = 0, durable = 0;
     int64_t offered_next = -1, durable_next = -1;
     std::string offered_map; ///< The map offered last, as metadata.
@@ -185,13 +193,13 @@ private:
   static bool is_suspect(const partition& x, int64_t offset, const open_record& r);
   void extend(partition& x);
   static void settle_prefix(partition& x);
-  static void settle_version(partition& x, uint64_t version);
+  void settle_version(partition& x, uint64_t version) const;
   static int32_t leader_epoch_below(const partition& x, int64_t offset);
   static offset_map map_of(const partition& x, bool leaving);
-  static std::optional<commit_point> point_of(partition& x, const std::set<int64_t>& finishing,
-                                              bool leaving);
+  std::optional<commit_point> point_of(partition& x, const std::set<int64_t>& finishing,
+                                       bool leaving) const;
 
-  int64_t lookahead_;
+  lookahead lookahead_;
   std::map<topic_partition, partition> partitions_;
   std::deque<account> ended_; ///< The latest epochs that have ended.
   balance ended_sums_;        ///< Of all epochs that have ended.

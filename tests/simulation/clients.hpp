@@ -38,6 +38,7 @@ public:
 
   /// Never waits.
   messaging::consumer_event poll(std::chrono::milliseconds) override;
+  void wake() override {}
   void gate(bool closed) override { gated_ = closed; }
   void hold(const std::set<messaging::topic_partition>& partitions) override;
   std::vector<messaging::partition_view> view() override;

@@ -101,7 +101,7 @@ void simulated_producer::report(pending x, std::optional<error> failure,
   jobs_ -= !is_event;
   (is_event ? event_bytes_ : job_bytes_) -= x.content.bytes();
   if (!*dead_)
-    report_({x.content.token, std::move(failure), std::move(where)});
+    report_({{x.content.token, std::move(failure), std::move(where)}});
 }
 
 void simulated_producer::purge(errc code) {

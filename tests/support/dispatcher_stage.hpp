@@ -30,6 +30,8 @@ protected:
 
   void start(
     uint32_t slot_count = 1, const std::function<void(dispatcher_settings&)>& tune = [](auto&) {}) {
+    if (aut) // an earlier one would go on storing
+      caf::anon_send_exit(aut, caf::exit_reason::user_shutdown);
     dispatcher_settings s;
     s.results_topic = "image.results";
     s.dead_letters_topic = "image.jobs-dlt";
@@ -128,7 +130,7 @@ protected:
     msg.fetched_us = env.us;
     msg.reason = std::move(reason);
     msg.credit = std::make_shared<actors::credit>(credit, 100);
-    send(aut, std::move(msg));
+    send(aut, fetched_jobs{{std::move(msg)}});
   }
 
   /// Answers the oldest request of a slot.
@@ -178,8 +180,11 @@ protected:
     answer(slot, x);
   }
 
+  void tell(published x) { send(aut, published_records{{std::move(x)}}); }
+  /// Until the tick that stores what is finished.
   void acknowledge(const publication& x) {
-    send(aut, published{x.kind, x.source, x.epoch, false, {}});
+    tell({x.kind, x.source, x.epoch, false, {}, {}});
+    advance(250ms);
   }
   void acknowledge_last() { acknowledge(outbox().back()); }
 

@@ -18,6 +18,7 @@ namespace ziyu::test {
 
 struct dispatcher_log {
   std::vector<actors::fetched_job> fetched;
+  size_t fetches = 0; ///< Messages that brought them.
   std::vector<messaging::partitions_assigned> assigned;
   std::vector<messaging::partitions_revoked> revoked;
   std::vector<messaging::offsets_committed> committed;
@@ -37,7 +38,10 @@ inline actors::dispatcher_actor::behavior_type fake_dispatcher(
   actors::dispatcher_actor::pointer self, std::shared_ptr<dispatcher_log> log) {
   using namespace actors;
   return {
-    [log](const fetched_job& x) { log->fetched.push_back(x); },
+    [log](const fetched_jobs& x) {
+      ++log->fetches;
+      log->fetched.insert(log->fetched.end(), x.jobs.begin(), x.jobs.end());
+    },
     [log](const messaging::partitions_assigned& x) { log->assigned.push_back(x); },
     [log](const revocation& x) {
       log->revoked.push_back(x.what);
@@ -49,7 +53,9 @@ inline actors::dispatcher_actor::behavior_type fake_dispatcher(
       log->slots_up.push_back(slot);
       log->most_jobs.push_back(most_jobs);
     },
-    [log](const published& x) { log->published.push_back(x); },
+    [log](const published_records& x) {
+      log->published.insert(log->published.end(), x.records.begin(), x.records.end());
+    },
     [](const plan_request&) { return transaction_plan{}; },
     [log](const breaker_input& x) {
       if (x.memory_share)
@@ -123,9 +129,9 @@ inline actors::publisher_actor::behavior_type fake_publisher(
   actors::publisher_actor::pointer, std::shared_ptr<std::vector<actors::publication>> log) {
   using namespace actors;
   return {
-    [log](const publication& x) { log->push_back(x); },
+    [log](const publications& x) { log->insert(log->end(), x.records.begin(), x.records.end()); },
     [](const withdrawal&) {},
-    [](const messaging::delivery_report&) {},
+    [](const delivery_reports&) {},
     [](atom::commit) {},
     [](atom::drain, uint64_t) { return true; },
     [](atom::tick) {},

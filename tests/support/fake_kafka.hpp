@@ -30,7 +30,7 @@ struct producer_script {
     const auto x = i->second;
     in_flight.erase(i);
     delivered.push_back(x);
-    report({x.token, std::nullopt, {x.topic, 0, static_cast<int64_t>(delivered.size())}});
+    report({{x.token, std::nullopt, {x.topic, 0, static_cast<int64_t>(delivered.size())}}});
   }
   void acknowledge_all() {
     while (!in_flight.empty())
@@ -40,7 +40,7 @@ struct producer_script {
   void fail(error why, messaging::refusal refused = messaging::refusal::none) {
     const auto token = in_flight.begin()->first;
     in_flight.erase(in_flight.begin());
-    report({token, std::move(why), {}, refused});
+    report({{token, std::move(why), {}, refused}});
   }
 
   actors::producer_factory factory();
@@ -106,6 +106,7 @@ public:
     return messaging::nothing{};
   }
   void gate(bool on) override { gated = on; }
+  void wake() override { ++wakes; }
   std::vector<messaging::partition_view> view() override { return views; }
   expected<void> seek(const messaging::topic_partition& where, int64_t offset,
                       std::chrono::milliseconds) override {
@@ -144,6 +145,7 @@ public:
   std::vector<std::pair<messaging::topic_partition, int64_t>> seeks;
   bool paused = false;
   bool gated = false, closed = false;
+  std::atomic<size_t> wakes = 0;
   size_t revokes_finished = 0;
   std::function<void()> on_finish_revoke;
 };

@@ -13,9 +13,9 @@ namespace ziyu::test {
 class report_book {
 public:
   messaging::producer::report_handler handler() {
-    return [this](messaging::delivery_report x) {
+    return [this](const std::vector<messaging::delivery_report>& x) {
       std::lock_guard guard{mutex_};
-      reports_.push_back(std::move(x));
+      reports_.insert(reports_.end(), x.begin(), x.end());
       changed_.notify_all();
     };
   }

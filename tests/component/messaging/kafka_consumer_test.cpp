@@ -2,6 +2,7 @@
 
 #include "support/kafka_group.hpp"
 
+#include <future>
 #include <gtest/gtest.h>
 
 using namespace ziyu;
@@ -38,6 +39,18 @@ TEST_P(KafkaConsumer, AnnouncesItsPartitionsBeforeTheirRecords) {
   }
   EXPECT_EQ(next[0], 3);
   EXPECT_EQ(next[1], 2);
+}
+
+TEST_P(KafkaConsumer, ItsPollEndsWhenItIsWoken) {
+  cluster.create_topic("in", 1);
+  auto x = join_last();
+  x.it->gate(true);
+  const auto waker = std::async(std::launch::async, [&] { x.it->wake(); });
+  // Events of the group end a poll, too, but there are few of them.
+  for (auto i = 0; i < 1'000; ++i)
+    if (std::holds_alternative<nothing>(x.it->poll(std::chrono::hours{1})))
+      return;
+  FAIL() << "only events ended it";
 }
 
 TEST_P(KafkaConsumer, GatedItBringsNoRecordAndFetchesNothingTwice) {

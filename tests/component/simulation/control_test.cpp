@@ -21,6 +21,7 @@ class same_consumer : public consumer {
 public:
   explicit same_consumer(std::unique_ptr<consumer> x) : inner(std::move(x)) {}
   consumer_event poll(std::chrono::milliseconds limit) override { return inner->poll(limit); }
+  void wake() override { inner->wake(); }
   void gate(bool closed) override { inner->gate(closed); }
   void hold(const std::set<topic_partition>& partitions) override { inner->hold(partitions); }
   std::vector<partition_view> view() override { return inner->view(); }
@@ -178,7 +179,7 @@ public:
   expected<void> produce(const outgoing& x) override {
     auto ok = inner_->produce(x);
     if (ok)
-      report_({x.token, std::nullopt, {x.topic, 0, 0}});
+      report_({{x.token, std::nullopt, {x.topic, 0, 0}}});
     return ok;
   }
 
@@ -191,7 +192,7 @@ port_wrappers without_delivery_reports() {
   port_wrappers x;
   x.producer = [](actors::producer_factory make,
                   producer::report_handler report) -> expected<std::unique_ptr<producer>> {
-    auto inner = make([](delivery_report) {});
+    auto inner = make([](std::vector<delivery_report>) {});
     if (!inner)
       return inner;
     return std::make_unique<reports_too_early>(std::move(*inner), std::move(report));
@@ -204,9 +205,9 @@ port_wrappers with_lost_reports() {
   port_wrappers x;
   x.producer = [n = std::make_shared<int>(0)](actors::producer_factory make,
                                               producer::report_handler report) {
-    return make([n, report = std::move(report)](delivery_report r) {
-      if (++*n % 10 != 0)
-        report(std::move(r));
+    return make([n, report = std::move(report)](std::vector<delivery_report> reports) {
+      std::erase_if(reports, [&n](const auto&) { return ++*n % 10 == 0; });
+      report(std::move(reports));
     });
   };
   return x;

@@ -126,14 +126,16 @@ std::vector<messaging::record_id> stage::submit(std::vector<messaging::outgoing>
   std::vector<messaging::record_id> where(records.size());
   std::string failures;
   std::atomic<size_t> reports{0};
-  auto producer = must(
-    messaging::make_kafka_producer(client(), [&](const messaging::delivery_report& x) {
+  auto producer = must(messaging::make_kafka_producer(
+    client(), [&](const std::vector<messaging::delivery_report>& xs) {
       std::lock_guard guard{mutex};
-      if (x.failure)
-        failures += x.failure->describe() + "\n";
-      else
-        where.at(x.token) = x.where;
-      ++reports;
+      for (const auto& x : xs) {
+        if (x.failure)
+          failures += x.failure->describe() + "\n";
+        else
+          where.at(x.token) = x.where;
+      }
+      reports += xs.size();
     }));
   for (size_t i = 0; i < records.size(); ++i) {
     records[i].topic = topic("jobs");

@@ -59,13 +59,13 @@ std::string bitmap_of_one_bit(uint32_t width, uint32_t height) {
 /// A dispatcher that has no jobs.
 dispatcher_actor::behavior_type idle_dispatcher(dispatcher_actor::pointer) {
   return {
-    [](const fetched_job&) {},
+    [](const fetched_jobs&) {},
     [](const messaging::partitions_assigned&) {},
     [](const revocation&) {},
     [](const messaging::offsets_committed&) {},
     [](const messaging::consumer_failed&) {},
     [](atom::slot_up, uint32_t, const inference_actor&, uint32_t) {},
-    [](const published&) {},
+    [](const published_records&) {},
     [](const plan_request&) { return transaction_plan{}; },
     [](const breaker_input&) {},
     [](atom::reachable) {},

@@ -67,12 +67,13 @@ TEST_F(Backlog, TellsTheAgeOfTheOldestJobThatIsNotFinished) {
   fetch(make_record(0));
   advance(2s);
   fetch(make_record(1));
+  const auto younger_us = env.us;
   advance(1s);
   EXPECT_EQ(status().oldest_unfinished_us, 3'000'000);
   succeed();
   EXPECT_EQ(status().oldest_unfinished_us, 3'000'000) << "not acknowledged yet";
   acknowledge_last();
-  EXPECT_EQ(status().oldest_unfinished_us, 1'000'000);
+  EXPECT_EQ(status().oldest_unfinished_us, env.us - younger_us);
   succeed();
   acknowledge_last();
   EXPECT_EQ(status().oldest_unfinished_us, 0);

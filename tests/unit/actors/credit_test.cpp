@@ -35,6 +35,24 @@ TEST_F(CreditOfAJob, ComesBackWhenItIsFetchedTwice) {
   EXPECT_EQ(credit->bytes(), 100u);
 }
 
+TEST_F(CreditOfAJob, IsGrantedToMoreWhileASlotWaitsThoughAllIsUsed) {
+  credit = std::make_shared<intake>(intake::limits{1'000, 1'000'000});
+  start(2);
+  for (auto offset = 0; credit->open(); ++offset)
+    fetch(make_record(offset));
+  EXPECT_EQ(credit->granted().jobs, 64u);
+  while (status().queued > 0)
+    succeed(0);
+  EXPECT_EQ(credit->granted().jobs, 64u) << "no slot waits";
+  succeed(0);
+  EXPECT_EQ(credit->granted().jobs, 128u) << "all 64 are at the publisher or on slot 1";
+  EXPECT_TRUE(credit->open());
+  for (const auto& x : outbox())
+    acknowledge(x);
+  advance(20s);
+  EXPECT_EQ(credit->granted().jobs, 64u) << "few were needed for a while";
+}
+
 TEST_F(CreditOfAJob, ComesBackWhenItIsDoneAlready) {
   start();
   messaging::offset_map map;
@@ -66,12 +84,12 @@ TEST_F(CreditOfAJob, ComesBackWhileItIsSetAsideAndOnlyOnce) {
   start();
   fetch(make_record(0), error{errc::missing_field, "as the test says"});
   const auto letter = outbox().back();
-  send(aut, published{letter.kind,
-                      letter.source,
-                      letter.epoch,
-                      false,
-                      {},
-                      error{errc::kafka, "its topic takes nothing"}});
+  tell({letter.kind,
+        letter.source,
+        letter.epoch,
+        false,
+        {},
+        error{errc::kafka, "its topic takes nothing"}});
   expect_all_back();
   acknowledge(letter);
   expect_all_back();

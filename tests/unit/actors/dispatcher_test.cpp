@@ -207,7 +207,7 @@ TEST_F(Dispatcher, TakesBackTheCreditOfAWithdrawnResult) {
   succeed();
   const auto out = outbox()[0];
   revoke({p0}, 1);
-  send(aut, published{out.kind, out.source, out.epoch, true, {}});
+  tell({out.kind, out.source, out.epoch, true, {}, {}});
   EXPECT_EQ(credit->jobs(), 0u);
   EXPECT_EQ(status().results, 0u);
   EXPECT_EQ(metric("ziyu_publications_withdrawn_total"), 1);

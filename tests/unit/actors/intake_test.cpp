@@ -86,16 +86,13 @@ TEST(Intake, ShrinksItsLimitsAndRestoresThem) {
 
 namespace {
 
-/// Whether `x` is open for a thread that waits for that while `change` happens.
-bool opens(intake& x, const std::function<void()>& change) {
-  std::atomic<bool> opened{false};
-  std::thread waiter{[&] {
-    x.wait_open(30s);
-    opened = x.open();
-  }};
+/// How often `x` tells that it opens while `change` happens.
+size_t openings(intake& x, const std::function<void()>& change) {
+  size_t count = 0;
+  x.on_open([&] { ++count; });
   change();
-  waiter.join();
-  return opened;
+  x.on_open({});
+  return count;
 }
 
 } // namespace
@@ -104,34 +101,67 @@ TEST(Intake, WakesWhoWaitsWhenItsLimitsAreRestored) {
   const auto x = make_intake(8, 1'000);
   const credit one{x, 1};
   x->shrink_to(0.125);
-  EXPECT_TRUE(opens(*x, [&] { x->shrink_to(1); }));
+  EXPECT_EQ(openings(*x, [&] { x->shrink_to(1); }), 1u);
 }
 
 TEST(Intake, WakesWhoWaitsForCredit) {
   const auto x = make_intake(1, 1'000);
   std::optional<credit> one{std::in_place, x, 1};
-  EXPECT_TRUE(opens(*x, [&] { one.reset(); }));
+  EXPECT_EQ(openings(*x, [&] { one.reset(); }), 1u);
 }
 
 TEST(Intake, WakesWhoWaitsForTheEndOfAHold) {
   const auto x = make_intake(1, 1'000);
   x->hold(true);
-  EXPECT_TRUE(opens(*x, [&] { x->hold(false); }));
+  EXPECT_EQ(openings(*x, [&] { x->hold(false); }), 1u);
 }
 
-TEST(Intake, WaitsNoLongerThanAsked) {
-  intake x{{1, 1'000}};
-  x.hold(true);
-  x.wait_open(1ms);
-  EXPECT_FALSE(x.open());
+TEST(Intake, GrantsMoreWhileSlotsStarveThoughAllCreditIsUsed) {
+  const auto x = make_intake(200, 10'000);
+  EXPECT_EQ(x->granted().jobs, 64u);
+  x->starve();
+  EXPECT_EQ(x->granted().jobs, 64u) << "there is credit: more would not help";
+  std::vector<credit> out;
+  const auto use = [&](size_t jobs) {
+    while (out.size() < jobs)
+      out.emplace_back(x, 1);
+  };
+  use(64);
+  EXPECT_EQ(openings(*x, [&] { x->starve(); }), 1u);
+  EXPECT_EQ(x->granted().jobs, 128u);
+  use(128);
+  x->starve();
+  EXPECT_EQ(x->granted().jobs, 200u) << "the limit";
+  x->shrink_to(0.5);
+  EXPECT_EQ(x->granted().jobs, 100u) << "memory is short";
+  x->shrink_to(1);
+  x->end_period();
+  EXPECT_EQ(x->granted().jobs, 200u) << "more than half was needed";
+  out.clear();
+  x->end_period();
+  EXPECT_EQ(x->granted().jobs, 200u) << "so it was at the beginning of this period";
+  x->end_period();
+  EXPECT_EQ(x->granted().jobs, 100u);
+  x->end_period();
+  x->end_period();
+  EXPECT_EQ(x->granted().jobs, 64u);
+}
+
+TEST(Intake, GrantsNoMoreWhileItIsHeld) {
+  const auto x = make_intake(200, 10'000);
+  std::vector<credit> out;
+  while (x->open())
+    out.emplace_back(x, 1);
+  x->hold(true);
+  x->starve();
+  EXPECT_EQ(x->granted().jobs, 64u);
 }
 
 TEST(Intake, IsClosedWhileWhatIsPrefetchedIsGivenUp) {
   intake x{{10, 1000}};
   x.give_up_prefetched(true);
   EXPECT_FALSE(x.open());
-  x.wait_open(1ms); // or whoever waits for credit would wait no moment, and ask again and again
-  x.give_up_prefetched(false);
+  EXPECT_EQ(openings(x, [&] { x.give_up_prefetched(false); }), 1u);
   EXPECT_TRUE(x.open());
 }
 

@@ -167,7 +167,7 @@ TEST_F(Dispatcher, MakesADeadLetterOfAResultThatTheBrokerWillNeverTake) {
   fetch(make_record(0));
   succeed();
   const auto out = outbox()[0];
-  send(aut, published{out.kind, out.source, out.epoch, false, error{errc::job_too_large, "2 MB"}});
+  tell({out.kind, out.source, out.epoch, false, error{errc::job_too_large, "2 MB"}});
   ASSERT_EQ(outbox().size(), 2u);
   EXPECT_EQ(outbox()[1].kind, publication_kind::dead_letter);
   EXPECT_EQ(header(outbox()[1], "__connect.errors.exception.class.name"), "result_too_large");
@@ -348,9 +348,9 @@ TEST_F(Dispatcher, WhatIsSetAsideHoldsNoCreditAndKeepsItsOffsetFromBeingCommitte
   const auto letter = outbox().at(0);
   ASSERT_EQ(letter.kind, publication_kind::dead_letter);
   const error why{errc::kafka, "Broker: Unknown topic or partition"};
-  send(aut, published{letter.kind, letter.source, letter.epoch, false, {}, why});
+  tell({letter.kind, letter.source, letter.epoch, false, {}, why});
   EXPECT_EQ(credit->jobs(), 1u) << "that of the other one";
-  send(aut, published{letter.kind, letter.source, letter.epoch, false, {}, why});
+  tell({letter.kind, letter.source, letter.epoch, false, {}, why});
   EXPECT_EQ(credit->jobs(), 1u) << "given back once";
   succeed();
   acknowledge_last();
@@ -369,20 +369,16 @@ TEST_F(Dispatcher, NeitherADrainNorARebalanceWaitsForWhatIsSetAside) {
   start(1);
   fetch(make_record(0), error{errc::empty_image, "empty"});
   const auto letter = outbox().at(0);
-  send(aut,
-       published{
-         letter.kind, letter.source, letter.epoch, false, {}, error{errc::kafka, "no such topic"}});
+  tell({letter.kind, letter.source, letter.epoch, false, {}, error{errc::kafka, "no such topic"}});
   const auto done = begin_revoke({p0}, 1);
   EXPECT_EQ(done.wait_for(0s), std::future_status::ready);
   EXPECT_EQ(ledger()["handed_back"], 1);
-  send(aut, published{letter.kind, letter.source, letter.epoch, true, {}, {}});
+  tell({letter.kind, letter.source, letter.epoch, true, {}, {}});
   EXPECT_EQ(credit->jobs(), 0u);
   assign({p0}, 2);
   fetch(make_record(0, 2), error{errc::empty_image, "empty"});
   const auto again = outbox().back();
-  send(aut,
-       published{
-         again.kind, again.source, again.epoch, false, {}, error{errc::kafka, "no such topic"}});
+  tell({again.kind, again.source, again.epoch, false, {}, error{errc::kafka, "no such topic"}});
   const auto drained = ask<bool>(aut, atom::drain{}, uint64_t{5'000});
   ASSERT_TRUE(*drained);
   EXPECT_TRUE(**drained);
@@ -394,10 +390,8 @@ TEST_F(Dispatcher, TooMuchThatIsSetAsideHoldsTheIntakeOfItsPartitionOnly) {
   for (int64_t offset : {0, 1, 2}) {
     fetch(make_record(offset), error{errc::empty_image, "empty"});
     const auto letter = outbox().back();
-    send(
-      aut,
-      published{
-        letter.kind, letter.source, letter.epoch, false, {}, error{errc::kafka, "no such topic"}});
+    tell(
+      {letter.kind, letter.source, letter.epoch, false, {}, error{errc::kafka, "no such topic"}});
   }
   advance(300ms);
   EXPECT_EQ(credit->held_partitions(), std::set<topic_partition>{p0});
@@ -413,9 +407,7 @@ TEST_F(Dispatcher, NobodyWaitsInOrderBehindADeadLetterThatIsSetAside) {
   fetch(make_record(0), error{errc::empty_image, "empty"});
   const auto letter = outbox().at(0);
   fetch(make_record(1));
-  send(aut,
-       published{
-         letter.kind, letter.source, letter.epoch, false, {}, error{errc::kafka, "no such topic"}});
+  tell({letter.kind, letter.source, letter.epoch, false, {}, error{errc::kafka, "no such topic"}});
   succeed();
   ASSERT_EQ(outbox().size(), 2u);
   EXPECT_EQ(outbox().back().kind, publication_kind::result);

@@ -38,7 +38,7 @@ protected:
                                                              : "image.results";
     content->key = std::to_string(offset);
     content->value = std::move(value);
-    send(aut, publication{kind, content, {"image.jobs", 0, offset}, 1});
+    send(aut, publications{{{kind, content, {"image.jobs", 0, offset}, 1}}});
   }
 
   void acknowledge_all() {
@@ -424,7 +424,7 @@ TEST_F(Publisher, SetsATopicAsideThatAcknowledgesNothingWhileOthersDo) {
     // All but the first.
     const auto token = std::prev(kafka.in_flight.end())->first;
     kafka.in_flight.erase(token);
-    send(aut, messaging::delivery_report{token, std::nullopt, {}});
+    send(aut, delivery_reports{{{token, std::nullopt, {}}}});
     advance(1s);
   }
   EXPECT_EQ(told_set_aside(), 1u);
@@ -556,7 +556,7 @@ TEST_F(Publisher, DrainsAtOnceWhenIdle) {
 TEST_F(Publisher, IgnoresAReportThatItDoesNotKnow) {
   start();
   publish(0);
-  send(aut, messaging::delivery_report{999, error{errc::kafka_fatal, "old"}, {}});
+  send(aut, delivery_reports{{{999, error{errc::kafka_fatal, "old"}, {}}}});
   EXPECT_EQ(kafka.made, 1u);
   EXPECT_EQ(kafka.destroyed, 0u);
   acknowledge_all();

@@ -67,6 +67,20 @@ TEST_F(SourceLoop, GatesItsConsumerWithoutCredit) {
   EXPECT_EQ(log->fetched.size(), 3u);
 }
 
+TEST_F(SourceLoop, HandsOnTogetherWhatIsHereAlreadyAndThenWhatCameBehindIt) {
+  push("x");
+  consumer.events.emplace_back(messaging::consumer_recovered{});
+  for (auto i = 0; i < 2; ++i)
+    push("x");
+  turn();
+  EXPECT_EQ(log->fetched.size(), 1u);
+  EXPECT_EQ(log->reachable, 1u) << "in the same turn";
+  log->fetched.clear();
+  turn();
+  EXPECT_EQ(log->fetched.size(), 2u) << "as many as there is credit for";
+  EXPECT_EQ(log->fetches, 2u);
+}
+
 TEST_F(SourceLoop, StillHearsOfPartitionsWhileGated) {
   credit->hold(true);
   consumer.events.emplace_back(messaging::partitions_assigned{3, {{"image.jobs", 0}}, {}});
@@ -182,12 +196,13 @@ TEST_F(SourceLoop, HandsOnTheAnswersToCommits) {
   EXPECT_EQ(log->committed[0].items.at(0).version, 17u);
 }
 
-TEST_F(SourceLoop, WaitsForRecordsOnlyWhenItMayTakeThem) {
-  aut.turn(7ms);
-  EXPECT_EQ(consumer.limits.back(), 7ms);
+TEST_F(SourceLoop, CreditEndsItsWaitForOtherEvents) {
   credit->hold(true);
-  aut.turn(1ms);
-  EXPECT_EQ(consumer.limits.back(), 0ms) << "gated, it waits for credit instead";
+  aut.turn(7ms);
+  EXPECT_EQ(consumer.limits.back(), 7ms) << "a commit, or its answer, waits for no credit";
+  EXPECT_EQ(consumer.wakes, 0u);
+  credit->hold(false);
+  EXPECT_EQ(consumer.wakes, 1u);
 }
 
 TEST_F(SourceLoop, EndsAtAFatalErrorOnly) {

@@ -83,8 +83,8 @@ outgoing record_of(size_t bytes) {
   return x;
 }
 
-delivery_report acknowledged(uint64_t token) {
-  return {token, {}, {"t", 0, static_cast<int64_t>(token)}};
+std::vector<delivery_report> acknowledged(uint64_t token) {
+  return {{token, {}, {"t", 0, static_cast<int64_t>(token)}}};
 }
 
 } // namespace
@@ -96,7 +96,7 @@ TEST(Uploader, TellsWhatBecameOfEachJobByItsId) {
   ASSERT_TRUE(aut.submit("a", record_of(1)));
   ASSERT_TRUE(aut.submit("b", record_of(1)));
   const auto first = out.take(), second = out.take();
-  aut.report({second, error{errc::kafka, "no"}, {}});
+  aut.report({{second, error{errc::kafka, "no"}, {}}});
   aut.report(acknowledged(first));
   EXPECT_TRUE(aut.settle(0ms).value());
   const auto outcomes = aut.take();

@@ -162,7 +162,7 @@ private:
   /// SIGKILL: what the broker does not have is lost.
   void die() {
     ++counts.deaths;
-    ledger_ = offset_ledger{lookahead};
+    ledger_ = offset_ledger{ahead};
     sums_ = {};
     for (auto& [where, x] : partitions_) {
       counts.handed_back -= x.open().size();
@@ -324,10 +324,10 @@ private:
     }
   }
 
-  static constexpr int64_t lookahead = 8;
+  static constexpr lookahead ahead{8, 32};
 
   std::mt19937_64 random_;
-  offset_ledger ledger_{lookahead};
+  offset_ledger ledger_{ahead};
   std::map<topic_partition, model_partition> partitions_;
   offset_ledger::balance sums_;
   uint64_t epoch_ = 0;

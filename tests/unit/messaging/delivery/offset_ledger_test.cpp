@@ -317,7 +317,7 @@ TEST(OffsetLedger, ForgetsTheMapWhenTheLogWasReset) {
 // -- attempts on record -----------------------------------------------------------------
 
 TEST(OffsetLedger, FirstAttemptsWaitForAnAcknowledgedMarkThatRunsAhead) {
-  offset_ledger x{8};
+  offset_ledger x{lookahead{8, 8}};
   x.assign(jobs0, 1);
   EXPECT_EQ(x.fetched(at(100), 1), arrival::fresh);
   EXPECT_FALSE(x.may_begin(at(100)));
@@ -340,6 +340,32 @@ TEST(OffsetLedger, FirstAttemptsWaitForAnAcknowledgedMarkThatRunsAhead) {
   ASSERT_TRUE(ahead);
   EXPECT_TRUE(ahead->urgent);
   EXPECT_EQ(decode_offset_map(ahead->metadata, 100).map.begun_below, 113);
+}
+
+TEST(OffsetLedger, TheMarkRunsAheadByWhatIsFetchedDuringACommit) {
+  offset_ledger x{lookahead{8, 100}};
+  x.assign(jobs0, 1);
+  int64_t offset = 0;
+  const auto fetch = [&] { x.fetched(at(offset++), 1); };
+  const auto mark_of = [](const std::optional<commit_point>& point) {
+    return *decode_offset_map(point->metadata, point->next).map.begun_below;
+  };
+  fetch();
+  auto point = x.take_progress(jobs0);
+  for (const auto& [fetched, ahead] : {std::pair{20, 80}, {60, 100}, {100, 100}}) {
+    for (auto n = 0; n < fetched; ++n)
+      fetch();
+    x.committed(jobs0, 1, point->version);
+    point = x.take_progress(jobs0);
+    EXPECT_EQ(mark_of(point), offset + ahead) << "at most four times as many, and 100";
+  }
+  // Nothing is fetched during a commit: fewer would be suspects if this instance died.
+  const auto mark = mark_of(point);
+  x.committed(jobs0, 1, point->version);
+  while (!x.is_urgent(jobs0))
+    fetch();
+  EXPECT_EQ(offset, mark - 4);
+  EXPECT_EQ(mark_of(x.take_progress(jobs0)), offset + 8);
 }
 
 TEST(OffsetLedger, AMarkFromAKnownCommitNeedsNoRecord) {
