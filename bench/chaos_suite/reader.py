@@ -34,11 +34,17 @@ class Tail:
         self.topics = topics
         self.partitions = []
         for topic in topics:
-            about = patiently(lambda topic=topic: self.consumer.list_topics(topic, timeout=5).topics[topic])
-            self.partitions += [TopicPartition(topic, x, 0) for x in about.partitions]
+            self.partitions += patiently(lambda topic=topic: self._partitions_of(topic))
         # Where each partition's end was last met. Not the position, which control records of transactions do not move.
         self.end_met = {}
         self.consumer.assign(self.partitions)
+
+    def _partitions_of(self, topic):
+        """A broker that was told of a new topic later than others knows no partition of it: that is an error here."""
+        about = self.consumer.list_topics(topic, timeout=5).topics[topic]
+        if about.error or not about.partitions:
+            raise KafkaException(about.error or KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART))
+        return [TopicPartition(topic, x, 0) for x in about.partitions]
 
     def poll(self, limit_s=0.0):
         """Messages that have come, at most 500."""

@@ -63,6 +63,11 @@ TEST(ChaosCommand, EndsAtASignalWhateverItIsAt) {
   EXPECT_EQ(ran.exit_code, 0) << ran.err;
 }
 
+TEST(ChaosReader, ReadsATopicThatABrokerLearnsOfLate) {
+  const auto ran = run_program(python({source_file("tests/chaos/suite/reader_test.py").string()}));
+  EXPECT_EQ(ran.exit_code, 0) << ran.err;
+}
+
 // The whole suite must find losses, too: here a consumer that loses jobs replaces the service.
 TEST(ChaosControl, CommitOnFetchIsCaught) {
   outcome ran;
