@@ -7,11 +7,12 @@
 
 #include <algorithm>
 #include <random>
+#include <sstream>
+
+#include <zlib.h>
 
 using namespace ziyu;
 using namespace ziyu::model;
-
-// That the pixels are Pillow's is shown by tests/unit/model/preprocess_test.cpp.
 
 namespace {
 
@@ -37,7 +38,77 @@ bool same(const pixel_grid& a, const pixel_grid& b) {
          && std::equal(a.data(), a.data() + a.size(), b.data());
 }
 
+/// Those that this processor has.
+std::vector<const kernels*> all_kernels() {
+  std::vector<const kernels*> result{&scalar_kernels()};
+  for (const auto* x : {avx2_kernels(), avx512_kernels()})
+    if (x != nullptr)
+      result.push_back(x);
+  return result;
+}
+
+/// The image of tools/make_resample_fixtures.py.
+decoded_image generated(uint32_t width, uint32_t height, uint32_t orientation, uint32_t seed) {
+  decoded_image result{pixel_grid{width, height, 3}, orientation};
+  for (uint32_t i = 0; i < result.pixels.size(); ++i) {
+    auto x = i * 2654435761u + seed;
+    x ^= x >> 15;
+    x *= 2246822519u;
+    x ^= x >> 13;
+    const auto extreme = (x & 512) != 0 ? 255u : 0u;
+    result.pixels.data()[i] = static_cast<uint8_t>((x & 256) != 0 ? x & 255 : extreme);
+  }
+  return result;
+}
+
 } // namespace
+
+TEST(Resample, IsPillowsToTheBitWithEachKernel) {
+  std::istringstream lines{
+    read_file(std::filesystem::path{test::source_dir()} / "tests/data/resample.txt").value()};
+  size_t cases = 0;
+  for (std::string line; std::getline(lines, line); ++cases) {
+    std::istringstream in{line};
+    uint32_t width = 0, height = 0, orientation = 0, seed = 0, channels = 0;
+    uint64_t wanted = 0;
+    std::string filter;
+    resample_window window;
+    in >> width >> height >> orientation >> seed >> channels >> filter >> window.full_width
+      >> window.full_height >> window.left >> window.top >> window.width >> window.height >> wanted;
+    ASSERT_TRUE(in) << line;
+    const auto image = generated(width, height, orientation, seed);
+    for (const auto* by : all_kernels()) {
+      const auto got = resample(image, channels == 1, window,
+                                filter == "bicubic" ? bicubic : bilinear, *by);
+      ASSERT_EQ(crc32(0, got.data(), static_cast<uInt>(got.size())), wanted)
+        << line << " with " << by->name;
+    }
+  }
+  EXPECT_GE(cases, 2000u);
+}
+
+TEST(Resample, EachKernelGivesTheScalarOnesBytes) {
+  std::mt19937 random{17};
+  const auto below = [&](uint32_t limit) { return static_cast<int>(1 + random() % limit); };
+  for (int i = 0; i < 3000; ++i) {
+    const auto image = generated(static_cast<uint32_t>(below(random() % 2 == 0 ? 20 : 300)),
+                                 static_cast<uint32_t>(below(random() % 2 == 0 ? 20 : 300)),
+                                 1 + random() % 8, random());
+    resample_window window;
+    window.full_width = below(random() % 2 == 0 ? 20 : 250);
+    window.full_height = below(random() % 2 == 0 ? 20 : 250);
+    window.width = below(static_cast<uint32_t>(window.full_width));
+    window.height = below(static_cast<uint32_t>(window.full_height));
+    window.left = below(static_cast<uint32_t>(window.full_width - window.width + 1)) - 1;
+    window.top = below(static_cast<uint32_t>(window.full_height - window.height + 1)) - 1;
+    const auto grey = random() % 2 == 0;
+    const auto filter = random() % 2 == 0 ? bilinear : bicubic;
+    const auto wanted = resample(image, grey, window, filter, scalar_kernels());
+    for (const auto* by : all_kernels())
+      ASSERT_TRUE(same(resample(image, grey, window, filter, *by), wanted))
+        << by->name << " in round " << i;
+  }
+}
 
 TEST(Resample, AWindowIsThatPartOfTheWhole) {
   // The tall image takes the vertical pass first.
