@@ -1,10 +1,8 @@
 #include "model/classifier.hpp"
 
-#include "model/preprocess.hpp"
 #include "model/warm_up_images.hpp"
 
 #include <ATen/core/Tensor.h>
-#include <ATen/ops/cat.h>
 
 #include <chrono>
 #include <exception>
@@ -28,8 +26,8 @@ private:
 
 } // namespace
 
-classifier::classifier(predictor model, const decode_limits& limits)
-  : predictor_(std::move(model)), limits_(limits) {}
+classifier::classifier(predictor model, const decode_limits& limits, precision how)
+  : predictor_(std::move(model)), limits_(limits), preprocessor_(predictor_.folder().input, how) {}
 
 expected<classifier> classifier::load(const std::filesystem::path& path,
                                       const decode_limits& limits, precision how) {
@@ -39,7 +37,7 @@ expected<classifier> classifier::load(const std::filesystem::path& path,
   auto model = predictor::load(*folder, how);
   if (!model)
     return tl::unexpected<error>(model.error());
-  return classifier{std::move(*model), limits};
+  return classifier{std::move(*model), limits, how};
 }
 
 expected<void> classifier::warm_up(uint32_t runs) {
@@ -56,7 +54,7 @@ expected<void> classifier::warm_up(uint32_t runs) {
     try {
       for (uint32_t i = 1; i < runs; ++i)
         if (const auto decoded = decode_image(image))
-          preprocess(*decoded, predictor_.folder().input);
+          preprocessor_.preprocess(*decoded);
     } catch (const std::exception& e) { // out of memory
       return fail(errc::unavailable, std::string{"cannot warm up with an image: "} + e.what());
     }
@@ -75,23 +73,20 @@ expected<classification> classifier::classify(std::string_view image, uint32_t t
 std::vector<expected<classification>> classifier::classify(
   const std::vector<std::string_view>& images, uint32_t top_k) {
   std::vector<expected<classification>> results(images.size());
-  std::vector<at::Tensor> inputs;
+  at::Tensor inputs;
   std::vector<size_t> rows; // the image of each input
   for (size_t i = 0; i < images.size(); ++i) {
-    at::Tensor input;
-    results[i] = prepare(images[i], input);
-    if (!results[i])
-      continue;
-    inputs.push_back(std::move(input));
-    rows.push_back(i);
+    results[i] = prepare(images[i], inputs, static_cast<int64_t>(rows.size()),
+                         static_cast<int64_t>(images.size()));
+    if (results[i])
+      rows.push_back(i);
   }
   if (rows.empty())
     return results;
   stopwatch watch;
   std::vector<expected<prediction>> top;
   try {
-    // One image needs no copy.
-    top = predictor_.predict(inputs.size() == 1 ? inputs.front() : at::cat(inputs), top_k);
+    top = predictor_.predict(inputs.narrow(0, 0, static_cast<int64_t>(rows.size())), top_k);
   } catch (const std::exception& e) { // out of memory
     top.assign(rows.size(), fail(errc::inference_failed, std::string{"a batch: "} + e.what()));
   }
@@ -108,7 +103,8 @@ std::vector<expected<classification>> classifier::classify(
   return results;
 }
 
-expected<classification> classifier::prepare(std::string_view image, at::Tensor& input) const {
+expected<classification> classifier::prepare(std::string_view image, at::Tensor& inputs,
+                                             int64_t row, int64_t most) const {
   classification result;
   stopwatch watch;
   const auto decoded = decode_image(image, limits_);
@@ -118,7 +114,9 @@ expected<classification> classifier::prepare(std::string_view image, at::Tensor&
   result.height = decoded->height();
   result.decode_us = watch.lap();
   try {
-    input = preprocess(*decoded, predictor_.folder().input);
+    if (!inputs.defined())
+      inputs = preprocessor_.batch(most);
+    preprocessor_.preprocess(*decoded, inputs, row);
   } catch (const std::exception& e) { // out of memory
     return fail(errc::inference_failed, std::string{"preprocessing: "} + e.what());
   }

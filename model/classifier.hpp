@@ -2,6 +2,7 @@
 
 #include "model/decoder.hpp"
 #include "model/predictor.hpp"
+#include "model/preprocess.hpp"
 
 #include <cstdint>
 #include <string_view>
@@ -42,15 +43,18 @@ public:
   predictor& model() { return predictor_; }
   const predictor& model() const { return predictor_; }
   const decode_limits& limits() const { return limits_; }
+  const preprocessor& input() const { return preprocessor_; }
 
 private:
-  classifier(predictor model, const decode_limits& limits);
+  classifier(predictor model, const decode_limits& limits, precision how);
 
-  /// Decodes and preprocesses; sets `input`.
-  expected<classification> prepare(std::string_view image, at::Tensor& input) const;
+  /// Decodes and preprocesses into a row of `inputs`, which the first image makes for `most` rows.
+  expected<classification> prepare(std::string_view image, at::Tensor& inputs, int64_t row,
+                                   int64_t most) const;
 
   predictor predictor_;
   decode_limits limits_;
+  preprocessor preprocessor_;
 };
 
 } // namespace ziyu::model

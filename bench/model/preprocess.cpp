@@ -2,8 +2,8 @@
 // take turns, so that their ratios are those of one run.
 
 #include "model/preprocess.hpp"
-#include "model/classifier.hpp"
 #include "model/geometry.hpp"
+#include "model/predictor.hpp"
 #include "model/resample.hpp"
 
 #include <ATen/core/Tensor.h>
@@ -103,7 +103,10 @@ json of_image(uint32_t width, uint32_t height, const preprocessing& how, double 
     if (by != nullptr)
       variants.push_back({std::string{"resample_"} + by->name,
                           [&, by] { resample(whole, false, window, how.filter, ignore, *by); }});
-  variants.push_back({"preprocess", [&] { preprocess(whole, how); }});
+  const preprocessor to_fp32{how}, to_bf16{how, precision::bf16};
+  auto row32 = to_fp32.batch(1), row16 = to_bf16.batch(1);
+  variants.push_back({"preprocess_fp32", [&] { to_fp32.preprocess(whole, row32, 0); }});
+  variants.push_back({"preprocess_bf16", [&] { to_bf16.preprocess(whole, row16, 0); }});
   auto us = measured(std::move(variants), seconds);
   json ratios;
   for (const auto* name : {"resample_avx2", "resample_avx512"})

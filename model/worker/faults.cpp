@@ -1,7 +1,6 @@
 #include "model/worker/faults.hpp"
 
 #include "base/bytes.hpp"
-#include "model/preprocess.hpp"
 #include "model/worker/gpu_memory.hpp"
 #include "model/worker/memory_limit.hpp"
 
@@ -134,7 +133,7 @@ expected<void> fault_injector::inject(const wire::fault_spec& what, model::class
   case kind::retain_tensors:
     // The job's image is decoded once more, since the job has freed its own.
     if (auto decoded = model::decode_image(image, by.limits()))
-      if (auto logits = by.model().forward(model::preprocess(*decoded, by.model().folder().input)))
+      if (auto logits = by.model().forward(by.input().preprocess(*decoded)))
         kept_->tensors.push_back(std::move(*logits));
     if (what.bytes > 0)
       kept_->tensors.push_back(at::zeros({static_cast<int64_t>(what.bytes)}, at::kByte));

@@ -52,7 +52,8 @@ preprocessing spec_of(const nlohmann::json& input) {
 }
 
 float value_at(const at::Tensor& tensor, int64_t channel, int64_t row, int64_t column) {
-  return tensor.data_ptr<float>()[(channel * tensor.size(2) + row) * tensor.size(3) + column];
+  return tensor.data_ptr<float>()[channel * tensor.stride(1) + row * tensor.stride(2)
+                                  + column * tensor.stride(3)];
 }
 
 nlohmann::json cases() { return nlohmann::json::parse(read_file(folder / "cases.json").value()); }
@@ -68,7 +69,7 @@ TEST(Preprocess, PixelsAreThoseOfPillowToTheBit) {
     std::fill(how.mean.begin(), how.mean.end(), 0.0f);
     std::fill(how.stddev.begin(), how.stddev.end(), 1.0f);
     how.invert = false;
-    const auto tensor = preprocess(load(c["image"]), how);
+    const auto tensor = preprocessor{how}.preprocess(load(c["image"]));
     const auto want = load(c["pixels"]);
     const int channels = how.channels == preprocessing::colour::grey ? 1 : 3;
     ASSERT_EQ(tensor.sizes(), (c10::IntArrayRef{1, channels, how.crop_height, how.crop_width}))
@@ -88,7 +89,7 @@ TEST(Preprocess, PixelsAreThoseOfPillowToTheBit) {
 
 TEST(Preprocess, NumbersAreThoseOfTorchvision) {
   for (const auto& c : cases()) {
-    const auto tensor = preprocess(load(c["image"]), spec_of(c["input"]));
+    const auto tensor = preprocessor{spec_of(c["input"])}.preprocess(load(c["image"]));
     for (const auto& value : c["values"])
       EXPECT_NEAR(value_at(tensor, value[0], value[1], value[2]), value[3].get<float>(), 1e-6)
         << c["image"] << c["input"];
@@ -104,7 +105,7 @@ TEST(Preprocess, ExtremeProportionsCostNoMoreThanTheModelsInput) {
   how.resize = 256;
   how.mean = {0, 0, 0};
   how.stddev = {1, 1, 1};
-  const auto tensor = preprocess(line, how);
+  const auto tensor = preprocessor{how}.preprocess(line);
   ASSERT_EQ(tensor.sizes(), (c10::IntArrayRef{1, 3, 224, 224}));
   EXPECT_FLOAT_EQ(value_at(tensor, 0, 100, 100), 30 / 255.0f);
   EXPECT_FLOAT_EQ(value_at(tensor, 2, 223, 223), 10 / 255.0f);
@@ -116,9 +117,26 @@ TEST(Preprocess, ATurnedImageGivesTheTensorOfTheUprightOne) {
     const auto how = spec_of(c["input"]);
     for (uint32_t orientation = 2; orientation <= 8; ++orientation) {
       image.orientation = orientation;
-      const auto turned = preprocess(image, how);
-      const auto first = preprocess({upright(image), 1}, how);
+      const auto turned = preprocessor{how}.preprocess(image);
+      const auto first = preprocessor{how}.preprocess({upright(image), 1});
       ASSERT_TRUE(turned.equal(first)) << c["image"] << c["input"] << " by " << orientation;
+    }
+  }
+}
+
+TEST(Preprocess, ARowOfABatchIsTheImageAlone) {
+  for (const auto& c : cases()) {
+    const auto image = load(c["image"]);
+    const preprocessor exact{spec_of(c["input"])}, small{exact.how(), precision::bf16};
+    const auto alone = exact.preprocess(image);
+    for (const auto* by : {&exact, &small}) {
+      auto batch = by->batch(3);
+      EXPECT_TRUE(batch.is_contiguous(at::MemoryFormat::ChannelsLast));
+      batch.fill_(7);
+      by->preprocess(image, batch, 1);
+      EXPECT_TRUE(batch.slice(0, 1, 2).equal(alone.to(batch.scalar_type()))) << c["input"];
+      for (const int64_t other : {0, 2})
+        EXPECT_TRUE(batch.select(0, other).eq(7).all().item<bool>()) << c["input"];
     }
   }
 }
