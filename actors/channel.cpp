@@ -6,6 +6,7 @@
 #include <caf/stateful_actor.hpp>
 
 #include <fcntl.h>
+#include <sys/socket.h>
 
 #include <type_traits>
 
@@ -29,6 +30,7 @@ struct channel_state {
   wire::conversation talk; ///< The conversation with a worker.
   caf::actor owner;
   bool closed = false;
+  wire::unique_fd socket;         ///< The scribe's, by another descriptor. None once it is closed.
   uint64_t frames = 0;            ///< Complete frames so far.
   std::optional<uint64_t> timed;  ///< The frame with a deadline, by the number of frames before it.
   std::optional<uint64_t> graced; ///< The frame whose deadline has passed, likewise.
@@ -44,6 +46,7 @@ caf::io::connection_handle adopt(self_ptr self, wire::unique_fd socket) {
   auto& backend = dynamic_cast<default_multiplexer&>(self->system().middleman().backend());
   // The multiplexer writes until the socket would block.
   ::fcntl(socket.get(), F_SETFL, ::fcntl(socket.get(), F_GETFL) | O_NONBLOCK);
+  self->state.socket = wire::unique_fd{::fcntl(socket.get(), F_DUPFD_CLOEXEC, 0)};
   auto scribe = backend.new_scribe(static_cast<caf::io::network::native_socket>(socket.release()));
   auto handle = scribe->hdl();
   self->add_scribe(std::move(scribe));
@@ -63,6 +66,7 @@ caf::behavior behave(self_ptr self, wire::unique_fd socket, wire::stream from, O
   auto close = [self, on_closed](std::optional<error> reason) {
     if (std::exchange(self->state.closed, true))
       return;
+    self->state.socket.reset();
     on_closed(std::move(reason));
     self->quit();
   };
@@ -108,6 +112,8 @@ caf::behavior behave(self_ptr self, wire::unique_fd socket, wire::stream from, O
       self->flush(handle);
     },
     [=](atom::own, const caf::actor& owner) { self->state.owner = owner; },
+    // What the ending worker has sent is read; then the socket is at its end.
+    [=](atom::ending) { ::shutdown(self->state.socket.get(), SHUT_RDWR); },
   };
 }
 

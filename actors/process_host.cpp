@@ -25,6 +25,9 @@ process_host::process_host(caf::actor_system& system, process_host_settings sett
   if (const auto trouble = supervision::pidfd_trouble(); !trouble.empty())
     spdlog::warn("pidfd_open is refused ({}): workers are told apart by their start times",
                  trouble);
+  if (const auto trouble = supervision::death_watch::trouble(); !trouble.empty())
+    spdlog::info("futex_waitv is refused ({}): the end of a worker shows when its socket closes",
+                 trouble);
   if (const auto own = supervision::read_process_memory(::getpid(), settings_.proc); !own)
     spdlog::warn(
       "the memory of processes cannot be read: {}; healing relies on the workers' own reports",
@@ -144,12 +147,21 @@ expected<caf::actor> process_host::spawn(uint64_t server, uint64_t worker, caf::
   auto pair = wire::socket_pair();
   if (!pair)
     return tl::unexpected(pair.error());
-  if (auto ok = wire::send_frame(x->socket.get(), wire::spawn{worker}, pair->second.get()); !ok)
+  const auto socket = pair->second.get();
+  auto life = wire::life_line::make();
+  const auto ask = [&] {
+    return life ? wire::send_frame(x->socket.get(), wire::spawn{worker}, {socket, life->page()})
+                : wire::send_frame(x->socket.get(), wire::spawn{worker}, {socket});
+  };
+  if (auto ok = ask(); !ok)
     return tl::unexpected(ok.error());
-  return spawn_channel(system_, worker, std::move(pair->first), std::move(supervisor),
-                       [names = names_, worker](const wire::assign& news) {
-                         names->serves(worker, news.slot, news.generation);
-                       });
+  auto channel = spawn_channel(system_, worker, std::move(pair->first), std::move(supervisor),
+                               [names = names_, worker](const wire::assign& news) {
+                                 names->serves(worker, news.slot, news.generation);
+                               });
+  if (life)
+    deaths_.watch(worker, std::move(*life), [channel] { caf::anon_send(channel, atom::ending{}); });
+  return channel;
 }
 
 /// Whether `pid` is a child of a fork server or of ours. A worker may have told its pid before its
@@ -198,6 +210,7 @@ void process_host::forget(uint64_t worker) {
   if (i == workers_.end())
     return;
   names_->is_gone(worker);
+  deaths_.forget(worker);
   supervision::reap(i->second.pid());
   workers_.erase(i);
 }

@@ -3,6 +3,7 @@
 #include "actors/worker_host.hpp"
 #include "actors/worker_output.hpp"
 #include "base/file.hpp"
+#include "supervision/death_watch.hpp"
 #include "supervision/leak_explainer.hpp"
 #include "supervision/worker_handle.hpp"
 
@@ -73,6 +74,7 @@ private:
   std::map<uint64_t, fork_server>
     servers_; ///< By number. One that has ended goes at the next start.
   std::map<uint64_t, supervision::worker_handle> workers_;
+  supervision::death_watch deaths_;
   std::map<uint64_t, supervision::leak_explainer> explainers_;
   uint64_t next_explainer_ = 1;
 };

@@ -176,7 +176,7 @@ struct worker_link {
   uint64_t worker = 0;
   int32_t pid = 0;
   uint64_t generation = 0;
-  caf::actor channel;         ///< Takes `outgoing_frame` and (own, caf::actor).
+  caf::actor channel;         ///< Takes `outgoing_frame`, (own, caf::actor) and (ending).
   std::string fault;          ///< For this slot, or empty.
   uint64_t private_bytes = 0; ///< At the last reading.
   int64_t private_offset = 0; ///< private − anonymous bytes at the last reading.
@@ -485,6 +485,7 @@ namespace atom {
 using commit = caf::atom_constant<caf::atom("commit")>;
 using deadline = caf::atom_constant<caf::atom("deadline")>;
 using drain = caf::atom_constant<caf::atom("drain")>;
+using ending = caf::atom_constant<caf::atom("ending")>;
 using own = caf::atom_constant<caf::atom("own")>;
 using reachable = caf::atom_constant<caf::atom("reachable")>;
 using resume = caf::atom_constant<caf::atom("resume")>;

@@ -6,6 +6,21 @@
 
 namespace ziyu {
 
+unique_fd& unique_fd::operator=(unique_fd&& other) noexcept {
+  if (this != &other) {
+    reset();
+    fd_ = other.release();
+  }
+  return *this;
+}
+
+unique_fd::~unique_fd() { reset(); }
+
+void unique_fd::reset() {
+  if (fd_ >= 0)
+    ::close(release());
+}
+
 bool write_all(int fd, std::string_view bytes) {
   while (!bytes.empty()) {
     const auto n = ::write(fd, bytes.data(), bytes.size());

@@ -1,5 +1,7 @@
 #include "model/predictor.hpp"
 
+#include "model/shared_weights.hpp"
+
 #include <ATen/Parallel.h>
 #include <torch/script.h>
 #include <torch/version.h>
@@ -149,6 +151,9 @@ expected<predictor> predictor::load(const model_folder& folder, precision how) {
       module.to(at::kBFloat16);
     use_channels_last(module);
     result->module = torch::jit::freeze(module);
+    if (auto shared = share_weights(result->module); !shared)
+      result->folder.warnings.push_back("each worker gets a copy of the weights: "
+                                        + shared.error().message);
   } catch (const std::exception& e) {
     return fail(errc::model_corrupt, weights + " is not a TorchScript model that libtorch "
                                        + torch_version() + " can load: " + reason(e)

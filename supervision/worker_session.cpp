@@ -112,7 +112,8 @@ expected<void> worker_session::spawn(const std::string& fault) {
   if (!sockets)
     return tl::unexpected(sockets.error());
   const auto deadline = clock::now() + settings_.start_limit;
-  if (auto sent = wire::send_frame(control_.get(), wire::spawn{++spawned_}, sockets->second.get());
+  if (auto sent = wire::send_frame(control_.get(), wire::spawn{++spawned_},
+                                   {sockets->second.get()});
       !sent)
     return fail(errc::unavailable, "the fork server is gone: " + sent.error().message);
   sockets->second.reset();

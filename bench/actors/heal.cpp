@@ -123,7 +123,7 @@ double measure_cold_start(const options& o, const std::string& model, const std:
   control.second.reset();
   await<wire::server_ready>(control.first.get());
   auto socket = need(wire::socket_pair());
-  need(wire::send_frame(control.first.get(), wire::spawn{1}, socket.second.get()));
+  need(wire::send_frame(control.first.get(), wire::spawn{1}, {socket.second.get()}));
   socket.second.reset();
   await<wire::ready>(socket.first.get());
   need(wire::send_frame(socket.first.get(), wire::batch_of_one(1, 1, "", image)));

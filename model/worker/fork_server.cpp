@@ -3,12 +3,14 @@
 #include "model/precision_choice.hpp"
 #include "model/worker/live_bytes.hpp"
 #include "model/worker/process_title.hpp"
+#include "supervision/wire/life_line.hpp"
 
 #include <cerrno>
 #include <csignal>
 #include <cstdio>
 #include <cstring>
 #include <fstream>
+#include <optional>
 #include <set>
 
 #include <poll.h>
@@ -37,6 +39,16 @@ int count_threads() {
     if (line.starts_with("Threads:"))
       return std::atoi(line.c_str() + 8);
   return -1;
+}
+
+/// Holds the worker's life line until the process ends. Nothing: it cannot, and the end shows when
+/// the socket closes.
+std::optional<wire::life_line> hold_life_line(wire::unique_fd page) {
+  auto line = wire::life_line::attach(std::move(page));
+  if (!line)
+    return std::nullopt;
+  line->hold();
+  return std::move(*line);
 }
 
 class fork_server {
@@ -77,7 +89,7 @@ public:
         return exit_bad_frame;
       }
       if (auto request = std::get_if<wire::spawn>(&incoming->content))
-        spawn(*request, std::move(incoming->fd));
+        spawn(*request, std::move(incoming->fds));
       else if (std::holds_alternative<wire::stop>(incoming->content))
         return 0;
     }
@@ -93,12 +105,12 @@ private:
     return terminate;
   }
 
-  void spawn(const wire::spawn& request, wire::unique_fd socket) {
+  void spawn(const wire::spawn& request, std::vector<wire::unique_fd> fds) {
     wire::spawned news;
     news.spawn_id = request.spawn_id;
     const auto start = clock::now();
     const auto threads = count_threads();
-    if (!socket) {
+    if (fds.empty()) {
       news.error_message = "no socket came with the request";
     } else if (threads != 1) {
       news.error_message = "the fork server has " + std::to_string(threads)
@@ -106,7 +118,8 @@ private:
     } else if (const auto pid = ::fork(); pid == 0) {
       control_.reset();
       signals_.reset();
-      run_worker(std::move(socket), by_, settings_, start);
+      const auto life = fds.size() > 1 ? hold_life_line(std::move(fds[1])) : std::nullopt;
+      run_worker(std::move(fds[0]), by_, settings_, start);
     } else if (pid < 0) {
       news.error_message = std::string{"fork: "} + std::strerror(errno);
     } else {
@@ -114,7 +127,7 @@ private:
       news.pid = pid;
       news.fork_us = us_since(start);
     }
-    socket.reset();
+    fds.clear();
     if (!wire::send_frame(control_.get(), news))
       return; // the next turn sees the closed socket
   }

@@ -1,5 +1,7 @@
 #include "supervision/wire/socket.hpp"
 
+#include "base/check.hpp"
+
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
@@ -39,16 +41,20 @@ expected<void> wait_readable(int fd, const std::optional<clock::time_point>& dea
   }
 }
 
-/// Reads exactly `size` bytes. A descriptor that comes with them goes to `passed`.
+/// Descriptors of a frame.
+constexpr size_t most_passed = 2;
+
+/// Reads exactly `size` bytes. Descriptors that come with them go to `passed`.
 expected<void> read_exactly(int fd, char* to, size_t size,
-                            const std::optional<clock::time_point>& deadline, unique_fd& passed) {
+                            const std::optional<clock::time_point>& deadline,
+                            std::vector<unique_fd>& passed) {
   size_t done = 0;
   while (done < size) {
     if (deadline)
       if (auto ok = wait_readable(fd, deadline); !ok)
         return ok;
     iovec part{to + done, size - done};
-    alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))];
+    alignas(cmsghdr) char control[CMSG_SPACE(most_passed * sizeof(int))];
     msghdr msg{};
     msg.msg_iov = &part;
     msg.msg_iovlen = 1;
@@ -60,11 +66,12 @@ expected<void> read_exactly(int fd, char* to, size_t size,
     if (n < 0)
       return failed("recvmsg");
     for (auto c = CMSG_FIRSTHDR(&msg); c != nullptr; c = CMSG_NXTHDR(&msg, c))
-      if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS) {
-        int received = -1;
-        std::memcpy(&received, CMSG_DATA(c), sizeof received);
-        passed = unique_fd{received};
-      }
+      if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS)
+        for (size_t at = 0; CMSG_LEN(at + sizeof(int)) <= c->cmsg_len; at += sizeof(int)) {
+          int received = -1;
+          std::memcpy(&received, CMSG_DATA(c) + at, sizeof received);
+          passed.emplace_back(received);
+        }
     if (n == 0)
       return done == 0 ? fail(errc::unavailable, "the peer has closed the socket")
                        : fail(errc::bad_frame, "the socket was closed in the middle of a frame");
@@ -75,21 +82,6 @@ expected<void> read_exactly(int fd, char* to, size_t size,
 
 } // namespace
 
-unique_fd& unique_fd::operator=(unique_fd&& other) noexcept {
-  if (this != &other) {
-    reset();
-    fd_ = other.release();
-  }
-  return *this;
-}
-
-unique_fd::~unique_fd() { reset(); }
-
-void unique_fd::reset() {
-  if (fd_ >= 0)
-    ::close(release());
-}
-
 expected<std::pair<unique_fd, unique_fd>> socket_pair() {
   int fds[2];
   if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) != 0)
@@ -97,7 +89,8 @@ expected<std::pair<unique_fd, unique_fd>> socket_pair() {
   return std::pair{unique_fd{fds[0]}, unique_fd{fds[1]}};
 }
 
-expected<void> send_frame(int fd, const frame& x, std::optional<int> pass_fd) {
+expected<void> send_frame(int fd, const frame& x, std::initializer_list<int> passed) {
+  require(passed.size() <= most_passed, "a frame has no more descriptors than its receiver takes");
   const auto bytes = encode(x);
   size_t done = 0;
   while (done < bytes.size()) {
@@ -105,15 +98,15 @@ expected<void> send_frame(int fd, const frame& x, std::optional<int> pass_fd) {
     msghdr msg{};
     msg.msg_iov = &part;
     msg.msg_iovlen = 1;
-    alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
-    if (pass_fd && done == 0) {
+    alignas(cmsghdr) char control[CMSG_SPACE(most_passed * sizeof(int))] = {};
+    if (passed.size() > 0 && done == 0) {
       msg.msg_control = control;
-      msg.msg_controllen = sizeof control;
+      msg.msg_controllen = CMSG_SPACE(passed.size() * sizeof(int));
       auto c = CMSG_FIRSTHDR(&msg);
       c->cmsg_level = SOL_SOCKET;
       c->cmsg_type = SCM_RIGHTS;
-      c->cmsg_len = CMSG_LEN(sizeof(int));
-      std::memcpy(CMSG_DATA(c), &*pass_fd, sizeof(int));
+      c->cmsg_len = CMSG_LEN(passed.size() * sizeof(int));
+      std::memcpy(CMSG_DATA(c), passed.begin(), passed.size() * sizeof(int));
     }
     const auto n = ::sendmsg(fd, &msg, MSG_NOSIGNAL);
     if (n < 0 && errno == EINTR)
@@ -139,14 +132,14 @@ expected<received> receive_frame(int fd, std::optional<std::chrono::milliseconds
     deadline = clock::now() + *limit;
   received result;
   char head_bytes[header_size];
-  if (auto ok = read_exactly(fd, head_bytes, header_size, deadline, result.fd); !ok)
+  if (auto ok = read_exactly(fd, head_bytes, header_size, deadline, result.fds); !ok)
     return tl::unexpected(ok.error());
   auto head = decode_header({head_bytes, header_size}, from);
   if (!head)
     return tl::unexpected(head.error());
   std::string body(head->body_size, '\0');
   if (!body.empty())
-    if (auto ok = read_exactly(fd, body.data(), body.size(), deadline, result.fd); !ok) {
+    if (auto ok = read_exactly(fd, body.data(), body.size(), deadline, result.fds); !ok) {
       auto err = ok.error();
       if (err.code == errc::unavailable)
         err = error{errc::bad_frame, "the socket was closed in the middle of a frame"};

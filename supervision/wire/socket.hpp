@@ -3,45 +3,28 @@
 // Blocking, deadline-bound frame I/O on a unix stream socket, for the worker
 // side, the fork server and tests. The control process reads through CAF.
 
+#include "base/descriptor.hpp"
 #include "supervision/wire/frames.hpp"
 
 #include <chrono>
+#include <initializer_list>
 #include <optional>
+#include <vector>
 
 namespace ziyu::wire {
 
-/// Owns a file descriptor. Move-only.
-class unique_fd {
-public:
-  unique_fd() = default;
-  explicit unique_fd(int fd) : fd_(fd) {}
-  unique_fd(unique_fd&& other) noexcept : fd_(other.release()) {}
-  unique_fd& operator=(unique_fd&& other) noexcept;
-  ~unique_fd();
-
-  int get() const { return fd_; }
-  int release() {
-    int fd = fd_;
-    fd_ = -1;
-    return fd;
-  }
-  explicit operator bool() const { return fd_ >= 0; }
-  void reset();
-
-private:
-  int fd_ = -1;
-};
+using ziyu::unique_fd;
 
 /// A connected pair of close-on-exec unix stream sockets.
 expected<std::pair<unique_fd, unique_fd>> socket_pair();
 
-/// Writes one frame whole, with `pass_fd` (if any) as ancillary data.
-expected<void> send_frame(int fd, const frame& x, std::optional<int> pass_fd = {});
+/// Writes one frame whole, with at most two descriptors as ancillary data.
+expected<void> send_frame(int fd, const frame& x, std::initializer_list<int> passed = {});
 
-/// A received frame and the descriptor that came with it, if any.
+/// A received frame and the descriptors that came with it.
 struct received {
   frame content;
-  unique_fd fd;
+  std::vector<unique_fd> fds;
 };
 
 /// Blocks for the next frame. Errors: `unavailable` at end of file, `timeout` when `limit` (if

@@ -148,7 +148,7 @@ public:
     worker_process x;
     auto pair = wire::socket_pair();
     x.socket = std::move(pair->first);
-    EXPECT_TRUE(wire::send_frame(control.get(), wire::spawn{id}, pair->second.get()));
+    EXPECT_TRUE(wire::send_frame(control.get(), wire::spawn{id}, {pair->second.get()}));
     pair->second.reset();
     const auto made = expect_frame<wire::spawned>();
     EXPECT_EQ(made.spawn_id, id);

@@ -32,7 +32,7 @@ public:
     control_ = std::move(control.first);
     expect<wire::server_ready>(control_);
     auto sockets = must(wire::socket_pair());
-    must(wire::send_frame(control_.get(), wire::spawn{1}, sockets.second.get()));
+    must(wire::send_frame(control_.get(), wire::spawn{1}, {sockets.second.get()}));
     sockets.second.reset();
     socket_ = std::move(sockets.first);
     pid_ = expect<wire::spawned>(control_).pid;

@@ -127,9 +127,9 @@ int main(int argc, char** argv) {
     const auto pid = ::fork();
     if (pid == 0) {
       ::close(control);
-      run_worker(way, incoming->fd.get());
+      run_worker(way, incoming->fds.at(0).get());
     }
-    incoming->fd.reset();
+    incoming->fds.clear();
     send(control, wire::spawned{request->spawn_id, pid, 1, pid < 0 ? "fork" : ""});
   }
 }

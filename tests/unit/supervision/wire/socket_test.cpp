@@ -32,10 +32,6 @@ struct ends {
 
 bool is_open(int fd) { return ::fcntl(fd, F_GETFD) >= 0; }
 
-void write_all(int fd, std::string_view bytes) {
-  ASSERT_EQ(::write(fd, bytes.data(), bytes.size()), static_cast<ssize_t>(bytes.size()));
-}
-
 } // namespace
 
 TEST(UniqueFd, ClosesOnceAndMoves) {
@@ -93,26 +89,26 @@ TEST(Socket, AFrameLargerThanTheSocketsBuffersArrivesWhole) {
 
 TEST(Socket, ADescriptorTravelsWithItsFrame) {
   ends pair, passed;
-  ASSERT_TRUE(send_frame(pair.left.get(), spawn{1}, passed.right.get()));
+  ASSERT_TRUE(send_frame(pair.left.get(), spawn{1}, {passed.right.get()}));
   ASSERT_TRUE(send_frame(pair.left.get(), spawn{2}));
   auto first = receive_frame(pair.right.get(), patience);
   ASSERT_TRUE(first) << first.error().describe();
-  ASSERT_TRUE(first->fd);
-  EXPECT_NE(first->fd.get(), passed.right.get()) << "a descriptor of its own";
-  EXPECT_TRUE(::fcntl(first->fd.get(), F_GETFD) & FD_CLOEXEC);
+  ASSERT_EQ(first->fds.size(), 1u);
+  EXPECT_NE(first->fds[0].get(), passed.right.get()) << "a descriptor of its own";
+  EXPECT_TRUE(::fcntl(first->fds[0].get(), F_GETFD) & FD_CLOEXEC);
   auto second = receive_frame(pair.right.get(), patience);
   ASSERT_TRUE(second);
   EXPECT_TRUE(second->content == frame{spawn{2}});
-  EXPECT_FALSE(second->fd) << "each frame has its own or none";
+  EXPECT_TRUE(second->fds.empty()) << "each frame has its own or none";
   // The socket that came is the one that was sent: what goes in at the other end comes out here.
   passed.right.reset();
   ASSERT_TRUE(send_frame(passed.left.get(), stop{}));
-  EXPECT_TRUE(receive_frame(first->fd.get(), patience)->content == frame{stop{}});
+  EXPECT_TRUE(receive_frame(first->fds[0].get(), patience)->content == frame{stop{}});
 }
 
 TEST(Socket, ADescriptorThatNobodyTakesIsClosed) {
   ends pair, passed;
-  ASSERT_TRUE(send_frame(pair.left.get(), spawn{1}, passed.right.get()));
+  ASSERT_TRUE(send_frame(pair.left.get(), spawn{1}, {passed.right.get()}));
   passed.right.reset();
   EXPECT_TRUE(receive_frame(pair.right.get(), patience)); // and dropped
   const auto end = receive_frame(passed.left.get(), patience);
@@ -125,7 +121,7 @@ TEST(Socket, ReceivingEndsAtItsDeadline) {
   const auto nothing = receive_frame(pair.right.get(), milliseconds{1});
   ASSERT_FALSE(nothing);
   EXPECT_EQ(nothing.error().code, errc::timeout);
-  write_all(pair.left.get(), std::string_view{encode(spawn{1})}.substr(0, 5));
+  ASSERT_TRUE(write_all(pair.left.get(), std::string_view{encode(spawn{1})}.substr(0, 5)));
   const auto half = receive_frame(pair.right.get(), milliseconds{1});
   ASSERT_FALSE(half);
   EXPECT_EQ(half.error().code, errc::timeout);
@@ -158,7 +154,7 @@ TEST(Socket, APeerThatClosesInTheMiddleOfAFrameLeavesABadOne) {
   const auto bytes = encode(batch{1, 1, {{"", "image"}}});
   for (size_t size = 1; size < bytes.size(); ++size) {
     ends pair;
-    write_all(pair.left.get(), std::string_view{bytes}.substr(0, size));
+    ASSERT_TRUE(write_all(pair.left.get(), std::string_view{bytes}.substr(0, size)));
     pair.left.reset();
     const auto got = receive_frame(pair.right.get(), patience);
     ASSERT_FALSE(got) << size;
@@ -168,7 +164,7 @@ TEST(Socket, APeerThatClosesInTheMiddleOfAFrameLeavesABadOne) {
 
 TEST(Socket, RubbishIsABadFrame) {
   ends pair;
-  write_all(pair.left.get(), "terminate called after throwing");
+  ASSERT_TRUE(write_all(pair.left.get(), "terminate called after throwing"));
   const auto got = receive_frame(pair.right.get(), patience);
   ASSERT_FALSE(got);
   EXPECT_EQ(got.error().code, errc::bad_frame);
