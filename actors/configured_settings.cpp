@@ -132,6 +132,7 @@ process_host_settings to_process_host_settings(const configs::config& c,
   process_host_settings x;
   x.executable = worker_executable(c);
   x.precision = c.model.precision;
+  x.compiled = c.model.compiled_path;
   x.max_pixels = c.jobs.max_pixels;
   x.max_batch = c.batching.max_jobs;
   x.stats = std::move(stats);

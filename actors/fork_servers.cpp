@@ -121,8 +121,12 @@ void supervisor_state::on_server_ready(version_entry& of, const wire::server_rea
   log_line(spdlog::level::info, "model ready", {},
            {{"name", news.model_name},
             {"version", news.model_version},
+            {"variant", news.variant},
             {"classes", news.classes},
             {"load_ms", news.load_us / 1000}});
+  if (!news.refused.empty())
+    settings.report->emit(events::package_refused{
+      .folder = of.folder(), .serves = news.variant, .reason = news.refused});
   if (of.number() == wanted)
     settings.on_model(*of.model());
   fill();

@@ -86,7 +86,7 @@ void keep_clients_quiet() {
 void add_verbose_flags(CLI::App& app) {
   for (auto* x : app.get_subcommands([](const CLI::App*) { return true; })) {
     if (x->get_name() == "serve" || x->get_name() == "completion" || x->get_name() == "doctor"
-        || x->get_name() == "classify" || x->get_name() == "config")
+        || x->get_name() == "classify" || x->get_name() == "bench" || x->get_name() == "config")
       continue; // `serve` has the log of its configuration; the others have no Kafka client.
     if (x->get_require_subcommand_min() == 0)
       x->add_flag_callback(
@@ -121,6 +121,7 @@ void set_up(CLI::App& app, int& exit_code) {
   add_top_command(app, exit_code);
   add_demo_command(app, exit_code);
   add_classify_command(app, exit_code);
+  add_bench_command(app, exit_code);
   add_doctor_command(app, exit_code);
   add_broker_command(app, exit_code);
   add_completion_command(app, exit_code);

@@ -34,7 +34,7 @@ struct classify_options {
 };
 
 struct model_choice {
-  std::string folder, precision;
+  std::string folder, precision, compiled_path;
   uint64_t max_pixels = 0, max_bytes = 0;
 };
 
@@ -53,7 +53,8 @@ std::optional<model_choice> choose_model(const classify_options& options) {
     return {};
   const auto& x = loaded->values;
   return model_choice{options.model.empty() ? x.model.path.string() : options.model,
-                      x.model.precision, x.jobs.max_pixels, x.jobs.max_bytes};
+                      x.model.precision, x.model.compiled_path.string(), x.jobs.max_pixels,
+                      x.jobs.max_bytes};
 }
 
 std::string head(bool colours) {
@@ -89,6 +90,8 @@ int classify_batch(const classify_options& options, const model_choice& model,
                                    "--max-bytes",
                                    std::to_string(model.max_bytes),
                                    "--classify"};
+  if (!model.compiled_path.empty())
+    command.insert(command.begin() + 1, {"--compiled-path", model.compiled_path});
   for (const auto& x : files)
     command.push_back(x.path.string().starts_with('-') ? "./" + x.path.string() : x.path.string());
   const auto limit = load_limit

@@ -23,6 +23,7 @@ enum exit_codes : int {
 };
 
 /// Each adds its command to `app`; the command's callback sets `exit_code`.
+void add_bench_command(CLI::App& app, int& exit_code);
 void add_breaker_command(CLI::App& app, int& exit_code);
 void add_broker_command(CLI::App& app, int& exit_code);
 void add_check_command(CLI::App& app, int& exit_code);

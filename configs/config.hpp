@@ -27,8 +27,9 @@ struct config {
     std::string jobs, results, dead_letters, events;
   } topics;
   struct model {
-    std::filesystem::path path;     ///< The folder `<name>/<version>`.
-    std::string precision = "fp32"; ///< "fp32", "bf16", "auto".
+    std::filesystem::path path;          ///< The folder `<name>/<version>`.
+    std::string precision = "fp32";      ///< "fp32", "bf16", "auto".
+    std::filesystem::path compiled_path; ///< Empty: `compiled/` in the model folder.
     uint32_t top_k = 5;
   } model;
   struct workers {

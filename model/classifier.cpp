@@ -26,8 +26,9 @@ private:
 
 } // namespace
 
-classifier::classifier(predictor model, const decode_limits& limits, precision how)
-  : predictor_(std::move(model)), limits_(limits), preprocessor_(predictor_.folder().input, how) {}
+classifier::classifier(predictor model, const decode_limits& limits)
+  : predictor_(std::move(model)), limits_(limits),
+    preprocessor_(predictor_.folder().input, predictor_.computes_in()) {}
 
 expected<classifier> classifier::load(const std::filesystem::path& path,
                                       const decode_limits& limits, precision how) {
@@ -37,7 +38,7 @@ expected<classifier> classifier::load(const std::filesystem::path& path,
   auto model = predictor::load(*folder, how);
   if (!model)
     return tl::unexpected<error>(model.error());
-  return classifier{std::move(*model), limits, how};
+  return classifier{std::move(*model), limits};
 }
 
 expected<void> classifier::warm_up(uint32_t runs) {

@@ -27,6 +27,9 @@ public:
                                    const decode_limits& limits = {},
                                    precision how = precision::fp32);
 
+  /// The same with a loaded model.
+  classifier(predictor model, const decode_limits& limits);
+
   /// Warms the predictor with `runs` inferences and the decoders with a small
   /// synthetic image, so that the first job costs what the others cost and keeps
   /// no live byte.
@@ -46,8 +49,6 @@ public:
   const preprocessor& input() const { return preprocessor_; }
 
 private:
-  classifier(predictor model, const decode_limits& limits, precision how);
-
   /// Decodes and preprocesses into a row of `inputs`, which the first image makes for `most` rows.
   expected<classification> prepare(std::string_view image, at::Tensor& inputs, int64_t row,
                                    int64_t most) const;

@@ -16,7 +16,7 @@ std::string_view to_string(precision x) noexcept;
 enum class precision_wish : uint8_t {
   fp32,
   bf16,
-  automatic, ///< bf16 if it agrees with fp32 and is faster here: see `choose_precision`.
+  automatic, ///< What agrees with fp32 and is the fastest here: see `choose_model`.
 };
 std::string_view to_string(precision_wish x) noexcept; ///< "fp32", "bf16", "auto"
 bool from_string(std::string_view name, precision_wish& x) noexcept;

@@ -1,9 +1,14 @@
 #include "model/precision_choice.hpp"
 
 #include "base/input_file.hpp"
+#include "model/compiled/compiled_model.hpp"
+#include "model/compiled/probe.hpp"
 
 #include <algorithm>
 #include <cstdio>
+#include <numeric>
+
+#include <time.h>
 
 namespace ziyu::model {
 namespace {
@@ -11,6 +16,14 @@ namespace {
 constexpr size_t least_images = 32, most_images = 256;
 constexpr uint64_t most_bytes = uint64_t{64} << 20; // of an image
 constexpr auto least_agreement = 0.99, most_time = 0.95;
+/// Of TorchScript's in fp32, for a package that is asked for: times vary by a few percent.
+constexpr auto most_time_of_package = 1.1;
+constexpr auto measured_runs = 3;
+/// Larger batches than this time allows are left out: a fork server has a time to start in.
+constexpr uint64_t most_us = 5'000'000;
+/// For a probe: this, and so many times what TorchScript takes.
+constexpr std::chrono::milliseconds least_patience{5'000};
+constexpr uint64_t patience_factor = 3;
 
 std::vector<std::filesystem::path> images_in(const std::filesystem::path& folder) {
   std::vector<std::filesystem::path> files;
@@ -30,50 +43,242 @@ std::string percent(double share) {
   return text;
 }
 
-/// Why `fast` does not stand in for `exact`; empty: it does.
-std::string objection(classifier& exact, classifier& fast, const std::filesystem::path& folder) {
-  size_t compared = 0, alike = 0;
-  for (const auto& file : images_in(folder)) {
-    const auto bytes = read_input_file(file.string(), most_bytes);
-    if (!bytes)
-      continue;
-    const auto wanted = exact.classify(*bytes, 1), got = fast.classify(*bytes, 1);
-    if (!wanted || wanted->top_k.empty())
-      continue; // no image, or none of the labels
-    ++compared;
-    alike += got && !got->top_k.empty() && got->top_k[0].index == wanted->top_k[0].index;
-  }
-  if (compared < least_images)
-    return "there are " + std::to_string(compared) + " images to compare by in " + folder.string()
-           + ", at least " + std::to_string(least_images)
-           + " are needed: put some of your own there";
-  const auto agreement = static_cast<double>(alike) / static_cast<double>(compared);
-  if (agreement < least_agreement)
-    return "bf16 gives " + percent(agreement) + " of " + std::to_string(compared)
-           + " images the same label, " + percent(least_agreement) + " are needed";
-  const auto time = static_cast<double>(fast.model().measure_batches(1).at(0))
-                    / static_cast<double>(exact.model().measure_batches(1).at(0));
-  if (time > most_time)
-    return "bf16 takes " + percent(time) + " of the time of fp32 on this processor";
-  return {};
+uint32_t processor_us() {
+  timespec now{};
+  ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+  return static_cast<uint32_t>(now.tv_sec * 1'000'000 + now.tv_nsec / 1'000);
 }
+
+/// TorchScript in fp32, and what the others are compared with.
+class reference {
+public:
+  reference(classifier& exact, const std::filesystem::path& agreement)
+    : exact_(exact), agreement_(agreement) {}
+
+  /// Runs 1, 2, 4 ... up to `most` images, as many as the model takes and as time allows.
+  void run(uint32_t most) {
+    for (uint32_t rows = 1; rows <= std::max(most, 1u) && total_us() < most_us; rows *= 2) {
+      compiled::trial next{exact_.model().example(rows), {}};
+      auto best = UINT32_MAX;
+      for (auto i = 0; i < measured_runs; ++i) {
+        const auto start = processor_us();
+        const auto answer = exact_.model().forward(next.input);
+        best = std::min(best, processor_us() - start);
+        if (!answer)
+          return;
+        next.wanted = *answer;
+      }
+      trials_.push_back(std::move(next));
+      fp32.batch_us.push_back(std::max(best, 1u));
+    }
+  }
+
+  /// Sets the agreement of `x` with fp32; says why it does not suffice.
+  std::string judge(classifier& fast, variant& x) const {
+    size_t compared = 0, alike = 0;
+    for (const auto& file : images_in(agreement_)) {
+      const auto bytes = read_input_file(file.string(), most_bytes);
+      if (!bytes)
+        continue;
+      const auto wanted = exact_.classify(*bytes, 1), got = fast.classify(*bytes, 1);
+      if (!wanted || wanted->top_k.empty())
+        continue; // no image, or none of the labels
+      ++compared;
+      alike += got && !got->top_k.empty() && got->top_k[0].index == wanted->top_k[0].index;
+    }
+    if (compared < least_images)
+      return "there are " + std::to_string(compared) + " images to compare by in "
+             + agreement_.string() + ", at least " + std::to_string(least_images)
+             + " are needed: put some of your own there";
+    x.agreement = static_cast<double>(alike) / static_cast<double>(compared);
+    if (*x.agreement < least_agreement)
+      return x.name + " gives " + percent(*x.agreement) + " of " + std::to_string(compared)
+             + " images the same label, " + percent(least_agreement) + " are needed";
+    return {};
+  }
+
+  /// The time of `x` as a part of fp32's.
+  double share_of(const variant& x) const { return x.image_us() / fp32.image_us(); }
+
+  /// The processor time of all trials.
+  uint64_t total_us() const {
+    return measured_runs * std::accumulate(fp32.batch_us.begin(), fp32.batch_us.end(), uint64_t{0});
+  }
+
+  const std::vector<compiled::trial>& trials() const { return trials_; }
+  variant fp32{"fp32", {}, {}, {}};
+
+private:
+  classifier& exact_;
+  std::filesystem::path agreement_;
+  std::vector<compiled::trial> trials_;
+};
+
+/// Tries the package and loads it; sets the times of `x`.
+expected<classifier> adopt(const compiled::package& package, precision how, const reference& by,
+                           const classifier& exact, variant& x) {
+  auto trials = by.trials();
+  trials.resize(std::min(trials.size(), package.batches.size()));
+  if (trials.empty())
+    return fail(errc::inference_failed, "TorchScript gives no answer to compare with");
+  compiled::probe_limits limits;
+  // bf16 has 8 bits, of which a deep model loses some.
+  limits.tolerance = how == precision::bf16 ? 0.1 : 1e-3;
+  limits.patience = least_patience
+                    + std::chrono::milliseconds{by.total_us() * patience_factor / 1000};
+  const auto times = compiled::probe(package, trials, limits);
+  if (!times)
+    return tl::unexpected<error>(times.error());
+  x.batch_us = *times;
+  if (const auto share = by.share_of(x); share > most_time_of_package)
+    return fail(errc::model_mismatch,
+                "its code takes " + percent(share) + " of the time of TorchScript in fp32");
+  const auto rows = static_cast<uint32_t>(trials.back().input.size(0));
+  auto code = compiled::compiled_model::load(package, rows);
+  if (!code)
+    return tl::unexpected<error>(code.error());
+  auto model = predictor::load(exact.model().folder(), how, std::move(*code));
+  if (!model)
+    return tl::unexpected<error>(model.error());
+  return classifier{std::move(*model), exact.limits()};
+}
+
+std::string compiled_name(precision how) { return std::string{to_string(how)} + " compiled"; }
+
+class choice {
+public:
+  choice(const std::filesystem::path& path, const decode_limits& limits,
+         const choice_request& request)
+    : path_(path), limits_(limits), request_(request) {}
+
+  expected<chosen_model> in(precision how) {
+    auto base = classifier::load(path_, limits_, how);
+    if (!base)
+      return tl::unexpected<error>(base.error());
+    const auto name = std::string{to_string(how)};
+    auto package = package_in(how, base->model().folder().sha256);
+    if (!package)
+      return chosen_model{std::move(*base), name, {}, std::move(refused_)};
+    // The reference is fp32, also for code in bf16.
+    auto exact = how == precision::fp32 ? std::move(base) : classifier::load(path_, limits_);
+    if (!exact)
+      return tl::unexpected<error>(exact.error());
+    auto code = package_beside(*exact, *package, how);
+    if (code)
+      return chosen_model{std::move(*code), compiled_name(how), {}, {}};
+    return chosen_model{
+      std::move(how == precision::fp32 ? *exact : *base), name, {}, std::move(refused_)};
+  }
+
+  expected<chosen_model> fastest() {
+    auto exact = classifier::load(path_, limits_);
+    if (!exact)
+      return tl::unexpected<error>(exact.error());
+    reference by{*exact, path_ / "agreement"};
+    by.run(request_.most_rows);
+    variants_.push_back(by.fp32);
+    models_.emplace_back();
+    const auto why = add_bf16(by);
+    for (const auto how : {precision::fp32, precision::bf16})
+      add_package(by, *exact, how);
+    size_t best = 0;
+    auto least = most_time;
+    for (size_t i = 1; i < variants_.size(); ++i)
+      if (variants_[i].why_not.empty() && by.share_of(variants_[i]) <= least)
+        least = by.share_of(variants_[best = i]);
+    for (size_t i = 1; i < variants_.size(); ++i)
+      if (i != best && variants_[i].why_not.empty())
+        variants_[i].why_not = variants_[i].name + " takes " + percent(by.share_of(variants_[i]))
+                               + " of the time of fp32 on this processor";
+    if (best != 0)
+      return chosen_model{std::move(*models_[best]), variants_[best].name, variants_,
+                          std::move(refused_)};
+    exact->model().warn("model.precision auto has chosen fp32: " + variants_[1].why_not);
+    return chosen_model{std::move(*exact), "fp32", variants_, std::move(refused_)};
+  }
+
+private:
+  std::optional<compiled::package> package_in(precision how, const std::string& sha256) {
+    const auto root = request_.compiled.empty() ? path_ / "compiled" : request_.compiled;
+    auto found = compiled::find_package(root, sha256, compiled::this_host(), to_string(how));
+    if (!found) {
+      refused_.push_back("the compiled package in " + std::string{to_string(how)}
+                         + " does not serve: " + found.error().message);
+      return {};
+    }
+    return std::move(*found);
+  }
+
+  std::optional<classifier> package_beside(classifier& exact, const compiled::package& package,
+                                           precision how) {
+    reference by{exact, path_ / "agreement"};
+    by.run(request_.most_rows);
+    variant row{compiled_name(how), {}, {}, {}};
+    return try_package(by, exact, package, how, row);
+  }
+
+  std::optional<classifier> try_package(const reference& by, const classifier& exact,
+                                        const compiled::package& package, precision how,
+                                        variant& row) {
+    auto code = adopt(package, how, by, exact, row);
+    if (code)
+      return std::move(*code);
+    row.why_not = code.error().message;
+    refused_.push_back("the compiled package " + package.path.string()
+                       + " does not serve: " + row.why_not);
+    return {};
+  }
+
+  std::string add_bf16(const reference& by) {
+    variant row{"bf16", {}, {}, {}};
+    auto fast = classifier::load(path_, limits_, precision::bf16);
+    row.why_not = fast ? by.judge(*fast, row) : fast.error().message;
+    if (fast)
+      row.batch_us = fast->model().measure_batches(request_.most_rows);
+    models_.push_back(fast ? std::optional{std::move(*fast)} : std::nullopt);
+    variants_.push_back(row);
+    return row.why_not;
+  }
+
+  void add_package(const reference& all, classifier& exact, precision how) {
+    const auto package = package_in(how, exact.model().folder().sha256);
+    if (!package)
+      return;
+    variant row{compiled_name(how), {}, {}, {}};
+    auto code = try_package(all, exact, *package, how, row);
+    if (code && how != precision::fp32) // in fp32 the probe has compared the answers
+      row.why_not = all.judge(*code, row);
+    models_.push_back(std::move(code));
+    variants_.push_back(std::move(row));
+  }
+
+  const std::filesystem::path& path_;
+  const decode_limits& limits_;
+  const choice_request& request_;
+  std::vector<variant> variants_;
+  std::vector<std::optional<classifier>> models_; // of the variants
+  std::vector<std::string> refused_;
+};
 
 } // namespace
 
-expected<classifier> load_in_precision(const std::filesystem::path& path,
-                                       const decode_limits& limits, precision_wish wish) {
-  if (wish != precision_wish::automatic)
-    return classifier::load(path, limits,
-                            wish == precision_wish::bf16 ? precision::bf16 : precision::fp32);
-  auto exact = classifier::load(path, limits, precision::fp32);
-  if (!exact)
-    return exact;
-  auto fast = classifier::load(path, limits, precision::bf16);
-  const auto why = fast ? objection(*exact, *fast, path / "agreement") : fast.error().message;
-  if (why.empty())
-    return fast;
-  exact->model().warn("model.precision auto has chosen fp32: " + why);
-  return exact;
+double variant::image_us() const {
+  double best = 0;
+  for (size_t i = 0; i < batch_us.size(); ++i)
+    if (const auto us = batch_us[i] / static_cast<double>(uint64_t{1} << i); i == 0 || us < best)
+      best = us;
+  return best;
+}
+
+expected<chosen_model> choose_model(const std::filesystem::path& folder,
+                                    const decode_limits& limits, const choice_request& request) {
+  choice decision{folder, limits, request};
+  switch (request.wish) {
+  case precision_wish::fp32: return decision.in(precision::fp32);
+  case precision_wish::bf16: return decision.in(precision::bf16);
+  case precision_wish::automatic: return decision.fastest();
+  }
+  return fail(errc::invalid_usage, "an unknown precision");
 }
 
 } // namespace ziyu::model

@@ -1,5 +1,6 @@
 #include "model/predictor.hpp"
 
+#include "model/compiled/compiled_model.hpp"
 #include "model/shared_weights.hpp"
 
 #include <ATen/Parallel.h>
@@ -99,6 +100,7 @@ void use_one_thread() {
 struct predictor::state {
   model_folder folder;
   torch::jit::Module module;
+  std::optional<compiled::compiled_model> code; ///< Instead of the module.
   precision how = precision::fp32;
   uint32_t max_batch = 1;
 
@@ -122,6 +124,8 @@ struct predictor::state {
   /// The model's answer to `input`; empty when it is not a tensor. Throws.
   at::Tensor run(const at::Tensor& input) {
     const c10::InferenceMode guard;
+    if (code)
+      return code->run(input);
     auto answer = module.forward(
       {input.to(input.options().dtype(how == precision::bf16 ? at::kBFloat16 : at::kFloat), false,
                 false, at::MemoryFormat::ChannelsLast)});
@@ -159,6 +163,23 @@ expected<predictor> predictor::load(const model_folder& folder, precision how) {
                                        + torch_version() + " can load: " + reason(e)
                                        + "; export the model again with tools/export_model.py");
   }
+  return checked(std::move(result));
+}
+
+expected<predictor> predictor::load(const model_folder& folder, precision how,
+                                    compiled::compiled_model code) {
+  use_one_thread();
+  auto result = std::make_unique<state>();
+  result->folder = folder;
+  result->folder.precision = to_string(how);
+  result->how = how;
+  result->code = std::move(code);
+  return checked(std::move(result));
+}
+
+expected<predictor> predictor::checked(std::unique_ptr<state> result) {
+  const auto& folder = result->folder;
+  const auto weights = folder.weights.string();
   const auto input = result->zeros();
   at::Tensor answer;
   try {
@@ -251,6 +272,8 @@ std::optional<uint32_t> predictor::time_of(uint32_t rows, at::Tensor& alone) {
   }
 }
 
+at::Tensor predictor::example(uint32_t rows) const { return state_->waves(rows); }
+
 uint32_t predictor::max_batch() const { return state_->max_batch; }
 
 std::vector<expected<prediction>> predictor::predict(const at::Tensor& input, uint32_t top_k) {
@@ -301,6 +324,8 @@ expected<prediction> predictor::rank(const at::Tensor& logits, int64_t which,
 }
 
 void predictor::warn(std::string why) { state_->folder.warnings.push_back(std::move(why)); }
+
+precision predictor::computes_in() const { return state_->how; }
 
 uint32_t predictor::classes() const { return static_cast<uint32_t>(state_->folder.labels.size()); }
 

@@ -15,6 +15,9 @@ class Tensor;
 }
 
 namespace ziyu::model {
+namespace compiled {
+class compiled_model;
+}
 
 /// One class of a prediction.
 struct class_score {
@@ -34,7 +37,7 @@ using prediction = std::vector<class_score>;
 /// Calling it again does nothing.
 void use_one_thread();
 
-/// A TorchScript model on the CPU, frozen, in inference mode, on one thread.
+/// A model on the CPU, in inference mode, on one thread: frozen TorchScript, or compiled code.
 /// Survives `fork`. Not thread-safe; movable. Never throws.
 ///
 /// Including this header does not pull in libtorch.
@@ -46,6 +49,11 @@ public:
   /// not answer [1, classes] of finite numbers), `labels_mismatch`.
   /// The folder's precision becomes `how`.
   static expected<predictor> load(const model_folder& folder, precision how = precision::fp32);
+
+  /// The same with code that has been compiled for the weights of `folder`, with the errors of the
+  /// model's answers.
+  static expected<predictor> load(const model_folder& folder, precision how,
+                                  compiled::compiled_model code);
 
   predictor(predictor&&) noexcept;
   predictor& operator=(predictor&&) noexcept;
@@ -65,6 +73,9 @@ public:
   /// The largest number of rows that `predict` gives to the model at once: a power of two.
   uint32_t max_batch() const;
 
+  /// An input of rows that differ.
+  at::Tensor example(uint32_t rows) const;
+
   /// The model's raw answer to a tensor of `preprocess`: [N, classes] for N images, before
   /// the activation. `inference_failed` with libtorch's reason.
   expected<at::Tensor> forward(const at::Tensor& input);
@@ -81,11 +92,15 @@ public:
   /// Adds to the warnings of `folder()`.
   void warn(std::string why);
 
+  /// The numbers that inputs and weights have.
+  precision computes_in() const;
   uint32_t classes() const;
   const model_folder& folder() const;
 
 private:
   struct state;
+  /// Runs the model once on zeros and checks its answer.
+  static expected<predictor> checked(std::unique_ptr<state> x);
   /// The time of `rows` rows in microseconds. Nothing if the model does not answer them as it
   /// answers each of them `alone`, which the call with one row sets.
   std::optional<uint32_t> time_of(uint32_t rows, at::Tensor& alone);

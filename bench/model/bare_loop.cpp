@@ -89,9 +89,10 @@ int run(const options& x) {
   auto wish = model::precision_wish::fp32;
   if (!from_string(x.precision, wish))
     throw std::runtime_error(x.precision + " is no precision");
-  auto by = model::load_in_precision(x.model, {}, wish);
-  if (!by)
-    throw std::runtime_error(by.error().describe());
+  auto chosen = model::choose_model(x.model, {}, {.wish = wish, .most_rows = x.batch});
+  if (!chosen)
+    throw std::runtime_error(chosen.error().describe());
+  auto* by = &chosen->by;
   if (auto warmed = by->warm_up(); !warmed)
     throw std::runtime_error(warmed.error().describe());
   const auto together = by->model().measure_batches(x.batch);
@@ -128,7 +129,8 @@ int run(const options& x) {
                               {"batch", x.batch},
                               {"most_together", by->model().max_batch()},
                               {"batch_us", together},
-                              {"precision", by->model().folder().precision}}
+                              {"precision", by->model().folder().precision},
+                              {"variant", chosen->name}}
                  .dump()
             << '\n';
   return 0;

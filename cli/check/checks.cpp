@@ -141,9 +141,17 @@ std::vector<finding> check_broker(const configs::config& x, std::chrono::millise
 
 finding check_model(const configs::config& x) {
   const auto worker = actors::worker_executable(x);
+  std::vector<std::string> command{worker.string(),
+                                   "--check-model",
+                                   x.model.path.string(),
+                                   "--precision",
+                                   x.model.precision,
+                                   "--max-batch",
+                                   std::to_string(x.batching.max_jobs)};
+  if (!x.model.compiled_path.empty())
+    command.insert(command.end(), {"--compiled-path", x.model.compiled_path.string()});
   const auto said = capture(
-    {worker.string(), "--check-model", x.model.path.string(), "--precision", x.model.precision},
-    std::chrono::milliseconds{x.workers.start_timeout_ms}, capture_errors::yes);
+    std::move(command), std::chrono::milliseconds{x.workers.start_timeout_ms}, capture_errors::yes);
   if (!said)
     return {"model", verdict::failed, said.error().message, exit_failed};
   const auto line = last_line(said->output);
@@ -154,19 +162,22 @@ finding check_model(const configs::config& x) {
     return {"model", verdict::failed, "ziyu-worker did not answer in JSON: " + line, exit_failed};
   const auto text = [&document](const char* key) { return shown_in(document, key); };
   std::string warnings;
-  if (const auto& list = field(document, "warnings"); list.is_array())
-    for (const auto& warning : list)
-      warnings += warning.is_string() ? "; " + warning.get<std::string>() : std::string{};
+  for (const auto* key : {"warnings", "refused"})
+    if (const auto& list = field(document, key); list.is_array())
+      for (const auto& warning : list)
+        warnings += warning.is_string() ? "; " + warning.get<std::string>() : std::string{};
   return {"model", warnings.empty() ? verdict::ok : verdict::warning,
-          text("name") + " version " + text("version") + ", " + text("precision") + ", "
-            + text("classes") + " classes, sha256 " + text("sha256").substr(0, 12) + "…"
-            + warnings};
+          text("name") + " version " + text("version") + ", "
+            + text(document.contains("variant") ? "variant" : "precision") + ", " + text("classes")
+            + " classes, sha256 " + text("sha256").substr(0, 12) + "…" + warnings};
 }
 
 /// The limits that the fork server of a service is started with (`actors::process_host`).
 std::vector<std::string> worker_limits(const configs::config& x) {
   std::vector<std::string> result{"--max-pixels", std::to_string(x.jobs.max_pixels), "--precision",
                                   x.model.precision};
+  if (!x.model.compiled_path.empty())
+    result.insert(result.end(), {"--compiled-path", x.model.compiled_path.string()});
   if (!x.healing.enabled)
     return result;
   const auto budget = x.memory.worker_budget_bytes, limit = x.memory.worker_hard_limit_bytes;

@@ -13,15 +13,15 @@ namespace ziyu::events {
 /// What happened to the service. The order of the alternatives is that of the documentation.
 using body =
   std::variant<service_started, service_stopping, service_stopped, maintenance_began,
-               maintenance_ended, fork_server_started, fork_server_died, worker_started,
-               leak_suspected, growth_confirmed, growth_ended, leak_confirmed, leak_report,
-               self_growth, worker_trimmed, worker_replaced, worker_killed, worker_died,
-               rollout_started, rollout_rejected, rollout_finished, restart_intensity_exceeded,
-               breaker_opened, breaker_half_open, breaker_closed, breaker_forced_open,
-               breaker_disabled, memory_pressure, broker_unavailable, broker_available,
-               partitions_assigned, partitions_revoked, commit_map_refused, consumer_stalled,
-               publication_set_aside, publication_resumed, records_lost_to_retention,
-               ledger_imbalance, dead_lettered>;
+               maintenance_ended, fork_server_started, fork_server_died, package_refused,
+               worker_started, leak_suspected, growth_confirmed, growth_ended, leak_confirmed,
+               leak_report, self_growth, worker_trimmed, worker_replaced, worker_killed,
+               worker_died, rollout_started, rollout_rejected, rollout_finished,
+               restart_intensity_exceeded, breaker_opened, breaker_half_open, breaker_closed,
+               breaker_forced_open, breaker_disabled, memory_pressure, broker_unavailable,
+               broker_available, partitions_assigned, partitions_revoked, commit_map_refused,
+               consumer_stalled, publication_set_aside, publication_resumed,
+               records_lost_to_retention, ledger_imbalance, dead_lettered>;
 
 /// A record of the event topic: schema `configs/event.schema.json`, "ziyu.event.v1".
 struct event {

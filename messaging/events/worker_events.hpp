@@ -345,6 +345,22 @@ struct fork_server_died {
   }
 };
 
+/// Compiled packages of the model that are there do not serve: TorchScript does.
+struct package_refused {
+  static constexpr std::string_view type = "package_refused";
+  severity level() const { return severity::warning; }
+
+  std::string folder; ///< Of the model.
+  std::string serves; ///< What serves instead: "fp32", "bf16", …
+  std::string reason;
+
+  static void fields(auto& self, auto&& f) {
+    f("folder", self.folder);
+    f("serves", self.serves);
+    f("reason", self.reason);
+  }
+};
+
 /// Another version of the model is to serve; slots keep theirs until a worker of it has proved
 /// itself.
 struct rollout_started {

@@ -171,6 +171,23 @@ private:
   std::set<pid_t> workers_;
 };
 
+/// What the log says of the choice: of each variant its time and why it does not serve.
+void print_choice(const model::chosen_model& x) {
+  const auto path = x.by.model().folder().path.string();
+  for (const auto& each : x.variants) {
+    const auto agreement = each.agreement
+                             ? ", agreement " + std::to_string(*each.agreement * 100) + " %"
+                             : std::string{};
+    std::fprintf(stderr, "ziyu-worker (fork server): %s: %s: %.0f us an image%s: %s\n",
+                 path.c_str(), each.name.c_str(), each.image_us(), agreement.c_str(),
+                 each.name == x.name    ? "chosen"
+                 : each.why_not.empty() ? "the reference"
+                                        : each.why_not.c_str());
+  }
+  for (const auto& why : x.refused)
+    std::fprintf(stderr, "ziyu-worker (fork server): warning: %s: %s\n", path.c_str(), why.c_str());
+}
+
 /// The image of the warm-up is the smallest one: limits that leave no room for it leave none at
 /// all.
 error with_advice(error x) {
@@ -188,17 +205,19 @@ int run_fork_server(const std::filesystem::path& folder, const model::decode_lim
   set_process_name("ziyu-forkserver"); // its command line names its role
   wire::unique_fd control{control_fd};
   model::use_one_thread();
-  auto by = model::load_in_precision(folder, limits, settings.precision);
-  if (by)
-    if (auto ok = by->warm_up(); !ok)
-      by = tl::unexpected(with_advice(ok.error()));
-  if (!by) {
-    static_cast<void>(
-      wire::send_frame(control.get(), wire::server_failed{std::string{to_string(by.error().code)},
-                                                          by.error().message}));
-    std::fprintf(stderr, "ziyu-worker (fork server): %s\n", by.error().describe().c_str());
+  auto chosen = model::choose_model(folder, limits, settings.model);
+  if (chosen)
+    if (auto ok = chosen->by.warm_up(); !ok)
+      chosen = tl::unexpected(with_advice(ok.error()));
+  if (!chosen) {
+    const auto& why = chosen.error();
+    static_cast<void>(wire::send_frame(
+      control.get(), wire::server_failed{std::string{to_string(why.code)}, why.message}));
+    std::fprintf(stderr, "ziyu-worker (fork server): %s\n", why.describe().c_str());
     return exit_no_model;
   }
+  print_choice(*chosen);
+  auto* by = &chosen->by;
   wire::server_ready news;
   const auto& m = by->model().folder();
   for (const auto& x : m.warnings)
@@ -209,7 +228,11 @@ int run_fork_server(const std::filesystem::path& folder, const model::decode_lim
   news.model_sha256 = m.sha256;
   news.precision = m.precision;
   news.classes = by->model().classes();
-  news.batch_us = by->model().measure_batches(settings.max_batch);
+  news.variant = chosen->name;
+  for (const auto& why : chosen->refused)
+    news.refused += (news.refused.empty() ? "" : "; ") + why;
+  news.batch_us = by->model().measure_batches(settings.model.most_rows);
+  memory_counters{}.trim(); // what TorchScript had, which a package stands in for
   news.memory = memory_counters{}.read();
   news.load_us = us_since(start);
   if (!wire::send_frame(control.get(), news))

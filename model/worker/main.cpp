@@ -33,37 +33,57 @@ void print_warnings(const model::model_folder& folder) {
     std::cerr << "ziyu-worker: warning: " << folder.path.string() << ": " << x << '\n';
 }
 
-int check_model(const std::string& folder, model::precision_wish precision) {
+json to_json(const model::variant& x, const std::string& chosen) {
+  json result{{"name", x.name}, {"chosen", x.name == chosen}, {"batch_us", x.batch_us}};
+  if (!x.batch_us.empty())
+    result["image_us"] = x.image_us();
+  if (x.agreement)
+    result["agreement"] = *x.agreement;
+  if (!x.why_not.empty())
+    result["why_not"] = x.why_not;
+  return result;
+}
+
+int check_model(const std::string& folder, const model::choice_request& request) {
   const auto start = std::chrono::steady_clock::now();
-  auto by = model::load_in_precision(folder, {}, precision);
-  if (!by)
-    return fail_with(by.error(), 2);
-  const auto& m = by->model().folder();
+  auto chosen = model::choose_model(folder, {}, request);
+  if (!chosen)
+    return fail_with(chosen.error(), 2);
+  const auto& m = chosen->by.model().folder();
+  auto variants = json::array();
+  for (const auto& x : chosen->variants)
+    variants.push_back(to_json(x, chosen->name));
   const std::chrono::duration<double, std::milli> load = std::chrono::steady_clock::now() - start;
   std::cout << json{{"name", m.name},
                     {"version", m.version},
                     {"sha256", m.sha256},
                     {"precision", m.precision},
-                    {"classes", by->model().classes()},
+                    {"variant", chosen->name},
+                    {"variants", std::move(variants)},
+                    {"refused", chosen->refused},
+                    {"classes", chosen->by.model().classes()},
                     {"warnings", m.warnings},
                     {"load_ms", load.count()},
                     {"rss_anon_bytes", worker::memory_counters{}.read().rss_anon}}
-                 .dump()
+                 .dump(-1, ' ', false, json::error_handler_t::replace)
             << '\n';
   return 0;
 }
 
 int classify(const std::string& folder, const std::vector<std::string>& images,
-             const model::decode_limits& limits, model::precision_wish precision,
+             const model::decode_limits& limits, const model::choice_request& request,
              uint64_t max_bytes, uint32_t top_k) {
   // What a model prints would be taken for an answer: it goes to standard error.
   std::FILE* answers = ::fdopen(::dup(STDOUT_FILENO), "w");
   if (answers == nullptr || ::dup2(STDERR_FILENO, STDOUT_FILENO) < 0)
     return fail_with({errc::io, std::string{"standard output: "} + std::strerror(errno)}, 1);
-  auto by = model::load_in_precision(folder, limits, precision);
-  if (!by)
-    return fail_with(by.error(), 2);
+  auto chosen = model::choose_model(folder, limits, request);
+  if (!chosen)
+    return fail_with(chosen.error(), 2);
+  auto* by = &chosen->by;
   print_warnings(by->model().folder());
+  for (const auto& x : chosen->refused)
+    std::cerr << "ziyu-worker: warning: " << folder << ": " << x << '\n';
   auto code = 0;
   for (const auto& path : images) {
     auto bytes = read_input_file(path, max_bytes);
@@ -120,10 +140,12 @@ int main(int argc, char** argv) {
   app.add_option("--budget-bytes", settings.budget_bytes, "Private memory of a worker (internal)");
   app.add_option("--hard-limit-bytes", settings.hard_limit_bytes,
                  "Private memory that no worker may reach (internal)");
-  std::string precision{to_string(settings.precision)};
+  std::string precision{to_string(model::precision_wish::fp32)};
   app.add_option("--precision", precision, "fp32 (default), bf16, or auto")
     ->check(CLI::IsMember({"fp32", "bf16", "auto"}));
-  app.add_option("--max-batch", settings.max_batch, "Images that run together (internal)")
+  app.add_option("--compiled-path", settings.model.compiled,
+                 "Packages of tools/optimize_model.py (default: compiled/ in the model folder)");
+  app.add_option("--max-batch", settings.model.most_rows, "Images that run together (internal)")
     ->check(CLI::Range(1u, wire::max_batch));
   app.add_flag("--faults-allowed", settings.faults_allowed, "Obey fault injection");
   app.add_option("--check-model", check, "Load a model folder and describe it as JSON");
@@ -131,7 +153,7 @@ int main(int argc, char** argv) {
   app.add_option("--top-k", top_k, "Number of best labels that --classify prints (default 5)");
   app.add_flag("--version", show_version, "Versions of the libraries as JSON");
   CLI11_PARSE(app, argc, argv);
-  from_string(precision, settings.precision); // it is a member
+  from_string(precision, settings.model.wish); // it is a member
   if (show_version) {
     json versions{{"libtorch", model::torch_version()}, {"jemalloc", worker::jemalloc_version()}};
     for (const auto& [name, version] : model::codec_versions())
@@ -140,7 +162,7 @@ int main(int argc, char** argv) {
     return 0;
   }
   if (!check.empty())
-    return check_model(check, settings.precision);
+    return check_model(check, settings.model);
   if (model.empty()) {
     std::cerr << "ziyu-worker: --model is needed; see --help\n";
     return 2;
@@ -148,5 +170,5 @@ int main(int argc, char** argv) {
   worker::own_command_line(argc, argv);
   if (as_server)
     return worker::run_fork_server(model, limits, control_fd, settings);
-  return classify(model, images, limits, settings.precision, max_bytes, top_k);
+  return classify(model, images, limits, settings.model, max_bytes, top_k);
 }

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "model/classifier.hpp"
+#include "model/precision_choice.hpp"
 #include "supervision/wire/socket.hpp"
 
 #include <chrono>
@@ -9,8 +9,7 @@ namespace ziyu::worker {
 
 struct worker_settings {
   bool faults_allowed = false;
-  model::precision_wish precision = model::precision_wish::fp32;
-  uint32_t max_batch = 1; ///< The most images that run together.
+  model::choice_request model;
   /// Private memory at which this worker is replaced and killed; 0: never.
   uint64_t budget_bytes = 0, hard_limit_bytes = 0;
 };

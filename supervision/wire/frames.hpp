@@ -191,6 +191,8 @@ struct spawn {
 struct server_ready {
   int32_t pid = 0;
   std::string model_name, model_version, model_sha256, precision;
+  std::string variant; ///< "bf16", "fp32 compiled", …
+  std::string refused; ///< Why compiled packages that are there do not serve; empty: they do.
   uint32_t classes = 0;
   /// The time of the model, in microseconds, for 1, 2, 4 ... images together: as many as it takes.
   std::vector<uint32_t> batch_us;

@@ -115,6 +115,7 @@ public:
   uint64_t dump_us = 0;                                     ///< What workers say that a dump took.
   uint64_t own_bytes = 20u << 20, server_bytes = 90u << 20; ///< Private, of our own processes.
   uint32_t max_batch = 1;        ///< Images that its model takes together: a power of two.
+  std::string refused_packages;  ///< Why packages of its model do not serve.
   uint64_t server_anonymous = 0; ///< As it reports, with its model loaded.
 
   /// The fork server that was started last.
@@ -134,7 +135,8 @@ public:
     x.model_name = "digits";
     x.model_version = slash == std::string::npos ? "1" : of.folder.substr(slash + 1);
     x.model_sha256 = sha256;
-    x.precision = "fp32";
+    x.precision = x.variant = "fp32";
+    x.refused = refused_packages;
     x.classes = 10;
     for (uint32_t jobs = 1; jobs <= max_batch; jobs *= 2)
       x.batch_us.push_back(1'000 * jobs);

@@ -32,6 +32,15 @@ TEST_F(ForkServerDeath, StartsTheForkServerAgainWhileItsWorkersLiveOn) {
   EXPECT_EQ(triggers(trigger::fork_server, true), 0u) << "one death is no trouble";
 }
 
+TEST_F(ForkServerDeath, TellsWhyACompiledPackageOfTheModelDoesNotServe) {
+  host->refused_packages = "its code ended with signal 4";
+  start();
+  ASSERT_EQ(details("package_refused").size(), 1u);
+  EXPECT_EQ(details("package_refused")[0]["reason"], "its code ended with signal 4");
+  EXPECT_EQ(details("package_refused")[0]["serves"], "fp32");
+  EXPECT_EQ(host->alive(), 3u) << "the service serves on";
+}
+
 TEST_F(ForkServerDeath, NoticesTheEndOfAnOrphanByItself) {
   host->auto_server = false;
   start();

@@ -1,0 +1,150 @@
+// Compiled packages, good and bad, beside TorchScript. Their code is made by hand
+// (tests/workers/compiled_code.cpp), so that no compiler and no PyTorch is needed.
+
+#include "model/compiled/probe.hpp"
+#include "model/precision_choice.hpp"
+
+#include "support/compiled_folder.hpp"
+
+#include <gmock/gmock.h>
+
+using namespace ziyu;
+using namespace ziyu::model;
+using namespace ziyu::test;
+using testing::HasSubstr;
+
+namespace {
+
+class CompiledPackage : public testing::Test, protected test::compiled_folder {
+protected:
+  expected<chosen_model> choose(precision_wish wish = precision_wish::fp32) const {
+    return choose_model(folder, {}, {.wish = wish, .most_rows = 4});
+  }
+
+  /// The package does not serve, TorchScript does, and says why.
+  void expect_refused(const std::string& why) const {
+    const auto chosen = choose();
+    ASSERT_TRUE(chosen) << chosen.error().describe();
+    EXPECT_EQ(chosen->name, "fp32");
+    ASSERT_EQ(chosen->refused.size(), 1u);
+    EXPECT_THAT(chosen->refused.front(), HasSubstr(why));
+  }
+};
+
+} // namespace
+
+TEST_F(CompiledPackage, ServesWithTheAnswersOfTorchScript) {
+  auto chosen = choose();
+  ASSERT_TRUE(chosen) << chosen.error().describe();
+  EXPECT_THAT(chosen->refused, testing::IsEmpty());
+  ASSERT_EQ(chosen->name, "fp32 compiled");
+  auto& model = chosen->by.model();
+  EXPECT_EQ(model.measure_batches(4).size(), 2u) << "it has code for 1 and 2 images";
+  const auto input = model.example(2);
+  const auto answer = model.forward(input);
+  ASSERT_TRUE(answer) << answer.error().describe();
+  EXPECT_TRUE(at::allclose(*answer, input.flatten(1).narrow(1, 0, 2) * 3));
+  EXPECT_EQ(model.predict(model.example(5), 1).size(), 5u);
+}
+
+TEST_F(CompiledPackage, IsNotNeeded) {
+  std::filesystem::remove_all(folder / "compiled");
+  const auto chosen = choose();
+  ASSERT_TRUE(chosen) << chosen.error().describe();
+  EXPECT_EQ(chosen->name, "fp32");
+  EXPECT_THAT(chosen->refused, testing::IsEmpty());
+}
+
+TEST_F(CompiledPackage, WithOtherAnswersIsRefused) {
+  put_package(3.1F);
+  expect_refused("answers that differ by up to");
+}
+
+TEST_F(CompiledPackage, WithAnInstructionThatTheProcessorLacksIsRefused) {
+  put_package(3, illegal_instruction);
+  expect_refused("its code ended with signal 4");
+}
+
+TEST_F(CompiledPackage, ThatEndsTheProcessIsRefused) {
+  put_package(3, ends);
+  expect_refused("its code ended the process with exit code 7");
+}
+
+TEST_F(CompiledPackage, ThatStartsThreadsIsRefused) {
+  put_package(3, starts_a_thread);
+  expect_refused("it has started threads");
+}
+
+TEST_F(CompiledPackage, ThatFailsIsRefused) {
+  put_package(3, throws);
+  expect_refused("it fails: ");
+}
+
+TEST_F(CompiledPackage, ThatIsSlowerThanTorchScriptIsRefused) {
+  put_package(3, is_slow);
+  expect_refused("of the time of TorchScript in fp32");
+}
+
+TEST_F(CompiledPackage, ThatHangsIsGivenUpAtTheDeadline) {
+  put_package(3, hangs);
+  const auto found = compiled::find_package(folder / "compiled", sha256, here, "fp32");
+  ASSERT_TRUE(found && *found);
+  const auto input = at::ones({1, 1, 4, 4});
+  const auto outcome = compiled::probe(**found, {{input, input.flatten(1).narrow(1, 0, 2) * 3}},
+                                       {.patience = std::chrono::milliseconds{200}});
+  ASSERT_FALSE(outcome);
+  EXPECT_EQ(outcome.error().code, errc::timeout);
+}
+
+TEST_F(CompiledPackage, OfAnotherMachineIsRefused) {
+  auto other = here;
+  other.isa += " avx1024";
+  std::filesystem::create_directories(place(other).parent_path());
+  std::filesystem::rename(place(here), place(other));
+  expect_refused("has packages in fp32 for " + other.folder() + " only");
+}
+
+TEST_F(CompiledPackage, ThatSaysItIsForAnotherMachineIsRefused) {
+  description["host"]["torch"] = "2.14.0";
+  write(place(here) / "package.json", description.dump());
+  expect_refused("with PyTorch 2.14.0, this is");
+}
+
+TEST_F(CompiledPackage, OfOtherWeightsIsRefused) {
+  description["sha256"] = std::string(64, '0');
+  write(place(here) / "package.json", description.dump());
+  expect_refused("is of other weights");
+}
+
+TEST_F(CompiledPackage, ThatIsDamagedIsRefused) {
+  write(place(here) / "package.json", "{");
+  expect_refused("package.json");
+}
+
+TEST_F(CompiledPackage, WhoseConstantsAreCutOffIsRefused) {
+  write(place(here) / "constants.bin", "1234");
+  expect_refused("a constant lies outside of its file");
+}
+
+TEST_F(CompiledPackage, IsComparedByAutoWithTorchScript) {
+  const auto chosen = choose(precision_wish::automatic);
+  ASSERT_TRUE(chosen) << chosen.error().describe();
+  std::vector<std::string> names;
+  for (const auto& x : chosen->variants) {
+    names.push_back(x.name);
+    EXPECT_GT(x.image_us(), 0) << x.name;
+    EXPECT_EQ(x.why_not.empty(), x.name == chosen->name || x.name == "fp32") << x.why_not;
+  }
+  EXPECT_EQ(chosen->name, "fp32 compiled");
+  EXPECT_EQ(names, (std::vector<std::string>{"fp32", "bf16", "fp32 compiled"}));
+}
+
+TEST(CompiledHost, IsReadFromCpuinfo) {
+  const auto x = compiled::host_of("processor\t: 0\nvendor_id\t: AuthenticAMD\ncpu family\t: 25\n"
+                                   "model\t\t: 17\nmodel name\t: AMD EPYC\n"
+                                   "flags\t\t: fpu fma avx2 amx_int8 avx\n",
+                                   "2.15.0");
+  EXPECT_EQ(x, (compiled::host{"AuthenticAMD", 25, 17, "amx_int8 avx2 fma", "2.15.0"}));
+  // As tools/compiled_package.py names it.
+  EXPECT_EQ(x.folder(), "AuthenticAMD-25-17-73634edd-torch-2.15.0");
+}

@@ -1,0 +1,162 @@
+// Code as AOTInductor makes it, by hand: it answers the first two numbers of each row, times the
+// constant "scale", and misbehaves as the constant "conduct" says.
+
+#include <torch/csrc/inductor/aoti_runtime/interface.h>
+#include <torch/csrc/inductor/aoti_torch/c/shim.h>
+
+#include <csignal>
+#include <string>
+#include <thread>
+#include <unordered_map>
+
+#include <unistd.h>
+
+namespace {
+
+enum conduct : int { well, illegal_instruction, hangs, is_slow, starts_a_thread, ends, throws };
+
+AtenTensorHandle constants[2]; // scale, conduct
+const char* const names[] = {"scale", "conduct"};
+
+float value_of(AtenTensorHandle x) {
+  void* data = nullptr;
+  aoti_torch_get_data_ptr(x, &data);
+  return *static_cast<float*>(data);
+}
+
+void misbehave() {
+  switch (static_cast<conduct>(static_cast<int>(value_of(constants[1])))) {
+  case well: return;
+  case illegal_instruction: __builtin_trap();
+  case hangs:
+    for (;;)
+      ::pause();
+  case is_slow:
+    for (volatile uint64_t i = 0; i < 300'000'000;)
+      i = i + 1;
+    return;
+  case starts_a_thread: std::thread{[] { ::pause(); }}.detach(); return;
+  case ends: ::_exit(7);
+  case throws: return;
+  }
+}
+
+} // namespace
+
+extern "C" {
+
+AOTIRuntimeError AOTInductorModelContainerCreateWithDevice(AOTInductorModelContainerHandle* ret,
+                                                           size_t, const char*, const char*) {
+  static auto nothing = 0;
+  *ret = reinterpret_cast<AOTInductorModelContainerHandle>(&nothing);
+  return AOTI_RUNTIME_SUCCESS;
+}
+
+AOTIRuntimeError AOTInductorModelContainerDelete(AOTInductorModelContainerHandle) {
+  return AOTI_RUNTIME_SUCCESS;
+}
+
+AOTIRuntimeError AOTInductorModelContainerGetNumOutputs(AOTInductorModelContainerHandle,
+                                                        size_t* ret) {
+  *ret = 1;
+  return AOTI_RUNTIME_SUCCESS;
+}
+
+AOTIRuntimeError AOTInductorModelContainerRunSingleThreaded(AOTInductorModelContainerHandle,
+                                                            AtenTensorHandle* inputs, size_t,
+                                                            AtenTensorHandle* outputs, size_t,
+                                                            AOTInductorStreamHandle,
+                                                            AOTIProxyExecutorHandle) {
+  misbehave();
+  if (static_cast<int>(value_of(constants[1])) == throws)
+    return AOTI_RUNTIME_FAILURE;
+  int64_t rows = 0, numbers = 0;
+  aoti_torch_get_size(inputs[0], 0, &rows);
+  aoti_torch_get_numel(inputs[0], &numbers);
+  const int64_t sizes[] = {rows, 2}, strides[] = {2, 1};
+  aoti_torch_empty_strided(2, sizes, strides, aoti_torch_dtype_float32(),
+                           aoti_torch_device_type_cpu(), 0, &outputs[0]);
+  void *in = nullptr, *out = nullptr;
+  aoti_torch_get_data_ptr(inputs[0], &in);
+  aoti_torch_get_data_ptr(outputs[0], &out);
+  for (int64_t i = 0; i < 2 * rows; ++i)
+    static_cast<float*>(out)[i] = static_cast<float*>(in)[i / 2 * (numbers / rows) + i % 2]
+                                  * value_of(constants[0]);
+  aoti_torch_delete_tensor_object(inputs[0]);
+  inputs[0] = nullptr; // stolen
+  return AOTI_RUNTIME_SUCCESS;
+}
+
+AOTIRuntimeError AOTInductorModelContainerRun(AOTInductorModelContainerHandle x,
+                                              AtenTensorHandle* inputs, size_t n,
+                                              AtenTensorHandle* outputs, size_t m,
+                                              AOTInductorStreamHandle stream,
+                                              AOTIProxyExecutorHandle proxy) {
+  return AOTInductorModelContainerRunSingleThreaded(x, inputs, n, outputs, m, stream, proxy);
+}
+
+AOTIRuntimeError AOTInductorModelContainerGetNumConstants(AOTInductorModelContainerHandle,
+                                                          size_t* ret) {
+  *ret = 2;
+  return AOTI_RUNTIME_SUCCESS;
+}
+
+AOTIRuntimeError AOTInductorModelContainerGetConstantName(AOTInductorModelContainerHandle, size_t i,
+                                                          const char** ret) {
+  *ret = names[i];
+  return AOTI_RUNTIME_SUCCESS;
+}
+
+AOTIRuntimeError AOTInductorModelContainerGetConstantOriginalFQN(AOTInductorModelContainerHandle,
+                                                                 size_t i, const char** ret) {
+  *ret = names[i];
+  return AOTI_RUNTIME_SUCCESS;
+}
+
+AOTIRuntimeError AOTInductorModelContainerGetConstantDtype(AOTInductorModelContainerHandle, size_t,
+                                                           int32_t* ret) {
+  *ret = aoti_torch_dtype_float32();
+  return AOTI_RUNTIME_SUCCESS;
+}
+
+AOTIRuntimeError AOTInductorModelContainerUpdateUserManagedConstantBuffer(
+  AOTInductorModelContainerHandle, AOTInductorConstantMapHandle map, bool, bool) {
+  const auto& given = *reinterpret_cast<std::unordered_map<std::string, AtenTensorHandle>*>(map);
+  for (auto i = 0; i < 2; ++i)
+    aoti_torch_new_tensor_handle(given.at(names[i]), &constants[i]);
+  return AOTI_RUNTIME_SUCCESS;
+}
+
+AOTIRuntimeError AOTInductorModelContainerUpdateConstantBuffer(AOTInductorModelContainerHandle,
+                                                               AOTInductorConstantMapHandle, bool,
+                                                               bool) {
+  return AOTI_RUNTIME_FAILURE;
+}
+
+AOTIRuntimeError AOTInductorModelContainerUpdateInactiveConstantBuffer(
+  AOTInductorModelContainerHandle, AOTInductorConstantMapHandle) {
+  return AOTI_RUNTIME_FAILURE;
+}
+
+AOTIRuntimeError AOTInductorModelContainerExtractConstantsMap(AOTInductorModelContainerHandle,
+                                                              AOTInductorConstantMapHandle, bool) {
+  return AOTI_RUNTIME_FAILURE;
+}
+
+AOTIRuntimeError AOTInductorModelContainerRunConstantFolding(AOTInductorModelContainerHandle, bool,
+                                                             AOTInductorStreamHandle,
+                                                             AOTIProxyExecutorHandle) {
+  return AOTI_RUNTIME_SUCCESS;
+}
+
+AOTIRuntimeError AOTInductorModelContainerSwapConstantBuffer(AOTInductorModelContainerHandle) {
+  return AOTI_RUNTIME_SUCCESS;
+}
+
+AOTIRuntimeError AOTInductorModelContainerGetCallSpec(AOTInductorModelContainerHandle,
+                                                      const char** in, const char** out) {
+  *in = *out = "";
+  return AOTI_RUNTIME_SUCCESS;
+}
+
+} // extern "C"
