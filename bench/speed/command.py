@@ -13,9 +13,24 @@ from . import images, machine, stage
 
 
 def parser(name, description, repetitions=3):
+    """With `--repetitions`, unless there is no default for it."""
     made = argparse.ArgumentParser(prog=f"bench/{name}", description=description)
-    made.add_argument("--repetitions", type=int, default=repetitions, help="of each, in turn (default %(default)s)")
+    if repetitions:
+        made.add_argument("--repetitions", type=int, default=repetitions, help="of each, in turn (default %(default)s)")
     return made
+
+
+def add_settings(options):
+    options.add_argument("--set", action="append", default=[], metavar="GROUP/NAME=VALUE", help="a setting of Ziyu")
+
+
+def settings_of(options):
+    """Those of `--set`, as Ziyu of subjects.py takes them."""
+    settings = {}
+    for each in options.set:
+        name, value = each.split("=", 1)
+        settings[name] = int(value) if value.isdecimal() else value
+    return settings
 
 
 def say(text):
@@ -79,4 +94,7 @@ def print_report(report, before):
 
 def begin(name, options):
     os.environ.pop("ZIYU_CONFIG", None)
-    return {"benchmark": name, "machine": machine.describe(), "repetitions": options.repetitions}, machine.ticks()
+    report = {"benchmark": name, "machine": machine.describe()}
+    if "repetitions" in options:
+        report["repetitions"] = options.repetitions
+    return report, machine.ticks()

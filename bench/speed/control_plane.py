@@ -14,13 +14,9 @@ class NoOpLoop(PythonLoop):
 def main():
     options = command.parser("control_plane", __doc__)
     options.add_argument("--jobs", type=int, default=1_000_000, help="backlog (default %(default)s)")
-    options.add_argument("--set", action="append", default=[], metavar="GROUP/NAME=VALUE", help="a setting of Ziyu")
+    command.add_settings(options)
     options = options.parse_args()
     report, before = command.begin("control_plane", options)
-    settings = {}
-    for each in options.set:
-        name, value = each.split("=", 1)
-        settings[name] = int(value) if value.isdecimal() else value
     with Stage() as stage:
         topic = stage.new_name("jobs")
         stage.create(topic)
@@ -28,7 +24,7 @@ def main():
         stage.fill(topic, [small()], options.jobs)
         run = lambda subject: lambda: throughput(stage, subject, topic, options.jobs, 600)
         found = command.in_turn(options.repetitions, python=run(NoOpLoop(models.folder("noop"), 1, 1)),
-                                ziyu=run(Ziyu(models.folder("noop"), **settings)))
+                                ziyu=run(Ziyu(models.folder("noop"), **command.settings_of(options))))
     for subject, results in found.items():
         report[subject] = {**command.summary(results, "jobs_per_second"),
                            "cpu_ms_per_second": command.cpu_summary(results)}

@@ -24,10 +24,11 @@ def ticks():
     return ((sum(values) - values[3] - values[4]) / second, values[7] / second, sum(values) / second)
 
 
-def cpu_seconds(pid):
-    """Processor time of one process so far; 0 when it is gone."""
+def cpu_seconds(pid, also_ended=False):
+    """Processor time of one process so far; 0 when it is gone. `also_ended`: also of its children that have ended, and
+    of theirs."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()
     except (FileNotFoundError, ProcessLookupError):
         return 0.0
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return sum(map(int, fields[11:15 if also_ended else 13])) / os.sysconf("SC_CLK_TCK")

@@ -21,7 +21,7 @@ ZIYU = ROOT / "build/release/bin/ziyu"
 PARTITIONS = 4
 
 
-def await_true(what, done, limit_s, alive=()):
+def await_true(what, done, limit_s, alive=(), pause_s=0.1):
     """Waits for `done`; a process of `alive` that ends before it is an error."""
     end = time.monotonic() + limit_s
     while not done():
@@ -30,7 +30,7 @@ def await_true(what, done, limit_s, alive=()):
                 raise RuntimeError(f"{what}: {process.args[0]} ended with {process.returncode}")
         if time.monotonic() > end:
             raise RuntimeError(f"waited {limit_s} s in vain for {what}")
-        time.sleep(0.1)
+        time.sleep(pause_s)
 
 
 class Stage:

@@ -13,15 +13,17 @@ PEERS = stages.ROOT / "bench/peers"
 
 
 class Ziyu:
-    """A service of default configuration but for `settings` ("group/name": value)."""
+    """A service of default configuration but for `settings` ("group/name": value). `before`: what its command line
+    begins with."""
 
-    def __init__(self, model, **settings):
-        self.model, self.settings = model, settings
+    def __init__(self, model, before=(), **settings):
+        self.model, self.before, self.settings = model, before, settings
 
     def start(self, stage, topic, results):
         name, self.port = stage.new_name("ziyu"), free_port()
         others = [stage.new_name("dead"), stage.new_name("events")]
         stage.create(*others)
+        self.dead_letters = others[0]
         x = {"kafka": {"bootstrap.servers": stage.brokers, "group.id": name,
                        "consumer": {"auto.offset.reset": "earliest"}, "producer": {}},
              "topics": {"jobs": topic, "results": results, "dead_letters": others[0], "events": others[1]},
@@ -36,7 +38,7 @@ class Ziyu:
             at[last] = value
         file = stage.folder / f"{name}.json"
         file.write_text(json.dumps(x), encoding="utf-8")
-        return [stage.start([stages.ZIYU, "serve", "--config", file])]
+        return [stage.start([*self.before, stages.ZIYU, "serve", "--config", file])]
 
     def health(self):
         with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/health", timeout=10) as answer:
