@@ -86,7 +86,7 @@ class Stage:
         for future in made.values():
             future.result(30)
 
-    def fill(self, topic, values, count):
+    def fill(self, topic, values, count, partitions=PARTITIONS):
         """Writes `count` records, the values in turn."""
         producer = Producer({"bootstrap.servers": self.brokers, "linger.ms": 20, "queue.buffering.max.kbytes": 131072,
                              "partitioner": "random", "sticky.partitioning.linger.ms": 0})
@@ -95,7 +95,7 @@ class Stage:
         for i in range(count):
             while True:
                 try:
-                    producer.produce(topic, values[i % len(values)], partition=i % PARTITIONS, on_delivery=report)
+                    producer.produce(topic, values[i % len(values)], partition=i % partitions, on_delivery=report)
                     break
                 except BufferError:
                     producer.poll(0.1)

@@ -40,8 +40,9 @@ class Ziyu:
         file.write_text(json.dumps(x), encoding="utf-8")
         return [stage.start([*self.before, stages.ZIYU, "serve", "--config", file])]
 
-    def health(self):
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/health", timeout=10) as answer:
+    def get(self, page):
+        """The JSON of `health`, `ledger` and the like."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/{page}", timeout=10) as answer:
             return json.load(answer)
 
 
