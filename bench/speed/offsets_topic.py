@@ -36,8 +36,8 @@ def text_at(data, at):
 
 
 def metadata_bytes(value):
-    """Length of a commit's metadata: behind a version, an offset and a leader's epoch. From version 4 on the length is a
-    varint and one too many."""
+    """Length of a commit's metadata: behind a version, an offset and a leader's epoch. From version 4 on the length is
+    a varint and one too many."""
     at, version = 2 + 8 + 4, struct.unpack_from(">h", value)[0]
     if version < 4:
         return struct.unpack_from(">h", value, at)[0]

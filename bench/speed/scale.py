@@ -1,6 +1,6 @@
-"""How a service scales. Groups of instances, whose workers sleep for 50 ms in each job, read backlogs of small jobs: jobs a
-second, the memory of a control process, what the group keeps at the broker, and how long an instance that joins or leaves
-stops the others. Then what the broker pays for a gigabyte of images."""
+"""How a service scales. Groups of instances, whose workers sleep for 50 ms in each job, read backlogs of small jobs:
+jobs a second, the memory of a control process, what the group keeps at the broker, and how long an instance that joins or
+leaves stops the others. Then what the broker pays for a gigabyte of images."""
 
 import itertools
 import json
@@ -184,9 +184,12 @@ def main():
     options = command.parser("scale", __doc__, repetitions=None)
     options.add_argument("--cell", action="append", type=to_cell, metavar="INSTANCES:PARTITIONS:BACKLOG",
                          help="may be repeated; default: ten cells")
-    options.add_argument("--full", action="store_true", help="all 48 of 1 to 8 instances, 1 to 64 partitions, 10^3 to 10^6 jobs")
-    options.add_argument("--seconds", type=float, default=10, help="how long each runs undisturbed (default %(default)s)")
-    options.add_argument("--megabytes", type=float, default=1000, help="of images for the broker; 0: none (default %(default)s)")
+    options.add_argument("--full", action="store_true",
+                         help="all 48 of 1 to 8 instances, 1 to 64 partitions, 10^3 to 10^6 jobs")
+    options.add_argument("--seconds", type=float, default=10,
+                         help="how long each runs undisturbed (default %(default)s)")
+    options.add_argument("--megabytes", type=float, default=1000,
+                         help="of images for the broker; 0: none (default %(default)s)")
     options = options.parse_args()
     report, before = command.begin("scale", options)
     report.update(sleep_ms=SLEEP_MS, slots=SLOTS, seconds=options.seconds, cells=[])

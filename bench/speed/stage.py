@@ -9,7 +9,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import Consumer, ConsumerGroupState, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from chaos_suite.processes import descendants, free_port
@@ -85,6 +85,12 @@ class Stage:
             "message.timestamp.type": "LogAppendTime"}) for x in topics])
         for future in made.values():
             future.result(30)
+
+    def await_members(self, group, count, alive):
+        def there():
+            about = self._admin.describe_consumer_groups([group])[group].result(10)
+            return about.state == ConsumerGroupState.STABLE and len(about.members) >= count
+        await_true(f"{count} members of {group}", there, 120, alive)
 
     def fill(self, topic, values, count, partitions=PARTITIONS):
         """Writes `count` records, the values in turn."""

@@ -16,6 +16,8 @@ class Ziyu:
     """A service of default configuration but for `settings` ("group/name": value). `before`: what its command line
     begins with."""
 
+    processes = 1
+
     def __init__(self, model, before=(), **settings):
         self.model, self.before, self.settings = model, before, settings
 
@@ -23,7 +25,7 @@ class Ziyu:
         name, self.port = stage.new_name("ziyu"), free_port()
         others = [stage.new_name("dead"), stage.new_name("events")]
         stage.create(*others)
-        self.dead_letters = others[0]
+        self.group, self.dead_letters = self.settings.get("kafka/group.id", name), others[0]
         x = {"kafka": {"bootstrap.servers": stage.brokers, "group.id": name,
                        "consumer": {"auto.offset.reset": "earliest"}, "producer": {}},
              "topics": {"jobs": topic, "results": results, "dead_letters": others[0], "events": others[1]},
@@ -55,8 +57,9 @@ class PythonLoop:
         self.model, self.processes, self.threads, self.linger_ms = model, processes, threads, linger_ms
 
     def start(self, stage, topic, results):
-        group = stage.new_name("loop")
-        return [stage.start([sys.executable, PEERS / "loop.py", "--brokers", stage.brokers, "--group", group, "--jobs",
-                             topic, "--results", results, "--model", self.model, "--linger-ms", self.linger_ms, *self.flags],
+        self.group = stage.new_name("loop")
+        return [stage.start([sys.executable, PEERS / "loop.py", "--brokers", stage.brokers, "--group", self.group,
+                             "--jobs", topic, "--results", results, "--model", self.model, "--linger-ms",
+                             self.linger_ms, *self.flags],
                             OMP_NUM_THREADS=str(self.threads), MKL_NUM_THREADS=str(self.threads))
                 for _ in range(self.processes)]
