@@ -3,22 +3,51 @@ precision takes for a job, divided by the processor time that the broker leaves 
 Python services on the same topic: one process with a thread for each processor, and a process for each processor with
 one thread."""
 
+import json
 import os
 import statistics
 
-from . import command, models
+from . import command, images, models
+from .contestant import Contestant, ratio
 from .stage import Stage, throughput
 from .subjects import PythonLoop, Ziyu
+
+# What can be switched off of the supervision. The judge itself has no switch, and takes microseconds.
+UNWATCHED = {"healing/enabled": False, "healing/explain": False, "memory/probe_interval_ms": 3_600_000}
 
 
 def main():
     options = command.parser("efficiency", __doc__)
     options.add_argument("--model", action="append", choices=["resnet18", "vit_b_16"], help="default: resnet18")
     options.add_argument("--seconds", type=float, default=20, help="about how long one run takes (default %(default)s)")
+    options.add_argument("--supervision", action="store_true", help="only what supervision costs")
     options = options.parse_args()
     report, before = command.begin("efficiency", options)
-    report["models"] = {x: measure(x, options) for x in options.model or ["resnet18"]}
+    measured = supervision if options.supervision else measure
+    report["models"] = {x: measured(x, options) for x in options.model or ["resnet18"]}
     command.print_report(report, before)
+
+
+def supervision(name, options):
+    """Two services take turns, each second time the other one first."""
+    model, values, block = models.folder(name), images.photographs(), 200
+    services, rounds = {}, []
+    with Stage() as stage:
+        try:
+            for kind, settings in (("on", {}), ("off", UNWATCHED)):
+                services[kind] = Contestant(stage, Ziyu(model, **settings), values)
+                services[kind].run(60)  # warm-up
+            for i in range(options.repetitions):
+                order = ("on", "off") if i % 2 == 0 else ("off", "on")
+                rounds.append({x: services[x].run(block) for x in order})
+                command.say(f"{i + 1}/{options.repetitions} supervision: {json.dumps(rounds[-1])}")
+            accounts = {x: y.account() for x, y in services.items()}
+        finally:
+            for each in services.values():
+                each.close()
+    made = {x: {**command.summary([y[x] for y in rounds], "jobs_per_second", "cpu_ms_per_job"), **accounts[x]}
+            for x in accounts}
+    return {**made, "block": block, "unwatched": UNWATCHED, "on_of_off": ratio(rounds, "on", "off")}
 
 
 def measure(name, options):
