@@ -29,7 +29,9 @@ class Ziyu:
         x = {"kafka": {"bootstrap.servers": stage.brokers, "group.id": name,
                        "consumer": {"auto.offset.reset": "earliest"}, "producer": {}},
              "topics": {"jobs": topic, "results": results, "dead_letters": others[0], "events": others[1]},
-             "model": {"path": str(self.model)}, "workers": {"slots": len(os.sched_getaffinity(0)), "standbys": 1},
+             "model": {"path": str(self.model)},
+             # A large model takes its time on a busy machine.
+             "workers": {"slots": len(os.sched_getaffinity(0)), "standbys": 1, "start_timeout_ms": 300_000},
              "memory": {"worker_budget_bytes": "1GiB", "worker_hard_limit_bytes": "2GiB"},
              "http": {"port": self.port}}
         for key, value in self.settings.items():

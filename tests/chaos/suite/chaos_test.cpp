@@ -68,6 +68,12 @@ TEST(ChaosReader, ReadsATopicThatABrokerLearnsOfLate) {
   EXPECT_EQ(ran.exit_code, 0) << ran.err;
 }
 
+TEST(BenchScale, ReadsWhatAGroupKeepsAtItsBroker) {
+  const auto ran = run_program(
+    python({source_file("tests/chaos/suite/offsets_topic_test.py").string()}));
+  EXPECT_EQ(ran.exit_code, 0) << ran.err;
+}
+
 // The whole suite must find losses, too: here a consumer that loses jobs replaces the service.
 TEST(ChaosControl, CommitOnFetchIsCaught) {
   outcome ran;
