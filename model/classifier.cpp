@@ -41,30 +41,51 @@ expected<classifier> classifier::load(const std::filesystem::path& path,
   return classifier{std::move(*model), limits};
 }
 
+expected<void> classifier::use_decoder(std::string_view image) {
+  try {
+    if (const auto decoded = decode_image(image, {}, {&preprocessor_.how()}))
+      preprocessor_.preprocess(*decoded);
+    return {};
+  } catch (const std::exception& e) { // out of memory
+    return fail(errc::unavailable, std::string{"cannot warm up with an image: "} + e.what());
+  }
+}
+
+expected<void> classifier::use_model(std::string_view image) {
+  auto result = classify(image, 5);
+  if (result)
+    return {};
+  return tl::unexpected(result.error().code == errc::inference_failed
+                          ? unusable("an image of one colour", result.error())
+                          : result.error());
+}
+
+// The service would not start with such a model, whatever images are to come.
+error classifier::unusable(const char* input, const error& why) const {
+  return error{why.code == errc::inference_failed ? errc::model_mismatch : why.code,
+               predictor_.folder().weights.string() + " fails in the warm-up on " + input + ": "
+                 + why.message + "; mend the model and export it again"};
+}
+
 expected<void> classifier::warm_up(uint32_t runs) {
-  // The service would not start with such a model, whatever images are to come.
-  const auto unusable = [this](const char* input, const error& why) {
-    return error{why.code == errc::inference_failed ? errc::model_mismatch : why.code,
-                 predictor_.folder().weights.string() + " fails in the warm-up on " + input + ": "
-                   + why.message + "; mend the model and export it again"};
-  };
   if (auto warmed = predictor_.warm_up(runs); !warmed)
     return tl::unexpected(unusable("an input of zeros", warmed.error()));
   // Uses each decoder that jobs commonly need; the model itself is warm.
   for (const auto image : {as_bytes(warm_up_jpeg), as_bytes(warm_up_png), as_bytes(warm_up_webp)}) {
-    try {
-      for (uint32_t i = 1; i < runs; ++i)
-        if (const auto decoded = decode_image(image))
-          preprocessor_.preprocess(*decoded);
-    } catch (const std::exception& e) { // out of memory
-      return fail(errc::unavailable, std::string{"cannot warm up with an image: "} + e.what());
-    }
-    if (auto result = classify(image, 5); !result)
-      return tl::unexpected(result.error().code == errc::inference_failed
-                              ? unusable("an image of one colour", result.error())
-                              : result.error());
+    for (uint32_t i = 1; i < runs; ++i)
+      if (auto ok = use_decoder(image); !ok)
+        return ok;
+    if (auto ok = use_model(image); !ok)
+      return ok;
   }
   return {};
+}
+
+expected<void> classifier::touch() {
+  for (const auto image : {as_bytes(warm_up_png), as_bytes(warm_up_webp)})
+    if (auto ok = use_decoder(image); !ok)
+      return ok;
+  return use_model(as_bytes(warm_up_jpeg));
 }
 
 expected<classification> classifier::classify(std::string_view image, uint32_t top_k) {
@@ -108,7 +129,7 @@ expected<classification> classifier::prepare(std::string_view image, at::Tensor&
                                              int64_t row, int64_t most) const {
   classification result;
   stopwatch watch;
-  const auto decoded = decode_image(image, limits_);
+  const auto decoded = decode_image(image, limits_, {&preprocessor_.how()});
   if (!decoded)
     return tl::unexpected<error>(decoded.error());
   result.width = decoded->width();

@@ -35,6 +35,11 @@ public:
   /// no live byte.
   expected<void> warm_up(uint32_t runs = 3);
 
+  /// In a process that has been forked from a warm one: uses the model and each decoder once, which
+  /// copies the pages that they write to. A quarter of `warm_up(1)`: a leaking service pays it for
+  /// each worker. Errors: those of `warm_up`.
+  expected<void> touch();
+
   /// Errors: those of `decode_image`, and `inference_failed`.
   expected<classification> classify(std::string_view image, uint32_t top_k);
 
@@ -49,6 +54,9 @@ public:
   const preprocessor& input() const { return preprocessor_; }
 
 private:
+  expected<void> use_decoder(std::string_view image);
+  expected<void> use_model(std::string_view image);
+  error unusable(const char* input, const error& why) const;
   /// Decodes and preprocesses into a row of `inputs`, which the first image makes for `most` rows.
   expected<classification> prepare(std::string_view image, at::Tensor& inputs, int64_t row,
                                    int64_t most) const;

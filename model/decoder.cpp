@@ -9,6 +9,7 @@
 #include <exception>
 #include <new>
 #include <string>
+#include <utility>
 
 namespace ziyu::model {
 namespace {
@@ -20,7 +21,7 @@ std::string mebibytes(uint64_t bytes) {
 
 expected<pixel_grid> decode(std::string_view bytes, const image_size& size) {
   switch (size.format) {
-  case image_format::jpeg: return decode_jpeg(bytes, size);
+  case image_format::jpeg: break;
   case image_format::png: return decode_png(bytes, size);
   case image_format::bmp: return decode_bmp(bytes, size);
   case image_format::webp: return decode_webp(bytes, size);
@@ -29,9 +30,29 @@ expected<pixel_grid> decode(std::string_view bytes, const image_size& size) {
   return refuse("has an unknown format");
 }
 
+/// What is read of a JPEG to make the model's input.
+std::optional<jpeg_wish> wish_for(const decode_purpose& purpose, const image_size& size,
+                                  uint32_t orientation) {
+  if (purpose.input == nullptr)
+    return std::nullopt;
+  const auto turned = orientation >= 5;
+  const auto width = turned ? size.height : size.width, height = turned ? size.width : size.height;
+  const auto where = place(width, height, *purpose.input);
+  jpeg_wish result;
+  for (const uint32_t divisor : {2u, 4u})
+    if (purpose.reduced && width >= divisor * where.full_width
+        && height >= divisor * where.full_height)
+      result.divisor = divisor;
+  const auto divided = [&](uint32_t edge) { return (edge + result.divisor - 1) / result.divisor; };
+  result.region = read_by_resample(divided(size.width), divided(size.height), orientation,
+                                   resample_window{where}, purpose.input->filter);
+  return result;
+}
+
 } // namespace
 
-expected<decoded_image> decode_image(std::string_view bytes, const decode_limits& limits) {
+expected<decoded_image> decode_image(std::string_view bytes, const decode_limits& limits,
+                                     const decode_purpose& purpose) {
   const auto size = read_image_header(bytes);
   if (!size)
     return tl::unexpected(size.error());
@@ -47,10 +68,16 @@ expected<decoded_image> decode_image(std::string_view bytes, const decode_limits
                                          + " to decode, a worker has "
                                          + mebibytes(limits.max_peak_bytes) + " for it");
   try {
-    auto pixels = decode(bytes, *size);
-    if (!pixels)
-      return fail(pixels.error().code, what + " " + pixels.error().message);
-    return decoded_image{std::move(*pixels), read_orientation(bytes)};
+    const auto orientation = read_orientation(bytes);
+    auto image = size->format == image_format::jpeg
+                   ? decode_jpeg(bytes, *size, wish_for(purpose, *size, orientation))
+                   : decode(bytes, *size).map([](pixel_grid x) {
+                       return decoded_image{std::move(x)};
+                     });
+    if (!image)
+      return fail(image.error().code, what + " " + image.error().message);
+    image->orientation = orientation;
+    return image;
   } catch (const std::bad_alloc&) {
     return fail(errc::inference_failed, what + ": the worker has no memory left to decode it");
   } catch (const std::exception& e) {

@@ -63,9 +63,8 @@ at::Tensor preprocessor::batch(int64_t rows) const {
 template <class Number>
 void preprocessor::write(const decoded_image& image, at::Tensor& batch, int64_t row) const {
   const auto channels = static_cast<size_t>(channels_of(how_));
-  const auto [full_width, full_height, across, down] = place(image.width(), image.height(), how_);
-  const resample_window window{full_width, full_height,  across.from,
-                               down.from,  across.count, down.count};
+  const auto where = place(image.width(), image.height(), how_);
+  const resample_window window{where};
   const steps by{batch.stride(1), batch.stride(2), batch.stride(3)};
   auto* const origin = batch.data_ptr<Number>() + row * batch.stride(0);
   const auto size = how_.crop_width * uint64_t{how_.crop_height};
@@ -78,7 +77,7 @@ void preprocessor::write(const decoded_image& image, at::Tensor& batch, int64_t 
         for (size_t c = 0; c < channels; ++c)
           origin[y * by.down + x * by.across + static_cast<int64_t>(c) * by.channel] =
             values[c][how_.fill[c]];
-  auto* const first = origin + down.to * by.down + across.to * by.across;
+  auto* const first = origin + where.down.to * by.down + where.across.to * by.across;
   const turned places{image.orientation, window, by};
   const auto pixels = static_cast<size_t>(image.orientation >= 5 ? window.height : window.width);
   const auto step = places.step();

@@ -213,6 +213,24 @@ void vertical_first(row_source& source, const packed_axis& columns, const axis& 
 
 } // namespace
 
+stored_region read_by_resample(uint32_t stored_width, uint32_t stored_height, uint32_t orientation,
+                               const resample_window& window, preprocessing::interpolation filter) {
+  const auto turned = orientation >= 5;
+  const auto width = static_cast<int>(turned ? stored_height : stored_width);
+  const auto height = static_cast<int>(turned ? stored_width : stored_height);
+  auto columns = read_by_axis(width, window.full_width, window.left, window.width, filter);
+  auto rows = read_by_axis(height, window.full_height, window.top, window.height, filter);
+  if (is_stored_backwards_across(orientation))
+    columns = {width - columns.end, width - columns.begin};
+  if (is_stored_backwards_down(orientation))
+    rows = {height - rows.end, height - rows.begin};
+  if (turned)
+    std::swap(columns, rows);
+  return {static_cast<uint32_t>(columns.begin), static_cast<uint32_t>(rows.begin),
+          static_cast<uint32_t>(columns.end - columns.begin),
+          static_cast<uint32_t>(rows.end - rows.begin)};
+}
+
 void resample(const decoded_image& image, bool grey, const resample_window& window,
               preprocessing::interpolation filter, const stored_row_taker& take,
               const kernels& by) {
@@ -220,14 +238,16 @@ void resample(const decoded_image& image, bool grey, const resample_window& wind
   assert(window.width > 0 && window.height > 0 && window.left >= 0 && window.top >= 0);
   assert(window.left + window.width <= window.full_width);
   assert(window.top + window.height <= window.full_height);
-  const auto width = static_cast<int>(image.width()), height = static_cast<int>(image.height());
-  auto columns = make_axis(width, width, window.full_width, window.left, window.width, filter);
-  auto rows = make_axis(height, height, window.full_height, window.top, window.height, filter);
+  const auto o = image.orientation;
+  const auto whole = image.decoded_size();
+  const auto width = static_cast<int>(o >= 5 ? whole.height : whole.width);
+  const auto height = static_cast<int>(o >= 5 ? whole.width : whole.height);
+  auto columns = make_axis(width, window.full_width, window.left, window.width, filter);
+  auto rows = make_axis(height, window.full_height, window.top, window.height, filter);
   // Since Pillow 13 the larger reduction comes first. The order shows in the rounding between the
   // passes, so it must be Pillow's order for the upright image.
   const auto shrinks_by = height - window.full_height;
   bool across_first = shrinks_by <= 0 || shrinks_by <= 2 * (width - window.full_width);
-  const auto o = image.orientation;
   if (is_stored_backwards_across(o))
     mirror(columns);
   if (is_stored_backwards_down(o))
@@ -236,7 +256,9 @@ void resample(const decoded_image& image, bool grey, const resample_window& wind
     std::swap(columns, rows);
     across_first = !across_first;
   }
-  row_source source{image.pixels, grey ? 1 : 3, columns.begin(), columns.end()};
+  const auto left = static_cast<int>(image.part ? image.part->left : 0);
+  shift(rows, static_cast<int>(image.part ? image.part->top : 0));
+  row_source source{image.pixels, grey ? 1 : 3, columns.begin() - left, columns.end() - left};
   shift(columns, columns.begin());
   const auto packed_columns = packed(std::exchange(columns, {}), by);
   const auto pass = across_first ? horizontal_first : vertical_first;

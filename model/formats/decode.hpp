@@ -1,7 +1,9 @@
 #pragma once
 
+#include "model/decoder.hpp"
 #include "model/image_header.hpp"
 #include "model/pixels.hpp"
+#include "model/resample.hpp"
 
 #include <algorithm>
 #include <cstdint>
@@ -18,7 +20,15 @@ namespace ziyu::model {
 // not turned upright. Errors are `undecodable_image` with a reason that does not depend on a
 // library's version. Out of memory: `std::bad_alloc`.
 
-expected<pixel_grid> decode_jpeg(std::string_view bytes, const image_size& size);
+/// What is wanted of a JPEG.
+struct jpeg_wish {
+  uint32_t divisor = 1; ///< 1, 2 or 4: of width and height, rounded up.
+  stored_region region; ///< After that division.
+};
+
+/// The whole image, or a part that has at least what is wanted.
+expected<decoded_image> decode_jpeg(std::string_view bytes, const image_size& size,
+                                    const std::optional<jpeg_wish>& wish);
 expected<pixel_grid> decode_png(std::string_view bytes, const image_size& size);
 expected<pixel_grid> decode_bmp(std::string_view bytes, const image_size& size);
 expected<pixel_grid> decode_webp(std::string_view bytes, const image_size& size);

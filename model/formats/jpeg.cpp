@@ -61,7 +61,7 @@ struct session {
   std::jmp_buf leave{};
   int failed_with = 0;      ///< libjpeg's code.
   bool ended = false;       ///< The bytes ended before the end marker.
-  std::vector<uint8_t> row; ///< Of CMYK.
+  std::vector<uint8_t> row; ///< Of CMYK, or one that is not wanted.
 
   session() = default;
   session(const session&) = delete;
@@ -104,7 +104,7 @@ void skip(j_decompress_ptr info, long count) {
   source.bytes_in_buffer -= static_cast<size_t>(count);
 }
 
-void prepare(session& x, std::string_view bytes, const image_size& size) {
+void prepare(session& x, std::string_view bytes) {
   x.info.err = jpeg_std_error(&x.errors);
   x.errors.error_exit = give_up;
   x.errors.emit_message = on_message;
@@ -117,14 +117,87 @@ void prepare(session& x, std::string_view bytes, const image_size& size) {
   x.source.skip_input_data = skip;
   x.source.resync_to_restart = jpeg_resync_to_restart;
   x.source.term_source = [](j_decompress_ptr) {};
-  if (size.channels == 4)
-    x.row.resize(size_t{size.width} * 4);
+}
+
+/// The part of a JPEG that is decoded. libjpeg crops at the edges of iMCUs, which are the units of
+/// all components together. With one more of them on each side, the pixels that are wanted have
+/// the neighbours from which a whole decode would smooth their colours.
+struct cut {
+  uint32_t divisor = 1;
+  uint32_t width = 0, height = 0; ///< Of the whole, after the division.
+  uint32_t left = 0, across = 0;  ///< Columns that are decoded.
+  uint32_t skipped = 0;           ///< Rows from the top that are not decoded.
+  uint32_t top = 0, down = 0;     ///< Rows that are wanted.
+  uint32_t unit_height = 1;       ///< Of an iMCU.
+
+  bool is_whole() const { return across == width && down == height && divisor == 1; }
+};
+
+/// A multiple of `unit` below `x`, with one more to spare.
+uint32_t begin_before(uint32_t x, uint32_t unit) { return x / unit * unit - (x < unit ? 0 : unit); }
+
+cut cut_of(const jpeg_frame& frame, const std::optional<jpeg_wish>& wish) {
+  cut x;
+  uint32_t across = 1, down = 1;
+  auto usual = true;
+  for (uint32_t i = 0; i < frame.components; ++i) {
+    const auto& component = frame.component_list[i];
+    across = std::max(across, component.across);
+    down = std::max(down, component.down);
+    usual = usual && component.across != 3 && component.down != 3;
+  }
+  if (wish)
+    x.divisor = wish->divisor;
+  x.width = (frame.width + x.divisor - 1) / x.divisor;
+  x.height = (frame.height + x.divisor - 1) / x.divisor;
+  x.across = x.width;
+  x.down = x.height;
+  // Before libjpeg-turbo 3.0, the width of a cut was wrong if the image was divided and had factors
+  // of 4. A single component's factors count for rows only.
+  usual = usual && (x.divisor == 1 || std::max(across, down) < 4)
+          && (frame.components > 1 || std::max(across, down) == 1);
+  if (!wish || !usual)
+    return x;
+  const auto unit = across * DCTSIZE / x.divisor;
+  x.unit_height = down * DCTSIZE / x.divisor;
+  const auto& region = wish->region;
+  x.left = begin_before(region.left, unit);
+  const auto right = ((region.left + region.width + unit - 1) / unit + 1) * unit;
+  x.across = std::min(x.width, right) - x.left;
+  x.skipped = begin_before(region.top, x.unit_height);
+  x.top = region.top;
+  x.down = region.height;
+  return x;
 }
 
 enum class outcome : uint8_t { decoded, failed, other_size, other_colours };
 
+/// Reads and drops rows until `end` comes next.
+void drop(session& x, uint32_t end) {
+  while (x.info.output_scanline < end) {
+    auto* row = x.row.data();
+    jpeg_read_scanlines(&x.info, &row, 1);
+  }
+}
+
+/// Reads what lies below the wanted rows, so that damage there is noticed. Several scans have been
+/// read as a whole before the first row came.
+void check_rest(session& x, const cut& part) {
+  auto& info = x.info;
+  if (jpeg_has_multiple_scans(&info) || info.output_scanline == info.output_height)
+    return;
+  // `jpeg_skip_scanlines` decodes what it skips as far as damage shows. But it must begin where
+  // units do (libjpeg-turbo's issue 915), and to skip the last row ends the input unread.
+  const auto last = (part.height - 1) / part.unit_height * part.unit_height;
+  drop(x, std::min(last, (info.output_scanline + part.unit_height - 1) / part.unit_height
+                           * part.unit_height));
+  if (info.output_scanline < last)
+    jpeg_skip_scanlines(&info, last - info.output_scanline);
+  drop(x, info.output_scanline + 1);
+}
+
 /// All calls of libjpeg; nothing here has a destructor.
-outcome run(session& x, const image_size& size, pixel_grid& pixels) {
+outcome run(session& x, const image_size& size, const cut& part, pixel_grid& pixels) {
   if (setjmp(x.leave) != 0)
     return outcome::failed;
   auto& info = x.info;
@@ -140,9 +213,21 @@ outcome run(session& x, const image_size& size, pixel_grid& pixels) {
   info.out_color_space = size.channels == 4 ? JCS_CMYK : JCS_RGB;
   info.dct_method = JDCT_ISLOW;
   info.do_fancy_upsampling = TRUE;
+  info.scale_num = 1;
+  info.scale_denom = part.divisor;
   jpeg_start_decompress(&info);
-  while (info.output_scanline < info.output_height) {
-    auto* out = pixels.row(info.output_scanline);
+  if (info.output_width != part.width || info.output_height != part.height)
+    return outcome::other_size;
+  JDIMENSION left = part.left, across = part.across;
+  if (across < part.width)
+    jpeg_crop_scanline(&info, &left, &across);
+  if (left != part.left || across != part.across)
+    return outcome::other_size;
+  if (part.skipped > 0)
+    jpeg_skip_scanlines(&info, part.skipped);
+  drop(x, part.top);
+  for (uint32_t y = 0; y < part.down; ++y) {
+    auto* out = pixels.row(y);
     if (size.channels != 4) {
       jpeg_read_scanlines(&info, &out, 1);
       continue;
@@ -150,9 +235,10 @@ outcome run(session& x, const image_size& size, pixel_grid& pixels) {
     auto* row = x.row.data();
     jpeg_read_scanlines(&info, &row, 1);
     // As Adobe writes CMYK: 255 is no ink. PIL assumes that, too.
-    for (uint32_t i = 0; i < size.width; ++i, row += 4, out += 3)
+    for (uint32_t i = 0; i < across; ++i, row += 4, out += 3)
       cmyk_to_rgb(255u - row[0], 255u - row[1], 255u - row[2], 255u - row[3], out);
   }
+  check_rest(x, part);
   return outcome::decoded;
 }
 
@@ -199,15 +285,18 @@ std::string check_scans(std::string_view bytes, const jpeg_frame& frame) {
 
 } // namespace
 
-expected<pixel_grid> decode_jpeg(std::string_view bytes, const image_size& size) {
+expected<decoded_image> decode_jpeg(std::string_view bytes, const image_size& size,
+                                    const std::optional<jpeg_wish>& wish) {
   bounded_reader in{bytes};
   const auto frame = read_jpeg_frame(in);
   if (auto reason = check_scans(bytes, frame); !reason.empty())
     return refuse(std::move(reason));
-  pixel_grid pixels{size.width, size.height, 3};
+  const auto part = cut_of(frame, wish);
+  decoded_image result{pixel_grid{part.across, part.down, 3}};
   session x;
-  prepare(x, bytes, size);
-  switch (run(x, size, pixels)) {
+  prepare(x, bytes);
+  x.row.resize(size_t{part.across} * std::max(size.channels, 3u));
+  switch (run(x, size, part, result.pixels)) {
   case outcome::decoded: break;
   case outcome::other_size: return refuse("has another size than its header says");
   case outcome::other_colours: return refuse("has other colours than its header says");
@@ -218,7 +307,9 @@ expected<pixel_grid> decode_jpeg(std::string_view bytes, const image_size& size)
   }
   if (!has_all_scans(x.info))
     return refuse("is truncated: it lacks its last scans");
-  return pixels;
+  if (!part.is_whole())
+    result.part = decoded_part{size.width, size.height, part.divisor, part.left, part.top};
+  return result;
 }
 
 } // namespace ziyu::model

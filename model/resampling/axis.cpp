@@ -31,9 +31,9 @@ struct cubic {
 
 /// Places the output samples of an axis among its input samples.
 struct places {
-  places(int in, double extent, int64_t out_size, double reach)
-    : in_size(in), scale(extent / static_cast<double>(out_size)), stretch(std::max(scale, 1.0)),
-      support(reach * stretch) {}
+  places(int in, int64_t out_size, double reach)
+    : in_size(in), scale(static_cast<double>(in) / static_cast<double>(out_size)),
+      stretch(std::max(scale, 1.0)), support(reach * stretch) {}
 
   double center(int64_t i) const { return (static_cast<double>(i) + 0.5) * scale; }
 
@@ -42,7 +42,7 @@ struct places {
     const int first = std::max(static_cast<int>(center - support + 0.5), 0);
     const int last = std::min(static_cast<int>(center + support + 0.5), in_size);
     // NOLINTEND(bugprone-incorrect-roundings)
-    return {std::min(first, in_size - 1), std::max(last, 1)};
+    return {first, last};
   }
 
   int in_size;
@@ -95,16 +95,16 @@ double reach_of(preprocessing::interpolation filter) {
 
 } // namespace
 
-axis make_axis(int in_size, double extent, int64_t out_size, int64_t offset, int count,
+axis make_axis(int in_size, int64_t out_size, int64_t offset, int count,
                preprocessing::interpolation filter) {
-  const places at{in_size, extent, out_size, reach_of(filter)};
+  const places at{in_size, out_size, reach_of(filter)};
   return filter == preprocessing::interpolation::bicubic ? axis_of<cubic>(at, offset, count)
                                                          : axis_of<triangle>(at, offset, count);
 }
 
-sample_range read_by_axis(int in_size, double extent, int64_t out_size, int64_t offset, int count,
+sample_range read_by_axis(int in_size, int64_t out_size, int64_t offset, int count,
                           preprocessing::interpolation filter) {
-  const places at{in_size, extent, out_size, reach_of(filter)};
+  const places at{in_size, out_size, reach_of(filter)};
   return {at.around(at.center(offset)).begin, at.around(at.center(offset + count - 1)).end};
 }
 

@@ -36,13 +36,12 @@ struct sample_range {
 
 /// The axis that resizes `in_size` samples to `out_size`, of which it makes `count` from `offset`
 /// on. Takes 4 bytes for each weight.
-/// @param extent Where the samples' last one ends, if it is not whole: at most `in_size`.
 /// @pre in_size > 0, 0 < count, offset + count <= out_size
-axis make_axis(int in_size, double extent, int64_t out_size, int64_t offset, int count,
+axis make_axis(int in_size, int64_t out_size, int64_t offset, int count,
                preprocessing::interpolation filter);
 
 /// What `make_axis` of these would read, without its weights.
-sample_range read_by_axis(int in_size, double extent, int64_t out_size, int64_t offset, int count,
+sample_range read_by_axis(int in_size, int64_t out_size, int64_t offset, int count,
                           preprocessing::interpolation filter);
 
 /// Turns an axis round for an image that is stored backwards. The weights stay those of the upright

@@ -330,7 +330,7 @@ void run_worker(wire::unique_fd socket, model::classifier& by, const worker_sett
   set_process_title("ziyu-worker: standby", "ziyu-standby");
   const auto fd = socket.get();
   // The first inference after the fork copies shared pages.
-  if (auto ok = by.warm_up(1); !ok) {
+  if (auto ok = by.touch(); !ok) {
     std::fprintf(stderr, "ziyu-worker %d: %s\n", ::getpid(), ok.error().describe().c_str());
     ::_exit(exit_io);
   }

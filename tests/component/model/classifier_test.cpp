@@ -114,6 +114,7 @@ TEST_F(DigitsModel, GivesTheSameAnswerAgain) {
   const auto first = model->classify(digit, 10);
   ASSERT_TRUE(first);
   ASSERT_TRUE(model->warm_up());
+  ASSERT_TRUE(model->touch());
   for (int i = 0; i < 5; ++i) {
     const auto again = model->classify(digit, 10);
     ASSERT_TRUE(again);
@@ -144,6 +145,7 @@ TEST_F(DigitsModel, NeedsNoFurtherThread) {
   const auto before = threads();
   ASSERT_GT(before, 0);
   ASSERT_TRUE(model->warm_up());
+  ASSERT_TRUE(model->touch());
   const auto classes = nlohmann::json::parse(image("digits/labels.json"));
   ASSERT_TRUE(model->classify(image("digits/" + classes.begin().key()), 1));
   EXPECT_EQ(threads(), before);
