@@ -15,7 +15,7 @@ namespace ziyu::actors {
 /// The settings of fork servers.
 struct process_host_settings {
   std::filesystem::path executable; ///< ziyu-worker
-  std::string precision = "fp32";   ///< "fp32", "bf16" or "auto".
+  std::string precision = "fp32";   ///< "fp32", "bf16", "int8" or "auto".
   std::filesystem::path compiled;   ///< Packages; empty: in the model folder.
   uint64_t max_pixels = 0;
   uint64_t max_batch = 1;      ///< Images that a model may run together.

@@ -28,7 +28,7 @@ struct config {
   } topics;
   struct model {
     std::filesystem::path path;          ///< The folder `<name>/<version>`.
-    std::string precision = "fp32";      ///< "fp32", "bf16", "auto".
+    std::string precision = "fp32";      ///< "fp32", "bf16", "int8", "auto".
     std::filesystem::path compiled_path; ///< Empty: `compiled/` in the model folder.
     uint32_t top_k = 5;
   } model;

@@ -5,7 +5,9 @@
 #include "model/compiled/probe.hpp"
 
 #include <algorithm>
+#include <chrono>
 #include <cstdio>
+#include <map>
 #include <numeric>
 
 #include <time.h>
@@ -21,9 +23,10 @@ constexpr auto most_time_of_package = 1.1;
 constexpr auto measured_runs = 3;
 /// Larger batches than this time allows are left out: a fork server has a time to start in.
 constexpr uint64_t most_us = 5'000'000;
-/// For a probe: this, and so many times what TorchScript takes.
+/// For a probe: this, and so many times what TorchScript has taken, by the clock: what else runs on
+/// the machine slows both.
 constexpr std::chrono::milliseconds least_patience{5'000};
-constexpr uint64_t patience_factor = 3;
+constexpr auto patience_factor = 5;
 
 std::vector<std::filesystem::path> images_in(const std::filesystem::path& folder) {
   std::vector<std::filesystem::path> files;
@@ -49,6 +52,16 @@ uint32_t processor_us() {
   return static_cast<uint32_t>(now.tv_sec * 1'000'000 + now.tv_nsec / 1'000);
 }
 
+/// How far a package's answers to waves may be off, as a part of the largest answer.
+double tolerance_of(precision how) {
+  switch (how) {
+  case precision::fp32: return 1e-3;
+  case precision::bf16: return 0.1; // it has 8 bits, of which a deep model loses some
+  case precision::int8: return 0.5; // and waves are none of the images that its scales are made by
+  }
+  return 0;
+}
+
 /// TorchScript in fp32, and what the others are compared with.
 class reference {
 public:
@@ -57,8 +70,9 @@ public:
 
   /// Runs 1, 2, 4 ... up to `most` images, as many as the model takes and as time allows.
   void run(uint32_t most) {
+    const auto began = std::chrono::steady_clock::now();
     for (uint32_t rows = 1; rows <= std::max(most, 1u) && total_us() < most_us; rows *= 2) {
-      compiled::trial next{exact_.model().example(rows), {}};
+      compiled::trial next{exact_.model().example(rows), {}, UINT32_MAX};
       auto best = UINT32_MAX;
       for (auto i = 0; i < measured_runs; ++i) {
         const auto start = processor_us();
@@ -68,33 +82,43 @@ public:
           return;
         next.wanted = *answer;
       }
+      next.us = std::max(best, 1u);
+      fp32.batch_us.push_back(next.us);
       trials_.push_back(std::move(next));
-      fp32.batch_us.push_back(std::max(best, 1u));
+      passed_ = std::chrono::ceil<std::chrono::milliseconds>(std::chrono::steady_clock::now()
+                                                             - began);
     }
   }
 
-  /// Sets the agreement of `x` with fp32; says why it does not suffice.
-  std::string judge(classifier& fast, variant& x) const {
+  /// Says why `x`, whose time is known, may not serve; empty: it may. Sets its agreement with fp32,
+  /// unless it is too slow anyway: a fork server has a time to start in.
+  std::string judge(classifier& fast, variant& x) {
+    const auto files = images_in(agreement_);
+    if (files.size() < least_images)
+      return too_few(files.size());
+    if (share_of(x) > most_time)
+      return too_slow(x);
     size_t compared = 0, alike = 0;
-    for (const auto& file : images_in(agreement_)) {
+    for (const auto& file : files) {
       const auto bytes = read_input_file(file.string(), most_bytes);
-      if (!bytes)
+      const auto wanted = bytes ? label_of(file, *bytes) : std::nullopt;
+      if (!wanted)
         continue;
-      const auto wanted = exact_.classify(*bytes, 1), got = fast.classify(*bytes, 1);
-      if (!wanted || wanted->top_k.empty())
-        continue; // no image, or none of the labels
+      const auto got = fast.classify(*bytes, 1);
       ++compared;
-      alike += got && !got->top_k.empty() && got->top_k[0].index == wanted->top_k[0].index;
+      alike += got && !got->top_k.empty() && got->top_k[0].index == *wanted;
     }
     if (compared < least_images)
-      return "there are " + std::to_string(compared) + " images to compare by in "
-             + agreement_.string() + ", at least " + std::to_string(least_images)
-             + " are needed: put some of your own there";
+      return too_few(compared);
     x.agreement = static_cast<double>(alike) / static_cast<double>(compared);
     if (*x.agreement < least_agreement)
       return x.name + " gives " + percent(*x.agreement) + " of " + std::to_string(compared)
              + " images the same label, " + percent(least_agreement) + " are needed";
     return {};
+  }
+
+  std::string too_slow(const variant& x) const {
+    return x.name + " takes " + percent(share_of(x)) + " of the time of fp32 on this processor";
   }
 
   /// The time of `x` as a part of fp32's.
@@ -105,12 +129,33 @@ public:
     return measured_runs * std::accumulate(fp32.batch_us.begin(), fp32.batch_us.end(), uint64_t{0});
   }
 
+  /// How long the trials have taken, by the clock.
+  std::chrono::milliseconds passed() const { return passed_; }
+
   const std::vector<compiled::trial>& trials() const { return trials_; }
   variant fp32{"fp32", {}, {}, {}};
 
 private:
+  std::string too_few(size_t count) const {
+    return "there are " + std::to_string(count) + " images to compare by in " + agreement_.string()
+           + ", at least " + std::to_string(least_images)
+           + " are needed: put some of your own there";
+  }
+
+  /// The best label in fp32, found once; nothing if that is no image, or has none of the labels.
+  std::optional<uint32_t> label_of(const std::filesystem::path& file, std::string_view bytes) {
+    const auto [i, is_new] = labels_.try_emplace(file);
+    if (!is_new)
+      return i->second;
+    if (const auto answer = exact_.classify(bytes, 1); answer && !answer->top_k.empty())
+      i->second = answer->top_k[0].index;
+    return i->second;
+  }
+
   classifier& exact_;
+  std::map<std::filesystem::path, std::optional<uint32_t>> labels_;
   std::filesystem::path agreement_;
+  std::chrono::milliseconds passed_{0};
   std::vector<compiled::trial> trials_;
 };
 
@@ -122,10 +167,8 @@ expected<classifier> adopt(const compiled::package& package, precision how, cons
   if (trials.empty())
     return fail(errc::inference_failed, "TorchScript gives no answer to compare with");
   compiled::probe_limits limits;
-  // bf16 has 8 bits, of which a deep model loses some.
-  limits.tolerance = how == precision::bf16 ? 0.1 : 1e-3;
-  limits.patience = least_patience
-                    + std::chrono::milliseconds{by.total_us() * patience_factor / 1000};
+  limits.tolerance = tolerance_of(how);
+  limits.patience = least_patience + patience_factor * by.passed();
   const auto times = compiled::probe(package, trials, limits);
   if (!times)
     return tl::unexpected<error>(times.error());
@@ -152,22 +195,29 @@ public:
     : path_(path), limits_(limits), request_(request) {}
 
   expected<chosen_model> in(precision how) {
-    auto base = classifier::load(path_, limits_, how);
+    const auto script = how == precision::int8 ? precision::fp32 : how; // TorchScript has no int8
+    auto base = classifier::load(path_, limits_, script);
     if (!base)
       return tl::unexpected<error>(base.error());
-    const auto name = std::string{to_string(how)};
+    const auto name = std::string{to_string(script)};
     auto package = package_in(how, base->model().folder().sha256);
+    if (!package && how == precision::int8 && refused_.empty())
+      return fail(errc::model_missing,
+                  root().string()
+                    + " has no package in int8 for these weights; run "
+                      "tools/optimize_model.py --precision int8 on this machine, or "
+                      "set model.precision to another one");
     if (!package)
       return chosen_model{std::move(*base), name, {}, std::move(refused_)};
     // The reference is fp32, also for code in bf16.
-    auto exact = how == precision::fp32 ? std::move(base) : classifier::load(path_, limits_);
+    auto exact = script == precision::fp32 ? std::move(base) : classifier::load(path_, limits_);
     if (!exact)
       return tl::unexpected<error>(exact.error());
     auto code = package_beside(*exact, *package, how);
     if (code)
       return chosen_model{std::move(*code), compiled_name(how), {}, {}};
     return chosen_model{
-      std::move(how == precision::fp32 ? *exact : *base), name, {}, std::move(refused_)};
+      std::move(script == precision::fp32 ? *exact : *base), name, {}, std::move(refused_)};
   }
 
   expected<chosen_model> fastest() {
@@ -179,7 +229,7 @@ public:
     variants_.push_back(by.fp32);
     models_.emplace_back();
     const auto why = add_bf16(by);
-    for (const auto how : {precision::fp32, precision::bf16})
+    for (const auto how : {precision::fp32, precision::bf16, precision::int8})
       add_package(by, *exact, how);
     size_t best = 0;
     auto least = most_time;
@@ -188,8 +238,7 @@ public:
         least = by.share_of(variants_[best = i]);
     for (size_t i = 1; i < variants_.size(); ++i)
       if (i != best && variants_[i].why_not.empty())
-        variants_[i].why_not = variants_[i].name + " takes " + percent(by.share_of(variants_[i]))
-                               + " of the time of fp32 on this processor";
+        variants_[i].why_not = by.too_slow(variants_[i]);
     if (best != 0)
       return chosen_model{std::move(*models_[best]), variants_[best].name, variants_,
                           std::move(refused_)};
@@ -198,9 +247,12 @@ public:
   }
 
 private:
+  std::filesystem::path root() const {
+    return request_.compiled.empty() ? path_ / "compiled" : request_.compiled;
+  }
+
   std::optional<compiled::package> package_in(precision how, const std::string& sha256) {
-    const auto root = request_.compiled.empty() ? path_ / "compiled" : request_.compiled;
-    auto found = compiled::find_package(root, sha256, compiled::this_host(), to_string(how));
+    auto found = compiled::find_package(root(), sha256, compiled::this_host(), to_string(how));
     if (!found) {
       refused_.push_back("the compiled package in " + std::string{to_string(how)}
                          + " does not serve: " + found.error().message);
@@ -229,18 +281,18 @@ private:
     return {};
   }
 
-  std::string add_bf16(const reference& by) {
+  std::string add_bf16(reference& by) {
     variant row{"bf16", {}, {}, {}};
     auto fast = classifier::load(path_, limits_, precision::bf16);
-    row.why_not = fast ? by.judge(*fast, row) : fast.error().message;
     if (fast)
       row.batch_us = fast->model().measure_batches(request_.most_rows);
+    row.why_not = fast ? by.judge(*fast, row) : fast.error().message;
     models_.push_back(fast ? std::optional{std::move(*fast)} : std::nullopt);
     variants_.push_back(row);
     return row.why_not;
   }
 
-  void add_package(const reference& all, classifier& exact, precision how) {
+  void add_package(reference& all, classifier& exact, precision how) {
     const auto package = package_in(how, exact.model().folder().sha256);
     if (!package)
       return;
@@ -276,6 +328,7 @@ expected<chosen_model> choose_model(const std::filesystem::path& folder,
   switch (request.wish) {
   case precision_wish::fp32: return decision.in(precision::fp32);
   case precision_wish::bf16: return decision.in(precision::bf16);
+  case precision_wish::int8: return decision.in(precision::int8);
   case precision_wish::automatic: return decision.fastest();
   }
   return fail(errc::invalid_usage, "an unknown precision");

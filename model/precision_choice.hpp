@@ -15,7 +15,7 @@ struct choice_request {
 
 /// A way to run the model, and what it is worth on this machine.
 struct variant {
-  std::string name; ///< "fp32", "bf16", "fp32 compiled", "bf16 compiled"
+  std::string name; ///< "fp32", "bf16", "fp32 compiled", "bf16 compiled", "int8 compiled"
   /// Processor time for 1, 2, 4 ... images together, in microseconds; empty: not measured.
   std::vector<uint32_t> batch_us;
   /// The part of the images in `agreement/` with the same best label as in fp32.
@@ -38,14 +38,17 @@ struct chosen_model {
 ///
 /// `fp32` and `bf16` take the compiled package of that precision if there is one for this machine
 /// and these weights, if it survives a probe in a child process, answers as TorchScript does, and
-/// is no slower than TorchScript in fp32; else TorchScript.
+/// is no slower than TorchScript in fp32; else TorchScript. So does `int8`, which falls back to
+/// fp32.
 ///
-/// `automatic` compares TorchScript and packages in both precisions. bf16 is chosen only if at
-/// least 99 % of the images in the folder's `agreement/` (at least 32; the first 256 by name are
-/// used) get the same best label as with fp32. The fastest is chosen, if it takes at most 95 % of
-/// the processor time of TorchScript in fp32. A warning in the model folder says why bf16 is not.
+/// `automatic` compares TorchScript and packages in all precisions. bf16 and int8 are chosen only
+/// if at least 99 % of the images in the folder's `agreement/` (at least 32; the first 256 by name
+/// are used) get the same best label as with fp32. The fastest is chosen, if it takes at most 95 %
+/// of the processor time of TorchScript in fp32. A warning in the model folder says why bf16 is
+/// not.
 ///
-/// Errors: those of `classifier::load`; with `automatic`, those of fp32 only.
+/// Errors: those of `classifier::load`; with `automatic`, those of fp32 only. `model_missing` with
+/// `int8` when there is no package in int8 for any machine.
 expected<chosen_model> choose_model(const std::filesystem::path& folder,
                                     const decode_limits& limits, const choice_request& request);
 

@@ -47,7 +47,7 @@ public:
   /// them once on zeros. Errors: `model_corrupt` (not TorchScript),
   /// `model_mismatch` (does not accept [1, C, crop_height, crop_width], or does
   /// not answer [1, classes] of finite numbers), `labels_mismatch`.
-  /// The folder's precision becomes `how`.
+  /// The folder's precision becomes `how`, which must not be int8 (`model_mismatch`).
   static expected<predictor> load(const model_folder& folder, precision how = precision::fp32);
 
   /// The same with code that has been compiled for the weights of `folder`, with the errors of the
@@ -92,7 +92,7 @@ public:
   /// Adds to the warnings of `folder()`.
   void warn(std::string why);
 
-  /// The numbers that inputs and weights have.
+  /// The numbers that it computes with; its input is bfloat16 in bf16, else float32.
   precision computes_in() const;
   uint32_t classes() const;
   const model_folder& folder() const;

@@ -12,6 +12,11 @@ and g++.
 
   tools/optimize_model.py models/resnet18/1
   tools/optimize_model.py /mnt/models/vit/3 --output /var/cache/ziyu --precision bf16
+  tools/optimize_model.py models/resnet18/1 --precision int8 --calibration photos/
+
+int8 finds its scales by the first 128 images of a folder by name, at least 16. They should be like those that will come,
+and not those of agreement/, by which model.precision auto judges the result. The program fails if the code that it has
+made has no int8 convolutions.
 """
 
 import argparse
@@ -27,9 +32,10 @@ import warnings
 from pathlib import Path
 
 import compiled_package
+import int8_graph
 import model_files
 
-PRECISIONS = ("fp32", "bf16")
+PRECISIONS = ("fp32", "bf16", "int8")
 
 
 def say(text: str) -> None:
@@ -44,7 +50,7 @@ class folder_of_model:
             raise SystemExit(f"{path / 'model.json'} cannot be read: {problem}") from None
         self.weights = path / description["weights"]
         self.sha256 = description["sha256"].lower()
-        shape = description["input"]
+        self.input = shape = description["input"]
         self.shape = (1 if shape["channels"] == "grey" else 3, shape["height"], shape["width"])
         if not self.weights.is_file():
             raise SystemExit(f"no weights {self.weights}")
@@ -59,13 +65,17 @@ class folder_of_model:
         return values.to(memory_format=torch.channels_last)
 
 
-def traced(module, example):
+def operators_of(module, example):
     """The operators that TorchScript runs for inputs of this shape, as a graph that torch.export takes. TorchScript
     itself it does not take; the converter that torch has for it is deprecated."""
-    import torch
     from torch.fx.experimental.proxy_tensor import make_fx
 
-    graph = make_fx(lambda x: module(x), tracing_mode="real", pre_dispatch=True, _allow_non_fake_inputs=True)(example)
+    return make_fx(lambda x: module(x), tracing_mode="real", pre_dispatch=True, _allow_non_fake_inputs=True)(example)
+
+
+def exported(graph, example):
+    import torch
+
     # AOTInductor knows how to pack the weights of this form, and how to fold batch norms into it.
     for node in graph.graph.find_nodes(op="call_function", target=torch.ops.aten._convolution.default):
         node.target = torch.ops.aten.convolution.default
@@ -103,11 +113,11 @@ def compile_rows(graph, example, folder: Path) -> None:
         torch._inductor.aot_compile(graph, (example,), options=options)
 
 
-def make_package(model: folder_of_model, precision: str, most: int, staging: Path) -> int:
+def make_package(model: folder_of_model, precision: str, most: int, staging: Path, quantizer=None) -> int:
     """Writes the package of a precision; returns the largest number of images that it takes together."""
     import torch
 
-    dtype = {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32  # what inputs are
     module = torch.jit.load(str(model.weights), map_location="cpu").eval().to(dtype)
     package = compiled_package.writer(staging, sha256=model.sha256, torch=torch.__version__.split("+")[0],
                                       precision=precision)
@@ -118,10 +128,16 @@ def make_package(model: folder_of_model, precision: str, most: int, staging: Pat
         if rows > 1 and (why := mixes_rows(module, example)):
             say(f"{precision}: no more than {rows // 2} images together: {why}")
             break
+        operators, remark = operators_of(module, example), ""
         with tempfile.TemporaryDirectory(prefix=".rows-", dir=staging) as made:
-            compile_rows(traced(module, example), example, Path(made))
+            if quantizer:
+                convolutions = int8_graph.count_convolutions(operators)
+                compile_rows(quantizer.quantized(operators, example), example, Path(made))
+                remark = ": " + int8_graph.require_int8(Path(made), convolutions)
+            else:
+                compile_rows(exported(operators, example), example, Path(made))
             package.add(rows, Path(made))
-        say(f"{precision}: compiled for {rows} image{'s' * (rows > 1)} in {time.monotonic() - start:.0f} s")
+        say(f"{precision}: compiled for {rows} image{'s' * (rows > 1)} in {time.monotonic() - start:.0f} s{remark}")
         rows *= 2
     package.close()
     return rows // 2
@@ -132,6 +148,8 @@ def parse_options():
     add = parser.add_argument
     add("folder", type=Path, help="model folder <name>/<version>")
     add("--precision", action="append", choices=PRECISIONS, help="may be repeated (default: fp32 and bf16)")
+    add("--calibration", type=Path, metavar="FOLDER",
+        help="images to find the scales of int8 by (default: calibration/ in the model folder)")
     add("--max-batch", type=int, default=16, metavar="N", choices=[1, 2, 4, 8, 16],
         help="most images that run together, 1 to 16 (default: %(default)s, as batching.max_jobs)")
     add("--output", type=Path, metavar="FOLDER",
@@ -147,9 +165,12 @@ def put_in_place(staging: Path, target: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def optimize(options) -> None:
-    model = folder_of_model(options.folder)
-    target = (options.output or options.folder / "compiled") / model.sha256[:16]
+def optimize(path: Path, output: Path | None = None, precisions=("fp32", "bf16"), most: int = 16,
+             calibration: Path | None = None) -> list[str]:
+    """Compiles the model of the folder `path`; returns a line for each package."""
+    model = folder_of_model(path)
+    target = (output or path / "compiled") / model.sha256[:16]
+    lines = []
     with tempfile.TemporaryDirectory(prefix="ziyu-optimize-") as cache:
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = cache
         import torch
@@ -158,7 +179,11 @@ def optimize(options) -> None:
         torch.set_num_threads(1)  # else code with threads is made; a fork server must have one thread
         host = compiled_package.this_host(torch.__version__.split("+")[0])
         target /= host.folder()
-        for precision in options.precision or PRECISIONS:
+        for precision in precisions:
+            quantizer = None
+            if precision == "int8":
+                images = int8_graph.calibration_inputs(calibration or path / "calibration", model.input)
+                quantizer = int8_graph.quantizer(images, host.isa)
             try:
                 target.mkdir(parents=True, exist_ok=True)
                 staging = Path(tempfile.mkdtemp(prefix=f".{precision}.", dir=target))
@@ -166,20 +191,23 @@ def optimize(options) -> None:
                 raise SystemExit(f"cannot write {target}: {problem.strerror}; --output names another place") from None
             try:
                 with torch.no_grad():
-                    most = make_package(model, precision, options.max_batch, staging)
+                    together = make_package(model, precision, most, staging, quantizer)
                 staging.chmod(0o755)
                 put_in_place(staging, target / precision)
             finally:
                 shutil.rmtree(staging, ignore_errors=True)
             size = sum(file.stat().st_size for file in (target / precision).iterdir())
-            print(f"{target / precision}: {precision}, up to {most} images together, {size / 1e6:.1f} MB")
+            lines.append(f"{target / precision}: {precision}, up to {together} images together, {size / 1e6:.1f} MB")
+    return lines
 
 
 def main() -> None:
     options = parse_options()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what is half written goes
     try:
-        optimize(options)
+        for line in optimize(options.folder, options.output, options.precision or ("fp32", "bf16"), options.max_batch,
+                             options.calibration):
+            print(line)
     except KeyboardInterrupt:
         sys.exit(130)
 

@@ -31,7 +31,7 @@ struct batch_code {
 /// What tools/optimize_model.py makes for one precision.
 struct package {
   std::filesystem::path path;
-  std::string precision; ///< "fp32", "bf16"
+  std::string precision; ///< "fp32", "bf16", "int8"
   std::filesystem::path constants;
   std::vector<batch_code> batches; ///< For 1, 2, 4 ... images.
 };

@@ -27,6 +27,8 @@ using clock = std::chrono::steady_clock;
 using nlohmann::json;
 
 constexpr auto measured_runs = 3;
+/// Code that takes so many times what TorchScript takes serves in no case.
+constexpr auto hopeless = 3;
 
 /// Of this thread.
 int64_t processor_us() {
@@ -75,6 +77,8 @@ expected<std::vector<uint32_t>> try_out(const package& x, const std::vector<tria
                       "it gives " + std::to_string(each.input.size(0)) + " images " + wrong);
       }
       times.push_back(static_cast<uint32_t>(std::clamp<int64_t>(best, 1, UINT32_MAX)));
+      if (best / hopeless > each.us)
+        break;
     }
   } catch (const std::exception& e) {
     const std::string text = e.what();

@@ -5,6 +5,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <chrono>
+#include <cstdint>
 #include <vector>
 
 namespace ziyu::model::compiled {
@@ -12,6 +13,7 @@ namespace ziyu::model::compiled {
 /// An input, and what TorchScript in fp32 answers to it.
 struct trial {
   at::Tensor input, wanted; ///< [rows, ...], [rows, classes]
+  uint32_t us = UINT32_MAX; ///< The processor time that TorchScript takes.
 };
 
 struct probe_limits {
@@ -21,7 +23,8 @@ struct probe_limits {
 
 /// Tries a package in a child process: code for another processor may kill it, hang or answer
 /// nonsense. The child loads the package and runs each of the `trials` (of 1, 2, 4 ... rows).
-/// Returns the processor time of each in microseconds, the best of three runs. Errors, with what
+/// Returns the processor time of each in microseconds, the best of three runs; after one that takes
+/// more than three times what TorchScript takes, no larger ones are run. Errors, with what
 /// was wrong: `worker_died`, `timeout`, `model_mismatch` (other answers, or threads), and those of
 /// `compiled_model::load`. The caller must have one thread.
 expected<std::vector<uint32_t>> probe(const package& x, const std::vector<trial>& trials,

@@ -141,8 +141,8 @@ int main(int argc, char** argv) {
   app.add_option("--hard-limit-bytes", settings.hard_limit_bytes,
                  "Private memory that no worker may reach (internal)");
   std::string precision{to_string(model::precision_wish::fp32)};
-  app.add_option("--precision", precision, "fp32 (default), bf16, or auto")
-    ->check(CLI::IsMember({"fp32", "bf16", "auto"}));
+  app.add_option("--precision", precision, "fp32 (default), bf16, int8, or auto")
+    ->check(CLI::IsMember({"fp32", "bf16", "int8", "auto"}));
   app.add_option("--compiled-path", settings.model.compiled,
                  "Packages of tools/optimize_model.py (default: compiled/ in the model folder)");
   app.add_option("--max-batch", settings.model.most_rows, "Images that run together (internal)")

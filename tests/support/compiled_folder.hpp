@@ -17,7 +17,16 @@ namespace ziyu::test {
 using nlohmann::json;
 
 /// How the code of a package behaves.
-enum conduct : int { well, illegal_instruction, hangs, is_slow, starts_a_thread, ends, throws };
+enum conduct : int {
+  well,
+  illegal_instruction,
+  hangs,
+  is_slow,
+  starts_a_thread,
+  ends,
+  throws,
+  other_labels ///< To images; to inputs without a number above 0.5 it answers well.
+};
 
 /// A model folder whose TorchScript answers the first two numbers of each row, times 3, and a
 /// package for it, made by hand (tests/workers/compiled_code.cpp).
@@ -56,13 +65,14 @@ struct compiled_folder {
     ASSERT_TRUE(write_file(file, content));
   }
 
-  std::filesystem::path place(const model::compiled::host& of) const {
-    return folder / "compiled" / sha256.substr(0, 16) / of.folder() / "fp32";
+  std::filesystem::path place(const model::compiled::host& of,
+                              const std::string& precision = "fp32") const {
+    return folder / "compiled" / sha256.substr(0, 16) / of.folder() / precision;
   }
 
   /// With code for 1 and 2 images.
-  void put_package(float scale = 3, conduct how = well) {
-    const auto at = place(here);
+  void put_package(float scale = 3, conduct how = well, const std::string& precision = "fp32") {
+    const auto at = place(here, precision);
     std::filesystem::create_directories(at);
     const float values[] = {scale, static_cast<float>(how)};
     write(at / "constants.bin", {reinterpret_cast<const char*>(values), sizeof values});
@@ -85,7 +95,7 @@ struct compiled_folder {
                      {"model", here.model},
                      {"isa", here.isa},
                      {"torch", here.torch}}},
-                   {"precision", "fp32"},
+                   {"precision", precision},
                    {"constants", "constants.bin"},
                    {"batches", json::array()}};
     for (const auto rows : {1, 2}) {
@@ -96,6 +106,21 @@ struct compiled_folder {
         {{"rows", rows}, {"library", library}, {"constants", constants}});
     }
     write(at / "package.json", description.dump());
+  }
+
+  /// Bitmaps of 4 x 4 pixels, of which the first two differ.
+  void put_agreement(int count) const {
+    std::filesystem::create_directories(folder / "agreement");
+    for (auto i = 0; i < count; ++i) {
+      // A header of 54 bytes: the size of the file, where the pixels begin, 40 bytes that say 4 x 4
+      // of 24 bits. Rows come from below.
+      std::string bytes = "BM";
+      for (const uint32_t x : {102u, 0u, 54u, 40u, 4u, 4u, 24u << 16 | 1u, 0u, 48u, 0u, 0u, 0u, 0u})
+        bytes.append(reinterpret_cast<const char*>(&x), sizeof x);
+      bytes.append(48, '\0');
+      bytes.replace(54 + 36 + i % 2 * 3, 3, 3, static_cast<char>(255 - i));
+      write(folder / "agreement" / (std::to_string(i) + ".bmp"), bytes);
+    }
   }
 
   temp_dir dir;

@@ -139,6 +139,60 @@ TEST_F(CompiledPackage, IsComparedByAutoWithTorchScript) {
   EXPECT_EQ(names, (std::vector<std::string>{"fp32", "bf16", "fp32 compiled"}));
 }
 
+TEST_F(CompiledPackage, InInt8ServesOnRequest) {
+  put_package(3.2F, well, "int8"); // it is less exact
+  auto chosen = choose(precision_wish::int8);
+  ASSERT_TRUE(chosen) << chosen.error().describe();
+  EXPECT_EQ(chosen->name, "int8 compiled");
+  EXPECT_THAT(chosen->refused, testing::IsEmpty());
+  auto& model = chosen->by.model();
+  EXPECT_EQ(model.folder().precision, "int8");
+  EXPECT_EQ(chosen->by.input().batch(1).scalar_type(), at::kFloat);
+  EXPECT_EQ(model.predict(model.example(3), 1).size(), 3u);
+}
+
+TEST_F(CompiledPackage, InInt8ThatDoesNotServeIsReplacedByFp32) {
+  put_package(3, illegal_instruction, "int8");
+  const auto chosen = choose(precision_wish::int8);
+  ASSERT_TRUE(chosen) << chosen.error().describe();
+  EXPECT_EQ(chosen->name, "fp32");
+  EXPECT_EQ(chosen->by.model().folder().precision, "fp32");
+  ASSERT_EQ(chosen->refused.size(), 1u);
+  EXPECT_THAT(chosen->refused.front(), HasSubstr("its code ended with signal 4"));
+}
+
+TEST_F(CompiledPackage, InInt8MustBeThereWhenItIsAskedFor) {
+  const auto chosen = choose(precision_wish::int8);
+  ASSERT_FALSE(chosen);
+  EXPECT_EQ(chosen.error().code, errc::model_missing);
+  EXPECT_THAT(chosen.error().message, HasSubstr("tools/optimize_model.py --precision int8"));
+}
+
+TEST_F(CompiledPackage, InInt8IsChosenByAutoWhereItAgrees) {
+  put_package(3, well, "int8");
+  std::filesystem::remove_all(place(here)); // fp32
+  auto chosen = choose(precision_wish::automatic);
+  ASSERT_TRUE(chosen) << chosen.error().describe();
+  EXPECT_EQ(chosen->name, "fp32") << "there are no images to judge by";
+  put_agreement(32);
+  chosen = choose(precision_wish::automatic);
+  ASSERT_TRUE(chosen) << chosen.error().describe();
+  EXPECT_EQ(chosen->name, "int8 compiled");
+  EXPECT_EQ(chosen->variants.back().agreement, 1.0);
+}
+
+TEST_F(CompiledPackage, InInt8IsNotChosenByAutoWhereItDisagrees) {
+  put_package(3, other_labels, "int8");
+  std::filesystem::remove_all(place(here)); // fp32
+  put_agreement(32);
+  const auto chosen = choose(precision_wish::automatic);
+  ASSERT_TRUE(chosen) << chosen.error().describe();
+  EXPECT_NE(chosen->name, "int8 compiled");
+  EXPECT_EQ(chosen->variants.back().agreement, 0.0);
+  EXPECT_THAT(chosen->variants.back().why_not, HasSubstr("0.0 % of 32 images the same label"));
+  EXPECT_THAT(chosen->refused, testing::IsEmpty()) << "it works, but is not exact enough";
+}
+
 TEST(CompiledHost, IsReadFromCpuinfo) {
   const auto x = compiled::host_of("processor\t: 0\nvendor_id\t: AuthenticAMD\ncpu family\t: 25\n"
                                    "model\t\t: 17\nmodel name\t: AMD EPYC\n"

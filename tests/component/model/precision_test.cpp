@@ -121,7 +121,8 @@ TEST(Precision, AutoChoosesOneOfThemByWhatItHasMeasured) {
 }
 
 TEST(Precision, HasNames) {
-  for (const auto x : {precision_wish::fp32, precision_wish::bf16, precision_wish::automatic}) {
+  for (const auto x : {precision_wish::fp32, precision_wish::bf16, precision_wish::int8,
+                       precision_wish::automatic}) {
     precision_wish read{};
     EXPECT_TRUE(from_string(to_string(x), read));
     EXPECT_EQ(read, x);

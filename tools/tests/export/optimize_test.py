@@ -21,11 +21,12 @@ class Compiled(WithWorker):
 
     def test_digits_get_the_labels_of_fp32(self):
         folder = self.folder / "compiled"
-        subprocess.run([sys.executable, TOOLS / "optimize_model.py", DIGITS, "--output", folder, "--max-batch", "1"],
-                       timeout=900, check=True)
+        subprocess.run([sys.executable, TOOLS / "optimize_model.py", DIGITS, "--output", folder, "--max-batch", "1",
+                        "--precision", "fp32", "--precision", "bf16", "--precision", "int8",
+                        "--calibration", ROOT / "tests/data/digits"], timeout=900, check=True)
         wanted, _ = self.classify("fp32", self.folder)
         self.assertEqual(len(wanted), 360)
-        for precision in ("fp32", "bf16"):
+        for precision in ("fp32", "bf16", "int8"):
             got, said = self.classify(precision, folder)
             # A package may be slower than TorchScript on this machine; any other reason is a mistake.
             if "of the time of TorchScript in fp32" not in said:
