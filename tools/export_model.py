@@ -8,7 +8,9 @@
     tools/export_model.py timm:vit_base_patch16_224 --checkpoint pytorch_model.pt --rename mmcls \\
         --labels labels.txt --name general-recognition --version 2 --preprocessing resize224
 
-writes OUTPUT/NAME/VERSION/{model.pt,labels.txt,model.json}. Without --pretrained or --checkpoint a torchvision or timm
+writes OUTPUT/NAME/VERSION/{model.pt,labels.txt,model.json}. With --format pt2 it has compiled/ too: packages in fp32 and
+bf16 for this machine, as tools/optimize_model.py makes them. model.pt stays, for other machines and as what Ziyu falls
+back to. Without --pretrained or --checkpoint a torchvision or timm
 model has random weights, and nothing is downloaded. A checkpoint must fit the architecture exactly; nothing is skipped
 silently.
 
@@ -37,6 +39,7 @@ import export_proof
 import label_text
 import model_files
 import model_input
+import optimize_model
 import weights_format
 from model_input import IMAGENET
 
@@ -476,6 +479,10 @@ def parse_options():
         help="what makes confidences of the model's answers: softmax, one label an image (default); sigmoid, several "
              "labels (default for multi_label_classification of Hugging Face); none, where the model does it itself")
     add("--threshold", type=float, help="labels below it are not answered (default with sigmoid: 0.5)")
+    add("--format", choices=["pt", "pt2"], default="pt",
+        help="pt: TorchScript (default); pt2: and compiled for this machine by AOTInductor, which takes some minutes")
+    add("--max-batch", type=int, default=16, metavar="N", choices=[1, 2, 4, 8, 16],
+        help="with --format pt2: most images that run together, 1 to 16 (default: %(default)s, as batching.max_jobs)")
     add("--proof", choices=["auto", "required", "skip"], default="auto",
         help="auto: prove the export if there is a ziyu-worker (default)")
     add("--proof-images", type=int, default=20, metavar="N", help="default: %(default)s")
@@ -536,10 +543,13 @@ def export(options) -> None:
             folder, name=name, version=options.version, labels=labels, preprocessing=preprocessing,
             activation=activation, threshold=threshold,
             notes=f"Exported from {options.model} ({origin.library}), {origin.weights} weights.")
+        packages = optimize_model.optimize(folder, most=options.max_batch) if options.format == "pt2" else []
         proof = prove(options, folder, origin, model, preprocessing, own, activation, threshold, classes)
         size = (folder / "model.pt").stat().st_size
     print(f"{options.output / name / options.version}: {classes} classes, {size / 1e6:.1f} MB, {origin.weights} weights, "
           f"TorchScript differs from the original by at most {difference:.2g}")
+    for line in packages:
+        print(line.replace(str(folder), str(options.output / name / options.version)))
     print(proof)
 
 

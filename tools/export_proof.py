@@ -7,6 +7,7 @@ import json
 import math
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -85,6 +86,9 @@ def served(worker: Path, folder: Path, files: list[Path], classes: int) -> list[
                               timeout=120 + 60 * len(files))
     except (OSError, subprocess.TimeoutExpired) as problem:
         raise SystemExit(f"{worker} cannot run the exported folder: {problem}") from None
+    for line in done.stderr.splitlines():
+        if " does not serve: " in line:  # a compiled package: TorchScript has answered
+            print(line.replace(str(folder), "the folder"), file=sys.stderr)
     lines = []
     for line in done.stdout.splitlines():
         try:
