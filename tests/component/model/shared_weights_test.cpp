@@ -42,7 +42,7 @@ TEST(SharedWeights, LieInOneMappingThatNobodyCanWriteToWhileTheModelLives) {
     EXPECT_EQ(mappings().size(), 2u) << "each model has its own";
     const auto answer = user->classify(read_file(image).value(), 1);
     ASSERT_TRUE(answer) << answer.error().describe();
-    EXPECT_EQ(answer->top_k[0].label, "0");
+    EXPECT_EQ(answer->top_k[0].index, 0u);
     EXPECT_TRUE(user->model().folder().warnings.empty());
   }
   EXPECT_THAT(mappings(), testing::IsEmpty());

@@ -104,7 +104,7 @@ INSTANTIATE_TEST_SUITE_P(
     settings_case{{"memory.worker_budget_bytes=42MiB", "memory.worker_hard_limit_bytes=63MiB",
                    "jobs.max_pixels=24000000"},
                   "jobs.max_pixels"},
-    settings_case{{"memory.worker_budget_bytes=2MiB"}, "a fresh worker already has"},
+    settings_case{{"memory.worker_budget_bytes=1MiB"}, "a fresh worker already has"},
     settings_case{{"memory.worker_hard_limit_bytes=256MiB"}, "memory.worker_hard_limit_bytes"},
     settings_case{{"memory.worker_hard_limit_bytes=257MiB"}, "no job would have room"},
     settings_case{{"jobs.max_pixels=1"}, "no job would have room"},
