@@ -88,8 +88,11 @@ bool death_watch::wait(uint32_t seen) {
     std::lock_guard guard{mutex_};
     if (stopping_)
       return false;
-    for (const auto& [worker, x] : entries_)
+    for (const auto& [worker, x] : entries_) {
       words.push_back(wait_for(x.line.word(), x.line.arm()));
+      if (x.line.is_broken()) // since the look: nothing would change any more
+        return true;
+    }
   }
   if (::syscall(SYS_futex_waitv, words.data(), words.size(), 0, nullptr, 0) >= 0 || errno == EAGAIN
       || errno == EINTR)
