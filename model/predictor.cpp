@@ -157,9 +157,6 @@ expected<predictor> predictor::load(const model_folder& folder, precision how) {
       module.to(at::kBFloat16);
     use_channels_last(module);
     result->module = torch::jit::freeze(module);
-    if (auto shared = share_weights(result->module); !shared)
-      result->folder.warnings.push_back("each worker gets a copy of the weights: "
-                                        + shared.error().message);
   } catch (const std::exception& e) {
     return fail(errc::model_corrupt, weights + " is not a TorchScript model that libtorch "
                                        + torch_version() + " can load: " + reason(e)
@@ -323,6 +320,10 @@ expected<prediction> predictor::rank(const at::Tensor& logits, int64_t which,
     result.push_back({order[i], score, state_->folder.labels[order[i]]});
   }
   return result;
+}
+
+expected<uint64_t> predictor::share_weights() {
+  return state_->code ? 0 : model::share_weights(state_->module);
 }
 
 void predictor::warn(std::string why) { state_->folder.warnings.push_back(std::move(why)); }

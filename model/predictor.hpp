@@ -89,6 +89,11 @@ public:
   /// Activation and ranking of a row of what `forward` returned.
   expected<prediction> rank(const at::Tensor& logits, int64_t row, uint32_t top_k) const;
 
+  /// Moves the weights into pages that processes share, for a process that is going to fork
+  /// (model/shared_weights.hpp). What it loads later has weights of its own, as a leak must have.
+  /// @returns The bytes moved: 0 for compiled code, whose weights are shared already. Errors: `io`.
+  expected<uint64_t> share_weights();
+
   /// Adds to the warnings of `folder()`.
   void warn(std::string why);
 

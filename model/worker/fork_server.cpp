@@ -218,6 +218,8 @@ int run_fork_server(const std::filesystem::path& folder, const model::decode_lim
   }
   print_choice(*chosen);
   auto* by = &chosen->by;
+  if (auto shared = by->model().share_weights(); !shared)
+    by->model().warn("each worker gets a copy of the weights: " + shared.error().message);
   wire::server_ready news;
   const auto& m = by->model().folder();
   for (const auto& x : m.warnings)

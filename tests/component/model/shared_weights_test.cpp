@@ -35,10 +35,14 @@ TEST(SharedWeights, LieInOneMappingThatNobodyCanWriteToWhileTheModelLives) {
   {
     auto by = classifier::load(folder);
     ASSERT_TRUE(by) << by.error().describe();
+    const auto shared = by->model().share_weights();
+    ASSERT_TRUE(shared) << shared.error().describe();
+    EXPECT_GT(*shared, 10'000u);
     EXPECT_THAT(mappings(), testing::ElementsAre("r--s"));
     const auto moved = std::move(*by);
     auto user = classifier::load(folder);
     ASSERT_TRUE(user) << user.error().describe();
+    ASSERT_TRUE(user->model().share_weights());
     EXPECT_EQ(mappings().size(), 2u) << "each model has its own";
     const auto answer = user->classify(read_file(image).value(), 1);
     ASSERT_TRUE(answer) << answer.error().describe();
@@ -46,4 +50,15 @@ TEST(SharedWeights, LieInOneMappingThatNobodyCanWriteToWhileTheModelLives) {
     EXPECT_TRUE(user->model().folder().warnings.empty());
   }
   EXPECT_THAT(mappings(), testing::IsEmpty());
+}
+
+// A worker that leaks models must be seen to grow: shared pages are not in what it counts.
+TEST(SharedWeights, OfAModelThatIsLoadedLaterAreItsOwn) {
+  const auto folder = std::filesystem::path{test::source_dir()} / "models/digits/1";
+  auto first = classifier::load(folder);
+  ASSERT_TRUE(first) << first.error().describe();
+  ASSERT_TRUE(first->model().share_weights());
+  const auto later = classifier::load(folder);
+  ASSERT_TRUE(later) << later.error().describe();
+  EXPECT_EQ(mappings().size(), 1u);
 }

@@ -6,6 +6,7 @@
 #include <gmock/gmock.h>
 
 #include <algorithm>
+#include <filesystem>
 
 using namespace ziyu;
 using namespace ziyu::test;
@@ -39,4 +40,14 @@ TEST(ForkServer, ServesWithTorchScriptWhereItsPackageDies) {
   const auto answer = x.run(digit_image(3));
   ASSERT_TRUE(answer) << answer.error().describe();
   EXPECT_EQ(answer->top_k.size(), 2u);
+}
+
+// In TorchScript that takes as long for 8 images as for one, whatever else the machine does.
+TEST(ForkServer, TellsTheLargestBatchThatIsWorthWhile) {
+  const compiled_folder model;
+  std::filesystem::remove_all(model.folder / "compiled");
+  fork_server_process server{model.folder, {"--max-batch", "8"}};
+  const auto news = server.expect_frame<wire::server_ready>();
+  EXPECT_EQ(news.variant, "fp32");
+  EXPECT_EQ(news.largest_batch(), 8u);
 }
