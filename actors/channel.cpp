@@ -30,7 +30,7 @@ struct channel_state {
   wire::conversation talk; ///< The conversation with a worker.
   caf::actor owner;
   bool closed = false;
-  wire::unique_fd socket;         ///< The scribe's, by another descriptor. None once it is closed.
+  unique_fd socket;               ///< The scribe's, by another descriptor. None once it is closed.
   uint64_t frames = 0;            ///< Complete frames so far.
   std::optional<uint64_t> timed;  ///< The frame with a deadline, by the number of frames before it.
   std::optional<uint64_t> graced; ///< The frame whose deadline has passed, likewise.
@@ -41,12 +41,12 @@ static_assert(!std::is_aggregate_v<channel_state>);
 
 using self_ptr = caf::stateful_actor<channel_state, caf::io::broker>*;
 
-caf::io::connection_handle adopt(self_ptr self, wire::unique_fd socket) {
+caf::io::connection_handle adopt(self_ptr self, unique_fd socket) {
   using caf::io::network::default_multiplexer;
   auto& backend = dynamic_cast<default_multiplexer&>(self->system().middleman().backend());
   // The multiplexer writes until the socket would block.
   ::fcntl(socket.get(), F_SETFL, ::fcntl(socket.get(), F_GETFL) | O_NONBLOCK);
-  self->state.socket = wire::unique_fd{::fcntl(socket.get(), F_DUPFD_CLOEXEC, 0)};
+  self->state.socket = unique_fd{::fcntl(socket.get(), F_DUPFD_CLOEXEC, 0)};
   auto scribe = backend.new_scribe(static_cast<caf::io::network::native_socket>(socket.release()));
   auto handle = scribe->hdl();
   self->add_scribe(std::move(scribe));
@@ -59,7 +59,7 @@ caf::io::connection_handle adopt(self_ptr self, wire::unique_fd socket) {
 /// @param on_sent Called with the bytes of each frame for the peer.
 /// @param on_closed Called once, with the reason if the peer broke the protocol.
 template <class OnFrame, class OnSent, class OnClosed>
-caf::behavior behave(self_ptr self, wire::unique_fd socket, wire::stream from, OnFrame on_frame,
+caf::behavior behave(self_ptr self, unique_fd socket, wire::stream from, OnFrame on_frame,
                      OnSent on_sent, OnClosed on_closed) {
   self->state.reader = wire::frame_reader{from};
   auto handle = adopt(self, std::move(socket));
@@ -119,10 +119,10 @@ caf::behavior behave(self_ptr self, wire::unique_fd socket, wire::stream from, O
 
 } // namespace
 
-caf::actor spawn_channel(caf::actor_system& system, uint64_t worker, wire::unique_fd socket,
+caf::actor spawn_channel(caf::actor_system& system, uint64_t worker, unique_fd socket,
                          caf::actor supervisor, on_assigned assigned) {
   // Copyable for the actor's factory; its only call empties it.
-  auto holder = std::make_shared<wire::unique_fd>(std::move(socket));
+  auto holder = std::make_shared<unique_fd>(std::move(socket));
   return system.middleman().spawn_broker([=](self_ptr self) {
     self->state.owner = supervisor;
     return behave(
@@ -151,9 +151,9 @@ caf::actor spawn_channel(caf::actor_system& system, uint64_t worker, wire::uniqu
   });
 }
 
-caf::actor spawn_control(caf::actor_system& system, uint64_t server, wire::unique_fd socket,
+caf::actor spawn_control(caf::actor_system& system, uint64_t server, unique_fd socket,
                          caf::actor supervisor) {
-  auto holder = std::make_shared<wire::unique_fd>(std::move(socket));
+  auto holder = std::make_shared<unique_fd>(std::move(socket));
   return system.middleman().spawn_broker([=](self_ptr self) {
     return behave(
       self, std::move(*holder), wire::stream::from_server,

@@ -18,12 +18,12 @@ namespace ziyu::actors {
 /// within 10 s. An exit message closes the socket.
 /// @param assigned Called, on the channel's thread, with each `assign` that is sent.
 using on_assigned = std::function<void(const wire::assign&)>;
-caf::actor spawn_channel(caf::actor_system& system, uint64_t worker, wire::unique_fd socket,
+caf::actor spawn_channel(caf::actor_system& system, uint64_t worker, unique_fd socket,
                          caf::actor supervisor, on_assigned assigned = {});
 
 /// The same for a fork server's control socket. Sends `server_frame` and, once, `server_closed`.
 /// The socket's descriptor may be used to send frames with descriptors.
-caf::actor spawn_control(caf::actor_system& system, uint64_t server, wire::unique_fd socket,
+caf::actor spawn_control(caf::actor_system& system, uint64_t server, unique_fd socket,
                          caf::actor supervisor);
 
 } // namespace ziyu::actors

@@ -2,7 +2,7 @@
 
 #include "actors/http_reply.hpp"
 #include "actors/http_request.hpp"
-#include "supervision/wire/socket.hpp"
+#include "base/descriptor.hpp"
 
 #include <chrono>
 #include <cstdint>
@@ -35,7 +35,7 @@ struct http_connection {
   /// What poll(2) shall wait for.
   short wanted_events() const;
 
-  wire::unique_fd fd;
+  unique_fd fd;
   phase at = phase::reading;
   clock::time_point deadline, since; ///< Deadline of this phase; time of accept.
   http_request_reader reader;

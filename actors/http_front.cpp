@@ -22,7 +22,6 @@ namespace ziyu::actors {
 namespace {
 
 using clock = std::chrono::steady_clock;
-using wire::unique_fd;
 using namespace std::chrono_literals;
 
 /// How long a refused client may go on sending before its connection ends. Otherwise a client that

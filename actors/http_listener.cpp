@@ -9,8 +9,6 @@
 
 namespace ziyu::actors {
 
-using wire::unique_fd;
-
 namespace {
 
 tl::unexpected<error> cannot_listen(errc code, const std::string& host, uint16_t port,

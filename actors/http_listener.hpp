@@ -2,8 +2,8 @@
 
 // Where the HTTP server listens, and who its clients are.
 
+#include "base/descriptor.hpp"
 #include "base/error.hpp"
-#include "supervision/wire/socket.hpp"
 
 #include <string>
 
@@ -13,7 +13,7 @@ namespace ziyu::actors {
 
 /// A socket that listens and does not block. `errc::invalid_config` when the address cannot be this
 /// machine's or may not be used, `errc::io` when it is taken, or is not known at present.
-expected<wire::unique_fd> listen_on(const std::string& host, uint16_t port);
+expected<unique_fd> listen_on(const std::string& host, uint16_t port);
 
 /// The port of a socket; 0 if it has none.
 uint16_t port_of(int fd);

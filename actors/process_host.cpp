@@ -99,7 +99,7 @@ expected<int32_t> process_host::start_server(uint64_t server, const std::string&
   auto pair = wire::socket_pair();
   if (!pair)
     return tl::unexpected(pair.error());
-  wire::unique_fd duplicate{::fcntl(pair->first.get(), F_DUPFD_CLOEXEC, 0)};
+  unique_fd duplicate{::fcntl(pair->first.get(), F_DUPFD_CLOEXEC, 0)};
   if (!duplicate)
     return fail(errc::io,
                 std::string{"cannot duplicate the control socket: "} + std::strerror(errno));

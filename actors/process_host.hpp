@@ -60,7 +60,7 @@ private:
   struct fork_server {
     supervision::child_process process;
     caf::actor control;
-    wire::unique_fd socket; ///< For frames with descriptors; CAF reads a duplicate.
+    unique_fd socket; ///< For frames with descriptors; CAF reads a duplicate.
   };
 
   fork_server* find(uint64_t server);

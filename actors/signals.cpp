@@ -31,8 +31,8 @@ wakeups::wakeups() {
     sigaddset(&set, SIGHUP);
   ::pthread_sigmask(SIG_BLOCK, &set, nullptr);
   ::signal(SIGPIPE, SIG_IGN);
-  signals_ = wire::unique_fd{::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK)};
-  wake_ = wire::unique_fd{::eventfd(0, EFD_CLOEXEC)};
+  signals_ = unique_fd{::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK)};
+  wake_ = unique_fd{::eventfd(0, EFD_CLOEXEC)};
 }
 
 void wakeups::fail_with(error x) {

@@ -1,7 +1,7 @@
 #pragma once
 
+#include "base/descriptor.hpp"
 #include "base/error.hpp"
-#include "supervision/wire/socket.hpp"
 
 #include <atomic>
 #include <deque>
@@ -41,7 +41,7 @@ private:
   int read_signal();
   int next_unheard();
 
-  wire::unique_fd signals_, wake_;
+  unique_fd signals_, wake_;
   mutable std::mutex mutex_;
   std::optional<error> fatal_;
   std::deque<int> unheard_; ///< Signals for the next `wait`.
@@ -60,7 +60,7 @@ public:
   impatience& operator=(const impatience&) = delete;
 
 private:
-  wire::unique_fd done_;
+  unique_fd done_;
   std::thread thread_;
 };
 

@@ -1,6 +1,7 @@
 #include "actors/worker_output.hpp"
 
 #include "actors/log_line.hpp"
+#include "supervision/wire/socket.hpp"
 
 #include <nlohmann/json.hpp>
 
@@ -93,7 +94,7 @@ expected<std::unique_ptr<worker_output>> worker_output::start(std::shared_ptr<pr
     std::move(pair->first), std::move(pair->second), std::move(names), std::move(stats)}};
 }
 
-worker_output::worker_output(wire::unique_fd reader, wire::unique_fd writer,
+worker_output::worker_output(unique_fd reader, unique_fd writer,
                              std::shared_ptr<process_names> names, std::shared_ptr<metrics> stats)
   : reader_(std::move(reader)), writer_(std::move(writer)), names_(std::move(names)),
     stats_(std::move(stats)), thread_([this] { run(); }) {

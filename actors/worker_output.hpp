@@ -1,9 +1,9 @@
 #pragma once
 
 #include "actors/metrics.hpp"
+#include "base/descriptor.hpp"
 #include "base/error.hpp"
 #include "supervision/output_lines.hpp"
-#include "supervision/wire/socket.hpp"
 
 #include <atomic>
 #include <cstdint>
@@ -57,13 +57,13 @@ public:
   int writer() const { return writer_.get(); }
 
 private:
-  worker_output(wire::unique_fd reader, wire::unique_fd writer,
-                std::shared_ptr<process_names> names, std::shared_ptr<metrics> stats);
+  worker_output(unique_fd reader, unique_fd writer, std::shared_ptr<process_names> names,
+                std::shared_ptr<metrics> stats);
   void run();
   size_t read_some();
   void log(const std::vector<supervision::output_line>& lines);
 
-  wire::unique_fd reader_, writer_;
+  unique_fd reader_, writer_;
   std::shared_ptr<process_names> names_;
   std::shared_ptr<metrics> stats_; ///< May be null.
   supervision::output_lines lines_;

@@ -1,6 +1,7 @@
 #include "base/file.hpp"
 #include "cli/command.hpp"
 #include "cli/common/capture.hpp"
+#include "cli/common/checked_model.hpp"
 #include "cli/common/errors.hpp"
 #include "cli/common/json.hpp"
 #include "cli/common/options.hpp"
@@ -52,24 +53,14 @@ void print_table(const nlohmann::json& x) {
     for (const auto& each : variants)
       print_line(row(each));
   print_line("Milliseconds of a processor for an image, with so many images together.");
-  for (const auto* key : {"warnings", "refused"})
-    if (const auto& list = field(x, key); list.is_array())
-      for (const auto& each : list)
-        if (each.is_string())
-          print_line("warning: " + printable(each.get<std::string>()));
+  for (const auto& warning : warnings_of_model(x))
+    print_line("warning: " + printable(warning));
 }
 
 int bench_model(const bench_options& options) {
-  std::vector<std::string> command{(executable_dir() / "ziyu-worker").string(),
-                                   "--check-model",
-                                   options.folder,
-                                   "--precision",
-                                   "auto",
-                                   "--max-batch",
-                                   std::to_string(options.max_batch)};
-  if (!options.compiled_path.empty())
-    command.insert(command.end(), {"--compiled-path", options.compiled_path});
-  const auto said = capture(std::move(command), to_milliseconds(options.timeout_s));
+  const auto said = capture(check_model_command(executable_dir() / "ziyu-worker", options.folder,
+                                                "auto", options.max_batch, options.compiled_path),
+                            to_milliseconds(options.timeout_s));
   if (!said) {
     print_error(said.error());
     return exit_failed;

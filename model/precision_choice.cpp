@@ -3,14 +3,13 @@
 #include "base/input_file.hpp"
 #include "model/compiled/compiled_model.hpp"
 #include "model/compiled/probe.hpp"
+#include "model/least_time.hpp"
 
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <map>
 #include <numeric>
-
-#include <time.h>
 
 namespace ziyu::model {
 namespace {
@@ -46,12 +45,6 @@ std::string percent(double share) {
   return text;
 }
 
-uint32_t processor_us() {
-  timespec now{};
-  ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-  return static_cast<uint32_t>(now.tv_sec * 1'000'000 + now.tv_nsec / 1'000);
-}
-
 /// How far a package's answers to waves may be off, as a part of the largest answer.
 double tolerance_of(precision how) {
   switch (how) {
@@ -73,16 +66,15 @@ public:
     const auto began = std::chrono::steady_clock::now();
     for (uint32_t rows = 1; rows <= std::max(most, 1u) && total_us() < most_us; rows *= 2) {
       compiled::trial next{exact_.model().example(rows), {}, UINT32_MAX};
-      auto best = UINT32_MAX;
-      for (auto i = 0; i < measured_runs; ++i) {
-        const auto start = processor_us();
-        const auto answer = exact_.model().forward(next.input);
-        best = std::min(best, processor_us() - start);
-        if (!answer)
-          return;
-        next.wanted = *answer;
-      }
-      next.us = std::max(best, 1u);
+      const auto us = least_time(measured_runs, [&] {
+        auto answer = exact_.model().forward(next.input);
+        if (answer)
+          next.wanted = std::move(*answer);
+        return answer.has_value();
+      });
+      if (!us)
+        return;
+      next.us = *us;
       fp32.batch_us.push_back(next.us);
       trials_.push_back(std::move(next));
       passed_ = std::chrono::ceil<std::chrono::milliseconds>(std::chrono::steady_clock::now()

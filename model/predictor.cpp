@@ -1,7 +1,9 @@
 #include "model/predictor.hpp"
 
 #include "model/compiled/compiled_model.hpp"
+#include "model/least_time.hpp"
 #include "model/shared_weights.hpp"
+#include "model/torch_reason.hpp"
 
 #include <ATen/Parallel.h>
 #include <torch/script.h>
@@ -15,23 +17,8 @@
 #include <numeric>
 #include <optional>
 
-#include <time.h>
-
 namespace ziyu::model {
 namespace {
-
-/// The first line of libtorch's message; the rest is a backtrace.
-std::string reason(const std::exception& e) {
-  const auto* torch_error = dynamic_cast<const c10::Error*>(&e);
-  std::string text = torch_error ? torch_error->what_without_backtrace() : e.what();
-  // The interpreter's errors have the cause at the end, behind a trace of TorchScript.
-  if (const auto cause = text.rfind("RuntimeError: "); cause != std::string::npos)
-    text.erase(0, cause + 14);
-  // Behind these words libtorch guesses at causes, some lines long.
-  for (const auto* end : {"\n", " This is an internal miniz error"})
-    text.resize(std::min(text.size(), text.find(end)));
-  return text;
-}
 
 std::string shape_of(const at::Tensor& tensor) {
   std::string result = "[";
@@ -47,13 +34,6 @@ constexpr uint32_t negligible_us = 1'000;
 
 /// The first runs of a shape plan it.
 constexpr auto measured_runs = 4;
-
-/// Processor time of this thread: others on the machine do not disturb it.
-std::chrono::nanoseconds processor_time() {
-  timespec now{};
-  ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-  return std::chrono::seconds{now.tv_sec} + std::chrono::nanoseconds{now.tv_nsec};
-}
 
 /// Applies the activation to the model's answer, in place.
 void activate(std::vector<double>& scores, activation how) {
@@ -245,16 +225,15 @@ std::optional<uint32_t> predictor::time_of(uint32_t rows, at::Tensor& alone) {
   try {
     const c10::InferenceMode guard;
     const auto input = state_->waves(rows);
-    auto best = std::chrono::nanoseconds::max();
     at::Tensor answer;
-    for (auto i = 0; i < measured_runs; ++i) {
-      const auto start = processor_time();
-      const auto said = forward(input);
-      if (!said)
-        return std::nullopt;
-      best = std::min(best, processor_time() - start);
-      answer = *said;
-    }
+    const auto us = least_time(measured_runs, [&] {
+      auto said = forward(input);
+      if (said)
+        answer = std::move(*said);
+      return said.has_value();
+    });
+    if (!us)
+      return std::nullopt;
     if (rows == 1) {
       // What the first row of each batch must be answered, and the second one.
       alone = at::cat({answer, forward(state_->waves(2).slice(0, 1).contiguous()).value()});
@@ -264,8 +243,7 @@ std::optional<uint32_t> predictor::time_of(uint32_t rows, at::Tensor& alone) {
       if (!at::allclose(got, wanted, tolerance, tolerance * wanted.abs().max().item<double>()))
         return std::nullopt;
     }
-    return static_cast<uint32_t>(std::clamp<int64_t>(
-      std::chrono::duration_cast<std::chrono::microseconds>(best).count(), 1, UINT32_MAX));
+    return us;
   } catch (const std::exception&) { // out of memory, or a comparison of other shapes
     return std::nullopt;
   }

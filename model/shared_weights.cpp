@@ -1,18 +1,13 @@
 #include "model/shared_weights.hpp"
 
-#include "base/descriptor.hpp"
+#include "base/mapping.hpp"
 
 #include <torch/csrc/jit/ir/constants.h>
 #include <torch/script.h>
 
-#include <cerrno>
 #include <cstring>
 #include <memory>
 #include <set>
-
-#include <fcntl.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 namespace ziyu::model {
 namespace {
@@ -38,42 +33,6 @@ void collect(const torch::jit::Block& block, std::set<storage*>& found) {
   }
 }
 
-/// Pages that outlive the descriptor.
-struct mapping {
-  explicit mapping(size_t size_) : size(size_) {}
-  mapping(const mapping&) = delete;
-  mapping& operator=(const mapping&) = delete;
-  ~mapping() {
-    if (memory != MAP_FAILED)
-      ::munmap(memory, size);
-  }
-
-  size_t size;
-  void* memory = MAP_FAILED;
-};
-
-tl::unexpected<error> failed(const char* what) {
-  return fail(errc::io, std::string{what} + " for the weights: " + std::strerror(errno));
-}
-
-expected<std::shared_ptr<mapping>> make_mapping(size_t size) {
-  const unique_fd file{::memfd_create("ziyu-weights", MFD_CLOEXEC)};
-  if (!file)
-    return failed("memfd_create");
-  if (::ftruncate(file.get(), static_cast<off_t>(size)) != 0)
-    return failed("ftruncate");
-  // A page that does not fit now would be a SIGBUS later.
-  if (const auto code = ::posix_fallocate(file.get(), 0, static_cast<off_t>(size)); code != 0) {
-    errno = code;
-    return failed("posix_fallocate");
-  }
-  auto result = std::make_shared<mapping>(size);
-  result->memory = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, file.get(), 0);
-  if (result->memory == MAP_FAILED)
-    return failed("mmap");
-  return result;
-}
-
 void release(void* owner) { delete static_cast<std::shared_ptr<mapping>*>(owner); }
 
 } // namespace
@@ -87,17 +46,25 @@ expected<uint64_t> share_weights(torch::jit::Module& frozen) {
     size += aligned(x->nbytes());
   if (size == 0)
     return 0;
-  auto shared = make_mapping(size);
-  if (!shared)
-    return tl::unexpected(shared.error());
-  auto* to = static_cast<char*>((*shared)->memory);
-  for (auto* x : found) {
+  const auto file = make_memory_file("ziyu-weights", size);
+  if (!file)
+    return tl::unexpected(file.error());
+  auto made = mapping::of(file->get(), size, mapping::access::write);
+  if (!made)
+    return tl::unexpected(made.error());
+  const auto shared = std::make_shared<mapping>(std::move(*made));
+  auto* to = shared->data();
+  for (const auto* x : found) {
     std::memcpy(to, x->data(), x->nbytes());
-    x->set_data_ptr(at::DataPtr{to, new std::shared_ptr<mapping>{*shared}, release, at::kCPU});
     to += aligned(x->nbytes());
   }
-  if (::mprotect((*shared)->memory, size, PROT_READ) != 0)
-    return failed("mprotect");
+  if (auto ok = shared->make_read_only(); !ok)
+    return tl::unexpected(ok.error());
+  to = shared->data();
+  for (auto* x : found) {
+    x->set_data_ptr(at::DataPtr{to, new std::shared_ptr<mapping>{shared}, release, at::kCPU});
+    to += aligned(x->nbytes());
+  }
   return size;
 }
 

@@ -22,9 +22,9 @@ using nlohmann::json;
 
 constexpr size_t max_request_bytes = 256u << 20, max_report_bytes = 16u << 20;
 
-expected<wire::unique_fd> memory_file(const char* name) {
+expected<unique_fd> memory_file(const char* name) {
   // dup2 makes it standard output or descriptor 3, and clears this flag.
-  wire::unique_fd result{::memfd_create(name, MFD_CLOEXEC)};
+  unique_fd result{::memfd_create(name, MFD_CLOEXEC)};
   if (!result)
     return fail(errc::io, std::string{"memfd_create: "} + std::strerror(errno));
   return result;
@@ -72,7 +72,7 @@ expected<leak_explainer> leak_explainer::start(const std::filesystem::path& prog
   helper.stdout_fd = answer->get();
   helper.inherit = worker_environment(); // it reads a worker's data
   // The helper's errors are in its answer, and our standard error may be a log in JSON.
-  const wire::unique_fd null{::open("/dev/null", O_WRONLY | O_CLOEXEC)};
+  const unique_fd null{::open("/dev/null", O_WRONLY | O_CLOEXEC)};
   if (null)
     helper.stderr_fd = null.get();
   helper.no_stdin = true;

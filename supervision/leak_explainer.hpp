@@ -34,7 +34,7 @@ private:
   expected<leak_report> take(const exit_status& how);
 
   child_process helper_;
-  wire::unique_fd answer_;
+  unique_fd answer_;
 };
 
 /// The helper's main function (`ziyu __symbolize SECONDS`). Reads a request as JSON from descriptor

@@ -10,7 +10,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-#include "supervision/wire/socket.hpp"
+#include "base/descriptor.hpp"
 
 namespace ziyu::supervision {
 
@@ -45,7 +45,7 @@ expected<peak_memory> read_peak_memory(int32_t pid, const std::filesystem::path&
 
 expected<void> reset_peak_memory(int32_t pid, const std::filesystem::path& proc) {
   const auto path = proc / std::to_string(pid) / "clear_refs";
-  const wire::unique_fd file{::open(path.c_str(), O_WRONLY | O_CLOEXEC)};
+  const unique_fd file{::open(path.c_str(), O_WRONLY | O_CLOEXEC)};
   if (!file || ::write(file.get(), "5", 1) != 1)
     return fail(errc::io, path.string() + ": " + std::strerror(errno));
   return {};

@@ -110,7 +110,7 @@ expected<child_process> child_process::start(const child_specification& x) {
   if (::pipe2(report, O_CLOEXEC) != 0)
     return fail(errc::io, std::string{"pipe: "} + std::strerror(errno));
   // The pipe must not be where the control socket will go.
-  wire::unique_fd from{report[0]}, to{::fcntl(report[1], F_DUPFD_CLOEXEC, 10)};
+  unique_fd from{report[0]}, to{::fcntl(report[1], F_DUPFD_CLOEXEC, 10)};
   ::close(report[1]);
   const auto pid = ::fork();
   if (pid < 0)
@@ -186,7 +186,7 @@ exit_status child_process::end(std::chrono::milliseconds grace) {
 expected<process_handle> process_handle::open(int32_t pid) {
   process_handle result;
   result.pid_ = pid;
-  result.fd_ = wire::unique_fd{static_cast<int>(::syscall(SYS_pidfd_open, pid, 0))};
+  result.fd_ = unique_fd{static_cast<int>(::syscall(SYS_pidfd_open, pid, 0))};
   if (!result.fd_)
     return fail(errc::unavailable, "process " + std::to_string(pid) + ": " + std::strerror(errno));
   return result;

@@ -1,7 +1,7 @@
 #pragma once
 
+#include "base/descriptor.hpp"
 #include "base/error.hpp"
-#include "supervision/wire/socket.hpp"
 
 #include <chrono>
 #include <cstdint>
@@ -73,7 +73,7 @@ public:
 
 private:
   int32_t pid_ = 0;
-  wire::unique_fd fd_;
+  unique_fd fd_;
 };
 
 /// Orphaned descendants become our children from now on (PR_SET_CHILD_SUBREAPER).

@@ -1,6 +1,6 @@
 #include "supervision/symbolizer.hpp"
 
-#include "supervision/wire/socket.hpp"
+#include "base/descriptor.hpp"
 
 #include <algorithm>
 #include <cstdlib>
@@ -28,7 +28,7 @@ public:
   explicit elf_file(const std::string& path) {
     ::elf_version(EV_CURRENT);
     // Never a pipe or a device, whatever the path says.
-    fd_ = wire::unique_fd{::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
+    fd_ = unique_fd{::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
     struct stat status {};
     if (!fd_ || ::fstat(fd_.get(), &status) != 0 || !S_ISREG(status.st_mode))
       return;
@@ -68,7 +68,7 @@ private:
   struct closer {
     void operator()(Elf* x) const { ::elf_end(x); }
   };
-  wire::unique_fd fd_;
+  unique_fd fd_;
   std::unique_ptr<Elf, closer> elf_;
 };
 

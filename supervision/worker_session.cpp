@@ -22,8 +22,8 @@ constexpr size_t max_output = 64 * 1024;
 
 /// A file in memory that takes at most `max_output` bytes, however much is written to
 /// it.
-wire::unique_fd bounded_file() {
-  wire::unique_fd file{::memfd_create("ziyu-worker-output", MFD_CLOEXEC | MFD_ALLOW_SEALING)};
+unique_fd bounded_file() {
+  unique_fd file{::memfd_create("ziyu-worker-output", MFD_CLOEXEC | MFD_ALLOW_SEALING)};
   if (file && ::ftruncate(file.get(), max_output) == 0)
     ::fcntl(file.get(), F_ADD_SEALS, F_SEAL_GROW | F_SEAL_SHRINK);
   return file;

@@ -83,9 +83,9 @@ private:
   error describe_loss(const error& x);
 
   settings settings_;
-  wire::unique_fd output_;
+  unique_fd output_;
   child_process server_;
-  wire::unique_fd control_, socket_;
+  unique_fd control_, socket_;
   wire::server_ready server_news_;
   wire::ready worker_news_;
   std::optional<uint64_t> kills_before_; ///< For lack of memory, in our cgroup, until the start.

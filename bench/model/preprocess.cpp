@@ -5,6 +5,7 @@
 #include "model/geometry.hpp"
 #include "model/predictor.hpp"
 #include "model/resample.hpp"
+#include "support/encoded_jpeg.hpp"
 
 #include <ATen/core/Tensor.h>
 #include <CLI/CLI.hpp>
@@ -13,15 +14,11 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <cstdio>
 #include <fstream>
 #include <functional>
 #include <iostream>
 #include <random>
 #include <sstream>
-
-// In this order: jpeglib.h needs FILE.
-#include <jpeglib.h>
 
 namespace {
 
@@ -32,35 +29,15 @@ using nlohmann::json;
 /// A gradient with noise, as a JPEG of 4:2:0 and quality 80.
 std::string photograph(uint32_t width, uint32_t height) {
   std::mt19937 random{width};
-  std::vector<uint8_t> row(size_t{3} * width);
-  jpeg_compress_struct info{};
-  jpeg_error_mgr errors{};
-  info.err = jpeg_std_error(&errors); // ends the program: there is nothing that can fail
-  jpeg_create_compress(&info);
-  unsigned char* bytes = nullptr;
-  unsigned long size = 0;
-  jpeg_mem_dest(&info, &bytes, &size);
-  info.image_width = width;
-  info.image_height = height;
-  info.input_components = 3;
-  info.in_color_space = JCS_RGB;
-  jpeg_set_defaults(&info);
-  jpeg_set_quality(&info, 80, TRUE);
-  jpeg_start_compress(&info, TRUE);
-  for (uint32_t y = 0; y < height; ++y) {
-    for (uint32_t x = 0; x < width; ++x)
-      for (uint32_t c = 0; c < 3; ++c)
-        row[3 * x + c] = static_cast<uint8_t>(
-          128 + 90 * std::sin((x + 40.0 * c) / width * 5) * std::cos(3.0 * y / height)
-          + static_cast<int>(random() % 16));
-    auto* line = row.data();
-    jpeg_write_scanlines(&info, &line, 1);
-  }
-  jpeg_finish_compress(&info);
-  std::string result(reinterpret_cast<const char*>(bytes), size);
-  jpeg_destroy_compress(&info);
-  std::free(bytes);
-  return result;
+  return test::encoded_jpeg(
+    width, height, 3, 80, [](jpeg_compress_struct&) {},
+    [&](uint32_t y, std::vector<uint8_t>& row) {
+      for (uint32_t x = 0; x < width; ++x)
+        for (uint32_t c = 0; c < 3; ++c)
+          row[3 * x + c] = static_cast<uint8_t>(
+            128 + 90 * std::sin((x + 40.0 * c) / width * 5) * std::cos(3.0 * y / height)
+            + static_cast<int>(random() % 16));
+    });
 }
 
 struct variant {

@@ -3,6 +3,7 @@
 #include "actors/service.hpp"
 #include "cli/command.hpp"
 #include "cli/common/capture.hpp"
+#include "cli/common/checked_model.hpp"
 #include "cli/common/errors.hpp"
 #include "cli/common/json.hpp"
 #include "cli/common/service.hpp"
@@ -140,18 +141,10 @@ std::vector<finding> check_broker(const configs::config& x, std::chrono::millise
 }
 
 finding check_model(const configs::config& x) {
-  const auto worker = actors::worker_executable(x);
-  std::vector<std::string> command{worker.string(),
-                                   "--check-model",
-                                   x.model.path.string(),
-                                   "--precision",
-                                   x.model.precision,
-                                   "--max-batch",
-                                   std::to_string(x.batching.max_jobs)};
-  if (!x.model.compiled_path.empty())
-    command.insert(command.end(), {"--compiled-path", x.model.compiled_path.string()});
   const auto said = capture(
-    std::move(command), std::chrono::milliseconds{x.workers.start_timeout_ms}, capture_errors::yes);
+    check_model_command(actors::worker_executable(x), x.model.path.string(), x.model.precision,
+                        x.batching.max_jobs, x.model.compiled_path.string()),
+    std::chrono::milliseconds{x.workers.start_timeout_ms}, capture_errors::yes);
   if (!said)
     return {"model", verdict::failed, said.error().message, exit_failed};
   const auto line = last_line(said->output);
@@ -162,10 +155,8 @@ finding check_model(const configs::config& x) {
     return {"model", verdict::failed, "ziyu-worker did not answer in JSON: " + line, exit_failed};
   const auto text = [&document](const char* key) { return shown_in(document, key); };
   std::string warnings;
-  for (const auto* key : {"warnings", "refused"})
-    if (const auto& list = field(document, key); list.is_array())
-      for (const auto& warning : list)
-        warnings += warning.is_string() ? "; " + warning.get<std::string>() : std::string{};
+  for (const auto& warning : warnings_of_model(document))
+    warnings += "; " + warning;
   return {"model", warnings.empty() ? verdict::ok : verdict::warning,
           text("name") + " version " + text("version") + ", "
             + text(document.contains("variant") ? "variant" : "precision") + ", " + text("classes")

@@ -46,7 +46,7 @@ expected<captured> capture(std::vector<std::string> arguments, std::chrono::mill
   int ends[2];
   if (::pipe2(ends, O_CLOEXEC) != 0)
     return fail(errc::io, std::string{"pipe: "} + std::strerror(errno));
-  wire::unique_fd reading{ends[0]}, writing{ends[1]};
+  unique_fd reading{ends[0]}, writing{ends[1]};
   supervision::child_specification specification;
   specification.arguments = std::move(arguments);
   specification.stdout_fd = writing.get();

@@ -123,7 +123,7 @@ expected<demo_stage> demo_stage::start(const std::string& bootstrap, const fs::p
                            make_configuration(bootstrap, images.model, s, topics).dump(2) + "\n");
       !ok)
     return tl::unexpected(ok.error());
-  wire::unique_fd out{::open(news.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644)};
+  unique_fd out{::open(news.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644)};
   auto service = broker::guarded_process::start(
     {(executable_dir() / "ziyu").string(), "serve", "--config", configuration.string()}, x.log_,
     out.get());

@@ -1,6 +1,7 @@
 #include "cli/demo/sweeper.hpp"
 
 #include "base/file.hpp"
+#include "supervision/wire/socket.hpp"
 
 #include <algorithm>
 #include <cerrno>
@@ -80,7 +81,7 @@ expected<swept_folder> swept_folder::make(const std::string& prefix) {
   if (!pair)
     return tl::unexpected(pair.error());
   // A sweeper that outlives this process must not keep its output open.
-  wire::unique_fd nowhere{::open("/dev/null", O_RDWR | O_CLOEXEC)};
+  unique_fd nowhere{::open("/dev/null", O_RDWR | O_CLOEXEC)};
   supervision::child_specification spec;
   spec.arguments = {(executable_dir() / "ziyu").string(), "__sweep", "3", prefix};
   spec.control_fd = pair->second.get();
@@ -112,7 +113,7 @@ int run_sweeper(int fd, const std::string& prefix) {
   // It ends after the process that it waits for, not by a signal.
   for (auto number : {SIGTERM, SIGINT, SIGHUP, SIGQUIT})
     std::signal(number, SIG_IGN);
-  wire::unique_fd lifeline{fd};
+  unique_fd lifeline{fd};
   std::error_code status;
   auto pattern = (fs::temp_directory_path(status) / (prefix + "-XXXXXX")).string();
   if (status || ::mkdtemp(pattern.data()) == nullptr)

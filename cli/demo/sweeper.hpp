@@ -26,7 +26,7 @@ private:
   swept_folder() = default;
 
   supervision::child_process sweeper_;
-  wire::unique_fd lifeline_; ///< Closed at the latest when this process dies.
+  unique_fd lifeline_; ///< Closed at the latest when this process dies.
   std::filesystem::path path_;
 };
 

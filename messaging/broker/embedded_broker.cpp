@@ -28,7 +28,7 @@ namespace {
 
 /// Binds 127.0.0.1:`port` for a moment. False when it is taken.
 bool is_free(uint16_t port) {
-  wire::unique_fd fd{::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
+  unique_fd fd{::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
   int yes = 1;
   ::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
   sockaddr_in address{};

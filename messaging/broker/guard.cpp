@@ -24,8 +24,8 @@ int run_guard(int watched_fd, const std::vector<std::string>& command) {
   for (auto number : {SIGCHLD, SIGTERM, SIGINT})
     sigaddset(&set, number);
   ::sigprocmask(SIG_BLOCK, &set, nullptr);
-  wire::unique_fd watched{watched_fd};
-  wire::unique_fd signals{::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK)};
+  unique_fd watched{watched_fd};
+  unique_fd signals{::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK)};
   supervision::child_specification spec;
   spec.arguments = command;
   auto child = supervision::child_process::start(spec);

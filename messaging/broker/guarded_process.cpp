@@ -1,6 +1,7 @@
 #include "messaging/broker/guarded_process.hpp"
 
 #include "base/file.hpp"
+#include "supervision/wire/socket.hpp"
 
 #include <cerrno>
 #include <csignal>
@@ -16,7 +17,7 @@ expected<guarded_process> guarded_process::start(const std::vector<std::string>&
   auto pair = wire::socket_pair();
   if (!pair)
     return tl::unexpected(pair.error());
-  wire::unique_fd out{::open(log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644)};
+  unique_fd out{::open(log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644)};
   if (!out)
     return fail(errc::io, "cannot write " + log.string() + ": " + std::strerror(errno));
   supervision::child_specification spec;

@@ -35,7 +35,7 @@ public:
 
 private:
   supervision::child_process guard_;
-  wire::unique_fd lifeline_; ///< Closed by our death at the latest.
+  unique_fd lifeline_; ///< Closed by our death at the latest.
 };
 
 } // namespace ziyu::broker

@@ -1,5 +1,8 @@
 #include "model/compiled/compiled_model.hpp"
 
+#include "base/mapping.hpp"
+#include "model/torch_reason.hpp"
+
 #include <ATen/Tensor.h>
 #include <ATen/cpu/Utils.h>
 #include <c10/core/InferenceMode.h>
@@ -13,48 +16,31 @@
 #include <stdexcept>
 
 #include <fcntl.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 namespace ziyu::model::compiled {
 namespace {
 
-/// A file in memory, read-only: code that writes to its constants dies in the probe.
-class mapped_file {
-public:
-  explicit mapped_file(const std::filesystem::path& path) {
-    const auto fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-    struct stat info {};
-    if (fd >= 0 && ::fstat(fd, &info) == 0 && info.st_size > 0) {
-      size_ = static_cast<size_t>(info.st_size);
-      bytes_ = ::mmap(nullptr, size_, PROT_READ, MAP_SHARED, fd, 0);
-    }
-    const auto why = errno;
-    if (fd >= 0)
-      ::close(fd);
-    if (bytes_ == MAP_FAILED)
-      throw std::runtime_error{path.string() + ": "
-                               + (info.st_size == 0 ? "no bytes" : std::strerror(why))};
-  }
-  mapped_file(const mapped_file&) = delete;
-  mapped_file& operator=(const mapped_file&) = delete;
-  ~mapped_file() {
-    if (bytes_ != MAP_FAILED)
-      ::munmap(bytes_, size_);
-  }
+/// Read-only: code that writes to its constants dies in the probe.
+mapping map_file(const std::filesystem::path& path) {
+  const unique_fd file{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
+  struct stat info {};
+  if (!file || ::fstat(file.get(), &info) != 0)
+    throw std::runtime_error{path.string() + ": " + std::strerror(errno)};
+  if (info.st_size == 0)
+    throw std::runtime_error{path.string() + ": no bytes"};
+  auto result = mapping::of(file.get(), static_cast<size_t>(info.st_size), mapping::access::read);
+  if (!result)
+    throw std::runtime_error{path.string() + ": " + result.error().message};
+  return std::move(*result);
+}
 
-  /// The interface of libtorch has no constant pointers.
-  void* part(uint64_t at, uint64_t bytes) const {
-    if (at > size_ || bytes > size_ - at)
-      throw std::runtime_error{"a constant lies outside of its file"};
-    return static_cast<char*>(bytes_) + at;
-  }
-
-private:
-  void* bytes_ = MAP_FAILED;
-  size_t size_ = 0;
-};
+/// The interface of libtorch has no constant pointers.
+void* part_of(const mapping& file, const constant& x) {
+  if (x.at > file.size() || x.bytes > file.size() - x.at)
+    throw std::runtime_error{"a constant lies outside of its file"};
+  return file.data() + x.at;
+}
 
 at::ScalarType type_of(const std::string& name) {
   static const std::map<std::string, at::ScalarType, std::less<>> types{
@@ -68,10 +54,10 @@ at::ScalarType type_of(const std::string& name) {
   return i->second;
 }
 
-at::Tensor tensor_of(const constant& x, const mapped_file& file) {
+at::Tensor tensor_of(const constant& x, const mapping& file) {
   AtenTensorHandle handle = nullptr;
   const auto done = aoti_torch_create_tensor_from_blob_v2(
-    file.part(x.at, x.bytes), static_cast<int64_t>(x.shape.size()), x.shape.data(), x.stride.data(),
+    part_of(file, x), static_cast<int64_t>(x.shape.size()), x.shape.data(), x.stride.data(),
     x.offset, static_cast<int32_t>(type_of(x.dtype)), aoti_torch_device_type_cpu(), 0, &handle,
     x.blocked ? aoti_torch_layout__mkldnn() : aoti_torch_layout_strided(),
     reinterpret_cast<const uint8_t*>(x.metadata.data()), static_cast<int64_t>(x.metadata.size()));
@@ -84,7 +70,7 @@ at::Tensor tensor_of(const constant& x, const mapped_file& file) {
 
 using runner = torch::inductor::AOTIModelContainerRunnerCpu;
 
-std::unique_ptr<runner> load_code(const batch_code& x, const mapped_file& file) {
+std::unique_ptr<runner> load_code(const batch_code& x, const mapping& file) {
   auto result = std::make_unique<runner>(x.library.string(), 1, /*run_single_threaded=*/true);
   std::unordered_map<std::string, at::Tensor> constants;
   for (const auto& each : x.constants)
@@ -98,9 +84,9 @@ std::unique_ptr<runner> load_code(const batch_code& x, const mapped_file& file) 
 
 struct compiled_model::state {
   explicit state(const package& x)
-    : constants(x.constants), input(x.precision == "bf16" ? at::kBFloat16 : at::kFloat) {}
+    : constants(map_file(x.constants)), input(x.precision == "bf16" ? at::kBFloat16 : at::kFloat) {}
 
-  mapped_file constants; // outlives the code
+  mapping constants; // outlives the code
   at::ScalarType input;
   std::map<int64_t, std::unique_ptr<runner>> code; // by rows
 };
@@ -120,9 +106,7 @@ expected<compiled_model> compiled_model::load(const package& x, uint32_t most_ro
         result->code[each.rows] = load_code(each, result->constants);
     return compiled_model{std::move(result)};
   } catch (const std::exception& e) {
-    const std::string text = e.what();
-    return fail(errc::model_corrupt,
-                x.path.string() + " cannot be loaded: " + text.substr(0, text.find('\n')));
+    return fail(errc::model_corrupt, x.path.string() + " cannot be loaded: " + reason(e));
   }
 }
 

@@ -1,7 +1,10 @@
 #include "model/compiled/probe.hpp"
 
 #include "base/descriptor.hpp"
+#include "base/own_process.hpp"
 #include "model/compiled/compiled_model.hpp"
+#include "model/least_time.hpp"
+#include "model/torch_reason.hpp"
 
 #include <ATen/ops/abs.h>
 #include <nlohmann/json.hpp>
@@ -10,14 +13,12 @@
 #include <cerrno>
 #include <csignal>
 #include <cstring>
-#include <fstream>
 
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 namespace ziyu::model::compiled {
@@ -29,21 +30,6 @@ using nlohmann::json;
 constexpr auto measured_runs = 3;
 /// Code that takes so many times what TorchScript takes serves in no case.
 constexpr auto hopeless = 3;
-
-/// Of this thread.
-int64_t processor_us() {
-  timespec now{};
-  ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-  return now.tv_sec * 1'000'000 + now.tv_nsec / 1'000;
-}
-
-std::string thread_count() {
-  std::ifstream in{"/proc/self/status"};
-  for (std::string line; std::getline(in, line);)
-    if (line.starts_with("Threads:\t"))
-      return line.substr(9);
-  return "?";
-}
 
 /// How much an answer differs from what is wanted; empty: as little as it may.
 std::string difference(const at::Tensor& got, const at::Tensor& wanted, double tolerance) {
@@ -67,25 +53,24 @@ expected<std::vector<uint32_t>> try_out(const package& x, const std::vector<tria
   std::vector<uint32_t> times;
   try {
     for (const auto& each : trials) {
-      auto best = INT64_MAX;
-      for (auto i = 0; i < measured_runs; ++i) {
-        const auto start = processor_us();
-        const auto got = loaded->run(each.input);
-        best = std::min(best, processor_us() - start);
+      std::vector<at::Tensor> answers;
+      times.push_back(*least_time(measured_runs, [&] {
+        answers.push_back(loaded->run(each.input));
+        return true;
+      }));
+      for (const auto& got : answers)
         if (const auto wrong = difference(got, each.wanted, tolerance); !wrong.empty())
           return fail(errc::model_mismatch,
                       "it gives " + std::to_string(each.input.size(0)) + " images " + wrong);
-      }
-      times.push_back(static_cast<uint32_t>(std::clamp<int64_t>(best, 1, UINT32_MAX)));
-      if (best / hopeless > each.us)
+      if (times.back() / hopeless > each.us)
         break;
     }
   } catch (const std::exception& e) {
-    const std::string text = e.what();
-    return fail(errc::model_mismatch, "it fails: " + text.substr(0, text.find('\n')));
+    return fail(errc::model_mismatch, "it fails: " + reason(e));
   }
-  if (const auto threads = thread_count(); threads != "1")
-    return fail(errc::model_mismatch, "it has started threads: there are " + threads);
+  if (const auto threads = count_threads(); threads != 1)
+    return fail(errc::model_mismatch,
+                "it has started threads: there are " + std::to_string(threads));
   return times;
 }
 
@@ -142,15 +127,15 @@ expected<std::vector<uint32_t>> probe(const package& x, const std::vector<trial>
   int ends[2];
   if (::pipe2(ends, O_CLOEXEC) != 0)
     return fail(errc::io, std::string{"pipe: "} + std::strerror(errno));
+  unique_fd from{ends[0]}, to{ends[1]};
   const auto child = ::fork();
   if (child == 0)
-    run_child(ends[1], x, trials, limits.tolerance);
-  ::close(ends[1]);
-  std::string text;
-  const auto ended = child > 0 && read_to_end(ends[0], text, clock::now() + limits.patience);
-  ::close(ends[0]);
+    run_child(to.get(), x, trials, limits.tolerance);
   if (child < 0)
     return fail(errc::io, std::string{"fork: "} + std::strerror(errno));
+  to.reset();
+  std::string text;
+  const auto ended = read_to_end(from.get(), text, clock::now() + limits.patience);
   if (!ended)
     ::kill(child, SIGKILL);
   auto status = 0;

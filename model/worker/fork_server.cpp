@@ -1,15 +1,16 @@
 #include "model/worker/fork_server.hpp"
 
+#include "base/own_process.hpp"
 #include "model/precision_choice.hpp"
 #include "model/worker/live_bytes.hpp"
 #include "model/worker/process_title.hpp"
 #include "supervision/wire/life_line.hpp"
+#include "supervision/wire/socket.hpp"
 
 #include <cerrno>
 #include <csignal>
 #include <cstdio>
 #include <cstring>
-#include <fstream>
 #include <optional>
 #include <set>
 
@@ -33,17 +34,9 @@ uint64_t us_since(clock::time_point start) {
     std::chrono::duration_cast<std::chrono::microseconds>(clock::now() - start).count());
 }
 
-int count_threads() {
-  std::ifstream in{"/proc/self/status"};
-  for (std::string line; std::getline(in, line);)
-    if (line.starts_with("Threads:"))
-      return std::atoi(line.c_str() + 8);
-  return -1;
-}
-
 /// Holds the worker's life line until the process ends. Nothing: it cannot, and the end shows when
 /// the socket closes.
-std::optional<wire::life_line> hold_life_line(wire::unique_fd page) {
+std::optional<wire::life_line> hold_life_line(unique_fd page) {
   auto line = wire::life_line::attach(std::move(page));
   if (!line)
     return std::nullopt;
@@ -53,14 +46,14 @@ std::optional<wire::life_line> hold_life_line(wire::unique_fd page) {
 
 class fork_server {
 public:
-  fork_server(model::classifier by, wire::unique_fd control, const worker_settings& settings)
+  fork_server(model::classifier by, unique_fd control, const worker_settings& settings)
     : by_(std::move(by)), control_(std::move(control)), settings_(settings) {
     sigset_t set;
     sigemptyset(&set);
     sigaddset(&set, SIGCHLD);
     sigaddset(&set, SIGTERM);
     ::sigprocmask(SIG_BLOCK, &set, nullptr);
-    signals_ = wire::unique_fd{::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK)};
+    signals_ = unique_fd{::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK)};
     ::signal(SIGINT, SIG_IGN);
   }
 
@@ -105,7 +98,7 @@ private:
     return terminate;
   }
 
-  void spawn(const wire::spawn& request, std::vector<wire::unique_fd> fds) {
+  void spawn(const wire::spawn& request, std::vector<unique_fd> fds) {
     wire::spawned news;
     news.spawn_id = request.spawn_id;
     const auto start = clock::now();
@@ -166,7 +159,7 @@ private:
   }
 
   model::classifier by_;
-  wire::unique_fd control_, signals_;
+  unique_fd control_, signals_;
   worker_settings settings_;
   std::set<pid_t> workers_;
 };
@@ -203,7 +196,7 @@ int run_fork_server(const std::filesystem::path& folder, const model::decode_lim
                     int control_fd, const worker_settings& settings) {
   const auto start = clock::now();
   set_process_name("ziyu-forkserver"); // its command line names its role
-  wire::unique_fd control{control_fd};
+  unique_fd control{control_fd};
   model::use_one_thread();
   auto chosen = model::choose_model(folder, limits, settings.model);
   if (chosen)

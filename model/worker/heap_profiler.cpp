@@ -1,11 +1,12 @@
 #include "model/worker/heap_profiler.hpp"
 
-#include "supervision/wire/socket.hpp"
+#include "base/mapping.hpp"
+#include "base/own_process.hpp"
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
-#include <ctime>
 #include <fstream>
 #include <string_view>
 #include <utility>
@@ -29,9 +30,7 @@ tl::unexpected<error> failed(const char* what, int code) {
 }
 
 double processor_us() {
-  timespec now{};
-  ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-  return static_cast<double>(now.tv_sec) * 1e6 + static_cast<double>(now.tv_nsec) / 1e3;
+  return std::chrono::duration<double, std::micro>{thread_processor_time()}.count();
 }
 
 void set_active(bool on) { mallctl("prof.active", nullptr, nullptr, &on, sizeof on); }
@@ -80,7 +79,7 @@ expected<heap_dump> heap_profiler::dump(size_t max_bytes) {
   if (!started_)
     return fail(errc::unavailable, "profiling has not been started");
   // Memory of a file, not of the heap: it does not change the measured memory.
-  const wire::unique_fd file{::memfd_create("ziyu-heap", MFD_CLOEXEC)};
+  const unique_fd file{::memfd_create("ziyu-heap", MFD_CLOEXEC)};
   if (!file)
     return failed("memfd_create", errno);
   const auto path = "/proc/self/fd/" + std::to_string(file.get());
@@ -91,16 +90,14 @@ expected<heap_dump> heap_profiler::dump(size_t max_bytes) {
   if (::fstat(file.get(), &status) != 0 || status.st_size == 0)
     return failed("the dump is empty", errno);
   const auto size = static_cast<size_t>(status.st_size);
-  const auto begin = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file.get(), 0);
-  if (begin == MAP_FAILED)
-    return failed("mmap", errno);
-  std::string_view text{static_cast<const char*>(begin), size};
+  const auto content = mapping::of(file.get(), size, mapping::access::read);
+  if (!content)
+    return fail(errc::unavailable, content.error().message);
+  std::string_view text{content->data(), size};
   text = text.substr(0, text.find("\nMAPPED_LIBRARIES:"));
   if (text.size() > max_bytes)
     text = text.substr(0, text.rfind("\n@", max_bytes) + 1);
-  heap_dump result{std::string{text}, executable_maps()};
-  ::munmap(begin, size);
-  return result;
+  return heap_dump{std::string{text}, executable_maps()};
 }
 
 void heap_profiler::stop() { on_ = false; }

@@ -9,6 +9,7 @@
 #include "model/worker/live_bytes.hpp"
 #include "model/worker/memory_limit.hpp"
 #include "model/worker/process_title.hpp"
+#include "supervision/wire/socket.hpp"
 
 #include <cerrno>
 #include <csignal>
@@ -93,7 +94,7 @@ wire::answer to_answer(const expected<model::classification>& outcome) {
 
 class loop {
 public:
-  loop(wire::unique_fd socket, model::classifier& by, const worker_settings& settings)
+  loop(unique_fd socket, model::classifier& by, const worker_settings& settings)
     : socket_(std::move(socket)), by_(by), settings_(settings),
       kept_(read_memory(), most_kept(settings.budget_bytes, limit_own_growth(settings))) {
     // The answer is encoded here, so that nothing of it is live when it is measured.
@@ -310,7 +311,7 @@ private:
     return bytes.size();
   }
 
-  wire::unique_fd socket_;
+  unique_fd socket_;
   model::classifier& by_;
   worker_settings settings_;
   memory_counters counters_;
@@ -323,7 +324,7 @@ private:
 
 } // namespace
 
-void run_worker(wire::unique_fd socket, model::classifier& by, const worker_settings& settings,
+void run_worker(unique_fd socket, model::classifier& by, const worker_settings& settings,
                 std::chrono::steady_clock::time_point forked) {
   control_socket = socket.get();
   install_handlers();

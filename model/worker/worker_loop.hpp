@@ -1,7 +1,7 @@
 #pragma once
 
+#include "base/descriptor.hpp"
 #include "model/precision_choice.hpp"
-#include "supervision/wire/socket.hpp"
 
 #include <chrono>
 
@@ -19,7 +19,7 @@ struct worker_settings {
 /// the socket closes, or, even if busy, within 2 s after the control process has
 /// ended.
 /// @param forked When the fork began.
-[[noreturn]] void run_worker(wire::unique_fd socket, model::classifier& by,
+[[noreturn]] void run_worker(unique_fd socket, model::classifier& by,
                              const worker_settings& settings,
                              std::chrono::steady_clock::time_point forked);
 

@@ -3,15 +3,12 @@
 #include "base/check.hpp"
 
 #include <atomic>
-#include <cerrno>
 #include <climits>
 #include <cstddef>
-#include <cstring>
 #include <utility>
 
 #include <linux/futex.h>
 #include <pthread.h>
-#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -25,59 +22,41 @@ constexpr size_t size = sizeof(pthread_mutex_t);
 // FUTEX_OWNER_DIED.
 static_assert(offsetof(pthread_mutex_t, __data.__lock) == 0);
 
-tl::unexpected<error> failed(const char* what) {
-  return fail(errc::io, std::string{what} + ": " + std::strerror(errno));
-}
-
-expected<void*> map(int page) {
-  const auto memory = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, page, 0);
-  if (memory == MAP_FAILED)
-    return failed("mmap of a life line");
-  return memory;
-}
-
 } // namespace
 
 expected<life_line> life_line::make() {
-  unique_fd page{::memfd_create("ziyu-life-line", MFD_CLOEXEC)};
+  auto page = make_memory_file("ziyu-life-line", size);
   if (!page)
-    return failed("memfd_create");
-  if (::ftruncate(page.get(), static_cast<off_t>(size)) != 0)
-    return failed("ftruncate");
-  auto memory = map(page.get());
-  if (!memory)
-    return tl::unexpected(memory.error());
+    return tl::unexpected(page.error());
+  auto result = attach(std::move(*page));
+  if (!result)
+    return result;
   pthread_mutexattr_t kind;
   pthread_mutexattr_init(&kind);
   pthread_mutexattr_setpshared(&kind, PTHREAD_PROCESS_SHARED);
   pthread_mutexattr_setrobust(&kind, PTHREAD_MUTEX_ROBUST);
-  pthread_mutex_init(static_cast<pthread_mutex_t*>(*memory), &kind);
+  pthread_mutex_init(result->mutex(), &kind);
   pthread_mutexattr_destroy(&kind);
-  return life_line{std::move(page), *memory};
+  return result;
 }
 
 expected<life_line> life_line::attach(unique_fd page) {
-  auto memory = map(page.get());
+  auto memory = mapping::of(page.get(), size, mapping::access::write);
   if (!memory)
     return tl::unexpected(memory.error());
-  return life_line{std::move(page), *memory};
+  return life_line{std::move(page), std::move(*memory)};
 }
 
-life_line::life_line(life_line&& other) noexcept
-  : page_(std::move(other.page_)), memory_(std::exchange(other.memory_, nullptr)) {}
-
-life_line::~life_line() {
-  if (memory_ != nullptr)
-    ::munmap(memory_, size);
+pthread_mutex_t* life_line::mutex() const {
+  return reinterpret_cast<pthread_mutex_t*>(memory_.data());
 }
 
 void life_line::hold() {
-  require(pthread_mutex_lock(static_cast<pthread_mutex_t*>(memory_)) == 0,
-          "a life line is held once");
+  require(pthread_mutex_lock(mutex()) == 0, "a life line is held once");
   ::syscall(SYS_futex, word(), FUTEX_WAKE, INT_MAX, nullptr, nullptr, 0);
 }
 
-uint32_t* life_line::word() const { return static_cast<uint32_t*>(memory_); }
+uint32_t* life_line::word() const { return reinterpret_cast<uint32_t*>(memory_.data()); }
 
 bool life_line::is_broken() const {
   return (std::atomic_ref{*word()}.load() & FUTEX_OWNER_DIED) != 0;

@@ -1,8 +1,11 @@
 #pragma once
 
-#include "supervision/wire/socket.hpp"
+#include "base/mapping.hpp"
 
 #include <cstdint>
+#include <utility>
+
+#include <pthread.h>
 
 namespace ziyu::wire {
 
@@ -16,10 +19,6 @@ public:
   static expected<life_line> make();
   /// The one that came with a `spawn`.
   static expected<life_line> attach(unique_fd page);
-
-  life_line(life_line&& other) noexcept;
-  life_line& operator=(life_line&&) = delete;
-  ~life_line();
 
   /// To be passed on.
   int page() const { return page_.get(); }
@@ -36,10 +35,11 @@ public:
   uint32_t arm() const;
 
 private:
-  life_line(unique_fd page, void* memory) : page_(std::move(page)), memory_(memory) {}
+  life_line(unique_fd page, mapping memory) : page_(std::move(page)), memory_(std::move(memory)) {}
+  pthread_mutex_t* mutex() const;
 
   unique_fd page_;
-  void* memory_ = nullptr;
+  mapping memory_;
 };
 
 } // namespace ziyu::wire

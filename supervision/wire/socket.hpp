@@ -13,8 +13,6 @@
 
 namespace ziyu::wire {
 
-using ziyu::unique_fd;
-
 /// A connected pair of close-on-exec unix stream sockets.
 expected<std::pair<unique_fd, unique_fd>> socket_pair();
 

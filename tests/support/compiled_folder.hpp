@@ -3,6 +3,7 @@
 #include "base/file.hpp"
 #include "base/text.hpp"
 #include "model/compiled/host.hpp"
+#include "support/conduct.hpp"
 #include "support/places.hpp"
 
 #include <gtest/gtest.h>
@@ -15,18 +16,6 @@
 namespace ziyu::test {
 
 using nlohmann::json;
-
-/// How the code of a package behaves.
-enum conduct : int {
-  well,
-  illegal_instruction,
-  hangs,
-  is_slow,
-  starts_a_thread,
-  ends,
-  throws,
-  other_labels ///< To images; to inputs without a number above 0.5 it answers well.
-};
 
 /// A model folder whose TorchScript answers the first two numbers of each row, times 3, and a
 /// package for it, made by hand (tests/workers/compiled_code.cpp).

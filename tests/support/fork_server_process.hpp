@@ -71,7 +71,7 @@ inline const char* digit_label(int digit) {
 /// One worker's socket, held as the control process would hold it.
 struct worker_process {
   int32_t pid = 0;
-  wire::unique_fd socket;
+  unique_fd socket;
   wire::ready news;
   uint64_t next_attempt = 1;
 
@@ -163,7 +163,7 @@ public:
   }
 
   supervision::child_process child;
-  wire::unique_fd control;
+  unique_fd control;
 
 private:
   std::set<int32_t> pids_;

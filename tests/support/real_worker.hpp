@@ -41,8 +41,8 @@ public:
   }
 
   int32_t pid() const { return pid_; }
-  const wire::unique_fd& socket() const { return socket_; }
-  const wire::unique_fd& control() const { return control_; }
+  const unique_fd& socket() const { return socket_; }
+  const unique_fd& control() const { return control_; }
 
   void assign(const std::string& fault) {
     must(wire::send_frame(socket_.get(), wire::assign{0, 1, fault}));
@@ -76,7 +76,7 @@ public:
 
   /// The next frame, which must be a T.
   template <class T>
-  T expect(const wire::unique_fd& from) {
+  T expect(const unique_fd& from) {
     auto frame = must(wire::receive_frame(from.get(), patience));
     if (!std::holds_alternative<T>(frame.content))
       throw std::runtime_error("an unexpected frame of type "
@@ -94,7 +94,7 @@ private:
   }
 
   supervision::child_process server_;
-  wire::unique_fd control_, socket_;
+  unique_fd control_, socket_;
   int32_t pid_ = 0;
   uint64_t attempt_ = 0;
 };

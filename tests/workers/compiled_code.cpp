@@ -1,6 +1,8 @@
 // Code as AOTInductor makes it, by hand: it answers the first two numbers of each row, times the
 // constant "scale", and misbehaves as the constant "conduct" says.
 
+#include "support/conduct.hpp"
+
 #include <torch/csrc/inductor/aoti_runtime/interface.h>
 #include <torch/csrc/inductor/aoti_torch/c/shim.h>
 
@@ -14,16 +16,7 @@
 
 namespace {
 
-enum conduct : int {
-  well,
-  illegal_instruction,
-  hangs,
-  is_slow,
-  starts_a_thread,
-  ends,
-  throws,
-  other_labels
-};
+using namespace ziyu::test;
 
 AtenTensorHandle constants[2]; // scale, conduct
 const char* const names[] = {"scale", "conduct"};

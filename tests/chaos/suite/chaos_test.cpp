@@ -45,33 +45,30 @@ void run_without_loss(const std::vector<std::string>& options, json& report) {
   EXPECT_EQ(ran.exit_code, 0);
 }
 
-} // namespace
-
-TEST(ChaosJudge, CatchesBrokenHistories) {
-  const auto ran = run_program(python({source_file("tests/chaos/suite/checker_test.py").string()}));
+/// Of a Python test of the suite.
+void expect_success(const char* file) {
+  const auto ran = run_program(python({source_file(file).string()}));
   EXPECT_EQ(ran.exit_code, 0) << ran.err;
 }
 
+} // namespace
+
+TEST(ChaosJudge, CatchesBrokenHistories) { expect_success("tests/chaos/suite/checker_test.py"); }
+
 TEST(ChaosPlan, FollowsItsSeedAndKeepsItsRules) {
-  const auto ran = run_program(
-    python({source_file("tests/chaos/suite/schedule_test.py").string()}));
-  EXPECT_EQ(ran.exit_code, 0) << ran.err;
+  expect_success("tests/chaos/suite/schedule_test.py");
 }
 
 TEST(ChaosCommand, EndsAtASignalWhateverItIsAt) {
-  const auto ran = run_program(python({source_file("tests/chaos/suite/command_test.py").string()}));
-  EXPECT_EQ(ran.exit_code, 0) << ran.err;
+  expect_success("tests/chaos/suite/command_test.py");
 }
 
 TEST(ChaosReader, ReadsATopicThatABrokerLearnsOfLate) {
-  const auto ran = run_program(python({source_file("tests/chaos/suite/reader_test.py").string()}));
-  EXPECT_EQ(ran.exit_code, 0) << ran.err;
+  expect_success("tests/chaos/suite/reader_test.py");
 }
 
 TEST(BenchScale, ReadsWhatAGroupKeepsAtItsBroker) {
-  const auto ran = run_program(
-    python({source_file("tests/chaos/suite/offsets_topic_test.py").string()}));
-  EXPECT_EQ(ran.exit_code, 0) << ran.err;
+  expect_success("tests/chaos/suite/offsets_topic_test.py");
 }
 
 // The whole suite must find losses, too: here a consumer that loses jobs replaces the service.

@@ -2,7 +2,7 @@
 
 #include "actors/http.hpp"
 
-#include "supervision/wire/socket.hpp"
+#include "base/descriptor.hpp"
 #include "tests/support/fake_actors.hpp"
 
 #include <caf/actor_system.hpp>
@@ -122,7 +122,7 @@ private:
   }
   bool take(char& c) const { return ::recv(fd_.get(), &c, 1, 0) == 1; }
 
-  wire::unique_fd fd_;
+  unique_fd fd_;
   bool connected_ = false;
 };
 

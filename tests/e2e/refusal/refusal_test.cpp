@@ -145,7 +145,7 @@ TEST(Refusal, FaultsWithoutPermissionAndFaultsThatAreNone) {
 }
 
 TEST(Refusal, APortThatIsTaken) {
-  wire::unique_fd fd{::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
+  unique_fd fd{::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)};
   sockaddr_in address{};
   address.sin_family = AF_INET;
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);

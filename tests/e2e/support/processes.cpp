@@ -86,7 +86,7 @@ std::string to_string(const std::vector<process_info>& list) {
 outcome run_program(const std::vector<std::string>& command, std::chrono::milliseconds limit) {
   temp_dir folder{"ziyu-program"};
   const auto out = folder.path() / "out", err = folder.path() / "err";
-  wire::unique_fd fd{::open(out.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0644)};
+  unique_fd fd{::open(out.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0644)};
   auto process = must(broker::guarded_process::start(command, err, fd.get()));
   outcome result;
   auto how = process.wait(limit);

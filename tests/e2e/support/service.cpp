@@ -42,7 +42,7 @@ service::service(const std::filesystem::path& folder, const json& configuration)
   const auto file = folder / (name + ".json"), news = folder / (name + ".out");
   log_ = folder / (name + ".log");
   must(write_file(file, configuration.dump(2)));
-  wire::unique_fd out{::open(news.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644)};
+  unique_fd out{::open(news.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644)};
   guard_ = must(broker::guarded_process::start({ziyu_program(), "serve", "--config", file.string()},
                                                log_, out.get()));
   auto serving = [&] {

@@ -85,7 +85,7 @@ public:
   json start(const std::string& command) {
     const auto name = folder_.path() / ("terminal-" + std::to_string(background_.size()));
     const auto news = name.string() + ".out";
-    const wire::unique_fd out{::open(news.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0644)};
+    const unique_fd out{::open(news.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0644)};
     background_.push_back(must(broker::guarded_process::start(
       {"/bin/bash", "-c", in_sources("exec " + command)}, name.string() + ".log", out.get())));
     const auto said = eventually(

@@ -23,7 +23,7 @@ public:
     EXPECT_EQ(::pipe(ready), 0);
     pid_ = ::fork();
     if (pid_ == 0) {
-      auto own = wire::life_line::attach(wire::unique_fd{::dup(line_->page())});
+      auto own = wire::life_line::attach(unique_fd{::dup(line_->page())});
       own->hold();
       [[maybe_unused]] auto n = ::write(ready[1], "x", 1);
       for (;;)
@@ -75,7 +75,7 @@ TEST(DeathWatch, NoticesWhoHoldsItsLineLaterAndWhoHasEndedBefore) {
   ended.end();
   aut.watch(1, ended.take(), [&] { early.set_value(); });
   auto line = std::move(*wire::life_line::make());
-  auto held = std::move(*wire::life_line::attach(wire::unique_fd{::dup(line.page())}));
+  auto held = std::move(*wire::life_line::attach(unique_fd{::dup(line.page())}));
   aut.watch(2, std::move(line), [&] { late.set_value(); });
   std::thread{[&] { held.hold(); }}.join(); // a thread's end breaks it, too
   ASSERT_EQ(early.get_future().wait_for(patience), std::future_status::ready);

@@ -48,8 +48,8 @@ struct pipe_pair {
     int fds[2];
     if (::pipe2(fds, O_CLOEXEC) != 0)
       throw std::runtime_error{"pipe2"};
-    from = wire::unique_fd{fds[0]};
-    to = wire::unique_fd{fds[1]};
+    from = unique_fd{fds[0]};
+    to = unique_fd{fds[1]};
   }
 
   /// Reads until the line is whole or the end; gives up after some time.
@@ -65,7 +65,7 @@ struct pipe_pair {
     }
   }
 
-  wire::unique_fd from, to;
+  unique_fd from, to;
 };
 
 /// What a child of `spec` writes as its first line.
@@ -263,7 +263,7 @@ TEST(ChildProcess, TalksToUsOnDescriptorThree) {
 }
 
 TEST(ChildProcess, DescriptorThreeMayBeThreeAlready) {
-  wire::unique_fd saved{::fcntl(3, F_DUPFD_CLOEXEC, 20)};
+  unique_fd saved{::fcntl(3, F_DUPFD_CLOEXEC, 20)};
   pipe_pair in, out;
   if (in.from.get() != 3) {
     ASSERT_EQ(::dup3(in.from.get(), 3, O_CLOEXEC), 3);
@@ -284,7 +284,7 @@ TEST(ChildProcess, DescriptorThreeMayBeThreeAlready) {
 
 TEST(ChildProcess, NothingElseOfOursLeaksIntoIt) {
   pipe_pair pipe;
-  const wire::unique_fd secret{::fcntl(pipe.to.get(), F_DUPFD_CLOEXEC, 100)};
+  const unique_fd secret{::fcntl(pipe.to.get(), F_DUPFD_CLOEXEC, 100)};
   ASSERT_TRUE(secret);
   const auto path = "/proc/$$/fd/" + std::to_string(secret.get());
   EXPECT_EQ(first_line(shell("if [ -e " + path + " ]; then echo leaked; else echo closed; fi")),

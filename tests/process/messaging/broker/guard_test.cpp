@@ -2,6 +2,7 @@
 
 #include "base/file.hpp"
 #include "messaging/broker/guarded_process.hpp"
+#include "supervision/wire/socket.hpp"
 #include "support/places.hpp"
 
 #include <gtest/gtest.h>

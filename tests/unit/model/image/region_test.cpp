@@ -1,21 +1,14 @@
 #include "model/decoder.hpp"
 
-#include "base/file.hpp"
 #include "model/resample.hpp"
-#include "support/places.hpp"
+#include "support/encoded_jpeg.hpp"
 
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <cstdlib>
-#include <filesystem>
 #include <random>
 #include <string>
-
-// In this order: jpeglib.h needs FILE.
-#include <cstdio>
-
-#include <jpeglib.h>
 
 using namespace ziyu;
 using namespace ziyu::model;
@@ -59,52 +52,32 @@ constexpr layout layouts[] = {
 /// Noise under waves, as a JPEG.
 std::string encoded(const layout& how, uint32_t width, uint32_t height) {
   std::mt19937 random{width * 7 + height};
-  jpeg_compress_struct info{};
-  jpeg_error_mgr errors{};
-  info.err = jpeg_std_error(&errors);
-  jpeg_create_compress(&info);
-  unsigned char* bytes = nullptr;
-  unsigned long size = 0;
-  jpeg_mem_dest(&info, &bytes, &size);
-  info.image_width = width;
-  info.image_height = height;
-  info.input_components = how.components;
-  info.in_color_space = how.components == 1   ? JCS_GRAYSCALE
-                        : how.components == 3 ? JCS_RGB
-                                              : JCS_CMYK;
-  jpeg_set_defaults(&info);
-  if (how.ycck)
-    jpeg_set_colorspace(&info, JCS_YCCK);
-  jpeg_set_quality(&info, 85, TRUE);
-  info.comp_info[0].h_samp_factor = how.across;
-  info.comp_info[0].v_samp_factor = how.down;
-  for (int i = 1; i < how.components; ++i)
-    info.comp_info[i].h_samp_factor = info.comp_info[i].v_samp_factor = 1;
-  if (how.ycck) { // black as fine as luma
-    info.comp_info[3].h_samp_factor = how.across;
-    info.comp_info[3].v_samp_factor = how.down;
-  }
-  info.restart_interval = how.restart;
   jpeg_scan_info scans[3] = {{1, {0}, 0, 63, 0, 0}, {1, {1}, 0, 63, 0, 0}, {1, {2}, 0, 63, 0, 0}};
-  if (!how.interleaved) {
-    info.scan_info = scans;
-    info.num_scans = 3;
-  }
-  if (how.progressive)
-    jpeg_simple_progression(&info);
-  jpeg_start_compress(&info, TRUE);
-  std::vector<uint8_t> row(size_t{width} * static_cast<size_t>(how.components));
-  for (uint32_t y = 0; y < height; ++y) {
-    for (size_t i = 0; i < row.size(); ++i)
-      row[i] = static_cast<uint8_t>((i * 3 + y * 5) % 190 + random() % 64);
-    auto* line = row.data();
-    jpeg_write_scanlines(&info, &line, 1);
-  }
-  jpeg_finish_compress(&info);
-  std::string result(reinterpret_cast<const char*>(bytes), size);
-  jpeg_destroy_compress(&info);
-  std::free(bytes);
-  return result;
+  return test::encoded_jpeg(
+    width, height, how.components, 85,
+    [&](jpeg_compress_struct& info) {
+      if (how.ycck)
+        jpeg_set_colorspace(&info, JCS_YCCK);
+      info.comp_info[0].h_samp_factor = how.across;
+      info.comp_info[0].v_samp_factor = how.down;
+      for (int i = 1; i < how.components; ++i)
+        info.comp_info[i].h_samp_factor = info.comp_info[i].v_samp_factor = 1;
+      if (how.ycck) { // black as fine as luma
+        info.comp_info[3].h_samp_factor = how.across;
+        info.comp_info[3].v_samp_factor = how.down;
+      }
+      info.restart_interval = how.restart;
+      if (!how.interleaved) {
+        info.scan_info = scans;
+        info.num_scans = 3;
+      }
+      if (how.progressive)
+        jpeg_simple_progression(&info);
+    },
+    [&](uint32_t y, std::vector<uint8_t>& row) {
+      for (size_t i = 0; i < row.size(); ++i)
+        row[i] = static_cast<uint8_t>((i * 3 + y * 5) % 190 + random() % 64);
+    });
 }
 
 /// The JPEG with EXIF that has this orientation.
