@@ -7,10 +7,11 @@
 #include <torch/csrc/inductor/aoti_torch/c/shim.h>
 
 #include <algorithm>
-#include <csignal>
+#include <iterator>
 #include <string>
 #include <thread>
 #include <unordered_map>
+#include <utility>
 
 #include <unistd.h>
 
@@ -18,24 +19,52 @@ namespace {
 
 using namespace ziyu::test;
 
-AtenTensorHandle constants[2]; // scale, conduct
 const char* const names[] = {"scale", "conduct"};
 
-float value_of(AtenTensorHandle x) {
-  void* data = nullptr;
-  aoti_torch_get_data_ptr(x, &data);
-  return *static_cast<float*>(data);
-}
+/// Its constants are handles of its own to the caller's tensors.
+class container {
+public:
+  container() = default;
+  container(const container&) = delete;
+  container& operator=(const container&) = delete;
+  ~container() { forget(); }
 
-void misbehave() {
-  switch (static_cast<conduct>(static_cast<int>(value_of(constants[1])))) {
+  void take(const std::unordered_map<std::string, AtenTensorHandle>& given) {
+    forget();
+    for (size_t i = 0; i < std::size(names); ++i)
+      aoti_torch_new_tensor_handle(given.at(names[i]), &constants_[i]);
+  }
+
+  float scale() const { return value_of(constants_[0]); }
+  conduct how() const { return static_cast<conduct>(static_cast<int>(value_of(constants_[1]))); }
+
+private:
+  static float value_of(AtenTensorHandle x) {
+    void* data = nullptr;
+    aoti_torch_get_data_ptr(x, &data);
+    return *static_cast<float*>(data);
+  }
+
+  void forget() {
+    for (auto& each : constants_)
+      if (auto* const handle = std::exchange(each, nullptr))
+        aoti_torch_delete_tensor_object(handle);
+  }
+
+  AtenTensorHandle constants_[std::size(names)] = {};
+};
+
+container& behind(AOTInductorModelContainerHandle x) { return *reinterpret_cast<container*>(x); }
+
+void misbehave(conduct how) {
+  switch (how) {
   case well: return;
   case illegal_instruction: __builtin_trap();
   case hangs:
     for (;;)
       ::pause();
   case is_slow:
-    for (volatile uint64_t i = 0; i < 300'000'000;)
+    for (volatile uint64_t i = 0; i < 30'000'000;)
       i = i + 1;
     return;
   case starts_a_thread: std::thread{[] { ::pause(); }}.detach(); return;
@@ -51,12 +80,12 @@ extern "C" {
 
 AOTIRuntimeError AOTInductorModelContainerCreateWithDevice(AOTInductorModelContainerHandle* ret,
                                                            size_t, const char*, const char*) {
-  static auto nothing = 0;
-  *ret = reinterpret_cast<AOTInductorModelContainerHandle>(&nothing);
+  *ret = reinterpret_cast<AOTInductorModelContainerHandle>(new container);
   return AOTI_RUNTIME_SUCCESS;
 }
 
-AOTIRuntimeError AOTInductorModelContainerDelete(AOTInductorModelContainerHandle) {
+AOTIRuntimeError AOTInductorModelContainerDelete(AOTInductorModelContainerHandle x) {
+  delete &behind(x);
   return AOTI_RUNTIME_SUCCESS;
 }
 
@@ -66,13 +95,14 @@ AOTIRuntimeError AOTInductorModelContainerGetNumOutputs(AOTInductorModelContaine
   return AOTI_RUNTIME_SUCCESS;
 }
 
-AOTIRuntimeError AOTInductorModelContainerRunSingleThreaded(AOTInductorModelContainerHandle,
+AOTIRuntimeError AOTInductorModelContainerRunSingleThreaded(AOTInductorModelContainerHandle x,
                                                             AtenTensorHandle* inputs, size_t,
                                                             AtenTensorHandle* outputs, size_t,
                                                             AOTInductorStreamHandle,
                                                             AOTIProxyExecutorHandle) {
-  misbehave();
-  if (static_cast<int>(value_of(constants[1])) == throws)
+  const auto how = behind(x).how();
+  misbehave(how);
+  if (how == throws)
     return AOTI_RUNTIME_FAILURE;
   int64_t rows = 0, numbers = 0;
   aoti_torch_get_size(inputs[0], 0, &rows);
@@ -84,11 +114,10 @@ AOTIRuntimeError AOTInductorModelContainerRunSingleThreaded(AOTInductorModelCont
   aoti_torch_get_data_ptr(inputs[0], &in);
   aoti_torch_get_data_ptr(outputs[0], &out);
   const auto* values = static_cast<const float*>(in);
-  const auto swap = static_cast<int>(value_of(constants[1])) == other_labels
-                    && *std::max_element(values, values + numbers) > 0.5F;
+  const auto swap = how == other_labels && *std::max_element(values, values + numbers) > 0.5F;
   for (int64_t i = 0; i < 2 * rows; ++i)
     static_cast<float*>(out)[i] = values[i / 2 * (numbers / rows) + (swap ? 1 - i % 2 : i % 2)]
-                                  * value_of(constants[0]);
+                                  * behind(x).scale();
   aoti_torch_delete_tensor_object(inputs[0]);
   inputs[0] = nullptr; // stolen
   return AOTI_RUNTIME_SUCCESS;
@@ -127,10 +156,8 @@ AOTIRuntimeError AOTInductorModelContainerGetConstantDtype(AOTInductorModelConta
 }
 
 AOTIRuntimeError AOTInductorModelContainerUpdateUserManagedConstantBuffer(
-  AOTInductorModelContainerHandle, AOTInductorConstantMapHandle map, bool, bool) {
-  const auto& given = *reinterpret_cast<std::unordered_map<std::string, AtenTensorHandle>*>(map);
-  for (auto i = 0; i < 2; ++i)
-    aoti_torch_new_tensor_handle(given.at(names[i]), &constants[i]);
+  AOTInductorModelContainerHandle x, AOTInductorConstantMapHandle map, bool, bool) {
+  behind(x).take(*reinterpret_cast<std::unordered_map<std::string, AtenTensorHandle>*>(map));
   return AOTI_RUNTIME_SUCCESS;
 }
 
