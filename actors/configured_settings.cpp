@@ -127,12 +127,15 @@ service_settings to_service_settings(const configs::config& c) {
   return x;
 }
 
+supervision::model_options to_model_options(const configs::config& c) {
+  return {c.model.precision, c.model.decode, c.model.compiled_path};
+}
+
 process_host_settings to_process_host_settings(const configs::config& c,
                                                std::shared_ptr<metrics> stats) {
   process_host_settings x;
   x.executable = worker_executable(c);
-  x.precision = c.model.precision;
-  x.compiled = c.model.compiled_path;
+  x.model = to_model_options(c);
   x.max_pixels = c.jobs.max_pixels;
   x.max_batch = c.batching.max_jobs;
   x.stats = std::move(stats);

@@ -17,6 +17,8 @@ std::string instance_name();
 /// All but what reaches into the running service: the host, and what is called.
 service_settings to_service_settings(const configs::config& c);
 
+supervision::model_options to_model_options(const configs::config& c);
+
 process_host_settings to_process_host_settings(const configs::config& c,
                                                std::shared_ptr<metrics> stats);
 

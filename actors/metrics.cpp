@@ -254,8 +254,11 @@ void metrics::set_jobs_left(uint32_t slot, std::optional<uint64_t> jobs) {
 
 void metrics::serve_model(const events::model_version& x) {
   std::lock_guard guard{mutex_};
-  auto& now = model_info.Add(
-    {{"name", x.name}, {"version", x.version}, {"sha256", x.sha256}, {"precision", x.precision}});
+  auto& now = model_info.Add({{"name", x.name},
+                              {"version", x.version},
+                              {"sha256", x.sha256},
+                              {"precision", x.precision},
+                              {"decode", x.decode}});
   if (model_series_ != nullptr && model_series_ != &now)
     model_info.Remove(model_series_);
   model_series_ = &now;

@@ -63,9 +63,8 @@ expected<supervision::child_process> process_host::start_process(const std::stri
     spec.arguments.emplace_back(name);
     spec.arguments.push_back(std::to_string(value));
   }
-  spec.arguments.insert(spec.arguments.end(), {"--precision", settings_.precision});
-  if (!settings_.compiled.empty())
-    spec.arguments.insert(spec.arguments.end(), {"--compiled-path", settings_.compiled.string()});
+  for (auto& x : settings_.model.arguments())
+    spec.arguments.push_back(std::move(x));
   if (settings_.faults_allowed)
     spec.arguments.emplace_back("--faults-allowed");
   spec.control_fd = control_fd;

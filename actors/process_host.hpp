@@ -5,6 +5,7 @@
 #include "base/file.hpp"
 #include "supervision/death_watch.hpp"
 #include "supervision/leak_explainer.hpp"
+#include "supervision/model_options.hpp"
 #include "supervision/worker_handle.hpp"
 
 #include <filesystem>
@@ -15,8 +16,7 @@ namespace ziyu::actors {
 /// The settings of fork servers.
 struct process_host_settings {
   std::filesystem::path executable; ///< ziyu-worker
-  std::string precision = "fp32";   ///< "fp32", "bf16", "int8" or "auto".
-  std::filesystem::path compiled;   ///< Packages; empty: in the model folder.
+  supervision::model_options model;
   uint64_t max_pixels = 0;
   uint64_t max_batch = 1;      ///< Images that a model may run together.
   uint64_t max_peak_bytes = 0; ///< Bound for decoding one image; 0: none.

@@ -44,6 +44,17 @@ std::string row(const nlohmann::json& variant) {
          + (chosen ? "chosen" : printable(text_in(variant, "why_not")));
 }
 
+std::string decode_line(const nlohmann::json& x) {
+  std::string result = "JPEGs: ";
+  if (field(x, "images").is_number())
+    result += format("%.2f ms exact, ", real_in(x, "exact_us") / 1000)
+              + format("%.2f ms reduced, ", real_in(x, "reduced_us") / 1000)
+              + format("agreement %.1f %%; ", real_in(x, "agreement") * 100);
+  const auto why_not = text_in(x, "why_not");
+  return result + "model.decode auto would choose " + text_in(x, "how")
+         + (why_not.empty() ? "" : ": " + printable(why_not));
+}
+
 void print_table(const nlohmann::json& x) {
   std::string head = fit("VARIANT", 14);
   for (const auto* rows : {"1", "2", "4", "8", "16"})
@@ -53,13 +64,15 @@ void print_table(const nlohmann::json& x) {
     for (const auto& each : variants)
       print_line(row(each));
   print_line("Milliseconds of a processor for an image, with so many images together.");
+  print_line(decode_line(field(x, "decode")));
   for (const auto& warning : warnings_of_model(x))
     print_line("warning: " + printable(warning));
 }
 
 int bench_model(const bench_options& options) {
   const auto said = capture(check_model_command(executable_dir() / "ziyu-worker", options.folder,
-                                                "auto", options.max_batch, options.compiled_path),
+                                                options.max_batch,
+                                                {"auto", "auto", options.compiled_path}),
                             to_milliseconds(options.timeout_s));
   if (!said) {
     print_error(said.error());
@@ -100,9 +113,10 @@ void add_bench_command(CLI::App& app, int& exit_code) {
     ->capture_default_str();
   add_seconds(*model, "--timeout", options->timeout_s, "Longest time for all of it");
   model->add_flag("--json", options->json, "All figures as JSON");
-  model->footer("What model.precision auto would choose here, and why not the others.\n"
-                "Exit codes: 0 measured, 1 ziyu-worker failed, 2 wrong usage or no usable model.\n"
-                "Example: ziyu bench model models/digits/1");
+  model->footer(
+    "What model.precision and model.decode auto would choose here, and why not the rest.\n"
+    "Exit codes: 0 measured, 1 ziyu-worker failed, 2 wrong usage or no usable model.\n"
+    "Example: ziyu bench model models/digits/1");
   model->callback([options, &exit_code] { exit_code = bench_model(*options); });
 }
 

@@ -1,3 +1,4 @@
+#include "actors/configured_settings.hpp"
 #include "base/file.hpp"
 #include "cli/command.hpp"
 #include "cli/common/capture.hpp"
@@ -34,7 +35,8 @@ struct classify_options {
 };
 
 struct model_choice {
-  std::string folder, precision, compiled_path;
+  std::string folder;
+  supervision::model_options how;
   uint64_t max_pixels = 0, max_bytes = 0;
 };
 
@@ -53,8 +55,7 @@ std::optional<model_choice> choose_model(const classify_options& options) {
     return {};
   const auto& x = loaded->values;
   return model_choice{options.model.empty() ? x.model.path.string() : options.model,
-                      x.model.precision, x.model.compiled_path.string(), x.jobs.max_pixels,
-                      x.jobs.max_bytes};
+                      actors::to_model_options(x), x.jobs.max_pixels, x.jobs.max_bytes};
 }
 
 std::string head(bool colours) {
@@ -83,15 +84,13 @@ int classify_batch(const classify_options& options, const model_choice& model,
   std::vector<std::string> command{(executable_dir() / "ziyu-worker").string(),
                                    "--model",
                                    model.folder,
-                                   "--precision",
-                                   model.precision,
                                    "--max-pixels",
                                    std::to_string(model.max_pixels),
                                    "--max-bytes",
                                    std::to_string(model.max_bytes),
                                    "--classify"};
-  if (!model.compiled_path.empty())
-    command.insert(command.begin() + 1, {"--compiled-path", model.compiled_path});
+  const auto how = model.how.arguments();
+  command.insert(command.begin() + 1, how.begin(), how.end());
   for (const auto& x : files)
     command.push_back(x.path.string().starts_with('-') ? "./" + x.path.string() : x.path.string());
   const auto limit = load_limit

@@ -29,6 +29,7 @@ struct config {
   struct model {
     std::filesystem::path path;          ///< The folder `<name>/<version>`.
     std::string precision = "fp32";      ///< "fp32", "bf16", "int8", "auto".
+    std::string decode = "exact";        ///< "exact", "reduced", "auto".
     std::filesystem::path compiled_path; ///< Empty: `compiled/` in the model folder.
     uint32_t top_k = 5;
   } model;

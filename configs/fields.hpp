@@ -10,6 +10,7 @@ template <class Config, class F>
 void workers(Config& x, F& f) {
   f("model.path", x.model.path);
   f("model.precision", x.model.precision);
+  f("model.decode", x.model.decode);
   f("model.compiled_path", x.model.compiled_path);
   f("model.top_k", x.model.top_k);
   f("workers.slots", x.workers.slots);

@@ -115,6 +115,7 @@ std::string to_json_text(const result& x) {
       out("private_bytes", x.private_bytes);
     });
     out.object("model", [&] {
+      out("decode", x.model.decode);
       out("name", x.model.name);
       out("precision", x.model.precision);
       out("sha256", x.model.sha256);
@@ -160,7 +161,8 @@ expected<result> result_from_json(const json& x) {
       for (const auto& item : x.at("top_k"))
         r.top_k.push_back({item.at("label"), item.at("confidence"), item.at("index")});
     const auto& model = x.at("model");
-    r.model = {model.at("name"), model.at("version"), model.at("sha256"), model.at("precision")};
+    r.model = {model.at("name"), model.at("version"), model.at("sha256"), model.at("precision"),
+               model.value("decode", "exact")}; // older records have none
     const auto& worker = x.at("worker");
     worker.at("slot").get_to(r.slot);
     worker.at("generation").get_to(r.generation);

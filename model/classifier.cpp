@@ -129,7 +129,7 @@ expected<classification> classifier::prepare(std::string_view image, at::Tensor&
                                              int64_t row, int64_t most) const {
   classification result;
   stopwatch watch;
-  const auto decoded = decode_image(image, limits_, {&preprocessor_.how()});
+  const auto decoded = decode_image(image, limits_, {&preprocessor_.how(), decoding_});
   if (!decoded)
     return tl::unexpected<error>(decoded.error());
   result.width = decoded->width();

@@ -48,6 +48,9 @@ public:
   std::vector<expected<classification>> classify(const std::vector<std::string_view>& images,
                                                  uint32_t top_k);
 
+  /// From the next image on.
+  void decode_as(decoding how) { decoding_ = how; }
+
   predictor& model() { return predictor_; }
   const predictor& model() const { return predictor_; }
   const decode_limits& limits() const { return limits_; }
@@ -64,6 +67,7 @@ private:
   predictor predictor_;
   decode_limits limits_;
   preprocessor preprocessor_;
+  decoding decoding_ = decoding::exact;
 };
 
 } // namespace ziyu::model

@@ -40,7 +40,7 @@ std::optional<jpeg_wish> wish_for(const decode_purpose& purpose, const image_siz
   const auto where = place(width, height, *purpose.input);
   jpeg_wish result;
   for (const uint32_t divisor : {2u, 4u})
-    if (purpose.reduced && width >= divisor * where.full_width
+    if (purpose.how == decoding::reduced && width >= divisor * where.full_width
         && height >= divisor * where.full_height)
       result.divisor = divisor;
   const auto divided = [&](uint32_t edge) { return (edge + result.divisor - 1) / result.divisor; };
@@ -50,6 +50,10 @@ std::optional<jpeg_wish> wish_for(const decode_purpose& purpose, const image_siz
 }
 
 } // namespace
+
+std::string_view to_string(decoding x) noexcept {
+  return x == decoding::exact ? "exact" : "reduced";
+}
 
 expected<decoded_image> decode_image(std::string_view bytes, const decode_limits& limits,
                                      const decode_purpose& purpose) {

@@ -18,13 +18,19 @@ struct decode_limits {
   uint64_t max_peak_bytes = 0;
 };
 
+enum class decoding : uint8_t {
+  exact,
+  /// A JPEG at a half or a quarter of its size where that is still no smaller than what it is
+  /// resized to. The pixels are not those of resizing the whole image.
+  reduced,
+};
+std::string_view to_string(decoding x) noexcept;
+
 /// What a caller will do with an image, so that only what counts for it is decoded.
 struct decode_purpose {
   /// The image will be resampled for this only; null: all pixels are decoded.
   const preprocessing* input = nullptr;
-  /// Decode a JPEG at a half or a quarter of its size where that is still no smaller than what it
-  /// is resized to. The pixels are not those of resizing the whole image.
-  bool reduced = false;
+  decoding how = decoding::exact;
 };
 
 /// Which pixels of an image have been decoded. Numbers are of the image as stored.

@@ -1,6 +1,6 @@
 #include "model/precision_choice.hpp"
 
-#include "base/input_file.hpp"
+#include "model/agreement.hpp"
 #include "model/compiled/compiled_model.hpp"
 #include "model/compiled/probe.hpp"
 #include "model/least_time.hpp"
@@ -14,9 +14,7 @@
 namespace ziyu::model {
 namespace {
 
-constexpr size_t least_images = 32, most_images = 256;
-constexpr uint64_t most_bytes = uint64_t{64} << 20; // of an image
-constexpr auto least_agreement = 0.99, most_time = 0.95;
+constexpr auto most_time = 0.95;
 /// Of TorchScript's in fp32, for a package that is asked for: times vary by a few percent.
 constexpr auto most_time_of_package = 1.1;
 constexpr auto measured_runs = 3;
@@ -26,18 +24,6 @@ constexpr uint64_t most_us = 5'000'000;
 /// the machine slows both.
 constexpr std::chrono::milliseconds least_patience{5'000};
 constexpr auto patience_factor = 5;
-
-std::vector<std::filesystem::path> images_in(const std::filesystem::path& folder) {
-  std::vector<std::filesystem::path> files;
-  std::error_code problem;
-  for (std::filesystem::directory_iterator i{folder, problem}, end; !problem && i != end;
-       i.increment(problem))
-    if (i->is_regular_file(problem))
-      files.push_back(i->path());
-  std::sort(files.begin(), files.end());
-  files.resize(std::min(files.size(), most_images));
-  return files;
-}
 
 std::string percent(double share) {
   char text[32];
@@ -58,8 +44,7 @@ double tolerance_of(precision how) {
 /// TorchScript in fp32, and what the others are compared with.
 class reference {
 public:
-  reference(classifier& exact, const std::filesystem::path& agreement)
-    : exact_(exact), agreement_(agreement) {}
+  explicit reference(classifier& exact) : exact_(exact), images_(exact.model().folder().path) {}
 
   /// Runs 1, 2, 4 ... up to `most` images, as many as the model takes and as time allows.
   void run(uint32_t most) {
@@ -85,28 +70,16 @@ public:
   /// Says why `x`, whose time is known, may not serve; empty: it may. Sets its agreement with fp32,
   /// unless it is too slow anyway: a fork server has a time to start in.
   std::string judge(classifier& fast, variant& x) {
-    const auto files = images_in(agreement_);
-    if (files.size() < least_images)
-      return too_few(files.size());
+    if (images_.size() < agreement_images::least)
+      return images_.too_few(images_.size());
     if (share_of(x) > most_time)
       return too_slow(x);
-    size_t compared = 0, alike = 0;
-    for (const auto& file : files) {
-      const auto bytes = read_input_file(file.string(), most_bytes);
-      const auto wanted = bytes ? label_of(file, *bytes) : std::nullopt;
-      if (!wanted)
-        continue;
-      const auto got = fast.classify(*bytes, 1);
-      ++compared;
-      alike += got && !got->top_k.empty() && got->top_k[0].index == *wanted;
-    }
-    if (compared < least_images)
-      return too_few(compared);
-    x.agreement = static_cast<double>(alike) / static_cast<double>(compared);
-    if (*x.agreement < least_agreement)
-      return x.name + " gives " + percent(*x.agreement) + " of " + std::to_string(compared)
-             + " images the same label, " + percent(least_agreement) + " are needed";
-    return {};
+    const auto by = images_.compare(
+      [&](const auto& file, std::string_view image) { return wanted_label(file, image); },
+      [&](const auto&, std::string_view image) { return best_label(fast, image); });
+    if (by.compared >= agreement_images::least)
+      x.agreement = by.share();
+    return images_.why_not(x.name, by);
   }
 
   std::string too_slow(const variant& x) const {
@@ -128,25 +101,23 @@ public:
   variant fp32{"fp32", {}, {}, {}};
 
 private:
-  std::string too_few(size_t count) const {
-    return "there are " + std::to_string(count) + " images to compare by in " + agreement_.string()
-           + ", at least " + std::to_string(least_images)
-           + " are needed: put some of your own there";
+  /// Nothing if that is no image, or has none of the labels.
+  static std::optional<uint32_t> best_label(classifier& by, std::string_view image) {
+    const auto answer = by.classify(image, 1);
+    return answer && !answer->top_k.empty() ? std::optional{answer->top_k[0].index} : std::nullopt;
   }
 
-  /// The best label in fp32, found once; nothing if that is no image, or has none of the labels.
-  std::optional<uint32_t> label_of(const std::filesystem::path& file, std::string_view bytes) {
+  /// In fp32, found once.
+  std::optional<uint32_t> wanted_label(const std::filesystem::path& file, std::string_view image) {
     const auto [i, is_new] = labels_.try_emplace(file);
-    if (!is_new)
-      return i->second;
-    if (const auto answer = exact_.classify(bytes, 1); answer && !answer->top_k.empty())
-      i->second = answer->top_k[0].index;
+    if (is_new)
+      i->second = best_label(exact_, image);
     return i->second;
   }
 
   classifier& exact_;
   std::map<std::filesystem::path, std::optional<uint32_t>> labels_;
-  std::filesystem::path agreement_;
+  agreement_images images_;
   std::chrono::milliseconds passed_{0};
   std::vector<compiled::trial> trials_;
 };
@@ -186,6 +157,17 @@ public:
          const choice_request& request)
     : path_(path), limits_(limits), request_(request) {}
 
+  expected<chosen_model> as_wished() {
+    switch (request_.wish) {
+    case precision_wish::fp32: return in(precision::fp32);
+    case precision_wish::bf16: return in(precision::bf16);
+    case precision_wish::int8: return in(precision::int8);
+    case precision_wish::automatic: return fastest();
+    }
+    return fail(errc::invalid_usage, "an unknown precision");
+  }
+
+private:
   expected<chosen_model> in(precision how) {
     const auto script = how == precision::int8 ? precision::fp32 : how; // TorchScript has no int8
     auto base = classifier::load(path_, limits_, script);
@@ -216,7 +198,7 @@ public:
     auto exact = classifier::load(path_, limits_);
     if (!exact)
       return tl::unexpected<error>(exact.error());
-    reference by{*exact, path_ / "agreement"};
+    reference by{*exact};
     by.run(request_.most_rows);
     variants_.push_back(by.fp32);
     models_.emplace_back();
@@ -238,7 +220,6 @@ public:
     return chosen_model{std::move(*exact), "fp32", variants_, std::move(refused_)};
   }
 
-private:
   std::filesystem::path root() const {
     return request_.compiled.empty() ? path_ / "compiled" : request_.compiled;
   }
@@ -255,7 +236,7 @@ private:
 
   std::optional<classifier> package_beside(classifier& exact, const compiled::package& package,
                                            precision how) {
-    reference by{exact, path_ / "agreement"};
+    reference by{exact};
     by.run(request_.most_rows);
     variant row{compiled_name(how), {}, {}, {}};
     return try_package(by, exact, package, how, row);
@@ -316,14 +297,10 @@ double variant::image_us() const {
 
 expected<chosen_model> choose_model(const std::filesystem::path& folder,
                                     const decode_limits& limits, const choice_request& request) {
-  choice decision{folder, limits, request};
-  switch (request.wish) {
-  case precision_wish::fp32: return decision.in(precision::fp32);
-  case precision_wish::bf16: return decision.in(precision::bf16);
-  case precision_wish::int8: return decision.in(precision::int8);
-  case precision_wish::automatic: return decision.fastest();
-  }
-  return fail(errc::invalid_usage, "an unknown precision");
+  auto result = choice{folder, limits, request}.as_wished();
+  if (result)
+    result->decode = choose_decoding(result->by, request.decode);
+  return result;
 }
 
 } // namespace ziyu::model

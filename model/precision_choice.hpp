@@ -1,6 +1,7 @@
 #pragma once
 
 #include "model/classifier.hpp"
+#include "model/decode_choice.hpp"
 
 #include <optional>
 
@@ -8,6 +9,7 @@ namespace ziyu::model {
 
 struct choice_request {
   precision_wish wish = precision_wish::fp32;
+  decode_wish decode = decode_wish::exact;
   /// Where packages of tools/optimize_model.py stand; empty: in `compiled/` of the model folder.
   std::filesystem::path compiled = {};
   uint32_t most_rows = 1; ///< The most images that are to run together.
@@ -32,6 +34,7 @@ struct chosen_model {
   std::vector<variant> variants; ///< What has been compared, best first; may be empty.
   /// Why compiled packages that are there do not serve, a sentence each.
   std::vector<std::string> refused;
+  decode_choice decode{};
 };
 
 /// Loads the model of a folder as it is wanted. Call it in a process with one thread.
@@ -45,7 +48,7 @@ struct chosen_model {
 /// if at least 99 % of the images in the folder's `agreement/` (at least 32; the first 256 by name
 /// are used) get the same best label as with fp32. The fastest is chosen, if it takes at most 95 %
 /// of the processor time of TorchScript in fp32. A warning in the model folder says why bf16 is
-/// not.
+/// not. JPEGs are decoded as `choose_decoding` says for what has been chosen.
 ///
 /// Errors: those of `classifier::load`; with `automatic`, those of fp32 only. `model_missing` with
 /// `int8` when there is no package in int8 for any machine.

@@ -84,12 +84,22 @@ json of_image(uint32_t width, uint32_t height, const preprocessing& how, double 
   auto row32 = to_fp32.batch(1), row16 = to_bf16.batch(1);
   variants.push_back({"preprocess_fp32", [&] { to_fp32.preprocess(whole, row32, 0); }});
   variants.push_back({"preprocess_bf16", [&] { to_bf16.preprocess(whole, row16, 0); }});
+  // From the encoded image to the model's input.
+  const auto prepare = [&](const decode_purpose& purpose) {
+    to_fp32.preprocess(decode_image(bytes, {}, purpose).value(), row32, 0);
+  };
+  variants.push_back({"prepare_full", [&] { prepare({}); }});
+  variants.push_back({"prepare_exact", [&] { prepare({&how}); }});
+  variants.push_back({"prepare_reduced", [&] { prepare({&how, decoding::reduced}); }});
   auto us = measured(std::move(variants), seconds);
   json ratios;
   for (const auto* name : {"resample_avx2", "resample_avx512"})
     if (us.contains(name))
       ratios[std::string{name} + "_of_scalar"] = us[name].get<double>()
                                                  / us["resample_scalar"].get<double>();
+  for (const auto* name : {"prepare_exact", "prepare_reduced"})
+    ratios[std::string{name} + "_of_full"] = us[name].get<double>()
+                                             / us["prepare_full"].get<double>();
   return {
     {"width", width}, {"height", height}, {"bytes", bytes.size()}, {"us", us}, {"ratios", ratios}};
 }

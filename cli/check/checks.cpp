@@ -1,5 +1,6 @@
 #include "cli/check/checks.hpp"
 
+#include "actors/configured_settings.hpp"
 #include "actors/service.hpp"
 #include "cli/command.hpp"
 #include "cli/common/capture.hpp"
@@ -141,10 +142,10 @@ std::vector<finding> check_broker(const configs::config& x, std::chrono::millise
 }
 
 finding check_model(const configs::config& x) {
-  const auto said = capture(
-    check_model_command(actors::worker_executable(x), x.model.path.string(), x.model.precision,
-                        x.batching.max_jobs, x.model.compiled_path.string()),
-    std::chrono::milliseconds{x.workers.start_timeout_ms}, capture_errors::yes);
+  const auto said = capture(check_model_command(actors::worker_executable(x), x.model.path.string(),
+                                                x.batching.max_jobs, actors::to_model_options(x)),
+                            std::chrono::milliseconds{x.workers.start_timeout_ms},
+                            capture_errors::yes);
   if (!said)
     return {"model", verdict::failed, said.error().message, exit_failed};
   const auto line = last_line(said->output);
@@ -165,10 +166,8 @@ finding check_model(const configs::config& x) {
 
 /// The limits that the fork server of a service is started with (`actors::process_host`).
 std::vector<std::string> worker_limits(const configs::config& x) {
-  std::vector<std::string> result{"--max-pixels", std::to_string(x.jobs.max_pixels), "--precision",
-                                  x.model.precision};
-  if (!x.model.compiled_path.empty())
-    result.insert(result.end(), {"--compiled-path", x.model.compiled_path.string()});
+  auto result = actors::to_model_options(x).arguments();
+  result.insert(result.end(), {"--max-pixels", std::to_string(x.jobs.max_pixels)});
   if (!x.healing.enabled)
     return result;
   const auto budget = x.memory.worker_budget_bytes, limit = x.memory.worker_hard_limit_bytes;

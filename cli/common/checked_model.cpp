@@ -5,14 +5,12 @@
 namespace ziyu::cli {
 
 std::vector<std::string> check_model_command(const std::filesystem::path& worker,
-                                             const std::string& folder,
-                                             const std::string& precision, uint64_t max_batch,
-                                             const std::string& compiled_path) {
-  std::vector<std::string> result{
-    worker.string(), "--check-model",          folder, "--precision", precision,
-    "--max-batch",   std::to_string(max_batch)};
-  if (!compiled_path.empty())
-    result.insert(result.end(), {"--compiled-path", compiled_path});
+                                             const std::string& folder, uint64_t max_batch,
+                                             const supervision::model_options& how) {
+  std::vector<std::string> result{worker.string(), "--check-model", folder, "--max-batch",
+                                  std::to_string(max_batch)};
+  for (auto& x : how.arguments())
+    result.push_back(std::move(x));
   return result;
 }
 

@@ -177,6 +177,12 @@ void print_choice(const model::chosen_model& x) {
                  : each.why_not.empty() ? "the reference"
                                         : each.why_not.c_str());
   }
+  if (x.decode.agreed)
+    std::fprintf(stderr,
+                 "ziyu-worker (fork server): %s: JPEGs: exact %.0f us an image, reduced %.0f us: "
+                 "%s\n",
+                 path.c_str(), x.decode.exact_us, x.decode.reduced_us,
+                 x.decode.why_not.empty() ? "reduced is chosen" : x.decode.why_not.c_str());
   for (const auto& why : x.refused)
     std::fprintf(stderr, "ziyu-worker (fork server): warning: %s: %s\n", path.c_str(), why.c_str());
 }
@@ -222,6 +228,7 @@ int run_fork_server(const std::filesystem::path& folder, const model::decode_lim
   news.model_version = m.version;
   news.model_sha256 = m.sha256;
   news.precision = m.precision;
+  news.decode = to_string(chosen->decode.how);
   news.classes = by->model().classes();
   news.variant = chosen->name;
   for (const auto& why : chosen->refused)

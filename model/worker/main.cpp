@@ -44,6 +44,18 @@ json to_json(const model::variant& x, const std::string& chosen) {
   return result;
 }
 
+json to_json(const model::decode_choice& x) {
+  json result{{"how", to_string(x.how)}};
+  if (x.agreed && x.agreed->compared > 0)
+    result.update({{"images", x.agreed->compared},
+                   {"agreement", x.agreed->share()},
+                   {"exact_us", x.exact_us},
+                   {"reduced_us", x.reduced_us}});
+  if (!x.why_not.empty())
+    result["why_not"] = x.why_not;
+  return result;
+}
+
 int check_model(const std::string& folder, const model::choice_request& request) {
   const auto start = std::chrono::steady_clock::now();
   auto chosen = model::choose_model(folder, {}, request);
@@ -61,6 +73,7 @@ int check_model(const std::string& folder, const model::choice_request& request)
                     {"variant", chosen->name},
                     {"variants", std::move(variants)},
                     {"refused", chosen->refused},
+                    {"decode", to_json(chosen->decode)},
                     {"classes", chosen->by.model().classes()},
                     {"warnings", m.warnings},
                     {"load_ms", load.count()},
@@ -143,6 +156,9 @@ int main(int argc, char** argv) {
   std::string precision{to_string(model::precision_wish::fp32)};
   app.add_option("--precision", precision, "fp32 (default), bf16, int8, or auto")
     ->check(CLI::IsMember({"fp32", "bf16", "int8", "auto"}));
+  std::string decode{to_string(model::decode_wish::exact)};
+  app.add_option("--decode", decode, "JPEGs: exact (default), reduced, or auto")
+    ->check(CLI::IsMember({"exact", "reduced", "auto"}));
   app.add_option("--compiled-path", settings.model.compiled,
                  "Packages of tools/optimize_model.py (default: compiled/ in the model folder)");
   app.add_option("--max-batch", settings.model.most_rows, "Images that run together (internal)")
@@ -153,7 +169,8 @@ int main(int argc, char** argv) {
   app.add_option("--top-k", top_k, "Number of best labels that --classify prints (default 5)");
   app.add_flag("--version", show_version, "Versions of the libraries as JSON");
   CLI11_PARSE(app, argc, argv);
-  from_string(precision, settings.model.wish); // it is a member
+  from_string(precision, settings.model.wish); // they are members
+  from_string(decode, settings.model.decode);
   if (show_version) {
     json versions{{"libtorch", model::torch_version()}, {"jemalloc", worker::jemalloc_version()}};
     for (const auto& [name, version] : model::codec_versions())

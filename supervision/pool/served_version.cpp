@@ -26,7 +26,7 @@ served_version::served_version(uint64_t number, std::string folder, bool on_tria
 bool served_version::ready(const wire::server_ready& news, clock::time_point now) {
   const auto differs = keeper_.ready(news, now);
   model_ = std::make_shared<const events::model_version>(events::model_version{
-    news.model_name, news.model_version, news.model_sha256, news.precision, folder_});
+    news.model_name, news.model_version, news.model_sha256, news.precision, news.decode, folder_});
   return differs;
 }
 

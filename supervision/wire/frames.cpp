@@ -61,7 +61,7 @@ void fields(F& f, spawn& x) {
 template <class F>
 void fields(F& f, server_ready& x) {
   f(x.pid), f(x.model_name), f(x.model_version), f(x.model_sha256), f(x.precision);
-  f(x.variant), f(x.refused), f(x.classes), f(x.batch_us), f(x.load_us), f(x.memory);
+  f(x.decode), f(x.variant), f(x.refused), f(x.classes), f(x.batch_us), f(x.load_us), f(x.memory);
 }
 template <class F>
 void fields(F& f, server_failed& x) {

@@ -191,6 +191,7 @@ struct spawn {
 struct server_ready {
   int32_t pid = 0;
   std::string model_name, model_version, model_sha256, precision;
+  std::string decode;  ///< "exact", "reduced"
   std::string variant; ///< "bf16", "fp32 compiled", …
   std::string refused; ///< Why compiled packages that are there do not serve; empty: they do.
   uint32_t classes = 0;

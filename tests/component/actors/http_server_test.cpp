@@ -182,7 +182,8 @@ TEST_F(HttpServer, TellsTheModelOnceThereIsOneAndForHowLongItHasServed) {
   versions[0].model = events::model_version{"digits", "1", "abc", "fp32"};
   health = get("/health").body;
   EXPECT_EQ(health.at("model"), json::parse(R"({"name": "digits", "version": "1",
-                                               "sha256": "abc", "precision": "fp32"})"));
+                                               "sha256": "abc", "precision": "fp32",
+                                               "decode": "exact"})"));
 }
 
 TEST_F(HttpServer, ListsItsPathsWhenAskedForAnother) {

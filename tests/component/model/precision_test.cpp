@@ -2,8 +2,7 @@
 
 #include "model/precision_choice.hpp"
 
-#include "base/file.hpp"
-#include "support/places.hpp"
+#include "support/digits.hpp"
 
 #include <gmock/gmock.h>
 
@@ -15,30 +14,16 @@ using testing::HasSubstr;
 
 namespace {
 
-const std::filesystem::path digits{std::filesystem::path{test::source_dir()} / "models/digits/1"};
-const std::filesystem::path images{std::filesystem::path{test::source_dir()} / "tests/data/digits"};
-
-/// The held-out digits, by name.
-std::vector<std::filesystem::path> held_out() {
-  std::vector<std::filesystem::path> files;
-  for (const auto& x : std::filesystem::directory_iterator{images})
-    if (x.path().extension() == ".png")
-      files.push_back(x.path());
-  std::sort(files.begin(), files.end());
-  return files;
-}
+const std::filesystem::path digits = test::digits_model();
 
 /// A copy of the digits model with so many images to compare by.
 std::filesystem::path with_agreement(const temp_dir& dir, size_t count) {
-  const auto folder = dir.path() / "digits/1";
-  std::filesystem::create_directories(folder / "agreement");
-  std::filesystem::copy(digits, folder);
-  for (const auto& x : held_out())
-    if (count-- > 0)
-      std::filesystem::copy(x, folder / "agreement");
-    else
-      break;
-  return folder;
+  auto files = test::held_out_digits();
+  files.resize(count);
+  std::vector<std::pair<std::string, std::string>> images;
+  for (const auto& x : files)
+    images.emplace_back(x.filename().string(), read_file(x).value());
+  return test::digits_with_agreement(dir, images);
 }
 
 } // namespace
@@ -52,7 +37,7 @@ TEST(Precision, InBf16TheDigitsGetTheSameLabels) {
   EXPECT_EQ(fast->by.model().folder().precision, "bf16");
   size_t alike = 0, compared = 0;
   double furthest = 0;
-  for (const auto& file : held_out()) {
+  for (const auto& file : test::held_out_digits()) {
     const auto bytes = read_file(file).value();
     const auto wanted = exact->by.classify(bytes, 1), got = fast->by.classify(bytes, 1);
     ASSERT_TRUE(wanted && got) << file;
@@ -79,7 +64,7 @@ TEST(Precision, ABatchIsAnsweredAsItsImagesAreAlone) {
     }
     std::vector<std::string> bytes;
     std::vector<std::string_view> batch;
-    for (const auto& file : held_out())
+    for (const auto& file : test::held_out_digits())
       bytes.push_back(read_file(file).value());
     bytes.resize(61); // 7 × 8, 4 and 1
     batch.assign(bytes.begin(), bytes.end());

@@ -111,7 +111,8 @@ TEST(Config, TakesEveryKeyFromTheDocumentNotFromItsNeighbour) {
   // A value of its own for each key, within the ranges and the rules.
   std::istringstream words{R"(
     topics.jobs=t1 topics.results=t2 topics.dead_letters=t3 topics.events=t4
-    model.path=/x/y model.precision=auto model.compiled_path=/x/c model.top_k=7
+    model.path=/x/y model.precision=auto model.decode=auto model.compiled_path=/x/c
+    model.top_k=7
     workers.slots=11 workers.standbys=12 workers.start_timeout_ms=13 workers.job_timeout_ms=14
     workers.grace_ms=15 workers.executable=/x/w
     batching.max_jobs=50 batching.max_bytes=51 batching.max_delay_ms=52

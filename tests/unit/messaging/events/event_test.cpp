@@ -29,7 +29,7 @@ evidence some_evidence() {
   x.slot = 2;
   x.generation = 7;
   x.pid = 4711;
-  x.model = {"数字", "2", "abc", "fp32", "/a/folder"};
+  x.model = {"数字", "2", "abc", "fp32", "exact", "/a/folder"};
   x.jobs = 12;
   x.verdict = "leak";
   x.judgement = "live bytes grow";
@@ -54,7 +54,8 @@ evidence some_evidence() {
 json evidence_json() {
   return json::parse(R"({
     "slot": 2, "generation": 7, "pid": 4711, "jobs": 12, "verdict": "leak",
-    "model": {"name": "数字", "version": "2", "sha256": "abc", "precision": "fp32"},
+    "model": {"name": "数字", "version": "2", "sha256": "abc", "precision": "fp32",
+              "decode": "exact"},
     "judgement": "live bytes grow", "evidence": 1e6, "onset_job": 3, "with_inputs": "any",
     "live_slope": {"bytes_per_job": 6.5, "lower": 6.0, "upper": 7.0},
     "private_slope": {"bytes_per_job": 8.0, "lower": 7.0, "upper": 9.0},

@@ -196,7 +196,7 @@ TEST(Region, OfAReducedImageIsNoSmallerThanWhatItIsResizedTo) {
       for (const uint32_t orientation : {1u, 6u}) {
         const auto bytes = turned(encoded(how, width, height), orientation);
         const auto exact = decode_image(bytes, {}, {&purpose}).value();
-        const auto reduced = decode_image(bytes, {}, {&purpose, true}).value();
+        const auto reduced = decode_image(bytes, {}, {&purpose, decoding::reduced}).value();
         EXPECT_EQ(reduced.part ? reduced.part->divisor : 1, divisor) << how.name << width;
         EXPECT_EQ(reduced.width(), exact.width());
         EXPECT_EQ(reduced.height(), exact.height());

@@ -20,6 +20,7 @@ protected:
     news.model_version = "2";
     news.model_sha256 = sha256;
     news.precision = "fp32";
+    news.decode = "reduced";
     differed = x.ready(news, now);
   }
 
@@ -56,6 +57,7 @@ TEST_F(ServedVersion, KnowsItsModelOnceItIsLoaded) {
   EXPECT_EQ(second.model()->name, "digits");
   EXPECT_EQ(second.model()->version, "2");
   EXPECT_EQ(second.model()->precision, "fp32");
+  EXPECT_EQ(second.model()->decode, "reduced");
   EXPECT_EQ(second.model()->folder, "models/digits/2");
   EXPECT_TRUE(second.may_spawn());
 }

@@ -45,6 +45,7 @@ std::vector<frame> samples() {
                  "1",
                  std::string(64, 'a'),
                  "fp32",
+                 "reduced",
                  "fp32 compiled",
                  "no code",
                  10,
