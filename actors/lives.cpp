@@ -18,6 +18,11 @@ namespace {
 /// a disk or device that does not answer) ends only when the device answers.
 constexpr auto kill_patience = 1s;
 
+/// A standby that has been given to a slot runs a job at once, and the worker before it may be
+/// torn down just now: a fork at the same time takes a processor from both. 10 ms are several
+/// short jobs, and a part of the time in which the next standby could be needed.
+constexpr auto refill_pause = 10ms;
+
 } // namespace
 
 std::vector<supervision::standby_supply::demand> supervisor_state::demands() {
@@ -47,7 +52,12 @@ std::vector<supervision::standby_supply::candidate> supervisor_state::candidates
 }
 
 void supervisor_state::fill() {
-  if (draining || given_up || self->clock().now() < spawn_after)
+  const auto now = self->clock().now();
+  if (draining || given_up || now < spawn_after)
+    return;
+  const auto slots_now = demands();
+  if (now < refill_after
+      && std::none_of(slots_now.begin(), slots_now.end(), [](const auto& x) { return x.waits(); }))
     return;
   for (auto& [number, of] : versions) {
     if (!of.may_spawn())
@@ -120,6 +130,10 @@ void supervisor_state::supply() {
     if (!is_fit(x))
       return supply(); // without this one
     link(slots.at(number), x);
+    if (x.generation() == 1)
+      continue; // it takes over from nobody
+    refill_after = self->clock().now() + refill_pause;
+    self->delayed_send(self, refill_pause, atom::refill{});
   }
   fill();
 }

@@ -447,6 +447,8 @@ using supervisor_actor = caf::typed_actor<
   // Ends all workers and the fork server; answers when they are gone.
   caf::replies_to<caf::atom_constant<caf::atom("drain")>, uint64_t>::with<bool>,
   caf::reacts_to<caf::atom_constant<caf::atom("tick")>>,
+  // INTERNAL: standbys that were given to slots may be replaced.
+  caf::reacts_to<caf::atom_constant<caf::atom("refill")>>,
   // Begins to replace the model by another version.
   caf::replies_to<rollout_request>::with<rollout_answer>,
   // INTERNAL: start the fork server of this version again.
@@ -489,6 +491,7 @@ using ending = caf::atom_constant<caf::atom("ending")>;
 using own = caf::atom_constant<caf::atom("own")>;
 using reachable = caf::atom_constant<caf::atom("reachable")>;
 using resume = caf::atom_constant<caf::atom("resume")>;
+using refill = caf::atom_constant<caf::atom("refill")>;
 using restart = caf::atom_constant<caf::atom("restart")>;
 using retry = caf::atom_constant<caf::atom("retry")>;
 using slot_up = caf::atom_constant<caf::atom("slot_up")>;

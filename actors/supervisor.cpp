@@ -210,6 +210,7 @@ supervisor_actor::behavior_type supervisor(
       self->state.on_tick();
       self->delayed_send(self, tick_interval, atom::tick{});
     },
+    [self](atom::refill) { self->state.fill(); },
     [self](atom::restart, uint64_t version) { self->state.start_server(version); },
     [self](const rollout_request& x) { return self->state.begin_rollout(x); },
     [self](atom::deadline, uint64_t id) { self->state.on_deadline(id); },

@@ -198,6 +198,8 @@ struct supervisor_state {
   std::optional<supervisor_status::rollout> latest_rollout; ///< That is over.
 
   std::chrono::steady_clock::time_point spawn_after{}; ///< Backoff after deaths.
+  /// No standby is forked before, unless a slot waits for one.
+  std::chrono::steady_clock::time_point refill_after{};
   std::chrono::steady_clock::time_point next_probe{};
   bool intensity_exceeded = false;
   std::optional<supervision::leak_desk> desk;

@@ -19,6 +19,8 @@ public:
     bool is_empty = false; ///< No worker serves it, and none is on its way.
     /// Set: it waits for a worker; jobs that its own can still do. 0: it takes no job until then.
     std::optional<uint64_t> jobs_left = {};
+
+    bool waits() const { return jobs_left.has_value(); }
   };
 
   /// A worker that serves no slot yet.

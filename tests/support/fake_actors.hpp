@@ -118,6 +118,7 @@ inline actors::supervisor_actor::behavior_type fake_supervisor(
     [](atom::drain, uint64_t) { return true; },
     [](atom::tick) {},
     [](const rollout_request&) { return rollout_answer{}; },
+    [](atom::refill) {},
     [](atom::restart, uint64_t) {},
     [](atom::deadline, uint64_t) {},
   };

@@ -131,6 +131,7 @@ TEST_F(Supervisor, LetsTheStandbyTakeOverFromAWorkerThatDied) {
   EXPECT_EQ(serving(0).generation, 2u);
   EXPECT_EQ(serving(1).generation, 1u);
   EXPECT_TRUE(victim.forgotten);
+  advance(10ms);
   EXPECT_EQ(host->alive(), 3u) << "and there is a new standby";
   const auto died = details("worker_died");
   ASSERT_EQ(died.size(), 1u);
@@ -146,6 +147,29 @@ TEST_F(Supervisor, LetsTheStandbyTakeOverFromAWorkerThatDied) {
   EXPECT_TRUE(replaced[0]["bytes_recovered"].is_number());
   EXPECT_EQ(status().replacements, 1u);
   work(0, 3);
+}
+
+TEST_F(Supervisor, ForksTheNextStandbyOnceTheOneBeforeHasHadItsSlotForAMoment) {
+  start();
+  host->die(serving(0), SIGKILL);
+  run();
+  EXPECT_EQ(serving(0).generation, 2u);
+  EXPECT_EQ(host->alive(), 2u) << "no fork beside its first job";
+  advance(9ms);
+  EXPECT_EQ(host->alive(), 2u);
+  advance(1ms);
+  EXPECT_EQ(host->alive(), 3u);
+  EXPECT_EQ(status().standbys, 1u);
+}
+
+TEST_F(Supervisor, ForksAtOnceForASlotThatHasNoWorker) {
+  start();
+  host->die(serving(0), SIGKILL);
+  run();
+  host->die(serving(1), SIGKILL);
+  run();
+  EXPECT_EQ(serving(0).generation, 2u);
+  EXPECT_EQ(serving(1).generation, 2u);
 }
 
 TEST_F(Supervisor, AnswersTheJobOfAWorkerThatDied) {
@@ -227,8 +251,8 @@ TEST_F(Supervisor, ReplacesAForkServerThatDoesNotFork) {
   start();
   host->auto_fork = false;
   host->die(serving(0), SIGKILL); // the standby takes over; the next one never comes
-  for (auto i = 0; i < 120 && host->server_kills == 0; ++i)
-    advance(100ms);
+  for (auto i = 0; i < 1'200 && host->server_kills == 0; ++i)
+    advance(10ms);
   EXPECT_EQ(host->server_kills, 1u) << "it hangs";
   host->auto_fork = true;
   advance(5s);
@@ -241,7 +265,7 @@ TEST_F(Supervisor, WaitsAfterAForkThatFailed) {
   start();
   host->auto_fork = false;
   host->die(serving(0), SIGKILL);
-  run();
+  advance(10ms);
   auto& wanted = host->workers.rbegin()->second;
   host->say(wire::spawned{wanted.id, 0, 0, "fork: Resource temporarily unavailable"});
   host->close(wanted);
@@ -325,6 +349,7 @@ TEST_F(Supervisor, EndsTheOldWorkerThoughItsFirstSuccessorDiedWhenLinked) {
   send(aut, slot_switched{0, slot->links[2].worker, 0});
   EXPECT_FALSE(old.alive) << "nobody else would ever end it";
   EXPECT_EQ(details("worker_replaced").size(), 1u);
+  advance(10ms);
   EXPECT_EQ(host->alive(), 2u);
 }
 
