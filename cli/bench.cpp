@@ -70,10 +70,10 @@ void print_table(const nlohmann::json& x) {
 }
 
 int bench_model(const bench_options& options) {
-  const auto said = capture(check_model_command(executable_dir() / "ziyu-worker", options.folder,
-                                                options.max_batch,
-                                                {"auto", "auto", options.compiled_path}),
-                            to_milliseconds(options.timeout_s));
+  auto command = check_model_command(executable_dir() / "ziyu-worker", options.folder,
+                                     options.max_batch, {"auto", "auto", options.compiled_path});
+  command.emplace_back("--anew");
+  const auto said = capture(std::move(command), to_milliseconds(options.timeout_s));
   if (!said) {
     print_error(said.error());
     return exit_failed;

@@ -68,15 +68,18 @@ bool from_string(std::string_view name, decode_wish& x) noexcept {
 }
 
 decode_choice choose_decoding(classifier& by, decode_wish wish) {
+  if (wish == decode_wish::automatic)
+    return compare(by);
   decode_choice result;
   if (wish == decode_wish::reduced)
     result.how = decoding::reduced;
-  else if (wish == decode_wish::automatic)
-    result = compare(by);
-  by.decode_as(result.how);
-  if (!result.why_not.empty())
-    by.model().warn("model.decode auto has chosen exact: " + result.why_not);
   return result;
+}
+
+void use_decoding(classifier& by, const decode_choice& x) {
+  by.decode_as(x.how);
+  if (!x.why_not.empty())
+    by.model().warn("model.decode auto has chosen exact: " + x.why_not);
 }
 
 } // namespace ziyu::model

@@ -31,9 +31,12 @@ struct decode_choice {
   std::string why_not{}; ///< With `automatic`: why it is not `reduced`.
 };
 
-/// Tells `by` how to decode. `automatic` is `reduced` if at least 99 % of the images in the
+/// `automatic` is `reduced` if at least 99 % of the images in the
 /// folder's `agreement/` that are decoded smaller then (at least 32; the first 256 by name are
-/// looked at) get the same best label; else a warning in the model folder says why it is not.
+/// looked at) get the same best label.
 decode_choice choose_decoding(classifier& by, decode_wish wish);
+
+/// Tells `by` how to decode; a warning in the model folder says why it is not as wished.
+void use_decoding(classifier& by, const decode_choice& x);
 
 } // namespace ziyu::model

@@ -3,6 +3,7 @@
 #include "model/agreement.hpp"
 #include "model/compiled/compiled_model.hpp"
 #include "model/compiled/probe.hpp"
+#include "model/kept_choice.hpp"
 #include "model/least_time.hpp"
 
 #include <algorithm>
@@ -167,7 +168,26 @@ public:
     return fail(errc::invalid_usage, "an unknown precision");
   }
 
+  /// What was chosen before, loaded and probed again; nothing if it does not serve any more.
+  std::optional<chosen_model> again(const choice_record& kept) {
+    auto result = kept.name == compiled_name(kept.how) ? in(kept.how) : script_in(kept.how);
+    refused_ = {};
+    if (!result || result->name != kept.name)
+      return {};
+    result->variants = kept.variants;
+    result->refused = kept.refused;
+    result->was_kept = true;
+    return std::move(*result);
+  }
+
 private:
+  expected<chosen_model> script_in(precision how) {
+    auto by = classifier::load(path_, limits_, how);
+    if (!by)
+      return tl::unexpected<error>(by.error());
+    return chosen_model{std::move(*by), std::string{to_string(how)}, {}, {}};
+  }
+
   expected<chosen_model> in(precision how) {
     const auto script = how == precision::int8 ? precision::fp32 : how; // TorchScript has no int8
     auto base = classifier::load(path_, limits_, script);
@@ -216,7 +236,6 @@ private:
     if (best != 0)
       return chosen_model{std::move(*models_[best]), variants_[best].name, variants_,
                           std::move(refused_)};
-    exact->model().warn("model.precision auto has chosen fp32: " + variants_[1].why_not);
     return chosen_model{std::move(*exact), "fp32", variants_, std::move(refused_)};
   }
 
@@ -297,10 +316,37 @@ double variant::image_us() const {
 
 expected<chosen_model> choose_model(const std::filesystem::path& folder,
                                     const decode_limits& limits, const choice_request& request) {
-  auto result = choice{folder, limits, request}.as_wished();
-  if (result)
-    result->decode = choose_decoding(result->by, request.decode);
-  return result;
+  const auto measures_precision = request.wish == precision_wish::automatic;
+  std::optional<kept_choice> memory;
+  std::optional<choice_record> kept;
+  if (measures_precision || request.decode == decode_wish::automatic) {
+    const auto known = read_model_folder(folder);
+    if (!known)
+      return tl::unexpected<error>(known.error());
+    memory.emplace(*known, request);
+    if (!request.anew)
+      kept = memory->read();
+  }
+  choice decision{folder, limits, request};
+  std::optional<chosen_model> result;
+  if (kept && measures_precision)
+    result = decision.again(*kept);
+  if (!result) {
+    auto measured = decision.as_wished();
+    if (!measured)
+      return measured;
+    result = std::move(*measured);
+  }
+  if (measures_precision && result->name == to_string(precision::fp32))
+    result->by.model().warn("model.precision auto has chosen fp32: "
+                            + result->variants.at(1).why_not);
+  const auto same = kept && kept->name == result->name;
+  result->decode = same ? kept->decode : choose_decoding(result->by, request.decode);
+  use_decoding(result->by, result->decode);
+  if (memory && !same)
+    memory->write({result->by.model().computes_in(), result->name, result->variants,
+                   result->refused, result->decode});
+  return std::move(*result);
 }
 
 } // namespace ziyu::model

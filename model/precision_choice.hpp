@@ -13,6 +13,8 @@ struct choice_request {
   /// Where packages of tools/optimize_model.py stand; empty: in `compiled/` of the model folder.
   std::filesystem::path compiled = {};
   uint32_t most_rows = 1; ///< The most images that are to run together.
+  /// Measure what `automatic` has measured before, too, and keep the new result.
+  bool anew = false;
 };
 
 /// A way to run the model, and what it is worth on this machine.
@@ -35,6 +37,7 @@ struct chosen_model {
   /// Why compiled packages that are there do not serve, a sentence each.
   std::vector<std::string> refused;
   decode_choice decode{};
+  bool was_kept = false; ///< `automatic` has not measured this time.
 };
 
 /// Loads the model of a folder as it is wanted. Call it in a process with one thread.
@@ -48,7 +51,9 @@ struct chosen_model {
 /// if at least 99 % of the images in the folder's `agreement/` (at least 32; the first 256 by name
 /// are used) get the same best label as with fp32. The fastest is chosen, if it takes at most 95 %
 /// of the processor time of TorchScript in fp32. A warning in the model folder says why bf16 is
-/// not. JPEGs are decoded as `choose_decoding` says for what has been chosen.
+/// not. What `automatic` has chosen is kept beside the packages, if there is a folder for them, and
+/// is taken by the next call that asks for the same (`kept_choice`). JPEGs are decoded as
+/// `choose_decoding` says for what has been chosen.
 ///
 /// Errors: those of `classifier::load`; with `automatic`, those of fp32 only. `model_missing` with
 /// `int8` when there is no package in int8 for any machine.

@@ -167,6 +167,9 @@ private:
 /// What the log says of the choice: of each variant its time and why it does not serve.
 void print_choice(const model::chosen_model& x) {
   const auto path = x.by.model().folder().path.string();
+  if (x.was_kept)
+    std::fprintf(stderr, "ziyu-worker (fork server): %s: measured at an earlier start:\n",
+                 path.c_str());
   for (const auto& each : x.variants) {
     const auto agreement = each.agreement
                              ? ", agreement " + std::to_string(*each.agreement * 100) + " %"

@@ -3,6 +3,7 @@
 #include "base/input_file.hpp"
 #include "model/codecs.hpp"
 #include "model/decoder.hpp"
+#include "model/kept_choice.hpp"
 #include "model/precision_choice.hpp"
 #include "model/worker/fork_server.hpp"
 #include "model/worker/live_bytes.hpp"
@@ -34,25 +35,10 @@ void print_warnings(const model::model_folder& folder) {
 }
 
 json to_json(const model::variant& x, const std::string& chosen) {
-  json result{{"name", x.name}, {"chosen", x.name == chosen}, {"batch_us", x.batch_us}};
+  auto result = model::to_json(x);
+  result["chosen"] = x.name == chosen;
   if (!x.batch_us.empty())
     result["image_us"] = x.image_us();
-  if (x.agreement)
-    result["agreement"] = *x.agreement;
-  if (!x.why_not.empty())
-    result["why_not"] = x.why_not;
-  return result;
-}
-
-json to_json(const model::decode_choice& x) {
-  json result{{"how", to_string(x.how)}};
-  if (x.agreed && x.agreed->compared > 0)
-    result.update({{"images", x.agreed->compared},
-                   {"agreement", x.agreed->share()},
-                   {"exact_us", x.exact_us},
-                   {"reduced_us", x.reduced_us}});
-  if (!x.why_not.empty())
-    result["why_not"] = x.why_not;
   return result;
 }
 
@@ -73,7 +59,7 @@ int check_model(const std::string& folder, const model::choice_request& request)
                     {"variant", chosen->name},
                     {"variants", std::move(variants)},
                     {"refused", chosen->refused},
-                    {"decode", to_json(chosen->decode)},
+                    {"decode", model::to_json(chosen->decode)},
                     {"classes", chosen->by.model().classes()},
                     {"warnings", m.warnings},
                     {"load_ms", load.count()},
@@ -164,6 +150,7 @@ int main(int argc, char** argv) {
   app.add_option("--max-batch", settings.model.most_rows, "Images that run together (internal)")
     ->check(CLI::Range(1u, wire::max_batch));
   app.add_flag("--faults-allowed", settings.faults_allowed, "Obey fault injection");
+  app.add_flag("--anew", settings.model.anew, "Measure what auto has measured before, too");
   app.add_option("--check-model", check, "Load a model folder and describe it as JSON");
   app.add_option("--classify", images, "Classify these files with --model; a JSON line each");
   app.add_option("--top-k", top_k, "Number of best labels that --classify prints (default 5)");

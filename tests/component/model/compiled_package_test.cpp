@@ -193,6 +193,72 @@ TEST_F(CompiledPackage, InInt8IsNotChosenByAutoWhereItDisagrees) {
   EXPECT_THAT(chosen->refused, testing::IsEmpty()) << "it works, but is not exact enough";
 }
 
+class KeptChoice : public testing::Test, protected test::compiled_folder {
+protected:
+  chosen_model choose(choice_request how = {}) const {
+    how.wish = precision_wish::automatic;
+    how.most_rows = 4;
+    auto result = choose_model(folder, {}, how);
+    EXPECT_TRUE(result) << result.error().describe();
+    return std::move(*result);
+  }
+
+  std::filesystem::path kept() const {
+    for (const auto& x : std::filesystem::directory_iterator{folder / "compiled"})
+      if (x.path().extension() == ".json")
+        return x.path();
+    return {};
+  }
+};
+
+TEST_F(KeptChoice, IsTakenByTheNextStart) {
+  put_package(3, illegal_instruction, "int8");
+  put_agreement(32);
+  const auto first = choose(), second = choose();
+  EXPECT_FALSE(first.was_kept);
+  EXPECT_TRUE(second.was_kept);
+  EXPECT_EQ(second.name, first.name);
+  EXPECT_EQ(second.refused, first.refused);
+  ASSERT_EQ(second.variants.size(), first.variants.size());
+  for (size_t i = 0; i < first.variants.size(); ++i) {
+    EXPECT_EQ(second.variants[i].name, first.variants[i].name);
+    EXPECT_EQ(second.variants[i].batch_us, first.variants[i].batch_us);
+    EXPECT_EQ(second.variants[i].why_not, first.variants[i].why_not);
+    EXPECT_EQ(second.variants[i].agreement.has_value(), first.variants[i].agreement.has_value());
+  }
+  EXPECT_FALSE(choose({.anew = true}).was_kept) << "it is measured again on request";
+}
+
+TEST_F(KeptChoice, OfTorchScriptKeepsItsWarning) {
+  std::filesystem::remove_all(place(here));
+  choose();
+  const auto second = choose();
+  EXPECT_TRUE(second.was_kept);
+  EXPECT_EQ(second.name, "fp32");
+  ASSERT_FALSE(second.by.model().folder().warnings.empty());
+  EXPECT_THAT(second.by.model().folder().warnings.back(), HasSubstr("auto has chosen fp32: "));
+}
+
+TEST_F(KeptChoice, IsMeasuredAgainWhenWhatItWasMeasuredWithHasChanged) {
+  choose();
+  put_package(3, well, "bf16");
+  EXPECT_FALSE(choose().was_kept) << "another package";
+  EXPECT_TRUE(choose().was_kept);
+  put_agreement(33);
+  EXPECT_FALSE(choose().was_kept) << "other images";
+  EXPECT_TRUE(choose().was_kept);
+  EXPECT_FALSE(choose({.decode = decode_wish::automatic}).was_kept) << "another wish";
+  write(kept(), "{");
+  EXPECT_FALSE(choose({.decode = decode_wish::automatic}).was_kept) << "a damaged file";
+}
+
+TEST_F(KeptChoice, NeedsAFolderForPackages) {
+  std::filesystem::remove_all(folder / "compiled");
+  choose();
+  EXPECT_FALSE(std::filesystem::exists(folder / "compiled")) << "model folders are the user's";
+  EXPECT_FALSE(choose().was_kept);
+}
+
 TEST(CompiledHost, IsReadFromCpuinfo) {
   const auto x = compiled::host_of("processor\t: 0\nvendor_id\t: AuthenticAMD\ncpu family\t: 25\n"
                                    "model\t\t: 17\nmodel name\t: AMD EPYC\n"
