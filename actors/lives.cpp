@@ -166,9 +166,7 @@ void supervisor_state::on_switched(const slot_switched& x) {
   // By the supervisor's own books: the slot may have switched to a worker that died at once, and
   // have forgotten this one.
   auto [previous, done] = where.switch_over();
-  settings.report->stats()
-    .worker_generation.Add({{"slot", std::to_string(x.slot)}})
-    .Set(static_cast<double>(entry->generation()));
+  settings.report->stats().set_generation(x.slot, entry->generation());
   settings.report->stats().set_jobs_left(x.slot, {}); // of another worker
   settings.report->emit(events::worker_started{.slot = x.slot,
                                                .generation = entry->generation(),

@@ -86,6 +86,7 @@ metrics::metrics()
                         .Add({})),
     fetched(counters(registry_, "ziyu_jobs_fetched_total", "Records fetched").Add({})),
     results(counters(registry_, "ziyu_results_total", "Results acknowledged by the broker")),
+    results_ok(results.Add({{"status", "ok"}})),
     dead_letters(counters(registry_, "ziyu_dead_letters_total", "Dead letters acknowledged")),
     failed_attempts(counters(registry_, "ziyu_failed_attempts_total", "Attempts that failed")),
     duplicate_ids(
@@ -209,7 +210,6 @@ metrics::metrics()
 void metrics::begin_series() {
   build_info.Add({{"version", ZIYU_VERSION}}).Set(1);
   process_start.Set(read_start_time());
-  results.Add({{"status", "ok"}});
   for (auto code = static_cast<int>(errc::empty_image);
        code <= static_cast<int>(errc::result_too_large); ++code)
     dead_letters.Add({{"code", std::string{to_string(static_cast<errc>(code))}}});
@@ -239,17 +239,34 @@ void metrics::begin_series() {
 }
 
 void metrics::begin_slots(uint32_t slots) {
-  for (uint32_t i = 0; i < slots; ++i) {
-    const prometheus::Labels slot{{"slot", std::to_string(i)}};
-    for (auto family : {&worker_live_bytes, &worker_private_bytes, &worker_generation})
-      family->Add(slot);
+  for (uint32_t i = 0; i < slots; ++i)
     set_jobs_left(i, {});
-  }
+}
+
+metrics::slot_series& metrics::series_of(uint32_t slot) {
+  std::lock_guard guard{mutex_};
+  if (const auto i = slot_series_.find(slot); i != slot_series_.end())
+    return i->second;
+  const prometheus::Labels labels{{"slot", std::to_string(slot)}};
+  return slot_series_
+    .emplace(slot, slot_series{worker_live_bytes.Add(labels), worker_private_bytes.Add(labels),
+                               worker_generation.Add(labels), worker_jobs_left.Add(labels)})
+    .first->second;
+}
+
+void metrics::set_worker_memory(uint32_t slot, uint64_t live_bytes, uint64_t private_bytes) {
+  auto& series = series_of(slot);
+  series.live_bytes.Set(static_cast<double>(live_bytes));
+  series.private_bytes.Set(static_cast<double>(private_bytes));
+}
+
+void metrics::set_generation(uint32_t slot, uint64_t generation) {
+  series_of(slot).generation.Set(static_cast<double>(generation));
 }
 
 void metrics::set_jobs_left(uint32_t slot, std::optional<uint64_t> jobs) {
-  worker_jobs_left.Add({{"slot", std::to_string(slot)}})
-    .Set(jobs ? static_cast<double>(*jobs) : std::numeric_limits<double>::infinity());
+  series_of(slot).jobs_left.Set(jobs ? static_cast<double>(*jobs)
+                                     : std::numeric_limits<double>::infinity());
 }
 
 void metrics::serve_model(const events::model_version& x) {

@@ -36,6 +36,11 @@ public:
   /// Unfinished records of the partitions assigned now; replaces all others.
   void set_lag(const std::map<messaging::topic_partition, uint64_t>& records);
 
+  /// What a slot's worker has, in bytes.
+  void set_worker_memory(uint32_t slot, uint64_t live_bytes, uint64_t private_bytes);
+
+  void set_generation(uint32_t slot, uint64_t generation);
+
   /// Jobs until the worker of `slot` reaches its budget; +Inf without a forecast.
   void set_jobs_left(uint32_t slot, std::optional<uint64_t> jobs);
 
@@ -43,13 +48,19 @@ public:
   void read_process();
 
 private:
+  /// They are set for each batch: to find one by its labels each time would take longer.
+  struct slot_series {
+    prometheus::Gauge &live_bytes, &private_bytes, &generation, &jobs_left;
+  };
+  slot_series& series_of(uint32_t slot);
   void begin_series();
 
   // Before the families: they live in it.
   prometheus::Registry registry_;
-  std::mutex mutex_; ///< Guards the two below.
+  std::mutex mutex_; ///< Guards the three below.
   std::map<messaging::topic_partition, prometheus::Gauge*> lag_series_;
   prometheus::Gauge* model_series_ = nullptr;
+  std::map<uint32_t, slot_series> slot_series_;
 
 public:
   prometheus::Family<prometheus::Gauge>& build_info; ///< version
@@ -64,7 +75,8 @@ public:
   prometheus::Family<prometheus::Gauge>& lag; ///< topic, partition
   prometheus::Gauge& oldest_unfinished;
   prometheus::Counter& fetched;
-  prometheus::Family<prometheus::Counter>& results;         ///< status
+  prometheus::Family<prometheus::Counter>& results; ///< status
+  prometheus::Counter& results_ok;
   prometheus::Family<prometheus::Counter>& dead_letters;    ///< code
   prometheus::Family<prometheus::Counter>& failed_attempts; ///< code
   prometheus::Counter& duplicate_ids;

@@ -204,7 +204,7 @@ void dispatcher_state::settle_published(const published& x) {
   }
   if (x.kind == publication_kind::result) {
     ++results;
-    stats.results.Add({{"status", "ok"}}).Increment();
+    stats.results_ok.Increment();
   } else {
     ++dead_letters;
     stats.dead_letters.Add({{"code", std::string{to_string(item->last_failure.code)}}}).Increment();

@@ -19,12 +19,8 @@ void supervisor_state::on_job_done(const job_done& x) {
   w.hold(x.held);
   w.after_job(x.memory);
   ++jobs_done;
-  const auto slot_label = std::to_string(w.slot());
   auto& stats = settings.report->stats();
-  stats.worker_live_bytes.Add({{"slot", slot_label}})
-    .Set(static_cast<double>(w.memory().live_bytes()));
-  stats.worker_private_bytes.Add({{"slot", slot_label}})
-    .Set(static_cast<double>(w.memory().private_bytes()));
+  stats.set_worker_memory(w.slot(), w.memory().live_bytes(), w.memory().private_bytes());
   if (const auto wish = w.wants_lone_jobs(); wish != std::exchange(w.lone_jobs, wish))
     self->send(inferences.at(w.slot()), lone_jobs_wish{w.id(), wish});
   watch_allocations(w);
