@@ -71,8 +71,11 @@ class Stage:
             return False
 
     def start(self, command, **environment):
-        process = subprocess.Popen([str(x) for x in command], stdin=subprocess.DEVNULL, stdout=self._log,
-                                   stderr=self._log, env={**os.environ, **environment})
+        """From the main thread only. The process gets SIGTERM when the benchmark ends, whatever ends that."""
+        command = [str(x) for x in command]
+        process = subprocess.Popen(["setpriv", "--pdeathsig", "TERM", *command], stdin=subprocess.DEVNULL,
+                                   stdout=self._log, stderr=self._log, env={**os.environ, **environment})
+        process.args = command  # what messages name
         self._running.append(process)
         return process
 
