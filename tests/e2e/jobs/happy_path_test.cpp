@@ -138,7 +138,8 @@ TEST(HappyPath, HttpTellsHowItGoes) {
   EXPECT_GT(metric(s, "ziyu_job_preprocess_seconds_sum"), 0);
   // Gauges follow at the next look of their timers.
   EXPECT_TRUE(eventually([&] { return metric(s, "ziyu_oldest_unfinished_job_seconds") == 0; }));
-  EXPECT_TRUE(eventually([&] { return metric(s, "ziyu_fork_server_private_bytes") > 1 << 20; }));
+  // Little: it shares with its workers all that it has not written to since their forks.
+  EXPECT_TRUE(eventually([&] { return metric(s, "ziyu_fork_server_private_bytes") > 64 << 10; }));
   const auto workers = s.get_json("/workers").at("workers");
   EXPECT_EQ(workers.size(), 3u);
   for (const auto& w : workers)
