@@ -228,6 +228,7 @@ private:
     const auto& path = request.path;
     if (path == "/metrics") {
       settings_.stats->read_process();
+      settings_.stats->alive.Set(now.complete() ? 1 : 0);
       settings_.stats->ready.Set(now.complete() && assess_now(now).ready() ? 1 : 0);
       return {200, settings_.stats->text(), "text/plain; version=0.0.4; charset=utf-8"};
     }

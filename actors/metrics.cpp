@@ -62,6 +62,7 @@ metrics::metrics()
   : build_info(gauges(registry_, "ziyu_build_info", "Always 1; the label is Ziyu's version")),
     model_info(
       gauges(registry_, "ziyu_model_info", "Always 1; the labels name the model that serves")),
+    alive(gauges(registry_, "ziyu_alive", "1: the actors answer, as in /livez").Add({})),
     ready(gauges(registry_, "ziyu_ready",
                  "1: a job that is submitted now would be worked on, as in /readyz")
             .Add({})),

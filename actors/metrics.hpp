@@ -65,6 +65,7 @@ private:
 public:
   prometheus::Family<prometheus::Gauge>& build_info; ///< version
   prometheus::Family<prometheus::Gauge>& model_info; ///< name, version, sha256, precision, decode
+  prometheus::Gauge& alive;
   prometheus::Gauge& ready;
   prometheus::Gauge& process_start;
   prometheus::Counter& process_cpu;

@@ -309,7 +309,9 @@ TEST_F(HttpServer, IsDegradedWithTheReasonWhereverNoJobCanBeWorkedOn) {
   EXPECT_EQ(x.body["status"], "degraded");
   EXPECT_EQ(x.body["reasons"], json{"kafka: Subscribed topic not available: image.jobs"});
   EXPECT_EQ(x.body["kafka"], "Subscribed topic not available: image.jobs");
-  EXPECT_NE(get("/metrics").text.find("ziyu_ready 0\n"), std::string::npos);
+  const auto page = get("/metrics").text;
+  EXPECT_NE(page.find("ziyu_ready 0\n"), std::string::npos);
+  EXPECT_NE(page.find("ziyu_alive 1\n"), std::string::npos) << "it answers nevertheless";
   d.consuming = true;
   d.breaker = supervision::breaker_state::forced_open;
   d.breaker_reason = "operator: new disks";
@@ -370,7 +372,10 @@ TEST_F(HttpServer, AnswersWhenTheDispatcherHangs) {
     EXPECT_EQ(x.body["error"], "timeout: the dispatcher does not answer");
   }
   EXPECT_EQ(get("/workers").status, 200);
-  EXPECT_EQ(get("/metrics").status, 200);
+  const auto page = get("/metrics");
+  EXPECT_EQ(page.status, 200);
+  EXPECT_NE(page.text.find("ziyu_alive 0\n"), std::string::npos);
+  EXPECT_NE(page.text.find("ziyu_ready 0\n"), std::string::npos);
 }
 
 TEST_F(HttpServer, AnswersWhenTheSupervisorHangs) {
