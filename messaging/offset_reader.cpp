@@ -134,19 +134,8 @@ void offset_reader::run() {
       read_wanted(lock);
     } else if (!gaps_.empty() && clock::now() >= next_starts_) {
       read_starts(lock);
-    } else if (ends_wanted_) {
-      const auto asked = std::exchange(ends_wanted_, std::nullopt);
-      lock.unlock();
-      auto found = log_ends(client_, *asked, leader_limit_);
-      lock.lock();
-      ends_ = std::move(found);
-    } else if (ids_wanted_) {
-      const auto asked = std::exchange(ids_wanted_, std::nullopt);
-      const auto mark = ids_mark_;
-      lock.unlock();
-      auto found = messaging::topic_ids(client_, *asked, ids_limit);
-      lock.lock();
-      ids_ = {mark, std::move(found)};
+    } else if (ends_wanted_ || ids_wanted_) {
+      read_view(lock);
     } else if (wanted_.empty() && gaps_.empty()) {
       changed_.wait(lock);
     } else {
@@ -158,6 +147,22 @@ void offset_reader::run() {
       changed_.wait_until(lock, until);
     }
   }
+}
+
+/// Both in a turn: who asks for ends again before there is an answer keeps nobody from the ids.
+void offset_reader::read_view(std::unique_lock<std::mutex>& lock) {
+  const auto ends = std::exchange(ends_wanted_, std::nullopt);
+  const auto topics = std::exchange(ids_wanted_, std::nullopt);
+  const auto mark = ids_mark_;
+  lock.unlock();
+  auto found_ends = ends ? std::optional{log_ends(client_, *ends, leader_limit_)} : std::nullopt;
+  auto found_ids = topics ? std::optional{messaging::topic_ids(client_, *topics, ids_limit)}
+                          : std::nullopt;
+  lock.lock();
+  if (found_ends)
+    ends_ = std::move(*found_ends);
+  if (found_ids)
+    ids_ = {mark, std::move(*found_ids)};
 }
 
 /// Records below the beginning of the log are deleted. Between two records above it there never was

@@ -61,6 +61,7 @@ private:
 
   void run();
   void read_wanted(std::unique_lock<std::mutex>& lock);
+  void read_view(std::unique_lock<std::mutex>& lock);
   void read_starts(std::unique_lock<std::mutex>& lock);
   void pass_on(const partitions_by_epoch& asked, committed_states found);
   size_t still_open(const partitions_by_epoch& asked) const;

@@ -83,13 +83,23 @@ public:
           from_->finish_revoke();
           ++revocations;
         }
-        views = from_->view();
+        if (looks)
+          views = from_->view();
         return holds();
       },
       patience);
   }
   bool read(size_t count) {
     return read_until([&] { return records.size() >= count; });
+  }
+  /// Asks for the next view before the last one is answered, as a busy machine has it.
+  bool learn_topic_id() {
+    const auto deadline = std::chrono::steady_clock::now() + patience;
+    do
+      views = from_->view();
+    while ((views.empty() || views[0].topic_id.empty())
+           && std::chrono::steady_clock::now() < deadline);
+    return !views.empty() && !views[0].topic_id.empty();
   }
   /// A commit of everything below `next` of the only partition, with that leader epoch.
   bool commit(int64_t next, int32_t leader_epoch) {
@@ -104,6 +114,7 @@ public:
   std::map<topic_partition, committed_state> committed;
   std::vector<records_lost> lost;
   std::vector<partition_view> views;
+  bool looks = true; ///< Asks for a view after each poll.
 
 private:
   std::string jobs_;
@@ -140,8 +151,10 @@ TEST(LogWentBack, ATopicThatWasMadeAnewAndHasGrownToWhereWeAreIsReadFromItsBegin
   stage x{shared_broker(), true, 1};
   reader r{x};
   submit(x, 20);
+  r.looks = false;
   ASSERT_TRUE(r.read(20));
-  ASSERT_TRUE(r.read_until([&] { return !r.views.empty() && !r.views[0].topic_id.empty(); }));
+  r.looks = true;
+  ASSERT_TRUE(r.learn_topic_id());
   ASSERT_TRUE(r.commit(20, r.records.back().leader_epoch));
   const auto before = r.records.back().epoch;
   delete_topic(x.client(), x.topic("jobs"));
