@@ -25,11 +25,14 @@ def add_settings(options):
 
 
 def settings_of(options):
-    """Those of `--set`, as Ziyu of subjects.py takes them."""
+    """Those of `--set`, as Ziyu of subjects.py takes them: JSON, and everything else is a text."""
     settings = {}
     for each in options.set:
         name, value = each.split("=", 1)
-        settings[name] = int(value) if value.isdecimal() else value
+        try:
+            settings[name] = json.loads(value)
+        except json.JSONDecodeError:
+            settings[name] = value
     return settings
 
 

@@ -91,7 +91,10 @@ class Stage:
 
     def await_members(self, group, count, alive):
         def there():
-            about = self._admin.describe_consumer_groups([group])[group].result(10)
+            try:
+                about = self._admin.describe_consumer_groups([group])[group].result(10)
+            except KafkaException:  # its coordinator is being made
+                return False
             return about.state == ConsumerGroupState.STABLE and len(about.members) >= count
         await_true(f"{count} members of {group}", there, 120, alive)
 
